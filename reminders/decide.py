@@ -1,0 +1,104 @@
+"""Send it, skip it, or wait: the decision at the moment of sending.
+
+Pure. Whatever changed while the workflow slept (the session moved, the attendee left, the rule was
+switched off) is judged here, on facts read in the same transaction that claims the reminder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reminders.model import (
+    DeliveryFacts,
+    EnrollmentStatus,
+    Reminder,
+    ReminderStatus,
+    Session,
+    SessionStatus,
+    StatusReason,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """It goes out now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """It never goes out."""
+
+    status: ReminderStatus
+    reason: StatusReason
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """It is not due yet."""
+
+    due_at: datetime
+    starts_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """It has already ended, or is frozen in a request; there is nothing to decide."""
+
+
+Decision = Send | Close | Wait | Settled
+
+
+def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
+    """What to do with a reminder whose workflow woke up.
+
+    Args:
+        facts: The reminder and everything it depends on, as they are now.
+        now: The instant to judge by; aware.
+
+    Returns:
+        `Send` only if the session still takes place and lies ahead, the attendee is enrolled and
+        wants it, the rule is on, and start minus lead has been reached.
+    """
+    if facts.reminder.status is not ReminderStatus.SCHEDULED:
+        return Settled()
+    session, rule = facts.session, facts.rule
+    if session is None:
+        return Close(ReminderStatus.CANCELLED, StatusReason.SESSION_DELETED)
+    if session.status is SessionStatus.CANCELLED:
+        return Close(ReminderStatus.CANCELLED, StatusReason.SESSION_CANCELLED)
+    if (unwanted := _unwanted_by_attendee(facts)) is not None:
+        return unwanted
+    if rule is None or not rule.is_enabled:
+        return Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED)
+    if now >= session.starts_at:
+        return _too_late(facts.reminder, session)
+    due_at = session.starts_at - rule.lead
+    if now < due_at:
+        return Wait(due_at, session.starts_at)
+    if facts.next_due_at is not None and now >= facts.next_due_at:
+        return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
+    return Send()
+
+
+def _unwanted_by_attendee(facts: DeliveryFacts) -> Close | None:
+    """The reason why this person is not to be reminded, if there is one."""
+    enrollment = facts.enrollment_status
+    if facts.attendee is None or enrollment is None or enrollment is EnrollmentStatus.CANCELLED:
+        return Close(ReminderStatus.CANCELLED, StatusReason.UNENROLLED)
+    if enrollment is EnrollmentStatus.PENDING:
+        return Close(ReminderStatus.SKIPPED, StatusReason.UNCONFIRMED)
+    if facts.opted_out:
+        return Close(ReminderStatus.SKIPPED, StatusReason.OPTED_OUT)
+    return None
+
+
+def _too_late(reminder: Reminder, session: Session) -> Close:
+    """Why a reminder meets a session that has begun.
+
+    Planned for this very start, it should have gone out and did not; planned for another, the
+    session was moved into the past.
+    """
+    if reminder.starts_at == session.starts_at:
+        return Close(ReminderStatus.FAILED, StatusReason.EXPIRED)
+    return Close(ReminderStatus.SKIPPED, StatusReason.SESSION_STARTED)

@@ -1,0 +1,180 @@
+"""Every error of this project, drawn as a tree.
+
+```text
+ReminderError
+├── InvalidInputError              the caller's value is wrong: names the field and the remedy
+│   └── NaiveInstantError
+├── NotFoundError                  the caller names something that does not exist
+│   ├── SessionNotFoundError
+│   ├── UserNotFoundError
+│   ├── EnrollmentNotFoundError
+│   └── ReminderNotFoundError
+├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
+│   ├── DatabaseUnavailableError
+│   └── TemporalUnavailableError
+├── ConfigurationError             the operator must change a setting
+└── DeliveryError                  an e-mail did not go out, this time
+    ├── RetryDeliveryError         the same request may succeed soon
+    │   ├── MailRateLimitedError   carries `retry_after`; provably not accepted
+    │   ├── MailUnavailableError   `outcome_unknown` says whether it may have been accepted
+    │   ├── BatchBusyError         another worker is at it
+    │   └── NotDueYetError         this worker's clock is behind
+    ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
+    ├── MailNotConfiguredError     the operator must act: key, sender or domain refused
+    ├── MailRejectedError          this request is bad, and will be tomorrow
+    ├── MailOutcomeUnknownError    the key was used with another body: accepted, but as what?
+    ├── InvalidAddressError        this attendee's address is no address
+    └── RenderError                this e-mail cannot be rendered
+```
+
+Two questions decide what is done with one: *may the same call succeed later?* (`retryable`) and
+*who must act?* (the class). The class docstring is the default message. Addresses, names and
+secrets never enter a message: messages ride in histories and logs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+
+class ReminderError(Exception):
+    """Something went wrong with a reminder."""
+
+    retryable: bool = False
+    """Whether the very same call may succeed later."""
+
+    def __init__(self, message: str | None = None) -> None:
+        """Use the class docstring's first line unless a message is given."""
+        super().__init__(message or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class InvalidInputError(ReminderError):
+    """A value is not acceptable."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        """Name the field that is wrong and say how to mend it."""
+        super().__init__(message)
+        self.field = field
+
+
+class NaiveInstantError(InvalidInputError):
+    """An instant carries no time zone."""
+
+    def __init__(self, field: str) -> None:
+        """Name the field."""
+        super().__init__(
+            f"{field} has no UTC offset; write for example 2026-12-01T15:00:00+00:00", field=field
+        )
+
+
+class NotFoundError(ReminderError):
+    """No such thing."""
+
+
+class SessionNotFoundError(NotFoundError):
+    """There is no such session."""
+
+
+class UserNotFoundError(NotFoundError):
+    """There is no such user."""
+
+
+class EnrollmentNotFoundError(NotFoundError):
+    """This user is not enrolled in this session."""
+
+
+class ReminderNotFoundError(NotFoundError):
+    """The ledger has no such reminder."""
+
+
+class ServiceUnavailableError(ReminderError):
+    """A part of the system is away; nothing was half-done and the same call may be repeated."""
+
+    retryable = True
+
+
+class DatabaseUnavailableError(ServiceUnavailableError):
+    """PostgreSQL does not answer; nothing was half-done and the same call may be repeated."""
+
+
+class TemporalUnavailableError(ServiceUnavailableError):
+    """Temporal does not answer; the ledger has the plan and the same call may be repeated."""
+
+
+class ConfigurationError(ReminderError):
+    """The settings contradict each other."""
+
+
+class DeliveryError(ReminderError):
+    """The e-mail did not go out."""
+
+
+class RetryDeliveryError(DeliveryError):
+    """The same request may succeed soon."""
+
+    retryable = True
+
+    def __init__(self, message: str | None = None, *, retry_after: timedelta | None = None) -> None:
+        """Carry how long the other side asked us to wait, if it did."""
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class MailRateLimitedError(RetryDeliveryError):
+    """The provider's rate limit was met; nothing was accepted."""
+
+
+class MailUnavailableError(RetryDeliveryError):
+    """The provider did not answer properly."""
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        outcome_unknown: bool,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        """Say whether the provider may have accepted the request all the same."""
+        super().__init__(message, retry_after=retry_after)
+        self.outcome_unknown = outcome_unknown
+
+
+class BatchBusyError(RetryDeliveryError):
+    """Another worker is sending the batch this reminder is in."""
+
+
+class NotDueYetError(RetryDeliveryError):
+    """This worker's clock says that the reminder is not due yet."""
+
+
+class MailQuotaExceededError(DeliveryError):
+    """The provider's quota is used up; nothing was accepted."""
+
+    retryable = True
+
+    def __init__(self, message: str | None = None, *, resets_at: datetime) -> None:
+        """Carry when the quota is renewed; aware."""
+        super().__init__(message)
+        self.resets_at = resets_at
+
+
+class MailNotConfiguredError(DeliveryError):
+    """The provider refuses our key, sender or domain: an operator must act."""
+
+    retryable = True
+
+
+class MailRejectedError(DeliveryError):
+    """The provider refuses this request, and will tomorrow."""
+
+
+class MailOutcomeUnknownError(DeliveryError):
+    """The provider knows this key with another body: something was accepted under it."""
+
+
+class InvalidAddressError(DeliveryError):
+    """The attendee's address is no e-mail address."""
+
+
+class RenderError(DeliveryError):
+    """The e-mail cannot be rendered."""

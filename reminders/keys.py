@@ -1,0 +1,28 @@
+"""Stable names: workflow ids and the ledger's row ids.
+
+Built from ids only, never from anything a person may change or read, and never from an address.
+A change here is a change of the wire: running workflows and frozen e-mails carry these names.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid5
+
+TASK_QUEUE = "session-reminders"
+"""Default task queue; `TEMPORAL_TASK_QUEUE` overrides it."""
+
+_REMINDERS = UUID("6f0c1a4e-7f0e-5b43-9d0c-0a7f4a2f9d11")
+"""Namespace of the ledger's row ids (RFC 9562 §5.5); arbitrary, and fixed for ever."""
+
+
+def session_reminder_workflow_id(session_id: UUID, user_id: UUID) -> str:
+    """Workflow Id of one enrollment's `SessionReminderWorkflow`."""
+    return f"session-reminder:{session_id}:{user_id}"
+
+
+def reminder_id(session_id: UUID, user_id: UUID, reminder_type: str, generation: int) -> UUID:
+    """Id of a ledger row: the same enrollment, type and generation always give the same id.
+
+    Planning the same enrollment twice therefore cannot make two rows.
+    """
+    return uuid5(_REMINDERS, f"{session_id}:{user_id}:{reminder_type}:{generation}")

@@ -1,0 +1,225 @@
+"""What a reminder is: the words of the domain, and nothing else.
+
+Pure data. Instants are aware and in UTC, durations are `timedelta`; a lead is how long before a
+session's start its reminder goes out, and always positive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+
+class ReminderStatus(StrEnum):
+    """Where a reminder is in its life; `docs/lifecycle.md` draws every arrow."""
+
+    SCHEDULED = "scheduled"
+    """Waiting for its due instant."""
+    SENDING = "sending"
+    """Frozen in a request that the provider may already have accepted."""
+    SENT = "sent"
+    """Accepted by the provider, which gave it an id."""
+    DELIVERED = "delivered"
+    """Taken by the attendee's mail server."""
+    BOUNCED = "bounced"
+    """Refused by the attendee's mail server."""
+    COMPLAINED = "complained"
+    """Reported as spam by the attendee."""
+    SUPPRESSED = "suppressed"
+    """Accepted, then withheld by the provider: the address is on its suppression list."""
+    SKIPPED = "skipped"
+    """Not sent, and rightly so; the reason says why."""
+    CANCELLED = "cancelled"
+    """Called off before it was sent: by the attendee, the platform or an operator."""
+    FAILED = "failed"
+    """Should have been sent and was not; the reason says why."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether something is still to happen."""
+        return self in (ReminderStatus.SCHEDULED, ReminderStatus.SENDING)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the provider accepted the e-mail, whatever became of it afterwards."""
+        return self in (
+            ReminderStatus.SENT,
+            ReminderStatus.DELIVERED,
+            ReminderStatus.BOUNCED,
+            ReminderStatus.COMPLAINED,
+            ReminderStatus.SUPPRESSED,
+        )
+
+
+class StatusReason(StrEnum):
+    """Why a reminder ended as it did."""
+
+    PAST_DUE = "past_due"
+    """Its instant had passed when it was planned. Litmus: never waited for."""
+    SUPERSEDED = "superseded"
+    """Late, and a later reminder of the same enrollment is due as well. Litmus: it did wait."""
+    SESSION_STARTED = "session_started"
+    """The session had begun."""
+    SESSION_CANCELLED = "session_cancelled"
+    """The session was cancelled."""
+    SESSION_DELETED = "session_deleted"
+    """The session no longer exists."""
+    UNENROLLED = "unenrolled"
+    """The attendee is no longer enrolled."""
+    UNCONFIRMED = "unconfirmed"
+    """The enrollment was still waiting for its confirmation."""
+    OPTED_OUT = "opted_out"
+    """The attendee asked for no reminders."""
+    RULE_DISABLED = "rule_disabled"
+    """The rule was switched off or deleted."""
+    WORKFLOW_CANCELLED = "workflow_cancelled"
+    """Its workflow was cancelled by hand: `temporal workflow cancel` or the Temporal UI."""
+    INVALID_ADDRESS = "invalid_address"
+    """The attendee's address is no address."""
+    RENDER_ERROR = "render_error"
+    """The e-mail could not be rendered."""
+    REJECTED = "rejected"
+    """The provider refused this e-mail."""
+    QUOTA = "quota"
+    """The provider's quota ended, and the session began before it was renewed."""
+    MISCONFIGURED = "misconfigured"
+    """The provider refused our key or our sender, and the session began before that was mended."""
+    EXPIRED = "expired"
+    """The session began while the provider or this system was unavailable."""
+    OUTCOME_UNKNOWN = "outcome_unknown"
+    """The provider may have accepted it and can no longer be asked; never sent blindly again."""
+    NOT_FOUND = "not_found"
+    """The ledger has no such reminder."""
+
+
+class SessionStatus(StrEnum):
+    """Whether a session takes place."""
+
+    SCHEDULED = "scheduled"
+    """It takes place."""
+    CANCELLED = "cancelled"
+    """It does not."""
+
+
+class EnrollmentStatus(StrEnum):
+    """Whether a person takes part."""
+
+    CONFIRMED = "confirmed"
+    """Yes: is reminded."""
+    PENDING = "pending"
+    """Not yet: is reminded once confirmed."""
+    CANCELLED = "cancelled"
+    """No longer."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """The meeting that people are reminded of."""
+
+    id: UUID
+    title: str
+    """Plain text, shown to the attendee."""
+    starts_at: datetime
+    ends_at: datetime | None = None
+    time_zone: str = "UTC"
+    """IANA name of the zone in which the session is announced."""
+    speaker_name: str | None = None
+    location: str | None = None
+    join_url: str | None = None
+    preparation_notes: str | None = None
+    """Plain text."""
+    status: SessionStatus = SessionStatus.SCHEDULED
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attendee:
+    """A person who is reminded; a row of the platform's `users`."""
+
+    user_id: UUID
+    email: str
+    full_name: str | None = None
+    time_zone: str | None = None
+    """IANA name; absent means the session's zone."""
+    locale: str | None = None
+    """BCP 47 or POSIX name; absent means English."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReminderRule:
+    """One row of `reminder_configurations`: a kind of reminder that every enrollment gets."""
+
+    reminder_type: str
+    """Unique name, such as `24h`."""
+    lead: timedelta
+    """How long before the start it goes out; positive, whole minutes."""
+    is_enabled: bool
+    subject_template: str
+    """Subject with `{session_title}` and the other names of `docs/configuration.md`."""
+    display_name: str
+    sort_order: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reminder:
+    """One row of the ledger: one e-mail that is to be sent, was sent, or was not, and why."""
+
+    id: UUID
+    session_id: UUID
+    user_id: UUID
+    reminder_type: str
+    generation: int
+    """From 1; a legitimate second sending of the same reminder is a new generation."""
+    due_at: datetime
+    starts_at: datetime
+    """The session's start this reminder was planned for."""
+    status: ReminderStatus
+    reason: StatusReason | None = None
+    sent_at: datetime | None = None
+    attempts: int = 0
+    """How many requests to the provider carried it."""
+    last_error: str | None = None
+    resend_email_id: str | None = None
+    workflow_id: str | None = None
+    run_id: str | None = None
+    batch_id: UUID | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliveryFacts:
+    """Everything that is true of a reminder at the moment it is to be sent, read in one statement."""
+
+    reminder: Reminder
+    session: Session | None
+    """Absent when the session was deleted."""
+    attendee: Attendee | None
+    """Absent when the person was deleted."""
+    enrollment_status: EnrollmentStatus | None
+    """Absent when the enrollment was deleted."""
+    rule: ReminderRule | None
+    """Absent when the rule was deleted."""
+    next_due_at: datetime | None
+    """When the same enrollment's next scheduled reminder is due; absent when this is the last."""
+    opted_out: bool = False
+    row_version: str = ""
+    """Changes with every change of the ledger's row."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One e-mail as the provider is to get it; one recipient, no Cc, no Bcc."""
+
+    reminder_id: UUID
+    """Travels as a tag, so that the provider's webhooks can name the ledger's row."""
+    sender: str
+    """`Name <address>`."""
+    to: str
+    subject: str
+    """One line."""
+    html: str
+    text: str
+    reply_to: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,227 @@
+"""Which reminders an enrollment gets, and what a change does to the ones it has.
+
+Pure: start, rules, ledger rows and the present instant in; rows to add and rows to change out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from reminders.errors import InvalidInputError, NaiveInstantError
+from reminders.keys import reminder_id
+from reminders.model import Reminder, ReminderRule, ReminderStatus, StatusReason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DueReminder:
+    """One reminder as the rules want it."""
+
+    reminder_type: str
+    due_at: datetime
+    status: ReminderStatus
+    """`scheduled`, or `skipped` with the reason."""
+    reason: StatusReason | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Revision:
+    """What a plan does to the ledger rows of one enrollment."""
+
+    added: tuple[Reminder, ...]
+    changed: tuple[Reminder, ...]
+    unchanged: tuple[Reminder, ...]
+
+    @property
+    def reminders(self) -> tuple[Reminder, ...]:
+        """The newest generation of every type, earliest due first."""
+        return tuple(
+            sorted((*self.added, *self.changed, *self.unchanged), key=lambda r: (r.due_at, r.reminder_type))
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the ledger already says all this."""
+        return not self.added and not self.changed
+
+
+def plan(
+    starts_at: datetime, rules: Iterable[ReminderRule], *, now: datetime
+) -> tuple[DueReminder, ...]:
+    """The reminders a session needs, earliest first.
+
+    A reminder is due one lead before the start, in elapsed time. One whose instant has already
+    passed is *skipped*, not sent late: a "tomorrow" mail on the day is worse than none.
+
+    Args:
+        starts_at: Start of the session; aware, any zone.
+        rules: Disabled ones are left out; types are unique.
+        now: The instant to judge by; aware.
+
+    Returns:
+        Due instants in UTC, ascending, every one before `starts_at`.
+
+    Raises:
+        NaiveInstantError: If an instant carries no zone.
+        InvalidInputError: If a lead is not positive.
+
+    Source:
+        RFC 5545 §3.8.6.3 (TRIGGER relative to DTSTART).
+    """
+    starts_at, now = _utc(starts_at, "starts_at"), _utc(now, "now")
+    due = []
+    for rule in rules:
+        if not rule.is_enabled:
+            continue
+        if rule.lead <= timedelta():
+            raise InvalidInputError(
+                f"minutes_before of {rule.reminder_type!r} must be positive", field="minutes_before"
+            )
+        due_at = starts_at - rule.lead
+        if starts_at <= now:
+            status, reason = ReminderStatus.SKIPPED, StatusReason.SESSION_STARTED
+        elif due_at < now:
+            status, reason = ReminderStatus.SKIPPED, StatusReason.PAST_DUE
+        else:
+            status, reason = ReminderStatus.SCHEDULED, None
+        due.append(
+            DueReminder(
+                reminder_type=rule.reminder_type, due_at=due_at, status=status, reason=reason
+            )
+        )
+    return tuple(sorted(due, key=lambda d: (d.due_at, d.reminder_type)))
+
+
+def revise(
+    wanted: Collection[DueReminder],
+    recorded: Iterable[Reminder],
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    starts_at: datetime,
+    threshold: timedelta,
+    enrolling: bool,
+) -> Revision:
+    """What the ledger must say so that it holds what is wanted.
+
+    A row never moves backwards. What has ended stays as it is, and a legitimate second sending is
+    a new generation: after a cancelled session was restored, after a person enrolled again, after
+    a skipped reminder became possible, and after a session moved by more than the threshold once
+    its reminder was out. A row in `sending` is left alone: its request resolves it.
+
+    Args:
+        wanted: What `plan()` returned.
+        recorded: The enrollment's ledger rows, any generation, any order.
+        session_id: Of the new rows.
+        user_id: Of the new rows.
+        starts_at: The start the plan was made for.
+        threshold: How far a session must move for a second sending of what was sent.
+        enrolling: Whether somebody asked for this enrollment now; only then is a reminder that
+            was cancelled for this person scheduled anew.
+
+    Returns:
+        Rows to add and to change, and the newest generation of those left alone.
+    """
+    newest = _newest(recorded)
+    called_off = not enrolling and any(_is_called_off(row) for row in newest.values())
+    added: list[Reminder] = []
+    changed: list[Reminder] = []
+    unchanged: list[Reminder] = []
+    for want in wanted:
+        row = newest.pop(want.reminder_type, None)
+        if row is None and called_off:
+            continue  # a new rule does not revive an enrollment whose reminders were called off
+        if row is None or _again(row, want, starts_at, threshold, enrolling=enrolling):
+            generation = row.generation + 1 if row else 1
+            added.append(_new(want, session_id, user_id, generation, starts_at))
+        elif row.status is ReminderStatus.SCHEDULED and _differs(row, want, starts_at):
+            changed.append(
+                replace(
+                    row,
+                    due_at=want.due_at,
+                    starts_at=starts_at,
+                    status=want.status,
+                    reason=want.reason,
+                )
+            )
+        else:
+            unchanged.append(row)
+    for row in newest.values():  # its rule was switched off or deleted
+        if row.status is ReminderStatus.SCHEDULED:
+            changed.append(close(row, ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED))
+        else:
+            unchanged.append(row)
+    return Revision(added=tuple(added), changed=tuple(changed), unchanged=tuple(unchanged))
+
+
+def call_off(recorded: Iterable[Reminder], reason: StatusReason) -> Revision:
+    """The revision that calls off whatever is still waiting."""
+    rows = _newest(recorded).values()
+    waiting = [r for r in rows if r.status is ReminderStatus.SCHEDULED]
+    return Revision(
+        added=(),
+        changed=tuple(close(row, ReminderStatus.CANCELLED, reason) for row in waiting),
+        unchanged=tuple(r for r in rows if r.status is not ReminderStatus.SCHEDULED),
+    )
+
+
+def close(row: Reminder, status: ReminderStatus, reason: StatusReason) -> Reminder:
+    """The row, ended without an e-mail."""
+    return replace(row, status=status, reason=reason)
+
+
+def _newest(recorded: Iterable[Reminder]) -> dict[str, Reminder]:
+    """The newest generation of every type."""
+    newest: dict[str, Reminder] = {}
+    for row in recorded:
+        if (known := newest.get(row.reminder_type)) is None or known.generation < row.generation:
+            newest[row.reminder_type] = row
+    return newest
+
+
+def _is_called_off(row: Reminder) -> bool:
+    """Whether somebody called off this person's reminders, rather than the whole session."""
+    return (
+        row.status is ReminderStatus.CANCELLED and row.reason is not StatusReason.SESSION_CANCELLED
+    )
+
+
+def _again(
+    row: Reminder, want: DueReminder, starts_at: datetime, threshold: timedelta, *, enrolling: bool
+) -> bool:
+    """Whether a reminder that has ended is to be sent once more, as a new generation."""
+    if want.status is not ReminderStatus.SCHEDULED or row.status.is_pending:
+        return False
+    if row.status is ReminderStatus.SKIPPED:
+        return True
+    if row.status is ReminderStatus.CANCELLED:
+        return enrolling or not _is_called_off(row)
+    return abs(starts_at - row.starts_at) > threshold
+
+
+def _differs(row: Reminder, want: DueReminder, starts_at: datetime) -> bool:
+    return (row.due_at, row.starts_at, row.status) != (want.due_at, starts_at, want.status)
+
+
+def _new(
+    want: DueReminder, session_id: UUID, user_id: UUID, generation: int, starts_at: datetime
+) -> Reminder:
+    return Reminder(
+        id=reminder_id(session_id, user_id, want.reminder_type, generation),
+        session_id=session_id,
+        user_id=user_id,
+        reminder_type=want.reminder_type,
+        generation=generation,
+        due_at=want.due_at,
+        starts_at=starts_at,
+        status=want.status,
+        reason=want.reason,
+    )
+
+
+def _utc(instant: datetime, field: str) -> datetime:
+    if instant.tzinfo is None or instant.utcoffset() is None:
+        raise NaiveInstantError(field)
+    return instant.astimezone(UTC)

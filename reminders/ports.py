@@ -1,0 +1,224 @@
+"""What the delivery of a reminder needs from the world, as capabilities.
+
+`reminders.db` and `reminders.mail` implement these and never import each other; composition roots
+put them together. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+from uuid import UUID
+
+from reminders.contracts import (
+    CloseRemindersInput,
+    CloseRemindersResult,
+    DeliverReminderInput,
+    DeliveryOutcome,
+)
+from reminders.model import DeliveryFacts, Message, ReminderStatus, StatusReason
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+
+
+class Composer(Protocol):
+    """Makes the e-mail for a reminder."""
+
+    def compose(self, facts: DeliveryFacts, *, now: datetime) -> Message:
+        """The finished e-mail, addressed as the delivery mode demands.
+
+        Args:
+            facts: The reminder with its session, attendee and rule.
+            now: The instant by which "in 30 minutes" is judged; aware.
+
+        Raises:
+            InvalidAddressError: If the attendee's address is no address.
+            RenderError: If the e-mail cannot be rendered.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider accepted this e-mail."""
+
+    resend_email_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The provider refused this e-mail and accepted others of the same request."""
+
+    message: str
+
+
+Receipt = Accepted | Refused
+
+
+class Mailer(Protocol):
+    """Hands e-mails to the provider, up to 100 in one request."""
+
+    def encode(self, messages: Sequence[Message]) -> bytes:
+        """The exact request body for these e-mails, in this order."""
+
+    async def post(self, body: bytes, *, idempotency_key: str) -> tuple[Receipt, ...]:
+        """Post a body once; no retries.
+
+        May run twice with the same body and key: the provider accepts it once (for 24 hours).
+
+        Returns:
+            One receipt for each e-mail of the body, in its order.
+
+        Raises:
+            MailRateLimitedError: Too fast; nothing was accepted.
+            MailUnavailableError: No proper answer; `outcome_unknown` says whether it may be accepted.
+            MailQuotaExceededError: Nothing was accepted until `resets_at`.
+            MailNotConfiguredError: Key, sender or domain refused; nothing was accepted.
+            MailRejectedError: The whole request is bad.
+            MailOutcomeUnknownError: The key was used with another body.
+        """
+
+
+class Deliverer(Protocol):
+    """Delivers reminders: what the activities are made of."""
+
+    async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
+        """Send a reminder if it is still wanted, and say what became of it.
+
+        Cancelling the call withdraws a reminder that is not frozen yet; one that is frozen is
+        resolved first, and its outcome returned.
+        """
+
+    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
+        """Close reminders that are not to be sent any more; what is frozen is left to resolve."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrozenBatch:
+    """A request as it was stored before its first attempt: every attempt sends these bytes."""
+
+    id: UUID
+    """Also the provider's idempotency key."""
+    reminder_ids: tuple[UUID, ...]
+    """In the order of the body."""
+    body: bytes
+    useful_until: datetime
+    """The earliest start among its sessions; not posted any more from then on."""
+    frozen_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settlement:
+    """How a reminder ended: closed without an e-mail, or as the provider said."""
+
+    reminder_id: UUID
+    status: ReminderStatus
+    reason: StatusReason | None = None
+    resend_email_id: str | None = None
+    error: str | None = None
+    """What went wrong, without addresses; at most 300 characters."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Hold:
+    """The provider takes nothing at present, from any worker."""
+
+    until: datetime
+    """When to try again."""
+    reason: StatusReason
+    """`quota` or `misconfigured`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """Reminders as the ledger had them at one moment."""
+
+    facts: Sequence[DeliveryFacts]
+    """In no order; reminders that do not exist are missing."""
+    hold: Hold | None
+    """Set while the provider takes nothing; `facts` is empty then."""
+
+
+class DeliveryLedger(Protocol):
+    """The ledger as the delivery pipeline sees it.
+
+    A batch has one owner at a time, by lease. A lease that is broken costs a request and no
+    duplicate: whoever posts the batch posts the same bytes under the same key.
+    """
+
+    async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
+        """Read reminders and everything they depend on, at one moment; locks nothing."""
+
+    async def freeze(
+        self,
+        batch: FrozenBatch | None,
+        closings: Sequence[Settlement],
+        *,
+        facts: Sequence[DeliveryFacts],
+        run_ids: Mapping[UUID, str],
+    ) -> timedelta | None:
+        """Claim reminders: store the batch and the closings, and take a place in the pace.
+
+        All or nothing, and only if no row changed since it was read: a cancel or a move that
+        came in between wins.
+
+        Args:
+            batch: What will be posted; `None` if nothing is.
+            closings: Reminders that end without an e-mail.
+            facts: What was read of each of them.
+            run_ids: Workflow run of each of them, for the ledger.
+
+        Returns:
+            How long to wait before the batch may be posted (zero without a batch); `None` if a
+            row changed, and nothing was done.
+        """
+
+    async def move(self, reminder_id: UUID, due_at: datetime, starts_at: datetime) -> None:
+        """Record that a waiting reminder is due at another instant; safe to repeat."""
+
+    async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
+        """Record what the provider said, and purge the batch's body; safe to repeat."""
+
+    async def release(self, batch_id: UUID) -> None:
+        """Give a batch up that the provider provably never accepted: its rows are due again."""
+
+    async def resume(self, batch_id: UUID) -> tuple[FrozenBatch, timedelta] | None:
+        """Take over a frozen batch whose lease ran out.
+
+        Returns:
+            The batch and how long to wait before posting it; `None` while another owner has it,
+            or when it is settled.
+        """
+
+    async def renew(self, batch_id: UUID) -> None:
+        """Extend the lease of a batch that takes long."""
+
+    async def yield_lease(self, batch_id: UUID, *, retry_in: timedelta) -> None:
+        """End our lease early, so that whoever comes after `retry_in` may resume the batch."""
+
+    async def pace(self, *, at_least: timedelta) -> timedelta:
+        """Take a place in the provider's pace for one more attempt.
+
+        Args:
+            at_least: No request of any worker is posted before this has passed.
+
+        Returns:
+            How long to wait before posting.
+        """
+
+    async def hold(self, hold: Hold) -> None:
+        """Let no worker read anything until the hold ends."""
+
+    async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
+        """Frozen batches without a live owner, the most urgent first."""
+
+    async def close(
+        self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
+    ) -> CloseRemindersResult:
+        """End reminders that are still waiting; safe to repeat."""

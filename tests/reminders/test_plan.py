@@ -1,0 +1,244 @@
+"""Planning: which reminders an enrollment gets, and what changes do to them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reminders.errors import InvalidInputError, NaiveInstantError
+from reminders.model import Reminder, ReminderStatus, StatusReason
+from reminders.plan import DueReminder, Revision, call_off, plan, revise
+from tests.builders import NOW, SESSION, USER, a_reminder, a_rule, the_rules
+
+HOUR = timedelta(hours=1)
+instants = st.datetimes(
+    min_value=datetime(2000, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    max_value=datetime(2100, 1, 1),  # noqa: DTZ001
+    timezones=st.timezones(),
+)
+leads = st.lists(st.integers(min_value=1, max_value=60 * 24 * 60), max_size=6, unique=True).map(
+    lambda minutes: [a_rule(f"{m}m", lead=timedelta(minutes=m)) for m in minutes]
+)
+
+
+def revised(recorded: list[Reminder], starts_at: datetime, **options: bool) -> Revision:
+    """A revision of recorded rows for the default rules at `NOW`."""
+    return revise(
+        plan(starts_at, the_rules(), now=NOW),
+        recorded,
+        session_id=SESSION,
+        user_id=USER,
+        starts_at=starts_at,
+        threshold=HOUR,
+        enrolling=options.get("enrolling", False),
+    )
+
+
+def kinds(planned: tuple[DueReminder, ...]) -> dict[str, str]:
+    """Reminder type to status or reason."""
+    return {p.reminder_type: str(p.reason or p.status) for p in planned}
+
+
+def test_a_week_ahead_everything_is_scheduled() -> None:
+    """Every enabled rule gives one reminder, one lead before the start, earliest first."""
+    starts_at = NOW + timedelta(days=7)
+    planned = plan(starts_at, [*the_rules(), a_rule("1h", is_enabled=False)], now=NOW)
+    assert [("24h", 24 * HOUR), ("2h", 2 * HOUR), ("30min", HOUR / 2)] == [
+        (p.reminder_type, starts_at - p.due_at) for p in planned
+    ]
+    assert {ReminderStatus.SCHEDULED} == {p.status for p in planned}
+
+
+def test_late_sign_up_gets_only_what_lies_ahead() -> None:
+    """Ninety minutes before the start, the 24 h and 2 h reminders are skipped, not sent late."""
+    planned = plan(NOW + timedelta(minutes=90), the_rules(), now=NOW)
+    assert {"24h": "past_due", "2h": "past_due", "30min": "scheduled"} == kinds(planned)
+
+
+def test_a_session_in_the_past_reminds_nobody() -> None:
+    """Every reminder of a session that has begun is skipped, with that reason."""
+    planned = plan(NOW - timedelta(days=7), the_rules(), now=NOW)
+    assert {"session_started"} == set(kinds(planned).values())
+
+
+def test_a_reminder_due_this_very_instant_is_scheduled() -> None:
+    """The due instant itself is not past."""
+    planned = plan(NOW + 2 * HOUR, the_rules("2h"), now=NOW)
+    assert {"2h": "scheduled"} == kinds(planned)
+
+
+@pytest.mark.parametrize(
+    ("zone", "start"),
+    [
+        pytest.param("America/New_York", datetime(2026, 3, 8, 9, 0), id="spring-forward"),  # noqa: DTZ001
+        pytest.param("America/New_York", datetime(2026, 11, 1, 9, 0), id="fall-back"),  # noqa: DTZ001
+        pytest.param("Australia/Lord_Howe", datetime(2026, 4, 5, 9, 0), id="half-hour-shift"),  # noqa: DTZ001
+        pytest.param("Europe/Berlin", datetime(2026, 10, 25, 2, 30, fold=1), id="fold"),  # noqa: DTZ001
+    ],
+)
+def test_leads_are_elapsed_time_across_clock_changes(zone: str, start: datetime) -> None:
+    """A 24 h reminder is due 24 elapsed hours before the start, whatever the clocks do."""
+    starts_at = start.replace(tzinfo=ZoneInfo(zone))
+    (planned,) = plan(starts_at, the_rules("24h"), now=datetime(2026, 1, 1, tzinfo=UTC))
+    assert starts_at.astimezone(UTC) - planned.due_at == 24 * HOUR
+
+
+@given(starts_at=instants, now=instants, rules=leads)
+def test_plans_are_ordered_bounded_and_never_in_the_past(
+    starts_at: datetime, now: datetime, rules: list
+) -> None:
+    """Due instants ascend, precede the start by the lead, and what is scheduled lies ahead."""
+    planned = plan(starts_at, rules, now=now)
+    start = starts_at.astimezone(UTC)
+    assert len(rules) == len(planned)
+    assert [p.due_at for p in planned] == sorted(start - r.lead for r in rules)
+    for item in planned:
+        assert item.due_at < start
+        assert (item.status is ReminderStatus.SCHEDULED) == (item.due_at >= now and start > now)
+        assert (item.reason is None) == (item.status is ReminderStatus.SCHEDULED)
+
+
+def test_naive_instants_are_refused_by_name() -> None:
+    """An instant without a zone is an error that names it."""
+    with pytest.raises(NaiveInstantError, match="starts_at"):
+        plan(datetime(2026, 12, 1), the_rules(), now=NOW)  # noqa: DTZ001
+
+
+def test_a_lead_must_be_positive() -> None:
+    """A reminder after the start is refused."""
+    with pytest.raises(InvalidInputError, match="'0m' must be positive"):
+        plan(NOW, [a_rule("0m", lead=timedelta())], now=NOW)
+
+
+def test_planning_twice_changes_nothing() -> None:
+    """The second revision of the same plan is empty, and rows keep their ids."""
+    starts_at = NOW + timedelta(days=7)
+    first = revised([], starts_at)
+    second = revised(list(first.added), starts_at, enrolling=True)
+    assert (3, True) == (len(first.added), second.is_empty)
+    assert first.reminders == second.reminders
+
+
+def test_a_move_takes_waiting_reminders_along() -> None:
+    """Rows that wait keep their identity and get the new instants."""
+    before = revised([], NOW + timedelta(days=7))
+    after = revised(list(before.added), NOW + timedelta(days=9))
+    assert [r.id for r in before.reminders] == [r.id for r in after.reminders]
+    assert {timedelta(days=2)} == {
+        a.due_at - b.due_at for a, b in zip(after.reminders, before.reminders, strict=True)
+    }
+
+
+def test_a_move_closer_skips_what_is_past_due_now() -> None:
+    """What the move put into the past is skipped, not sent late."""
+    before = revised([], NOW + timedelta(days=7))
+    after = revised(list(before.added), NOW + 3 * HOUR)
+    assert {"24h": StatusReason.PAST_DUE, "2h": None, "30min": None} == {
+        r.reminder_type: r.reason for r in after.reminders
+    }
+
+
+@pytest.mark.parametrize(
+    ("moved_by", "generations"),
+    [(timedelta(minutes=10), [1]), (timedelta(hours=1), [1]), (timedelta(days=7), [2])],
+    ids=["a-little", "the-threshold", "a-week"],
+)
+def test_a_sent_reminder_goes_out_again_only_after_a_far_move(
+    moved_by: timedelta, generations: list[int]
+) -> None:
+    """A second generation needs a move beyond the threshold, and an instant that lies ahead."""
+    starts_at = NOW + 25 * HOUR
+    sent = a_reminder("24h", starts_at=starts_at, status=ReminderStatus.SENT)
+    again = revised([sent], starts_at + moved_by)
+    assert generations == [r.generation for r in again.reminders if r.reminder_type == "24h"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "enrolling", "generation"),
+    [
+        (StatusReason.UNENROLLED, True, 2),
+        (StatusReason.UNENROLLED, False, 1),
+        (StatusReason.WORKFLOW_CANCELLED, True, 2),
+        (StatusReason.WORKFLOW_CANCELLED, False, 1),
+        (StatusReason.SESSION_CANCELLED, False, 2),
+    ],
+)
+def test_cancelled_reminders_come_back_only_when_asked_for(
+    reason: StatusReason, enrolling: bool, generation: int
+) -> None:
+    """A person's cancellation lasts until they enroll again, a session's until it is restored."""
+    rows = [
+        a_reminder(kind, status=ReminderStatus.CANCELLED, reason=reason)
+        for kind in ("24h", "2h", "30min")
+    ]
+    again = revised(rows, NOW + timedelta(days=7), enrolling=enrolling)
+    assert {generation} == {r.generation for r in again.reminders}
+
+
+def test_a_new_rule_does_not_revive_a_cancelled_enrollment() -> None:
+    """Once called off, an enrollment gets no reminder of a rule that came later."""
+    off = a_reminder("24h", status=ReminderStatus.CANCELLED, reason=StatusReason.UNENROLLED)
+    assert revised([off], NOW + timedelta(days=7)).is_empty
+
+
+def test_a_rule_switched_off_skips_what_waits_and_keeps_what_was_sent() -> None:
+    """Rows whose rule is gone end as `rule_disabled`, unless they have ended already."""
+    waits = a_reminder("1h")
+    sent = a_reminder("3h", status=ReminderStatus.SENT)
+    after = {r.reminder_type: r for r in revised([waits, sent], NOW + timedelta(days=7)).reminders}
+    assert StatusReason.RULE_DISABLED is after["1h"].reason
+    assert sent == after["3h"]
+
+
+def test_what_is_being_sent_is_left_alone() -> None:
+    """A move does not touch a row that is frozen in a request."""
+    frozen = a_reminder("24h", status=ReminderStatus.SENDING)
+    after = revised([frozen], NOW + timedelta(days=9))
+    assert frozen in after.unchanged
+
+
+def test_calling_off_ends_only_what_waits() -> None:
+    """Scheduled rows are cancelled; sent and frozen ones keep their status."""
+    rows = [
+        a_reminder("24h", status=ReminderStatus.SENT),
+        a_reminder("2h", status=ReminderStatus.SENDING),
+        a_reminder("30min"),
+    ]
+    after = call_off(rows, StatusReason.UNENROLLED)
+    assert ["30min"] == [r.reminder_type for r in after.changed]
+    assert {ReminderStatus.CANCELLED} == {r.status for r in after.changed}
+
+
+@given(
+    starts_at=instants,
+    moves=st.lists(st.timedeltas(timedelta(days=-30), timedelta(days=30)), max_size=5),
+    data=st.data(),
+)
+def test_no_history_of_moves_schedules_a_reminder_for_the_past(
+    starts_at: datetime, moves: list[timedelta], data: st.DataObject
+) -> None:
+    """Whatever ended and moved before, scheduled rows lie ahead, one a type, generations ascend."""
+    recorded: dict = {}
+    for move in [timedelta(), *moves]:
+        starts_at = starts_at + move
+        revision = revised(list(recorded.values()), starts_at)
+        for row in revision.reminders:
+            if row.status is ReminderStatus.SCHEDULED:
+                assert row.due_at >= NOW
+                assert starts_at - row.due_at in {24 * HOUR, 2 * HOUR, HOUR / 2}
+            recorded[row.id] = row
+        waiting = [r.reminder_type for r in recorded.values() if r.status.is_pending]
+        assert len(set(waiting)) == len(waiting)
+        for row in list(recorded.values()):
+            if row.status is ReminderStatus.SCHEDULED and data.draw(st.booleans()):
+                ended = a_reminder(
+                    row.reminder_type,
+                    generation=row.generation,
+                    starts_at=row.starts_at,
+                    status=ReminderStatus.SENT,
+                )
+                recorded[row.id] = ended
