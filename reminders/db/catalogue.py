@@ -1,0 +1,164 @@
+"""Sessions, users and who is enrolled: the platform's own data, in owned mode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from reminders.db import records
+from reminders.db.engine import Database
+from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
+from reminders.errors import SessionNotFoundError, UserNotFoundError
+from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionChange:
+    """What storing a session changed."""
+
+    session: Session
+    created: bool
+    replan: bool
+    """Whether its enrollments need a new plan: its start or status changed, or nothing did.
+
+    Somebody who stores the very same session once more repeats a call that failed half-way.
+    """
+
+
+class Catalogue:
+    """Sessions and users on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        """Read and write this database."""
+        self._database = database
+
+    async def put_session(self, session: Session) -> SessionChange:
+        """Store a session, whole; the same call twice changes nothing the second time."""
+        values = {
+            "id": session.id,
+            "title": session.title,
+            "start_time": session.starts_at,
+            "end_time": session.ends_at,
+            "time_zone": session.time_zone,
+            "speaker_name": session.speaker_name,
+            "location": session.location,
+            "join_url": session.join_url,
+            "preparation_notes": session.preparation_notes,
+            "status": session.status,
+        }
+        async with self._database.transaction() as connection:
+            found = await connection.execute(
+                select(SessionRow.__table__).where(SessionRow.id == session.id).with_for_update()
+            )
+            row = found.mappings().one_or_none()
+            await connection.execute(_upsert(SessionRow, values))
+        before = records.session(row) if row else None
+        return SessionChange(
+            session=session,
+            created=before is None,
+            replan=before is not None
+            and (
+                before == session
+                or (before.starts_at, before.status) != (session.starts_at, session.status)
+            ),
+        )
+
+    async def put_user(self, attendee: Attendee) -> bool:
+        """Store a person, whole; true if they are new."""
+        values = {
+            "id": attendee.user_id,
+            "email": attendee.email,
+            "full_name": attendee.full_name,
+            "time_zone": attendee.time_zone,
+            "locale": attendee.locale,
+        }
+        async with self._database.transaction() as connection:
+            known = await connection.scalar(
+                select(UserRow.id).where(UserRow.id == attendee.user_id).with_for_update()
+            )
+            await connection.execute(_upsert(UserRow, values))
+        return known is None
+
+    async def session(self, session_id: UUID) -> Session:
+        """One session.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                select(SessionRow.__table__).where(SessionRow.id == session_id)
+            )
+            row = found.mappings().one_or_none()
+        if row is None:
+            raise SessionNotFoundError
+        return records.session(row)
+
+    async def user(self, user_id: UUID) -> Attendee:
+        """One person.
+
+        Raises:
+            UserNotFoundError: If there is none.
+        """
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(select(UserRow.__table__).where(UserRow.id == user_id))
+            row = found.mappings().one_or_none()
+        if row is None:
+            raise UserNotFoundError
+        return records.attendee(row)
+
+    async def enrollment_status(self, session_id: UUID, user_id: UUID) -> EnrollmentStatus | None:
+        """Whether a person is enrolled; `None` if they never were."""
+        async with self._database.autocommit() as connection:
+            status = await connection.scalar(
+                select(EnrollmentRow.status).where(
+                    EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
+                )
+            )
+        return EnrollmentStatus(status) if status else None
+
+    async def enrolled(
+        self, session_id: UUID, *, after: UUID | None = None, limit: int = 1000
+    ) -> list[UUID]:
+        """The users enrolled in a session, cancelled ones left out, by ascending id.
+
+        Args:
+            session_id: Whose.
+            after: Continue behind this user.
+            limit: At most this many.
+        """
+        query = (
+            select(EnrollmentRow.user_id)
+            .where(EnrollmentRow.session_id == session_id, EnrollmentRow.status != "cancelled")
+            .order_by(EnrollmentRow.user_id)
+            .limit(limit)
+        )
+        if after is not None:
+            query = query.where(EnrollmentRow.user_id > after)
+        async with self._database.autocommit() as connection:
+            return list(await connection.scalars(query))
+
+    async def counts(self, session_id: UUID) -> dict[ReminderStatus, int]:
+        """How many ledger rows of a session are in each status; statuses without rows are left out."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                select(ReminderRow.email_status, func.count())
+                .where(ReminderRow.session_id == session_id)
+                .group_by(ReminderRow.email_status)
+            )
+            return {ReminderStatus(status): count for status, count in found}
+
+
+def _upsert(table: type[SessionRow | UserRow], values: Mapping[str, Any]) -> Any:  # noqa: ANN401
+    """Insert, or replace everything but the key."""
+    changed = {name: value for name, value in values.items() if name != "id"}
+    return (
+        upsert(table)
+        .values(**values)
+        .on_conflict_do_update(index_elements=["id"], set_={**changed, "updated_at": func.now()})
+    )

@@ -1,0 +1,110 @@
+"""The connection pool, and what its failures mean."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from reminders.errors import DatabaseUnavailableError, InvalidInputError
+
+_DRIVER = "postgresql+asyncpg"
+_AWAY = ("08", "53", "57P")
+"""SQLSTATE classes of a server that is away: connection lost, out of resources, shutting down."""
+
+
+class Database:
+    """PostgreSQL, as the stores see it.
+
+    Close it with `aclose()`; it belongs to the event loop it is first used in.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        """Prepare a pool; nothing is connected yet.
+
+        Args:
+            url: `postgresql://` or `postgresql+asyncpg://`.
+            pool_size: Connections held at the most.
+
+        Raises:
+            InvalidInputError: If the URL names another database system.
+        """
+        self._engine: AsyncEngine = create_async_engine(
+            asyncpg_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            hide_parameters=True,  # frozen e-mails are among them; errors end up in logs
+            pool_timeout=10,
+            # After a restart of PostgreSQL the first use of each pooled connection would fail.
+            pool_pre_ping=False,
+            connect_args={"timeout": 5, "command_timeout": 30},
+        )
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine itself, for migrations and tests."""
+        return self._engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is committed at the end, or rolled back by an exception.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was committed unless the
+                connection broke during the commit itself.
+        """
+        with _unavailable():
+            async with self._engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which every statement is its own transaction: one round trip each."""
+        with _unavailable():
+            async with self._autocommit.connect() as connection:
+                yield connection
+
+    async def aclose(self) -> None:
+        """Close the pool."""
+        await self._engine.dispose()
+
+
+def asyncpg_url(url: str) -> str:
+    """The URL with the driver that we use.
+
+    Raises:
+        InvalidInputError: If the URL cannot be parsed or names another database system.
+    """
+    try:
+        parsed = make_url(url)
+    except Exception as error:
+        raise InvalidInputError(
+            "DATABASE_URL is no URL; write postgresql://user:password@host:5432/database",
+            field="DATABASE_URL",
+        ) from error
+    if parsed.drivername not in ("postgresql", "postgres", _DRIVER):
+        raise InvalidInputError(
+            f"DATABASE_URL starts with {parsed.drivername}://; only PostgreSQL is supported",
+            field="DATABASE_URL",
+        )
+    return parsed.set(drivername=_DRIVER).render_as_string(hide_password=False)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """Turn the many ways in which a server can be away into one error; let real mistakes pass."""
+    try:
+        yield
+    except (OSError, PoolTimeoutError) as error:
+        raise DatabaseUnavailableError from error
+    except DBAPIError as error:
+        state = str(getattr(error.orig, "sqlstate", None) or "")
+        lost = error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
+        if lost or state.startswith(_AWAY):
+            raise DatabaseUnavailableError from error
+        raise

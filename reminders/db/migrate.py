@@ -1,0 +1,63 @@
+"""Brings a database to the schema of this release. Alembic's migrations are its only source."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from reminders.db.engine import Database
+
+VERSION_TABLE = "session_reminders_version"
+_LOCK = 0x5E5510
+"""Advisory lock: of several processes that upgrade at once, one does and the others wait."""
+
+
+async def upgrade(database: Database, revision: str = "head") -> None:
+    """Migrate up to a revision; safe to run again, and by several processes at once."""
+    async with database.transaction() as connection:
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        await connection.run_sync(_run, command.upgrade, revision)
+
+
+async def downgrade(database: Database, revision: str) -> None:
+    """Migrate down to a revision; data of what goes is lost."""
+    async with database.transaction() as connection:
+        await connection.run_sync(_run, command.downgrade, revision)
+
+
+async def current(database: Database) -> str | None:
+    """The database's revision; `None` if it was never migrated."""
+    async with database.transaction() as connection:
+        return await connection.run_sync(_current)
+
+
+def head() -> str:
+    """The revision that this release needs."""
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    if newest is None:
+        msg = "the package contains no migrations"
+        raise RuntimeError(msg)
+    return newest
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(files("reminders.db") / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _run(connection: Connection, verb: object, revision: str) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    verb(config, revision)  # type: ignore[operator]  # alembic.command has no common type
+
+
+def _current(connection: Connection) -> str | None:
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    return context.get_current_revision()

@@ -1,0 +1,276 @@
+"""Plans enrollments: reads session, rules and ledger, and writes the plan, in one transaction.
+
+All planning of one enrollment is serialised by an advisory lock, and every plan takes its version
+inside that lock: of two plans the one with the higher version saw the newer state. The session's
+row is share-locked, so that an enrollment and a move of its session cannot miss each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db import records
+from reminders.db.engine import Database
+from reminders.db.tables import (
+    EnrollmentRow,
+    ReminderConfigurationRow,
+    ReminderRow,
+    SessionRow,
+    UserRow,
+    plan_versions,
+)
+from reminders.errors import (
+    EnrollmentNotFoundError,
+    InvalidInputError,
+    SessionNotFoundError,
+    UserNotFoundError,
+)
+from reminders.keys import session_reminder_workflow_id
+from reminders.model import (
+    EnrollmentStatus,
+    Reminder,
+    ReminderRule,
+    ReminderStatus,
+    Session,
+    SessionStatus,
+    StatusReason,
+)
+from reminders.plan import Revision, call_off, plan, revise
+from reminders.ports import Clock
+
+_SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedEnrollment:
+    """An enrollment's plan as it now stands in the ledger."""
+
+    session: Session
+    user_id: UUID
+    reminders: tuple[Reminder, ...]
+    """The newest generation of each type, earliest due first."""
+    version: int
+    is_new: bool
+    """Whether this call scheduled something that was not planned before."""
+    cancelled: int = 0
+    """Reminders that this call called off."""
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a workflow has something left to do."""
+        return any(r.status.is_pending for r in self.reminders)
+
+
+class EnrollmentPlanner:
+    """Writes plans into the ledger."""
+
+    def __init__(
+        self, database: Database, clock: Clock, *, resend_threshold: timedelta = timedelta(hours=1)
+    ) -> None:
+        """Plan with this database and clock.
+
+        Args:
+            database: Migrated.
+            clock: Decides what is past due.
+            resend_threshold: How far a session must move so that a reminder already sent is sent
+                once more.
+        """
+        self._database = database
+        self._clock = clock
+        self._threshold = resend_threshold
+
+    async def enroll(
+        self, session_id: UUID, user_id: UUID, enrollment_id: UUID | None = None
+    ) -> PlannedEnrollment:
+        """Enroll a person, or confirm that they are, and plan their reminders.
+
+        May run any number of times: the second plan finds the rows of the first. After a
+        cancellation, what was cancelled and still lies ahead is planned as a new generation.
+
+        Raises:
+            SessionNotFoundError: If there is no such session.
+            UserNotFoundError: If there is no such user.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            await _serialise(connection, session_id, user_id)
+            session = await _session(connection, session_id)
+            await _confirm(connection, session_id, user_id, enrollment_id)
+            return await self._plan(connection, session, user_id, enrolling=True)
+
+    async def replan(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
+        """Plan an existing enrollment anew, after its session or a rule changed.
+
+        Raises:
+            SessionNotFoundError: If there is no such session.
+            EnrollmentNotFoundError: If the person is not enrolled.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            await _serialise(connection, session_id, user_id)
+            session = await _session(connection, session_id)
+            if await _enrollment_status(connection, session_id, user_id) is None:
+                raise EnrollmentNotFoundError
+            return await self._plan(connection, session, user_id, enrolling=False)
+
+    async def unenroll(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
+        """End an enrollment and call off what is still waiting; safe to repeat.
+
+        Raises:
+            SessionNotFoundError: If there is no such session.
+            EnrollmentNotFoundError: If the person never was enrolled.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            await _serialise(connection, session_id, user_id)
+            session = await _session(connection, session_id)
+            ended = await connection.execute(
+                update(EnrollmentRow)
+                .where(EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id)
+                .values(status=EnrollmentStatus.CANCELLED, updated_at=func.now())
+            )
+            if ended.rowcount == 0:
+                raise EnrollmentNotFoundError
+            recorded = await _recorded(connection, session_id, user_id)
+            revision = call_off(recorded, StatusReason.UNENROLLED)
+            return await self._write(connection, session, user_id, revision)
+
+    async def _plan(
+        self, connection: AsyncConnection, session: Session, user_id: UUID, *, enrolling: bool
+    ) -> PlannedEnrollment:
+        recorded = await _recorded(connection, session.id, user_id)
+        status = await _enrollment_status(connection, session.id, user_id)
+        if session.status is SessionStatus.CANCELLED:
+            revision = call_off(recorded, StatusReason.SESSION_CANCELLED)
+        elif status is not EnrollmentStatus.CONFIRMED:
+            revision = call_off(recorded, StatusReason.UNENROLLED)
+        else:
+            revision = revise(
+                plan(session.starts_at, await _rules(connection), now=self._clock.now()),
+                recorded,
+                session_id=session.id,
+                user_id=user_id,
+                starts_at=session.starts_at,
+                threshold=self._threshold,
+                enrolling=enrolling,
+            )
+        return await self._write(connection, session, user_id, revision)
+
+    async def _write(
+        self, connection: AsyncConnection, session: Session, user_id: UUID, revision: Revision
+    ) -> PlannedEnrollment:
+        workflow_id = session_reminder_workflow_id(session.id, user_id)
+        if revision.added:
+            await connection.execute(
+                insert(ReminderRow), [_values(r, workflow_id) for r in revision.added]
+            )
+        for changed in revision.changed:
+            await connection.execute(
+                update(ReminderRow)
+                .where(ReminderRow.id == changed.id)
+                .values(
+                    due_at=changed.due_at,
+                    starts_at=changed.starts_at,
+                    email_status=changed.status,
+                    status_reason=changed.reason,
+                    updated_at=func.now(),
+                )
+            )
+        version = await connection.scalar(select(plan_versions.next_value()))
+        return PlannedEnrollment(
+            session=session,
+            user_id=user_id,
+            reminders=revision.reminders,
+            version=version or 0,
+            is_new=bool(revision.added),
+            cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
+        )
+
+
+async def _serialise(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
+    await connection.execute(_SERIALISE, {"key": session_reminder_workflow_id(session_id, user_id)})
+
+
+async def _session(connection: AsyncConnection, session_id: UUID) -> Session:
+    found = await connection.execute(
+        select(SessionRow.__table__).where(SessionRow.id == session_id).with_for_update(read=True)
+    )
+    row = found.mappings().one_or_none()
+    if row is None:
+        raise SessionNotFoundError
+    return records.session(row)
+
+
+async def _rules(connection: AsyncConnection) -> tuple[ReminderRule, ...]:
+    found = await connection.execute(
+        select(ReminderConfigurationRow.__table__).where(ReminderConfigurationRow.is_enabled)
+    )
+    return tuple(records.rule(row) for row in found.mappings())
+
+
+async def _recorded(
+    connection: AsyncConnection, session_id: UUID, user_id: UUID
+) -> tuple[Reminder, ...]:
+    """The enrollment's ledger rows, locked in the order in which deliveries lock them too."""
+    found = await connection.execute(
+        select(ReminderRow.__table__)
+        .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
+        .order_by(ReminderRow.id)
+        .with_for_update()
+    )
+    return tuple(records.reminder(row) for row in found.mappings())
+
+
+async def _enrollment_status(
+    connection: AsyncConnection, session_id: UUID, user_id: UUID
+) -> EnrollmentStatus | None:
+    status = await connection.scalar(
+        select(EnrollmentRow.status).where(
+            EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
+        )
+    )
+    return EnrollmentStatus(status) if status else None
+
+
+async def _confirm(
+    connection: AsyncConnection, session_id: UUID, user_id: UUID, enrollment_id: UUID | None
+) -> None:
+    values: dict[str, Any] = {"session_id": session_id, "user_id": user_id, "status": "confirmed"}
+    if enrollment_id is not None:
+        values["id"] = enrollment_id
+    statement = upsert(EnrollmentRow).values(**values)
+    try:
+        await connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=["session_id", "user_id"],
+                set_={"status": "confirmed", "updated_at": func.now()},
+            )
+        )
+    except IntegrityError as error:
+        if "fk_enrollments_user_id" in str(error.orig):
+            raise UserNotFoundError from error
+        msg = "enrollment_id belongs to another enrollment; leave it out or send its own"
+        raise InvalidInputError(msg, field="enrollment_id") from error
+
+
+def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:
+    return {
+        "id": reminder.id,
+        "session_id": reminder.session_id,
+        "user_id": reminder.user_id,
+        "reminder_type": reminder.reminder_type,
+        "generation": reminder.generation,
+        "due_at": reminder.due_at,
+        "starts_at": reminder.starts_at,
+        "email_status": reminder.status,
+        "status_reason": reminder.reason,
+        "workflow_id": workflow_id,
+    }

@@ -1,0 +1,206 @@
+"""The schema as SQLAlchemy sees it; the Alembic migrations are what makes it.
+
+`sessions`, `users` and `enrollments` are the platform's own (owned mode). Everything else is ours.
+Every instant is `timestamptz`; the test suite compares this file with a migrated database.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    Sequence,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """All tables; constraint names are derived, so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as a plain class attribute
+        datetime: DateTime(timezone=True),
+        str: Text(),
+        UUID: Uuid(),
+        bytes: LargeBinary(),
+    }
+
+
+plan_versions = Sequence("plan_versions", data_type=BigInteger, metadata=Base.metadata)
+"""Orders plans: of two plans of one enrollment, the later transaction has the higher number."""
+
+
+class SessionRow(Base):
+    """A meeting that people enroll in."""
+
+    __tablename__ = "sessions"
+    __table_args__ = (CheckConstraint("status IN ('scheduled', 'cancelled')", name="status"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    start_time: Mapped[datetime]
+    end_time: Mapped[datetime | None]
+    time_zone: Mapped[str] = mapped_column(server_default="UTC")
+    speaker_name: Mapped[str | None]
+    location: Mapped[str | None]
+    join_url: Mapped[str | None]
+    preparation_notes: Mapped[str | None]
+    status: Mapped[str] = mapped_column(server_default="scheduled")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class UserRow(Base):
+    """A person; the only place where an address is kept."""
+
+    __tablename__ = "users"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    email: Mapped[str]
+    full_name: Mapped[str | None]
+    time_zone: Mapped[str | None]
+    locale: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class EnrollmentRow(Base):
+    """Who takes part in what."""
+
+    __tablename__ = "enrollments"
+    __table_args__ = (
+        UniqueConstraint("session_id", "user_id"),
+        CheckConstraint("status IN ('confirmed', 'pending', 'cancelled')", name="status"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    status: Mapped[str] = mapped_column(server_default="confirmed")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ReminderConfigurationRow(Base):
+    """A rule: a kind of reminder that every enrollment gets."""
+
+    __tablename__ = "reminder_configurations"
+    __table_args__ = (CheckConstraint("minutes_before > 0", name="minutes_before"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    reminder_type: Mapped[str] = mapped_column(unique=True)
+    minutes_before: Mapped[int]
+    is_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    email_subject_template: Mapped[str]
+    display_name: Mapped[str]
+    sort_order: Mapped[int] = mapped_column(server_default=text("0"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ReminderRow(Base):
+    """The ledger: one row per reminder and generation."""
+
+    __tablename__ = "session_reminder_emails"
+    __table_args__ = (
+        UniqueConstraint(
+            "session_id",
+            "user_id",
+            "reminder_type",
+            "generation",
+            name="uq_reminder_identity",
+        ),
+        CheckConstraint(
+            "email_status IN ('scheduled', 'sending', 'sent', 'delivered', 'bounced',"
+            " 'complained', 'suppressed', 'skipped', 'cancelled', 'failed')",
+            name="email_status",
+        ),
+        Index(
+            "ix_session_reminder_emails_waiting",
+            "due_at",
+            postgresql_where=text("email_status = 'scheduled'"),
+        ),
+        Index(
+            "ix_session_reminder_emails_batch_id",
+            "batch_id",
+            postgresql_where=text("email_status = 'sending'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    reminder_type: Mapped[str]
+    generation: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    due_at: Mapped[datetime]
+    starts_at: Mapped[datetime]
+    sent_at: Mapped[datetime | None]
+    email_status: Mapped[str] = mapped_column(server_default="scheduled")
+    status_reason: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    last_error: Mapped[str | None]
+    resend_email_id: Mapped[str | None]
+    workflow_id: Mapped[str]
+    run_id: Mapped[str | None]
+    batch_id: Mapped[UUID | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class EmailBatchRow(Base):
+    """A request to the provider, written before its first attempt."""
+
+    __tablename__ = "email_batches"
+    __table_args__ = (
+        CheckConstraint("state IN ('frozen', 'settled', 'released')", name="state"),
+        Index(
+            "ix_email_batches_unsettled",
+            "lease_until",
+            postgresql_where=text("state = 'frozen'"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(server_default="frozen")
+    reminder_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
+    body: Mapped[bytes | None]
+    useful_until: Mapped[datetime]
+    frozen_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+    owner: Mapped[str]
+    lease_until: Mapped[datetime]
+
+
+class ProviderPaceRow(Base):
+    """One row: when the next request may be posted, by whichever worker."""
+
+    __tablename__ = "provider_pace"
+    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
+    next_request_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    held_until: Mapped[datetime | None]
+    held_because: Mapped[str | None]
