@@ -1,0 +1,114 @@
+"""Gathers single reminders into batches: the most urgent first, waiting for company a little."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from reminders.contracts import DeliverReminderInput, DeliveryOutcome
+from reminders.delivery.policy import DeliveryPolicy
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One reminder on its way through the pipeline, and who waits for it."""
+
+    reminder: DeliverReminderInput
+    run_id: str
+    outcome: asyncio.Future[DeliveryOutcome]
+    callers: int = 1
+    """Calls of `deliver` that wait for the outcome; the second is a retry of the first."""
+
+    def resolve(self, outcome: DeliveryOutcome) -> None:
+        """Tell the callers what became of it, once."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the callers that nothing became of it this time, once."""
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
+            self.outcome.exception()  # the callers may be gone; then nobody else retrieves it
+
+
+@dataclass(slots=True)
+class _Group:
+    """Reminders of sessions that start at the same instant; `loop.time()` of first and last."""
+
+    first_at: float
+    last_at: float
+    tickets: dict[UUID, Ticket] = field(default_factory=dict)
+
+
+class Gatherer:
+    """A queue of reminders that hands out batches.
+
+    A batch never mixes starts: the reminders in it are equally urgent, and its request stops
+    being useful at one instant. The queue is bounded by the worker's activity slots.
+    """
+
+    def __init__(self, policy: DeliveryPolicy) -> None:
+        """Start empty."""
+        self._policy = policy
+        self._groups: dict[datetime, _Group] = {}
+        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        """How many reminders wait."""
+        return sum(len(group.tickets) for group in self._groups.values())
+
+    def put(self, ticket: Ticket) -> None:
+        """Queue a reminder."""
+        now = asyncio.get_running_loop().time()
+        group = self._groups.setdefault(ticket.reminder.starts_at, _Group(now, now))
+        group.tickets[ticket.reminder.reminder_id] = ticket
+        group.last_at = now
+        self._arrived.set()
+
+    def withdraw(self, ticket: Ticket) -> bool:
+        """Take a reminder back; false if it has left the queue already."""
+        group = self._groups.get(ticket.reminder.starts_at)
+        if group is None or group.tickets.pop(ticket.reminder.reminder_id, None) is None:
+            return False
+        if not group.tickets:
+            del self._groups[ticket.reminder.starts_at]
+        return True
+
+    async def next_batch(self) -> list[Ticket]:
+        """The most urgent batch, as soon as one is worth sending; never empty."""
+        loop = asyncio.get_running_loop()
+        while True:
+            self._arrived.clear()
+            now = loop.time()
+            ready_at = {starts_at: self._ready_at(g) for starts_at, g in self._groups.items()}
+            ready = [starts_at for starts_at, instant in ready_at.items() if instant <= now]
+            if ready:
+                return self._take(min(ready))
+            timeout = min(ready_at.values()) - now if ready_at else None
+            try:
+                await asyncio.wait_for(self._arrived.wait(), timeout)
+            except TimeoutError:
+                continue
+
+    def _ready_at(self, group: _Group) -> float:
+        """When a group is worth sending, by the loop's clock."""
+        policy, size = self._policy, len(group.tickets)
+        if size >= policy.batch_size:
+            return group.first_at
+        alone_until = group.first_at + policy.linger.total_seconds()
+        if size == 1:
+            return alone_until
+        quiet_at = max(group.last_at + policy.quiet.total_seconds(), alone_until)
+        return min(quiet_at, group.first_at + policy.longest_linger.total_seconds())
+
+    def _take(self, starts_at: datetime) -> list[Ticket]:
+        group = self._groups[starts_at]
+        taken = list(group.tickets)[: self._policy.batch_size]
+        tickets = [group.tickets.pop(reminder_id) for reminder_id in taken]
+        if group.tickets:  # what stays behind has lingered as long as its newest arrival
+            group.first_at = group.last_at
+        else:
+            del self._groups[starts_at]
+        return tickets

@@ -1,0 +1,354 @@
+"""The delivery pipeline: many reminders, one request, exactly one accepted e-mail each.
+
+```text
+deliver() ──► gather ──► read ──► decide ──► freeze ──► post ──► settle ──► every deliver() returns
+ one call       by       one       pure,       one       one       one
+ a reminder   urgency  statement  rendered  statement  request  statement
+```
+
+*Group commit*: the activities of all enrollments on a worker share requests, as transactions share
+a disk's flush. *Write-ahead*: the exact body of a request is stored under the provider's
+idempotency key before its first attempt, so that whoever finds it in doubt may post the same bytes
+again, and the provider accepts them once. What the provider provably never accepted is released,
+and decided anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from reminders.contracts import (
+    CloseRemindersInput,
+    CloseRemindersResult,
+    DeliverReminderInput,
+    DeliveryOutcome,
+)
+from reminders.decide import Close, Send, Wait, decide
+from reminders.delivery.gather import Gatherer, Ticket
+from reminders.delivery.policy import DeliveryPolicy, Step
+from reminders.delivery.posting import Poster
+from reminders.errors import (
+    BatchBusyError,
+    InvalidAddressError,
+    MailNotConfiguredError,
+    MailQuotaExceededError,
+    MailRejectedError,
+    NotDueYetError,
+    ReminderError,
+    ReminderNotFoundError,
+    RenderError,
+)
+from reminders.model import DeliveryFacts, Message, ReminderStatus, StatusReason
+from reminders.ports import (
+    Clock,
+    Composer,
+    DeliveryLedger,
+    FrozenBatch,
+    Hold,
+    Mailer,
+    Settlement,
+)
+
+logger = logging.getLogger(__name__)
+
+_REREADS = 5
+"""How often a batch is decided anew because rows changed in between; then its reminders retry."""
+_BUSY = timedelta(seconds=1)
+"""When to look again at a batch that somebody else is posting."""
+
+
+def ignore(_step: Step) -> None:
+    """The hook of a pipeline that nobody watches."""
+
+
+class DeliveryPipeline:
+    """`Deliverer`: gathers, decides, freezes, posts and settles.
+
+    Run it with `async with pipeline.running()`; `deliver` waits until then.
+    """
+
+    def __init__(
+        self,
+        ledger: DeliveryLedger,
+        composer: Composer,
+        mailer: Mailer,
+        clock: Clock,
+        policy: DeliveryPolicy | None = None,
+        on_step: Callable[[Step], None] = ignore,
+    ) -> None:
+        """Deliver with these parts.
+
+        Args:
+            ledger: Keeps what is frozen, sent and why not.
+            composer: Renders.
+            mailer: Posts.
+            clock: Judges what is due.
+            policy: The numbers.
+            on_step: Called at every step of every batch; for tests and traces.
+        """
+        self._policy = policy or DeliveryPolicy()
+        self._ledger = ledger
+        self._composer = composer
+        self._mailer = mailer
+        self._clock = clock
+        self._on_step = on_step
+        self._poster = Poster(ledger, mailer, clock, self._policy, on_step)
+        self._gatherer = Gatherer(self._policy)
+        self._tickets: dict[UUID, Ticket] = {}
+        self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Deliver until the context ends; what is in flight then is left for the next owner."""
+        async with asyncio.TaskGroup() as tasks:
+            loops = [tasks.create_task(self._gather(tasks)), tasks.create_task(self._recover())]
+            try:
+                yield
+            finally:
+                for loop in loops:
+                    loop.cancel()
+
+    async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
+        """See `Deliverer.deliver`.
+
+        Raises:
+            DeliveryError: It did not go out this time; `retryable` says whether to call again.
+            ReminderNotFoundError: If the ledger has no such reminder.
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
+        early = reminder.due_at - self._clock.now()
+        if timedelta() < early <= self._policy.early:  # our clock lags behind Temporal's
+            await asyncio.sleep(early.total_seconds())
+        ticket = self._tickets.get(reminder.reminder_id)
+        if ticket is None:
+            outcome = asyncio.get_running_loop().create_future()
+            ticket = self._tickets[reminder.reminder_id] = Ticket(reminder, run_id, outcome)
+            self._gatherer.put(ticket)
+        else:
+            ticket.callers += 1
+        try:
+            return await asyncio.shield(ticket.outcome)
+        except asyncio.CancelledError:
+            ticket.callers -= 1
+            if ticket.callers == 0 and self._gatherer.withdraw(ticket):
+                del self._tickets[reminder.reminder_id]
+                raise
+            # Frozen or about to be: resolved, not guessed. Bounded by the policy's patience.
+            return await asyncio.shield(ticket.outcome)
+
+    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
+        """See `Deliverer.close`."""
+        return await self._ledger.close(request.reminder_ids, request.status, request.reason)
+
+    async def _gather(self, tasks: asyncio.TaskGroup) -> None:
+        """Hand batch after batch to its own task, a bounded number at a time."""
+        while True:
+            await self._permits.acquire()
+            tickets = await self._gatherer.next_batch()
+            self._on_step(Step.GATHERED)
+            task = tasks.create_task(self._process(tickets))
+            task.add_done_callback(lambda _: self._permits.release())
+
+    async def _process(self, tickets: Sequence[Ticket]) -> None:
+        """Take a batch of reminders to an outcome or an error each; never raises."""
+        try:
+            await self._send(tickets)
+        except ReminderError as error:
+            for ticket in tickets:
+                ticket.fail(error)
+        except Exception as error:
+            logger.exception("a batch of %d reminders failed unexpectedly", len(tickets))
+            for ticket in tickets:
+                ticket.fail(error)
+        finally:
+            for ticket in tickets:
+                self._tickets.pop(ticket.reminder.reminder_id, None)
+                ticket.fail(BatchBusyError("not resolved yet", retry_after=_BUSY))
+
+    async def _send(self, tickets: Sequence[Ticket]) -> None:
+        verdict, wait = await self._freeze(tickets)
+        for moved in verdict.moved:
+            await self._ledger.move(*moved)
+        for ticket in tickets:
+            verdict.tell(ticket)
+        if verdict.batch is not None:
+            await self._post(verdict.batch, wait, tickets)
+        for batch_id in verdict.in_doubt:
+            await self._resume(batch_id, tickets)
+
+    async def _freeze(self, tickets: Sequence[Ticket]) -> tuple[_Verdict, timedelta]:
+        """Read, decide, render and store, until no row changed in between."""
+        run_ids = {t.reminder.reminder_id: t.run_id for t in tickets}
+        for _ in range(_REREADS):
+            reading = await self._ledger.read(list(run_ids))
+            self._on_step(Step.READ)
+            if reading.hold is not None:
+                raise _held(reading.hold)
+            verdict = self._judge(tickets, reading.facts)
+            self._on_step(Step.RENDERED)
+            if verdict.batch is None and not verdict.closings:
+                return verdict, timedelta()
+            wait = await self._ledger.freeze(
+                verdict.batch, verdict.closings, facts=reading.facts, run_ids=run_ids
+            )
+            if wait is not None:
+                self._on_step(Step.FROZEN)
+                return verdict, wait
+        raise BatchBusyError("the ledger keeps changing", retry_after=_BUSY)
+
+    def _judge(self, tickets: Sequence[Ticket], facts: Sequence[DeliveryFacts]) -> _Verdict:
+        """Decide and render every reminder; what cannot be rendered fails alone."""
+        now = self._clock.now()
+        known = {f.reminder.id: f for f in facts}
+        verdict = _Verdict()
+        messages: list[Message] = []
+        starts: list[datetime] = []
+        for ticket in tickets:
+            reminder_id = ticket.reminder.reminder_id
+            if (fact := known.get(reminder_id)) is None:
+                verdict.errors[reminder_id] = ReminderNotFoundError()
+                continue
+            decision = decide(fact, now=now)
+            if isinstance(decision, Send):
+                try:
+                    messages.append(self._composer.compose(fact, now=now))
+                except (InvalidAddressError, RenderError) as error:
+                    verdict.close(_failed(reminder_id, error))
+                else:
+                    starts.append(fact.session.starts_at if fact.session else now)
+            elif isinstance(decision, Close):
+                verdict.close(
+                    Settlement(
+                        reminder_id=reminder_id, status=decision.status, reason=decision.reason
+                    )
+                )
+            elif isinstance(decision, Wait):
+                verdict.wait(ticket, decision, now)
+            else:
+                verdict.settled(fact)
+        if messages:
+            verdict.batch = FrozenBatch(
+                id=uuid4(),
+                reminder_ids=tuple(m.reminder_id for m in messages),
+                body=self._mailer.encode(messages),
+                useful_until=min(starts),
+                frozen_at=now,
+            )
+        return verdict
+
+    async def _post(self, batch: FrozenBatch, wait: timedelta, tickets: Sequence[Ticket]) -> None:
+        mine = [t for t in tickets if t.reminder.reminder_id in batch.reminder_ids]
+        try:
+            settlements = await self._poster.post(batch, wait, in_doubt=False)
+        except MailRejectedError:
+            # One bad e-mail can make the provider refuse them all: halve until it is alone.
+            middle = len(mine) // 2
+            await self._process(mine[:middle])
+            await self._process(mine[middle:])
+            return
+        _tell(settlements, mine)
+
+    async def _resume(self, batch_id: UUID, tickets: Sequence[Ticket]) -> None:
+        """Settle a batch in doubt, for those of the tickets that are in it."""
+        resumed = await self._ledger.resume(batch_id)
+        if resumed is None:
+            raise BatchBusyError(retry_after=_BUSY)
+        batch, wait = resumed
+        settlements = await self._poster.post(batch, wait, in_doubt=True)
+        _tell(settlements, tickets)
+
+    async def _recover(self) -> None:
+        """Settle the batches of owners that died, as long as this worker lives."""
+        while True:
+            try:
+                for batch_id in await self._ledger.in_doubt(limit=self._policy.recover_at_once):
+                    await self._resume(batch_id, ())
+            except ReminderError as error:
+                logger.warning("batches in doubt wait for the next look: %s", error)
+            except Exception:
+                logger.exception("recovery failed unexpectedly")
+            await asyncio.sleep(self._policy.recover_every.total_seconds())
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What was decided for the reminders of one batch."""
+
+    batch: FrozenBatch | None = None
+    closings: list[Settlement] = field(default_factory=list)
+    outcomes: dict[UUID, DeliveryOutcome] = field(default_factory=dict)
+    errors: dict[UUID, ReminderError] = field(default_factory=dict)
+    moved: list[tuple[UUID, datetime, datetime]] = field(default_factory=list)
+    """Reminder, due instant and start, where the session or its rule changed unannounced."""
+    in_doubt: set[UUID] = field(default_factory=set)
+    """Batches in which some of the reminders are frozen already."""
+
+    def close(self, settlement: Settlement) -> None:
+        """It ends without an e-mail."""
+        self.closings.append(settlement)
+        self.outcomes[settlement.reminder_id] = _outcome(settlement)
+
+    def wait(self, ticket: Ticket, decision: Wait, now: datetime) -> None:
+        """It is due later: as the ledger says, or as a worker with a slow clock must wait for."""
+        reminder_id = ticket.reminder.reminder_id
+        if decision.due_at <= ticket.reminder.due_at:
+            self.errors[reminder_id] = NotDueYetError(retry_after=decision.due_at - now)
+        else:
+            self.moved.append((reminder_id, decision.due_at, decision.starts_at))
+            self.outcomes[reminder_id] = DeliveryOutcome(
+                status=ReminderStatus.SCHEDULED,
+                due_at=decision.due_at,
+                starts_at=decision.starts_at,
+            )
+
+    def settled(self, fact: DeliveryFacts) -> None:
+        """It has ended, or is frozen in an earlier request."""
+        reminder = fact.reminder
+        if reminder.status is ReminderStatus.SENDING and reminder.batch_id is not None:
+            self.in_doubt.add(reminder.batch_id)
+        else:
+            self.outcomes[reminder.id] = DeliveryOutcome(
+                status=reminder.status, reason=reminder.reason
+            )
+
+    def tell(self, ticket: Ticket) -> None:
+        """Resolve a ticket whose reminder needs no request."""
+        reminder_id = ticket.reminder.reminder_id
+        if (outcome := self.outcomes.get(reminder_id)) is not None:
+            ticket.resolve(outcome)
+        elif (error := self.errors.get(reminder_id)) is not None:
+            ticket.fail(error)
+
+
+def _tell(settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
+    """Resolve the tickets that a settled batch answers."""
+    settled = {s.reminder_id: s for s in settlements}
+    for ticket in tickets:
+        if (settlement := settled.get(ticket.reminder.reminder_id)) is not None:
+            ticket.resolve(_outcome(settlement))
+
+
+def _outcome(settlement: Settlement) -> DeliveryOutcome:
+    return DeliveryOutcome(status=settlement.status, reason=settlement.reason)
+
+
+def _failed(reminder_id: UUID, error: InvalidAddressError | RenderError) -> Settlement:
+    invalid = isinstance(error, InvalidAddressError)
+    return Settlement(
+        reminder_id=reminder_id,
+        status=ReminderStatus.FAILED,
+        reason=StatusReason.INVALID_ADDRESS if invalid else StatusReason.RENDER_ERROR,
+        error=str(error),
+    )
+
+
+def _held(hold: Hold) -> ReminderError:
+    if hold.reason is StatusReason.QUOTA:
+        return MailQuotaExceededError(resets_at=hold.until)
+    return MailNotConfiguredError("delivery is on hold until an operator has acted")

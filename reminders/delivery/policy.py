@@ -1,0 +1,57 @@
+"""How the delivery pipeline trades promptness, requests and patience."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeliveryPolicy:
+    """The pipeline's numbers; the settings override the ones that users may want to change."""
+
+    batch_size: int = 100
+    """E-mails in one request at the most; the provider's own limit is 100."""
+    linger: timedelta = timedelta(milliseconds=20)
+    """How long a lone reminder waits for company."""
+    quiet: timedelta = timedelta(milliseconds=60)
+    """A batch that grows is sent once nothing joined it for this long."""
+    longest_linger: timedelta = timedelta(milliseconds=600)
+    """A batch that keeps growing is sent after this long, full or not."""
+    requests_in_flight: int = 4
+    """Requests of one worker under way at once; what waits beyond them waits unfrozen."""
+    patience: timedelta = timedelta(seconds=20)
+    """How long one `deliver` call keeps trying in place; the activity's own retries come after."""
+    retries: int = 3
+    """Retries in place of a request that failed; being told to slow down does not count."""
+    initial_backoff: timedelta = timedelta(seconds=1)
+    longest_backoff: timedelta = timedelta(seconds=30)
+    backoff_multiplier: float = 2.0
+    key_lifetime: timedelta = timedelta(hours=23)
+    """How long a frozen request may be repeated; the provider remembers a key for 24 hours."""
+    early: timedelta = timedelta(seconds=5)
+    """How far this worker's clock may lag behind Temporal's and just be waited for."""
+    renew_every: timedelta = timedelta(seconds=2)
+    """How often the lease of a slow request is renewed."""
+    recover_every: timedelta = timedelta(seconds=3)
+    """How often batches of dead owners are looked for."""
+    recover_at_once: int = 10
+    """Batches taken over in one look."""
+
+    def backoff(self, failures: int) -> timedelta:
+        """How long to wait after the nth failure in a row, from 1."""
+        seconds = self.initial_backoff.total_seconds() * self.backoff_multiplier ** (failures - 1)
+        return min(timedelta(seconds=seconds), self.longest_backoff)
+
+
+class Step(StrEnum):
+    """A moment in the life of a batch: where a crash test kills the process, and tracing hooks in."""
+
+    GATHERED = "gathered"
+    READ = "read"
+    RENDERED = "rendered"
+    FROZEN = "frozen"
+    PACED = "paced"
+    POSTED = "posted"
+    SETTLED = "settled"

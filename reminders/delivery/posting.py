@@ -1,0 +1,210 @@
+"""Posts a frozen batch until the provider's answer is certain, or somebody else must go on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from time import monotonic
+
+from reminders.delivery.policy import DeliveryPolicy, Step
+from reminders.errors import (
+    DatabaseUnavailableError,
+    DeliveryError,
+    MailNotConfiguredError,
+    MailOutcomeUnknownError,
+    MailQuotaExceededError,
+    MailRateLimitedError,
+    MailRejectedError,
+    MailUnavailableError,
+    ServiceUnavailableError,
+)
+from reminders.model import ReminderStatus, StatusReason
+from reminders.ports import (
+    Accepted,
+    Clock,
+    DeliveryLedger,
+    FrozenBatch,
+    Hold,
+    Mailer,
+    Receipt,
+    Settlement,
+)
+
+logger = logging.getLogger(__name__)
+
+_ONE_SECOND = timedelta(seconds=1)
+_OPERATOR_PROBE = timedelta(seconds=60)
+"""How often a refused key or sender is tried again, in case an operator has mended it."""
+
+
+class Poster:
+    """Takes frozen batches to their end: settled, released, or left in doubt for the next owner."""
+
+    def __init__(
+        self,
+        ledger: DeliveryLedger,
+        mailer: Mailer,
+        clock: Clock,
+        policy: DeliveryPolicy,
+        on_step: Callable[[Step], None],
+    ) -> None:
+        """Post with these parts."""
+        self._ledger = ledger
+        self._mailer = mailer
+        self._clock = clock
+        self._policy = policy
+        self._on_step = on_step
+
+    async def post(
+        self, batch: FrozenBatch, wait: timedelta, *, in_doubt: bool
+    ) -> Sequence[Settlement]:
+        """Post a batch, at the provider's pace and with a few retries, and settle it.
+
+        Args:
+            batch: Ours by lease.
+            wait: Until its place in the pace.
+            in_doubt: Whether an earlier attempt may have been accepted.
+
+        Returns:
+            How each of its reminders ended; already recorded.
+
+        Raises:
+            MailRejectedError: The provider refuses the request as a whole; it was released.
+            DeliveryError: Not now. It was released if the provider provably never accepted it,
+                and is left in doubt otherwise.
+            DatabaseUnavailableError: The answer could not be recorded; the batch is in doubt.
+        """
+        give_up_at = monotonic() + self._policy.patience.total_seconds()
+        failures = 0
+        while True:
+            await asyncio.sleep(wait.total_seconds())
+            self._on_step(Step.PACED)
+            if (ended := self._too_late(batch, in_doubt=in_doubt)) is not None:
+                return await self._settle(batch, ended, give_up_at)
+            try:
+                async with self._lease_kept(batch):
+                    receipts = await self._mailer.post(batch.body, idempotency_key=str(batch.id))
+            except MailRateLimitedError as error:
+                # Whoever is told to slow down tells everybody; it is no failure of this batch.
+                delay, slow_down = error.retry_after or _ONE_SECOND, True
+                trouble: DeliveryError = error
+            except MailUnavailableError as error:
+                failures += 1
+                in_doubt = in_doubt or error.outcome_unknown
+                delay = error.retry_after or self._policy.backoff(failures)
+                slow_down, trouble = False, error
+            except (MailQuotaExceededError, MailNotConfiguredError) as error:
+                await self._ledger.hold(self._hold(error))
+                await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
+                raise
+            except MailOutcomeUnknownError as error:
+                ended = _all(batch, StatusReason.OUTCOME_UNKNOWN, str(error))
+                return await self._settle(batch, ended, give_up_at)
+            except MailRejectedError as error:
+                # The same bytes under the same key would have been replayed, had they ever been
+                # accepted: a refusal proves that they were not.
+                if len(batch.reminder_ids) > 1:
+                    await self._ledger.release(batch.id)
+                    raise
+                ended = _all(batch, StatusReason.REJECTED, str(error))
+                return await self._settle(batch, ended, give_up_at)
+            else:
+                self._on_step(Step.POSTED)
+                return await self._settle(batch, _settlements(batch, receipts), give_up_at)
+            out_of_time = monotonic() + delay.total_seconds() > give_up_at
+            if out_of_time or failures > self._policy.retries:
+                await self._let_go(batch, in_doubt=in_doubt, retry_in=delay)
+                raise trouble
+            if not slow_down:
+                await asyncio.sleep(delay.total_seconds())
+            wait = await self._ledger.pace(at_least=delay if slow_down else timedelta())
+
+    def _too_late(self, batch: FrozenBatch, *, in_doubt: bool) -> Sequence[Settlement] | None:
+        """How a batch ended that must not be posted any more; `None` while it may."""
+        now = self._clock.now()
+        if now >= batch.useful_until:
+            reason = StatusReason.OUTCOME_UNKNOWN if in_doubt else StatusReason.EXPIRED
+            return _all(batch, reason, "the session began before the provider answered")
+        if now >= batch.frozen_at + self._policy.key_lifetime:
+            # The provider forgets the key: posting again could be a second e-mail.
+            return _all(batch, StatusReason.OUTCOME_UNKNOWN, "the idempotency key has expired")
+        return None
+
+    def _hold(self, error: MailQuotaExceededError | MailNotConfiguredError) -> Hold:
+        if isinstance(error, MailQuotaExceededError):
+            return Hold(until=error.resets_at, reason=StatusReason.QUOTA)
+        logger.error("the provider refuses us, delivery is on hold: %s", error)
+        until = self._clock.now() + _OPERATOR_PROBE
+        return Hold(until=until, reason=StatusReason.MISCONFIGURED)
+
+    async def _let_go(self, batch: FrozenBatch, *, in_doubt: bool, retry_in: timedelta) -> None:
+        if in_doubt:
+            await self._ledger.yield_lease(batch.id, retry_in=retry_in)
+        else:
+            await self._ledger.release(batch.id)
+
+    async def _settle(
+        self, batch: FrozenBatch, settlements: Sequence[Settlement], give_up_at: float
+    ) -> Sequence[Settlement]:
+        """Record the end; insists while PostgreSQL is away, because the answer is precious."""
+        attempt = 0
+        while True:
+            try:
+                await self._ledger.settle(batch.id, settlements)
+            except DatabaseUnavailableError:
+                attempt += 1
+                delay = self._policy.backoff(attempt).total_seconds()
+                if monotonic() + delay > give_up_at:
+                    raise
+                await asyncio.sleep(delay)
+            else:
+                self._on_step(Step.SETTLED)
+                return settlements
+
+    @asynccontextmanager
+    async def _lease_kept(self, batch: FrozenBatch) -> AsyncIterator[None]:
+        """Renew the lease while a slow request is under way; a fast one costs nothing."""
+
+        async def renew() -> None:
+            while True:
+                await asyncio.sleep(self._policy.renew_every.total_seconds())
+                with suppress(ServiceUnavailableError):  # a lost lease costs a request, no more
+                    await self._ledger.renew(batch.id)
+
+        renewing = asyncio.create_task(renew())
+        try:
+            yield
+        finally:
+            renewing.cancel()
+
+
+def _settlements(batch: FrozenBatch, receipts: Sequence[Receipt]) -> Sequence[Settlement]:
+    """What the receipts say, reminder by reminder."""
+    settlements = []
+    for reminder_id, receipt in zip(batch.reminder_ids, receipts, strict=True):
+        if isinstance(receipt, Accepted):
+            settlement = Settlement(
+                reminder_id=reminder_id,
+                status=ReminderStatus.SENT,
+                resend_email_id=receipt.resend_email_id,
+            )
+        else:
+            settlement = Settlement(
+                reminder_id=reminder_id,
+                status=ReminderStatus.FAILED,
+                reason=StatusReason.REJECTED,
+                error=receipt.message,
+            )
+        settlements.append(settlement)
+    return settlements
+
+
+def _all(batch: FrozenBatch, reason: StatusReason, error: str) -> Sequence[Settlement]:
+    """The same failure for every reminder of a batch."""
+    return [
+        Settlement(reminder_id=i, status=ReminderStatus.FAILED, reason=reason, error=error)
+        for i in batch.reminder_ids
+    ]
