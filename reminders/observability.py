@@ -1,0 +1,76 @@
+"""Structured logs: one line an event, workflow ids and no personal data."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Literal
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+from reminders.errors import ReminderError
+
+
+def configure(log_format: Literal["json", "console"], level: str) -> None:
+    """Send every logger of the process to standard error in one format; call it once.
+
+    Args:
+        log_format: `json` for machines, `console` for people.
+        level: `debug`, `info`, `warning` or `error`.
+    """
+    shared: list[Processor] = [
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        _flatten_temporal,
+    ]
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer()
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            _describe_exception,
+            renderer,
+        ],
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    # One line per request to the provider says nothing that the ledger does not.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def _describe_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Render a traceback without the messages of foreign errors: those may quote an address."""
+    exc_info = event.pop("exc_info", None)
+    if exc_info is True:
+        exc_info = sys.exc_info()
+    if isinstance(exc_info, tuple) and exc_info[1] is not None:
+        lines = []
+        error: BaseException | None = exc_info[1]
+        while error is not None:
+            message = f": {error}" if isinstance(error, ReminderError) else ""
+            lines += [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}{message}"]
+            error = error.__cause__
+        event["exception"] = "\n".join(line.rstrip() for line in lines)
+    return event
+
+
+def _flatten_temporal(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Lift the workflow's id and type out of the dictionary that Temporal's loggers attach."""
+    for key in ("temporal_workflow", "temporal_activity"):
+        details = event.pop(key, None)
+        if isinstance(details, dict):
+            for name in ("workflow_id", "workflow_type", "activity_type", "attempt"):
+                if name in details:
+                    event[name] = details[name]
+    return event

@@ -1,0 +1,218 @@
+"""What the environment says. Read once, by composition roots; everything else is handed values.
+
+Temporal's own variables (`TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, ...) are not here: they are read
+as the `temporal` CLI reads them, see `reminders.temporal`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from reminders.errors import ConfigurationError
+from reminders.keys import TASK_QUEUE
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "re_...", "re_xxxxxxxxx")
+
+
+def _duration(value: object) -> object:
+    """`60m`, `2h`, `90s`; anything else is left to pydantic (seconds, ISO 8601)."""
+    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        return value
+    return timedelta(seconds=float(found["number"]) * _SECONDS[found["unit"]])
+
+
+def _comma_separated(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
+
+
+class Settings(BaseSettings):
+    """Settings of worker, API and CLI; each field is the environment variable of its name."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True
+    )
+
+    # Database
+    database_url: SecretStr | None = None
+    """PostgreSQL; `postgresql://` and `postgresql+asyncpg://` both work. Required."""
+    database_mode: Literal["owned"] = "owned"
+    """`owned`: the tables `sessions`, `users` and `enrollments` are ours."""
+    database_pool_size: int = Field(default=10, ge=1, le=100)
+    """Connections of one process at the most."""
+
+    # Temporal
+    temporal_task_queue: str = Field(default=TASK_QUEUE, min_length=1)
+    """Where workers poll and the API starts workflows."""
+
+    # E-mail
+    resend_api_key: SecretStr | None = None
+    """Required, unless `RESEND_API_URL` is a stand-in on this machine."""
+    resend_api_url: str = "https://api.resend.com"
+    """Points tests and the demo at a stand-in."""
+    delivery_mode: Literal["redirect", "live"] = "redirect"
+    """`redirect`: every e-mail goes to `VERIFIED_TEST_EMAIL`. `live`: attendees get theirs."""
+    verified_test_email: str | None = None
+    """Where redirected e-mail goes; required in `redirect`."""
+    email_from: str | None = None
+    """`Name <address>`; required in `live`."""
+    email_reply_to: str | None = None
+    """Where answers go; absent means to the sender."""
+    email_batch_size: int = Field(default=100, ge=1, le=100)
+    """E-mails in one request to Resend at the most."""
+    email_batch_delay_ms: int | None = Field(default=None, ge=0, le=60_000)
+    """Least time between two requests of all workers; default: from the rate below."""
+    email_requests_per_second: float = Field(default=8, gt=0, le=10_000)
+    """Requests to Resend of all workers together; Resend's own ceiling is 10."""
+    email_max_retries: int = Field(default=3, ge=0, le=20)
+    """Retries in place of a request that failed; the activity's own retries come after."""
+    email_initial_backoff_ms: int = Field(default=1000, ge=10, le=60_000)
+    email_max_backoff_ms: int = Field(default=30_000, ge=10, le=600_000)
+    email_backoff_multiplier: float = Field(default=2, ge=1, le=10)
+
+    # Reminders
+    reschedule_resend_threshold: Duration = timedelta(minutes=60)
+    """How far a session must move so that a reminder already sent goes out once more."""
+
+    # HTTP API
+    api_address: str = "127.0.0.1:8000"
+    """Host and port to listen on."""
+    api_keys: Secrets = ()
+    """Keys of the platform, comma-separated; without any the API serves this machine only."""
+    temporal_ui_url: str | None = None
+    """Where people reach the Temporal UI, for links."""
+
+    # Logs
+    log_format: Literal["json", "console"] = Field(
+        default_factory=lambda: "console" if sys.stderr.isatty() else "json"
+    )
+    """`json` when not a terminal."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Refuse what cannot work, by the variable's name."""
+        for name in ("resend_api_key", *(f"api_keys.{i}" for i in range(len(self.api_keys)))):
+            field, _, index = name.partition(".")
+            value = getattr(self, field)
+            secret = value[int(index)] if index else value
+            if secret is not None and secret.get_secret_value().lower() in _PLACEHOLDERS:
+                msg = f"{field.upper()} is a placeholder; set the real secret"
+                raise ValueError(msg)
+        if self.delivery_mode == "live":
+            for name in ("resend_api_key", "email_from"):
+                if getattr(self, name) is None:
+                    msg = f"{name.upper()} is required when DELIVERY_MODE=live"
+                    raise ValueError(msg)
+        if self.email_max_backoff_ms < self.email_initial_backoff_ms:
+            msg = "EMAIL_MAX_BACKOFF_MS is less than EMAIL_INITIAL_BACKOFF_MS"
+            raise ValueError(msg)
+        return self
+
+    def require_database_url(self) -> str:
+        """The database, for everything that needs one.
+
+        Raises:
+            ConfigurationError: If it is not set.
+        """
+        if self.database_url is None:
+            msg = "DATABASE_URL is not set; for example postgresql://user:password@host/database"
+            raise ConfigurationError(msg)
+        return self.database_url.get_secret_value()
+
+    def require_resend_api_key(self) -> str:
+        """The provider's key.
+
+        Raises:
+            ConfigurationError: If it is not set and the provider is not on this machine.
+        """
+        if self.resend_api_key is not None:
+            return self.resend_api_key.get_secret_value()
+        if is_loopback(urlsplit(self.resend_api_url).hostname or ""):
+            return "re_stand_in"
+        msg = "RESEND_API_KEY is not set; create one at https://resend.com/api-keys"
+        raise ConfigurationError(msg)
+
+    def require_envelope(self) -> tuple[str, str | None]:
+        """Sender and, in `redirect` mode, the test recipient.
+
+        Raises:
+            ConfigurationError: If the test recipient is missing in `redirect` mode.
+        """
+        # Resend lets everybody send from this address to their own one, and to no other.
+        sender = self.email_from or "Session Reminders <onboarding@resend.dev>"
+        if self.delivery_mode == "live":
+            return sender, None
+        if self.verified_test_email is None:
+            msg = (
+                "VERIFIED_TEST_EMAIL is not set; DELIVERY_MODE=redirect sends everything there."
+                " Set it, or DELIVERY_MODE=live to write to attendees"
+            )
+            raise ConfigurationError(msg)
+        return sender, self.verified_test_email
+
+    def listen_on(self) -> tuple[str, int]:
+        """Host and port of the API.
+
+        Raises:
+            ConfigurationError: If the address is none, or reaches beyond this machine without keys.
+        """
+        host, separator, port = self.api_address.rpartition(":")
+        if not separator or not port.isdecimal():
+            msg = f"API_ADDRESS is {self.api_address!r}; write host:port, such as 127.0.0.1:8000"
+            raise ConfigurationError(msg)
+        if not self.api_keys and not is_loopback(host):
+            msg = "API_ADDRESS reaches beyond this machine; set API_KEYS, or listen on 127.0.0.1"
+            raise ConfigurationError(msg)
+        if not self.api_keys and self.delivery_mode == "live":
+            msg = "API_KEYS is required when DELIVERY_MODE=live"
+            raise ConfigurationError(msg)
+        return host.strip("[]"), int(port)
+
+    def effective_requests_per_second(self) -> float:
+        """The pace of requests; `EMAIL_BATCH_DELAY_MS` can only slow it down."""
+        if not self.email_batch_delay_ms:
+            return self.email_requests_per_second
+        return min(self.email_requests_per_second, 1000 / self.email_batch_delay_ms)
+
+
+def load() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        ConfigurationError: If one is unusable; names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            problems.append(f"{name}: {problem['msg']}" if name else problem["msg"])
+        raise ConfigurationError("; ".join(problems)) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,99 @@
+"""The connection to Temporal, configured as the `temporal` CLI is, and what its failures mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import (
+    AddSearchAttributesRequest,
+    ListSearchAttributesRequest,
+)
+from temporalio.client import Client, Plugin
+from temporalio.common import SearchAttributeKey
+from temporalio.envconfig import ClientConfig
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
+
+from reminders.errors import TemporalUnavailableError
+
+SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
+USER_ID = SearchAttributeKey.for_keyword("UserId")
+SESSION_START = SearchAttributeKey.for_datetime("SessionStart")
+SEARCH_ATTRIBUTES = (SESSION_ID, USER_ID, SESSION_START)
+
+_AWAY = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.CANCELLED,
+        RPCStatusCode.UNKNOWN,
+        RPCStatusCode.INTERNAL,
+    }
+)
+
+
+async def connect(
+    plugins: Sequence[Plugin], *, lazy: bool = False, runtime: Runtime | None = None
+) -> Client:
+    """A client for the server that `TEMPORAL_ADDRESS`, `TEMPORAL_PROFILE` and so on name.
+
+    Args:
+        plugins: What client and workers share.
+        lazy: Connect at the first call, so that the API starts without Temporal.
+        runtime: With metrics, if they are wanted.
+
+    Raises:
+        TemporalUnavailableError: If the server does not answer (not when lazy).
+    """
+    config: dict[str, Any] = dict(ClientConfig.load_client_connect_config(config_file_strict=True))
+    config.setdefault("target_host", "localhost:7233")
+    with unavailable():
+        return await Client.connect(**config, plugins=plugins, lazy=lazy, runtime=runtime)
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turn the ways in which a server can be away into one error; let real answers pass."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status in _AWAY:
+            raise TemporalUnavailableError from error
+        raise
+    except RuntimeError as error:  # what the client raises when it cannot connect at all
+        if "connect" in str(error).lower():
+            raise TemporalUnavailableError from error
+        raise
+
+
+async def missing_search_attributes(client: Client) -> tuple[str, ...]:
+    """Names of the search attributes that the namespace lacks."""
+    with unavailable():
+        known = await client.operator_service.list_search_attributes(
+            ListSearchAttributesRequest(namespace=client.namespace)
+        )
+    return tuple(k.name for k in SEARCH_ATTRIBUTES if k.name not in known.custom_attributes)
+
+
+async def ensure_search_attributes(client: Client) -> tuple[str, ...]:
+    """Register what is missing; safe to repeat.
+
+    Returns:
+        The names that were added.
+    """
+    missing = await missing_search_attributes(client)
+    if missing:
+        types = {
+            k.name: IndexedValueType.ValueType(k.indexed_value_type)
+            for k in SEARCH_ATTRIBUTES
+            if k.name in missing
+        }
+        with unavailable():
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
+            )
+    return missing

@@ -1,0 +1,24 @@
+"""The one object that workers, tests, replays and host applications share.
+
+What must agree between them (workflow types, payload conversion, sandbox) is said here and nowhere
+else. A host adds `SessionReminderPlugin()` to its client, and its workers inherit it.
+"""
+
+from __future__ import annotations
+
+from temporalio.plugin import SimplePlugin
+
+from workflows.conversion import data_converter
+from workflows.session_reminder import SessionReminderWorkflow
+
+
+class SessionReminderPlugin(SimplePlugin):
+    """Workflows and data converter of session reminders; activities come with their parts."""
+
+    def __init__(self) -> None:
+        """Needs nothing: everything deterministic is known."""
+        super().__init__(
+            "session-reminders",
+            workflows=[SessionReminderWorkflow],
+            data_converter=data_converter,
+        )
