@@ -1,0 +1,106 @@
+"""Subjects as operators write them: text with a handful of `{names}`.
+
+They are parsed, never formatted: `str.format` would follow attributes and indexes of whatever it is
+given, and fail on the first stray brace at three in the morning.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from string import Formatter
+
+from reminders.errors import InvalidInputError
+from reminders.mail.plain_text import is_one_line
+
+SUBJECT_NAMES = (
+    "session_title",
+    "speaker_name",
+    "time_left",
+    "start_date",
+    "start_time",
+    "time_zone",
+    "location",
+    "attendee_name",
+)
+"""What a subject template may name."""
+
+LONGEST_TEMPLATE = 200
+"""Code points; mail programs show about 60 of a subject."""
+
+_KNOWN = ", ".join(f"{{{name}}}" for name in SUBJECT_NAMES)
+_FIELD = "email_subject_template"
+_SHOWN = 40
+"""How much of a wrong name an error quotes, in code points."""
+_DAYS = {"today": 0, "tomorrow": 1}
+_DAY_WORDS = re.compile(r"\b(today|tomorrow)\b", re.IGNORECASE)
+
+
+def check_subject_template(template: str) -> None:
+    """Refuse a subject template that could not be filled in.
+
+    Raises:
+        InvalidInputError: If it is empty, too long, not one line, has a stray brace, or has
+            anything but one of `SUBJECT_NAMES` between braces.
+    """
+    if not template.strip():
+        raise _wrong("is empty; write for example: Reminder: {session_title}")
+    if len(template) > LONGEST_TEMPLATE:
+        raise _wrong(f"is longer than {LONGEST_TEMPLATE} characters")
+    if not is_one_line(template):
+        raise _wrong("has a line break or another invisible character")
+    subject_parts(template)
+
+
+@lru_cache(maxsize=256)
+def subject_parts(template: str) -> tuple[tuple[str, str | None], ...]:
+    """The template as pairs of literal text and the name that follows it, if one does.
+
+    Raises:
+        InvalidInputError: As `check_subject_template`.
+    """
+    parts: list[tuple[str, str | None]] = []
+    try:
+        for literal, name, spec, conversion in Formatter().parse(template):
+            if name is not None and (spec or conversion or name not in SUBJECT_NAMES):
+                found = (
+                    name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+                )
+                raise _wrong(f"has {{{found[:_SHOWN]}}}, which is none of {_KNOWN}")
+            parts.append((literal, name))
+    except ValueError:
+        raise _wrong("has a brace without its partner; write {{ or }} for a brace itself") from None
+    return tuple(parts)
+
+
+def filled_subject(template: str, values: Mapping[str, str | None]) -> str | None:
+    """The subject with its names filled in.
+
+    Args:
+        template: One that passes `check_subject_template`.
+        values: A value for each of `SUBJECT_NAMES`.
+
+    Returns:
+        `None` if it names something that is absent: "with " and nothing behind it is no subject.
+    """
+    filled: list[str] = []
+    for literal, name in subject_parts(template):
+        filled.append(literal)
+        if name is not None:
+            value = values[name]
+            if not value:
+                return None
+            filled.append(value)
+    return "".join(filled)
+
+
+def names_another_day(template: str, *, days_ahead: int) -> bool:
+    """Whether the template's own words say "today" or "tomorrow" of a session on another day."""
+    words = " ".join(literal for literal, _ in subject_parts(template))
+    return any(_DAYS[word.lower()] != days_ahead for word in _DAY_WORDS.findall(words))
+
+
+def _wrong(what: str) -> InvalidInputError:
+    """The error for the template's field."""
+    return InvalidInputError(f"the subject template {what}", field=_FIELD)
