@@ -1,0 +1,159 @@
+"""Real parts for every test: PostgreSQL, a Temporal server, a Resend stand-in, each once a process.
+
+Tests are kept apart by their own database (a copy of a migrated template, some 30 ms), their own
+task queue and their own ids. `stage` is the whole system with a clock that can be wound forward.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio.client import Client
+
+from reminders.db import migrate
+from reminders.db.engine import Database
+from reminders.embedded.postgres import EmbeddedPostgres
+from reminders.embedded.provider.server import EmbeddedProvider
+from reminders.embedded.temporal import EmbeddedTemporal
+from reminders.settings import Settings
+from tests.provider import ProviderClient
+from tests.stage import Stage
+from tests.workflows.strict import StrictPlugin
+
+_OURS = ("DATABASE_", "TEMPORAL_", "RESEND_", "EMAIL_", "DELIVERY_", "VERIFIED_", "API_")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--slow` runs the proofs that take minutes too."""
+    parser.addoption("--slow", action="store_true", help="run the proofs that take minutes too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is slow, unless it was asked for."""
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_this_machine() -> Iterator[None]:
+    """Refuse connections to anything but this machine, in this process."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            host = address[0]
+            if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+                message = f"tests may not connect to {host}: start a stand-in on 127.0.0.1 instead"
+                raise RuntimeError(message)
+        connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Hide the developer's own settings, in the environment and in a `.env`."""
+    import os  # noqa: PLC0415 - the only use
+
+    for name in list(os.environ):
+        if name.startswith(_OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL server with the migrated database `template`."""
+    with EmbeddedPostgres(durable=False) as server:
+        server.create_database("template")
+
+        async def migrated() -> None:
+            database = Database(server.url("template"))
+            await migrate.upgrade(database)
+            await database.aclose()
+
+        asyncio.run(migrated())
+        yield server
+
+
+@pytest.fixture
+async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+    """URL of a migrated database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    await asyncio.to_thread(postgres.create_database, name, template="template")
+    yield postgres.url(name)
+    await asyncio.to_thread(postgres.drop_database, name)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A migrated database of this test's own."""
+    database = Database(database_url)
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture(scope="session")
+def temporal_server() -> Iterator[EmbeddedTemporal]:
+    """A Temporal server on which each workflow's clock can be wound forward."""
+    with EmbeddedTemporal(headless=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def client(temporal_server: EmbeddedTemporal) -> Client:
+    """A client of that server, with our plugin."""
+    return await Client.connect(temporal_server.address, plugins=[StrictPlugin()])
+
+
+@pytest.fixture(scope="session")
+def provider_server() -> Iterator[EmbeddedProvider]:
+    """A Resend stand-in without limits."""
+    with EmbeddedProvider(rate=0, latency_ms=0, allow_example=True) as server:
+        yield server
+
+
+@pytest.fixture
+async def provider(provider_server: EmbeddedProvider) -> AsyncIterator[ProviderClient]:
+    """The stand-in, empty, and without faults when the test ends."""
+    async with ProviderClient(provider_server.url) as control:
+        await control.reset()
+        yield control
+        await control.reset()
+
+
+@pytest.fixture
+def settings(database_url: str, provider_server: EmbeddedProvider) -> Settings:
+    """Settings that point at the embedded parts, with a task queue of this test's own."""
+    return Settings(
+        database_url=database_url,
+        temporal_task_queue=f"test-{uuid4().hex[:12]}",
+        resend_api_url=provider_server.url,
+        resend_api_key=provider_server.api_key,
+        delivery_mode="live",
+        email_from="Reminders <reminders@platform.example>",
+        email_requests_per_second=1000,
+        email_initial_backoff_ms=50,
+        email_max_backoff_ms=200,
+        api_keys="test-key",
+    )
+
+
+@pytest.fixture
+async def stage(
+    settings: Settings, database: Database, client: Client, provider: ProviderClient
+) -> AsyncIterator[Stage]:
+    """The whole system, with a worker and a clock that can be wound forward."""
+    async with Stage(settings, database, client, provider) as stage:
+        yield stage

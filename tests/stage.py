@@ -1,0 +1,248 @@
+"""The whole system for one test, on a clock that can be wound forward.
+
+The Temporal server gives every workflow a clock of its own; activities are told its time. So the
+system's clock is simply set to the time of the activity at hand, and a week passes in a moment.
+This is the only place that knows the server's time skipping, which is experimental.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import TimeSkipper, TimeSkippingConfig
+
+import worker
+from activities.delivery import DeliveryActivities
+from reminders.contracts import ReminderPlan
+from reminders.db.catalogue import Catalogue
+from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.queries import ReminderQueries
+from reminders.delivery.pipeline import ignore
+from reminders.delivery.policy import Step
+from reminders.keys import session_reminder_workflow_id
+from reminders.model import Attendee, Reminder, Session
+from reminders.settings import Settings
+from starter.gateway import ReminderGateway
+from tests.provider import ProviderClient
+from workflows.session_reminder import SessionReminderWorkflow
+
+Handle = WorkflowHandle[Any, Any]
+
+
+class StageClock:
+    """Real time plus what was wound forward."""
+
+    def __init__(self) -> None:
+        """Start at the real time."""
+        self.ahead = timedelta()
+        self.outage = timedelta()
+        """How long after its scheduling an activity is picked up."""
+
+    def now(self) -> datetime:
+        """See `Clock.now`."""
+        return datetime.now(UTC) + self.ahead
+
+    def set(self, instant: datetime) -> None:
+        """Go to an instant, and on from there."""
+        self.ahead = instant - datetime.now(UTC)
+
+
+class _Deliverer:
+    """Sets the clock to the time of the activity at hand, then delivers."""
+
+    def __init__(self, deliverer: Any, clock: StageClock) -> None:
+        self._deliverer = deliverer
+        self._clock = clock
+
+    def __getattr__(self, verb: str) -> Any:
+        self._clock.set(activity.info().started_time + self._clock.outage)
+        return getattr(self._deliverer, verb)
+
+
+class Stage:
+    """Everything, wired as in production, and verbs that read as prose."""
+
+    def __init__(
+        self, settings: Settings, database: Database, client: Client, provider: ProviderClient
+    ) -> None:
+        """Take the parts; `async with` starts a worker."""
+        self.settings = settings
+        self.database = database
+        self.provider = provider
+        self.clock = StageClock()
+        self.skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
+        self.client = self.skipper.client
+        self.catalogue = Catalogue(database)
+        self.planner = EnrollmentPlanner(database, self.clock)
+        self.queries = ReminderQueries(database)
+        self.gateway = ReminderGateway(
+            self.client,
+            planner=self.planner,
+            catalogue=self.catalogue,
+            queries=self.queries,
+            task_queue=settings.temporal_task_queue,
+        )
+        self.on_step: Callable[[Step], None] = ignore
+        self._worker: AsyncExitStack | None = None
+
+    async def __aenter__(self) -> Self:
+        """Start a worker."""
+        await self.start_worker()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop the worker."""
+        await self.stop_worker()
+
+    async def start_worker(self) -> None:
+        """Start a worker in this process."""
+        async with AsyncExitStack() as stack:
+            pipeline = await stack.enter_async_context(
+                worker.delivery(self.settings, clock=self.clock, on_step=self._step)
+            )
+            activities = DeliveryActivities(_Deliverer(pipeline, self.clock))
+            await stack.enter_async_context(
+                worker.build_worker(
+                    self.client, activities, task_queue=self.settings.temporal_task_queue
+                )
+            )
+            self._worker = stack.pop_all()
+
+    def _step(self, step: Step) -> None:
+        """Pass a step on to the hook that the test has set by then."""
+        self.on_step(step)
+
+    async def stop_worker(self) -> None:
+        """Stop the worker, gracefully."""
+        if self._worker is not None:
+            await self._worker.aclose()
+            self._worker = None
+
+    async def session(self, *, starts_in: timedelta, **fields: Any) -> Session:
+        """A stored session that starts so long from now."""
+        session = Session(
+            id=fields.pop("id", uuid4()),
+            title=fields.pop("title", "Cardiology update"),
+            starts_at=self.clock.now() + starts_in,
+            **fields,
+        )
+        await self.gateway.put_session(session)
+        return session
+
+    async def attendee(self, email: str | None = None, **fields: Any) -> UUID:
+        """A stored person."""
+        user_id = uuid4()
+        email = email or f"ana.{user_id.hex[:8]}@hospital.example"
+        await self.catalogue.put_user(
+            Attendee(user_id=user_id, email=email, full_name="Ana Ruiz", **fields)
+        )
+        return user_id
+
+    async def enroll(self, session: Session, user_id: UUID | None = None) -> Handle:
+        """An enrollment's workflow."""
+        user_id = user_id or await self.attendee()
+        enrolled = await self.gateway.enroll(session.id, user_id)
+        return self.client.get_workflow_handle_for(
+            SessionReminderWorkflow.run, enrolled.workflow_id, run_id=None
+        )
+
+    def handle(self, session: Session, user_id: UUID) -> Handle:
+        """The workflow of an enrollment."""
+        return self.client.get_workflow_handle_for(
+            SessionReminderWorkflow.run, session_reminder_workflow_id(session.id, user_id)
+        )
+
+    async def forward(self, duration: timedelta, *handles: Handle) -> None:
+        """Let time pass for these workflows and for everything else."""
+        until = self.clock.now() + duration
+        for handle in handles:
+            await self.skipper.fast_forward(handle, duration)
+        self.clock.set(max(until, self.clock.now()))
+
+    async def cancel_at(self, step: Step, handle: Handle) -> None:
+        """Cancel a workflow the first time that a batch reaches a step."""
+        cancels: list[asyncio.Task[None]] = []
+
+        def hook(reached: Step) -> None:
+            if reached is step and not cancels:
+                cancels.append(asyncio.create_task(handle.cancel()))
+
+        self.on_step = hook
+
+    async def provider_refuses(self) -> None:
+        """Let the provider accept nothing, and say so, until `clear_faults`."""
+        await self.provider.faults(
+            kind="status", status=429, name="rate_limit_exceeded", retry_after=300
+        )
+
+    def let_time_fly(self) -> None:
+        """Let workflows started from now on skip all waiting; their histories show no winding."""
+        self.skipper.config = TimeSkippingConfig(enabled=True)
+
+    async def outage(self, handle: Handle, *, until_due: timedelta, lasts: timedelta) -> None:
+        """Be without a worker while a reminder falls due, and come back some time later.
+
+        The server does not skip time while a task waits for a worker, so the time that passes
+        during the outage is added to the clock by which deliveries are judged.
+        """
+        await eventually(lambda: has_timer(handle))
+        await self.stop_worker()
+        passing = asyncio.create_task(self.skipper.fast_forward(handle, until_due))
+        await eventually(lambda: timer_fired(handle))
+        self.clock.outage = lasts
+        await self.start_worker()
+        await passing
+
+    async def plan(self, handle: Handle) -> ReminderPlan:
+        """The workflow's answer to the query `plan`."""
+        return await handle.query(SessionReminderWorkflow.plan)
+
+    async def ledger(self, session: Session, user_id: UUID | None = None) -> list[Reminder]:
+        """The session's rows, earliest due first."""
+        page = await self.queries.list(session_id=session.id, user_id=user_id, limit=10_000)
+        return list(page.reminders)
+
+    async def statuses(self, session: Session, user_id: UUID | None = None) -> dict[str, str]:
+        """Reminder type to `status` or `status: reason`; the newest generation counts."""
+        rows = sorted(await self.ledger(session, user_id), key=lambda r: r.generation)
+        return {r.reminder_type: f"{r.status}: {r.reason}" if r.reason else r.status for r in rows}
+
+
+async def eventually(
+    check: Callable[[], Awaitable[bool]], *, within: timedelta = timedelta(seconds=20)
+) -> None:
+    """Wait until a check holds.
+
+    Raises:
+        AssertionError: If it does not in time.
+    """
+    deadline = asyncio.get_running_loop().time() + within.total_seconds()
+    while not await check():
+        assert asyncio.get_running_loop().time() < deadline, f"not within {within}: {check}"
+        await asyncio.sleep(0.02)
+
+
+async def has_timer(handle: Handle) -> bool:
+    """Whether the workflow has gone to sleep."""
+    history = await handle.fetch_history()
+    return any(e.HasField("timer_started_event_attributes") for e in history.events)
+
+
+async def attempted(handle: Handle, times: int) -> bool:
+    """Whether the activity at hand is at least at this attempt."""
+    pending = (await handle.describe()).raw_description.pending_activities
+    return any(a.attempt >= times for a in pending)
+
+
+async def timer_fired(handle: Handle) -> bool:
+    """Whether a reminder's timer has fired."""
+    history = await handle.fetch_history()
+    return any(e.HasField("timer_fired_event_attributes") for e in history.events)

@@ -1,0 +1,136 @@
+"""Records the histories that `test_replay.py` replays. Not a test: `python3 dev.py histories`.
+
+Run it once in a release that changes a workflow's commands; it adds files named for the version and
+leaves those of earlier releases alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from temporalio.client import WorkflowFailureError
+
+from reminders.db.tables import SessionRow
+from reminders.delivery.policy import Step
+from tests.stage import Handle, Stage, attempted, eventually
+
+VERSION = "1"
+"""Of the sequence of commands; counts up with every patch."""
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+
+async def asleep(stage: Stage) -> Handle:
+    """Between two reminders."""
+    handle = await stage.enroll(await stage.session(starts_in=7 * DAY))
+    await stage.forward(6 * DAY + HOUR, handle)
+    return handle
+
+
+async def finished(stage: Stage) -> Handle:
+    """Three reminders sent."""
+    handle = await stage.enroll(await stage.session(starts_in=7 * DAY))
+    await stage.forward(7 * DAY, handle)
+    await handle.result()
+    return handle
+
+
+async def late_sign_up(stage: Stage) -> Handle:
+    """Two reminders past due, one sent."""
+    handle = await stage.enroll(await stage.session(starts_in=90 * MINUTE))
+    await stage.forward(2 * HOUR, handle)
+    return handle
+
+
+async def nothing_to_send(stage: Stage) -> Handle:
+    """A session that has begun."""
+    handle = await stage.enroll(await stage.session(starts_in=-DAY))
+    await handle.result()
+    return handle
+
+
+async def moved(stage: Stage) -> Handle:
+    """Moved while asleep, then moved again after the first reminder."""
+    session = await stage.session(starts_in=25 * HOUR)
+    handle = await stage.enroll(session)
+    await stage.session(starts_in=26 * HOUR, id=session.id)
+    await stage.forward(2 * HOUR + MINUTE, handle)
+    await stage.session(starts_in=24 * HOUR, id=session.id)
+    await stage.forward(25 * HOUR, handle)
+    return handle
+
+
+async def moved_unannounced(stage: Stage) -> Handle:
+    """Moved behind our back, found when the reminder was due."""
+    session = await stage.session(starts_in=3 * HOUR)
+    handle = await stage.enroll(session)
+    async with stage.database.transaction() as connection:
+        await connection.execute(update(SessionRow).values(start_time=session.starts_at + 4 * HOUR))
+    await stage.forward(8 * HOUR, handle)
+    return handle
+
+
+async def cancelled_asleep(stage: Stage) -> Handle:
+    """Cancelled between two reminders."""
+    handle = await asleep(stage)
+    await handle.cancel()
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return handle
+
+
+async def cancelled_in_flight(stage: Stage) -> Handle:
+    """Cancelled while the request was under way."""
+    handle = await stage.enroll(await stage.session(starts_in=25 * HOUR))
+    await stage.provider.faults(kind="slow", latency_ms=500, count=1)
+    await stage.cancel_at(Step.PACED, handle)
+    await stage.skipper.fast_forward(handle, 61 * MINUTE)
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return handle
+
+
+async def retrying(stage: Stage) -> Handle:
+    """In the back-off of a send that keeps failing."""
+    handle = await stage.enroll(await stage.session(starts_in=25 * HOUR))
+    await stage.provider_refuses()
+    await stage.skipper.fast_forward(handle, 61 * MINUTE)
+    await eventually(lambda: attempted(handle, 2))
+    return handle
+
+
+async def expired(stage: Stage) -> Handle:
+    """The provider was away until the session began."""
+    handle = await stage.enroll(await stage.session(starts_in=31 * MINUTE))
+    await stage.provider_refuses()
+    await stage.forward(3 * HOUR, handle)
+    await handle.result()
+    return handle
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        asleep,
+        finished,
+        late_sign_up,
+        nothing_to_send,
+        moved,
+        moved_unannounced,
+        cancelled_asleep,
+        cancelled_in_flight,
+        retrying,
+        expired,
+    ],
+    ids=lambda scenario: scenario.__name__,
+)
+async def test_record(stage: Stage, scenario: Callable[[Stage], Awaitable[Handle]]) -> None:
+    """Play a scenario and write its history."""
+    handle = await scenario(stage)
+    name = f"v{VERSION}-{scenario.__name__.replace('_', '-')}.json"
+    file = Path(__file__).parent / "histories" / name
+    file.write_text((await handle.fetch_history()).to_json() + "\n")
