@@ -60,7 +60,7 @@ def build_worker(client: Client, activities: DeliveryActivities, *, task_queue: 
         max_concurrent_activity_task_polls=10,
         max_cached_workflows=1000,
         deployment_config=WorkerDeploymentConfig(
-            version=WorkerDeploymentVersion("session-reminders", version("session-reminders")),
+            version=WorkerDeploymentVersion("reminders", version("session-reminders")),
             use_worker_versioning=False,
         ),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),

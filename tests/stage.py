@@ -131,7 +131,7 @@ class Stage:
         session = Session(
             id=fields.pop("id", uuid4()),
             title=fields.pop("title", "Cardiology update"),
-            starts_at=self.clock.now() + starts_in,
+            starts_at=(self.clock.now() + starts_in).replace(microsecond=0),
             **fields,
         )
         await self.gateway.put_session(session)
