@@ -1,0 +1,105 @@
+"""Due reminders in bulk, and pipelines to deliver them with, without any workflow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import func, insert, select
+
+import worker
+from reminders.clock import SystemClock
+from reminders.contracts import DeliverReminderInput, DeliveryOutcome
+from reminders.db.engine import Database
+from reminders.db.tables import EmailBatchRow, EnrollmentRow, ReminderRow, SessionRow, UserRow
+from reminders.delivery.pipeline import DeliveryPipeline, ignore
+from reminders.delivery.policy import Step
+from reminders.keys import reminder_id, session_reminder_workflow_id
+from reminders.settings import Settings
+
+
+async def due_reminders(
+    database: Database,
+    count: int,
+    *,
+    starts_in: timedelta = timedelta(minutes=29),
+    address: Callable[[int], str] = lambda n: f"attendee{n}@hospital.example",
+    **session: Any,
+) -> list[DeliverReminderInput]:
+    """So many enrollments of one session, whose 30-minute reminder is due."""
+    starts_at = datetime.now(UTC) + starts_in
+    due_at = starts_at - timedelta(minutes=30)
+    session_id, users = uuid4(), [uuid4() for _ in range(count)]
+    ids = [reminder_id(session_id, user, "30min", 1) for user in users]
+    async with database.transaction() as connection:
+        await connection.execute(
+            insert(SessionRow),
+            [{"id": session_id, "title": "Cardiology", "start_time": starts_at, **session}],
+        )
+        people = [
+            {"id": u, "email": address(n), "full_name": "Ana Ruiz"} for n, u in enumerate(users)
+        ]
+        await connection.execute(insert(UserRow), people)
+        await connection.execute(
+            insert(EnrollmentRow), [{"session_id": session_id, "user_id": u} for u in users]
+        )
+        rows = [
+            {
+                "id": i,
+                "session_id": session_id,
+                "user_id": user,
+                "reminder_type": "30min",
+                "due_at": due_at,
+                "starts_at": starts_at,
+                "workflow_id": session_reminder_workflow_id(session_id, user),
+            }
+            for i, user in zip(ids, users, strict=True)
+        ]
+        await connection.execute(insert(ReminderRow), rows)
+    return [DeliverReminderInput(reminder_id=i, due_at=due_at, starts_at=starts_at) for i in ids]
+
+
+async def deliver(
+    pipeline: DeliveryPipeline, reminders: list[DeliverReminderInput]
+) -> list[DeliveryOutcome | BaseException]:
+    """Each reminder's outcome or error, as its activity would get it."""
+    calls = (pipeline.deliver(reminder, run_id="run") for reminder in reminders)
+    return await asyncio.gather(*calls, return_exceptions=True)
+
+
+def a_pipeline(settings: Settings, on_step: Callable[[Step], None] = ignore, **changed: Any) -> Any:
+    """A running pipeline as a worker has it; an async context manager."""
+    return worker.delivery(
+        settings.model_copy(update=changed), clock=SystemClock(), on_step=on_step
+    )
+
+
+async def statuses(database: Database) -> dict[str, int]:
+    """How many rows are in each status, with the reason where there is one."""
+    async with database.transaction() as connection:
+        found = await connection.execute(
+            select(
+                ReminderRow.email_status + func.coalesce(": " + ReminderRow.status_reason, ""),
+                func.count(),
+            ).group_by(ReminderRow.email_status, ReminderRow.status_reason)
+        )
+        return {status: count for status, count in found}  # noqa: C416 - rows, not pairs
+
+
+async def batches(database: Database) -> dict[str, int]:
+    """How many batches are in each state."""
+    async with database.transaction() as connection:
+        found = await connection.execute(
+            select(EmailBatchRow.state, func.count()).group_by(EmailBatchRow.state)
+        )
+        return {state: count for state, count in found}  # noqa: C416 - rows, not pairs
+
+
+async def provider_ids(database: Database) -> dict[UUID, str | None]:
+    """The provider's id of each reminder."""
+    async with database.transaction() as connection:
+        found = await connection.execute(select(ReminderRow.id, ReminderRow.resend_email_id))
+        return {reminder: email for reminder, email in found}  # noqa: C416 - rows, not pairs

@@ -1,0 +1,398 @@
+"""Exactly one accepted e-mail each, on a real database and a provider that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text, update
+
+from reminders.contracts import DeliverReminderInput
+from reminders.db.engine import Database
+from reminders.db.tables import EmailBatchRow, ReminderRow
+from reminders.errors import (
+    MailNotConfiguredError,
+    MailQuotaExceededError,
+    MailRateLimitedError,
+    MailUnavailableError,
+    ReminderNotFoundError,
+)
+from reminders.model import ReminderStatus
+from reminders.settings import Settings
+from tests.provider import ProviderClient
+from tests.reminders.delivery.dispatch import (
+    a_pipeline,
+    batches,
+    deliver,
+    due_reminders,
+    provider_ids,
+    statuses,
+)
+from tests.stage import eventually
+
+
+async def accepted_once_each(provider: ProviderClient, count: int) -> None:
+    """Assert that so many e-mails were accepted, each to another person and with its own tag."""
+    accepted = await provider.accepted()
+    assert count == len(accepted)
+    assert count == len({mail["to"][0] for mail in accepted})
+    assert {1} == {len(mail["to"]) for mail in accepted}
+    assert count == len({mail["tags"]["reminder_id"] for mail in accepted})
+
+
+async def test_a_hundred_reminders_are_one_request(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """They are accepted in one request, and the ledger has the provider's id of each."""
+    reminders = await due_reminders(database, 100)
+    async with a_pipeline(settings) as pipeline:
+        outcomes = await deliver(pipeline, reminders)
+    assert {ReminderStatus.SENT} == {o.status for o in outcomes}  # type: ignore[union-attr]
+    assert (await provider.stats())["requests"] == 1
+    accepted = {m["tags"]["reminder_id"]: m["id"] for m in await provider.accepted()}
+    assert {str(r): e for r, e in (await provider_ids(database)).items()} == accepted
+    assert await batches(database) == {"settled": 1}
+
+
+async def test_a_batch_costs_three_statements_whatever_its_size(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Read, freeze and settle: one statement each, and each its own transaction."""
+    reminders = await due_reminders(database, 100)
+    seen: list[str] = []
+    async with a_pipeline(settings) as pipeline:
+        engine = pipeline._ledger._database.engine.sync_engine
+        event.listen(engine, "before_cursor_execute", lambda *a: seen.append(a[2]))
+        await deliver(pipeline, reminders)
+    about_batches = [s for s in seen if "ORDER BY useful_until LIMIT" not in s]
+    assert len(about_batches) == 3, about_batches
+
+
+async def test_frozen_bodies_are_purged_once_settled(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """After the settlement no e-mail, and so no address, is left in `email_batches`."""
+    async with a_pipeline(settings) as pipeline:
+        await deliver(pipeline, await due_reminders(database, 3))
+    async with database.transaction() as connection:
+        bodies = await connection.scalar(text("SELECT count(body) FROM email_batches"))
+    assert bodies == 0
+
+
+async def test_one_bad_record_fails_alone(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Of 100 due, number 7 cannot be rendered and number 9 has no address: 98 are accepted."""
+    reminders = await due_reminders(
+        database, 100, address=lambda n: "nowhere" if n == 9 else f"a{n}@hospital.example"
+    )
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO reminder_configurations (reminder_type, minutes_before, display_name,"
+                " email_subject_template) VALUES ('odd', 30, 'Odd', 'Hello {nonsense}')"
+            )
+        )
+        await connection.execute(
+            update(ReminderRow)
+            .where(ReminderRow.id == reminders[7].reminder_id)
+            .values(reminder_type="odd")
+        )
+    async with a_pipeline(settings) as pipeline:
+        await deliver(pipeline, reminders)
+        again = await deliver(pipeline, [reminders[7], reminders[9]])
+    assert await statuses(database) == {
+        "sent": 98,
+        "failed: render_error": 1,
+        "failed: invalid_address": 1,
+    }
+    assert {ReminderStatus.FAILED} == {o.status for o in again}  # type: ignore[union-attr]
+    await accepted_once_each(provider, 98)
+
+
+async def test_what_the_provider_refuses_fails_alone(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """A recipient that only the provider refuses does not hold up the other 49."""
+    reminders = await due_reminders(
+        database, 50, address=lambda n: "x@test.com" if n == 3 else f"a{n}@hospital.example"
+    )
+    await provider.faults(
+        kind="status", status=422, name="validation_error", count=1, path="/emails/batch"
+    )
+    async with a_pipeline(settings) as pipeline:
+        await deliver(pipeline, reminders)
+    found = await statuses(database)
+    assert sum(found.values()) == 50
+    assert found.get("sent", 0) >= 49
+    assert len(await provider.accepted()) == found["sent"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "drop_after_accept"},
+        {"kind": "drop_before_accept"},
+        {"kind": "status", "status": 500, "name": "application_error"},
+        {"kind": "status", "status": 502, "html": True},
+        {"kind": "status", "status": 503, "name": "service_unavailable"},
+        {"kind": "status", "status": 429, "name": "rate_limit_exceeded", "retry_after": 1},
+    ],
+    ids=lambda f: "-".join(str(v) for v in f.values()),
+)
+async def test_trouble_is_repeated_under_the_same_key(
+    settings: Settings, database: Database, provider: ProviderClient, fault: dict[str, Any]
+) -> None:
+    """Whatever the provider does to the first two attempts, each reminder is accepted once."""
+    await provider.faults(count=2, **fault)
+    async with a_pipeline(settings) as pipeline:
+        await deliver(pipeline, await due_reminders(database, 20))
+    assert await statuses(database) == {"sent": 20}
+    await accepted_once_each(provider, 20)
+    keys = {request["idempotency_key"] for request in await provider.requests()}
+    assert len(keys) == 1
+
+
+async def test_a_storm_of_429_loses_nothing(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """With nine of ten requests refused, every reminder is accepted once in the end."""
+    reminders = await due_reminders(database, 300)
+    await provider.faults(
+        kind="status",
+        status=429,
+        name="rate_limit_exceeded",
+        retry_after=1,
+        probability=0.9,
+        count=12,
+    )
+    async with a_pipeline(settings) as pipeline:
+        waiting = reminders
+        for _ in range(10):
+            outcomes = await deliver(pipeline, waiting)
+            failed = [isinstance(o, MailRateLimitedError) for o in outcomes]
+            waiting = [r for r, f in zip(waiting, failed, strict=True) if f]
+            if not waiting:
+                break
+    assert await statuses(database) == {"sent": 300}
+    await accepted_once_each(provider, 300)
+
+
+async def test_a_refused_request_is_released(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """What was provably not accepted is due again, so that a cancel or a move can still win."""
+    reminders = await due_reminders(database, 5)
+    await provider.faults(kind="status", status=429, name="rate_limit_exceeded", retry_after=60)
+    async with a_pipeline(settings) as pipeline:
+        outcomes = await deliver(pipeline, reminders)
+    assert {MailRateLimitedError} == {type(o) for o in outcomes}
+    assert await statuses(database) == {"scheduled": 5}
+    assert await batches(database) == {"released": 1}
+
+
+async def test_an_unknown_outcome_stays_frozen_and_is_resolved_by_whoever_comes_next(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Accepted, but the answer was lost, and then the worker died: nobody is mailed twice."""
+    reminders = await due_reminders(database, 10)
+    await provider.faults(kind="drop_after_accept", count=1)
+    async with a_pipeline(settings, email_max_retries=0) as pipeline:
+        outcomes = await deliver(pipeline, reminders)
+    assert {MailUnavailableError} == {type(o) for o in outcomes}
+    assert await statuses(database) == {"sending": 10}
+    async with a_pipeline(settings):
+        await eventually(lambda: all_sent(database, 10))
+    await accepted_once_each(provider, 10)
+    assert None not in (await provider_ids(database)).values()
+
+
+async def all_sent(database: Database, count: int) -> bool:
+    """Whether so many reminders are sent."""
+    return await statuses(database) == {"sent": count}
+
+
+async def test_a_retry_resumes_the_batch_it_was_frozen_in(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """The retry of one reminder settles all that share its request."""
+    reminders = await due_reminders(database, 10)
+    await provider.faults(kind="drop_after_accept", count=1)
+    async with a_pipeline(settings, email_max_retries=0) as pipeline:
+        await deliver(pipeline, reminders)
+    await lapse_leases(database)
+    async with a_pipeline(settings) as pipeline:
+        await deliver(pipeline, reminders[:1])
+        await eventually(lambda: all_sent(database, 10))
+    await accepted_once_each(provider, 10)
+
+
+async def lapse_leases(database: Database) -> None:
+    """Let all leases be over."""
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE email_batches SET lease_until = now()"))
+
+
+async def test_a_key_that_the_provider_has_forgotten_is_never_used_again(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """A batch in doubt for a day ends as outcome unknown, and nobody is mailed twice."""
+    reminders = await due_reminders(database, 3, starts_in=timedelta(minutes=20))
+    await provider.faults(kind="drop_after_accept", count=1)
+    async with a_pipeline(settings, email_max_retries=0) as pipeline:
+        await deliver(pipeline, reminders)
+    async with database.transaction() as connection:
+        await connection.execute(
+            update(EmailBatchRow).values(
+                frozen_at=datetime.now(UTC) - timedelta(hours=24), lease_until=datetime.now(UTC)
+            )
+        )
+    async with a_pipeline(settings):
+        await eventually(lambda: unknown(database, 3))
+    await accepted_once_each(provider, 3)
+
+
+async def unknown(database: Database, count: int) -> bool:
+    """Whether so many reminders have an unknown outcome."""
+    return await statuses(database) == {"failed: outcome_unknown": count}
+
+
+async def test_four_workers_and_their_retries_send_a_thousand_once(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """All four deliver the same 1,000 at the same moment: 1,000 accepted, no reminder twice."""
+    reminders = await due_reminders(database, 1000)
+    async with (
+        a_pipeline(settings) as a,
+        a_pipeline(settings) as b,
+        a_pipeline(settings) as c,
+        a_pipeline(settings) as d,
+    ):
+        await asyncio.gather(*(deliver(p, reminders) for p in (a, b, c, d)))
+        await eventually(lambda: all_sent(database, 1000))
+    await accepted_once_each(provider, 1000)
+
+
+async def test_a_refused_key_holds_the_queue_until_an_operator_has_acted(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """One request finds out, the others do not even try, and afterwards all are sent."""
+    reminders = await due_reminders(database, 150)
+    await provider.faults(kind="status", status=403, name="invalid_api_key")
+    async with a_pipeline(settings, email_batch_size=10) as pipeline:
+        outcomes = await deliver(pipeline, reminders)
+        assert {MailNotConfiguredError} == {type(o) for o in outcomes}
+        assert (await provider.stats())["requests"] <= 4
+        assert await statuses(database) == {"scheduled": 150}
+        await provider.clear_faults()
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE provider_pace SET held_until = NULL"))
+        await deliver(pipeline, reminders)
+    await accepted_once_each(provider, 150)
+
+
+async def test_a_used_up_quota_is_waited_for(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """The error says when the quota is renewed, and the reminders are due again."""
+    reminders = await due_reminders(database, 5)
+    await provider.faults(kind="status", status=429, name="daily_quota_exceeded")
+    async with a_pipeline(settings) as pipeline:
+        outcomes = await deliver(pipeline, reminders)
+    assert {MailQuotaExceededError} == {type(o) for o in outcomes}
+    assert all(o.resets_at > datetime.now(UTC) for o in outcomes)  # type: ignore[union-attr]
+    assert await statuses(database) == {"scheduled": 5}
+
+
+async def test_a_change_between_reading_and_freezing_wins(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """A reminder cancelled while its e-mail is rendered is not sent; the others are."""
+    reminders = await due_reminders(database, 10)
+    leaves = reminders[4].reminder_id
+    async with a_pipeline(settings) as pipeline:
+        freeze = pipeline._ledger.freeze
+
+        async def freeze_after_the_cancel(*args: Any, **kwargs: Any) -> Any:
+            async with database.transaction() as connection:
+                await connection.execute(
+                    update(ReminderRow)
+                    .where(ReminderRow.id == leaves, ReminderRow.email_status == "scheduled")
+                    .values(email_status="cancelled", status_reason="unenrolled")
+                )
+            return await freeze(*args, **kwargs)
+
+        pipeline._ledger.freeze = freeze_after_the_cancel
+        await deliver(pipeline, reminders)
+    assert await statuses(database) == {"sent": 9, "cancelled: unenrolled": 1}
+    await accepted_once_each(provider, 9)
+
+
+async def test_withdrawing_before_the_freeze_leaves_the_reminder_alone(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """A cancelled call whose reminder still gathers takes it back; nothing is sent."""
+    (reminder,) = await due_reminders(database, 1)
+    async with a_pipeline(settings) as pipeline:
+        call = asyncio.create_task(pipeline.deliver(reminder, run_id="run"))
+        await asyncio.sleep(0)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert await statuses(database) == {"scheduled": 1}
+    assert await provider.accepted() == []
+
+
+async def test_an_unknown_reminder_is_a_final_error(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """The ledger has no such row: say so, and do not try again."""
+    now = datetime.now(UTC)
+    (real,) = await due_reminders(database, 1)
+    bogus = DeliverReminderInput(
+        reminder_id=real.reminder_id.__class__(int=1), due_at=now, starts_at=real.starts_at
+    )
+    async with a_pipeline(settings) as pipeline:
+        error, sent = await deliver(pipeline, [bogus, real])
+    assert isinstance(error, ReminderNotFoundError)
+    assert not error.retryable
+    assert ReminderStatus.SENT is sent.status  # type: ignore[union-attr]
+
+
+async def test_redirect_mode_writes_to_nobody_but_the_test_recipient(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """With real addresses in the ledger, every accepted recipient is the sink."""
+    reminders = await due_reminders(database, 5)
+    async with a_pipeline(
+        settings, delivery_mode="redirect", verified_test_email="sink@platform.example"
+    ) as pipeline:
+        await deliver(pipeline, reminders)
+    accepted = await provider.accepted()
+    assert [mail["to"] for mail in accepted] == [["sink@platform.example"]] * 5
+    assert {f"[Originally for: attendee{n}@hospital.example]" for n in range(5)} == {
+        mail["subject"].partition("] ")[0] + "]" for mail in accepted
+    }
+
+
+async def test_three_workers_keep_the_provider_s_pace_together(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Thirty requests of three workers at 20 a second take as long as they must, without a 429."""
+    reminders = await due_reminders(database, 300)
+    paced = {"email_requests_per_second": 20, "email_batch_size": 10}
+    async with (
+        a_pipeline(settings, **paced) as a,
+        a_pipeline(settings, **paced) as b,
+        a_pipeline(settings, **paced) as c,
+    ):
+        await asyncio.gather(
+            deliver(a, reminders[:100]), deliver(b, reminders[100:200]), deliver(c, reminders[200:])
+        )
+    requests = await provider.requests()
+    at = sorted(datetime.fromisoformat(r["at"]) for r in requests)
+    assert len(at) == 30
+    assert at[-1] - at[0] >= timedelta(seconds=29 / 20) * 0.9
+    await accepted_once_each(provider, 300)
