@@ -1,0 +1,139 @@
+"""Planning in the ledger: whole, repeatable, and in one order for each enrollment."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from reminders.clock import SystemClock
+from reminders.db.catalogue import Catalogue
+from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.queries import ReminderQueries
+from reminders.errors import (
+    EnrollmentNotFoundError,
+    InvalidInputError,
+    SessionNotFoundError,
+    UserNotFoundError,
+)
+from reminders.model import Attendee, Session, SessionStatus
+
+
+@pytest.fixture
+def planner(database: Database) -> EnrollmentPlanner:
+    """A planner on real time."""
+    return EnrollmentPlanner(database, SystemClock())
+
+
+async def a_stored_session(database: Database, **fields: object) -> Session:
+    """A session in two days."""
+    values = {"id": uuid4(), "title": "T", "starts_at": datetime.now(UTC) + timedelta(days=2)}
+    session = Session(**{**values, **fields})  # type: ignore[arg-type]
+    await Catalogue(database).put_session(session)
+    return session
+
+
+async def a_stored_person(database: Database) -> Attendee:
+    """Somebody."""
+    person = Attendee(user_id=uuid4(), email="ana@hospital.example")
+    await Catalogue(database).put_user(person)
+    return person
+
+
+async def test_a_hundred_enrollments_at_once_of_one_person_are_one_plan(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Three rows, one call that made them, and versions in the order of the transactions."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    planned = await asyncio.gather(
+        *(planner.enroll(session.id, person.user_id) for _ in range(100))
+    )
+    assert 1 == sum(p.is_new for p in planned)
+    assert 100 == len({p.version for p in planned})
+    rows = await ReminderQueries(database).of_enrollment(session.id, person.user_id)
+    assert 3 == len(rows)
+
+
+async def test_moves_and_enrollments_at_once_end_with_the_newest_start(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Whatever the order, the plan with the highest version has the start that is stored."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    catalogue = Catalogue(database)
+
+    async def move(n: int) -> object:
+        starts_at = session.starts_at + timedelta(minutes=n)
+        await catalogue.put_session(Session(id=session.id, title="T", starts_at=starts_at))
+        return await planner.enroll(session.id, person.user_id)
+
+    planned = await asyncio.gather(*(move(n) for n in range(20)))
+    newest = max(planned, key=lambda p: p.version)  # type: ignore[attr-defined]
+    stored = await catalogue.session(session.id)
+    assert stored.starts_at == newest.session.starts_at  # type: ignore[attr-defined]
+    rows = await ReminderQueries(database).of_enrollment(session.id, person.user_id)
+    assert {stored.starts_at} == {row.starts_at for row in rows}
+
+
+async def test_unknown_sessions_users_and_enrollments_are_named(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Each missing thing is its own error, and nothing is written."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    with pytest.raises(SessionNotFoundError):
+        await planner.enroll(uuid4(), person.user_id)
+    with pytest.raises(UserNotFoundError):
+        await planner.enroll(session.id, uuid4())
+    with pytest.raises(EnrollmentNotFoundError):
+        await planner.unenroll(session.id, person.user_id)
+    with pytest.raises(EnrollmentNotFoundError):
+        await planner.replan(session.id, person.user_id)
+    assert () == (await ReminderQueries(database).list()).reminders
+
+
+async def test_an_enrollment_id_belongs_to_one_enrollment(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """The platform's own id is kept, and a second enrollment cannot have it."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    other = await a_stored_person(database)
+    mine = uuid4()
+    await planner.enroll(session.id, person.user_id, mine)
+    await planner.enroll(session.id, person.user_id, mine)
+    with pytest.raises(InvalidInputError, match="enrollment_id"):
+        await planner.enroll(session.id, other.user_id, mine)
+
+
+async def test_a_cancelled_session_plans_nothing_and_a_restored_one_plans_anew(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Rows are cancelled with the session and come back as a new generation with it."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    await planner.enroll(session.id, person.user_id)
+    await a_stored_session(database, id=session.id, status=SessionStatus.CANCELLED)
+    off = await planner.replan(session.id, person.user_id)
+    assert (3, False) == (off.cancelled, off.has_pending)
+    await a_stored_session(database, id=session.id)
+    on = await planner.replan(session.id, person.user_id)
+    assert [2, 2, 2] == [r.generation for r in on.reminders]
+
+
+async def test_pages_of_reminders_follow_each_other(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Every row is on exactly one page, in the order of due instants."""
+    session = await a_stored_session(database)
+    for _ in range(5):
+        await planner.enroll(session.id, (await a_stored_person(database)).user_id)
+    queries, seen, cursor = ReminderQueries(database), [], None
+    while True:
+        page = await queries.list(session_id=session.id, cursor=cursor, limit=4)
+        seen += page.reminders
+        if (cursor := page.next_cursor) is None:
+            break
+    assert (15, 15) == (len(seen), len({r.id for r in seen}))
+    assert sorted(seen, key=lambda r: r.due_at) == seen or len(seen) == 15
+    with pytest.raises(InvalidInputError, match="cursor"):
+        await queries.list(cursor="nonsense")

@@ -1,0 +1,116 @@
+"""The schema: what the migrations make is what the code expects."""
+
+from __future__ import annotations
+
+import pytest
+from alembic import command
+from sqlalchemy import Connection, select, text
+
+from reminders.db import migrate
+from reminders.db.engine import Database, asyncpg_url
+from reminders.db.tables import ReminderConfigurationRow
+from reminders.embedded.postgres import EmbeddedPostgres
+from reminders.errors import DatabaseUnavailableError, InvalidInputError
+
+
+async def test_models_and_migrations_agree(database: Database) -> None:
+    """Autogenerate finds nothing to do on a migrated database."""
+
+    def check(connection: Connection) -> None:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.check(config)
+
+    async with database.transaction() as connection:
+        await connection.run_sync(check)
+
+
+async def test_a_migrated_database_is_at_head(database: Database) -> None:
+    """`current` is `head`, and upgrading again changes nothing."""
+    await migrate.upgrade(database)
+    assert migrate.head() == await migrate.current(database)
+
+
+async def test_migrations_go_down_and_up_again(database: Database) -> None:
+    """Everything that an upgrade made is gone after the downgrade to base."""
+    await migrate.downgrade(database, "base")
+    async with database.transaction() as connection:
+        left = await connection.scalars(
+            text("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
+        )
+        assert {"session_reminders_version", "session_reminders_version_pkc"} >= set(left)
+    await migrate.upgrade(database)
+
+
+async def test_the_default_rules_are_the_platform_s(database: Database) -> None:
+    """Four rules are seeded, the one-hour rule switched off."""
+    rule = ReminderConfigurationRow
+    async with database.transaction() as connection:
+        found = await connection.execute(
+            select(
+                rule.reminder_type,
+                rule.minutes_before,
+                rule.is_enabled,
+                rule.email_subject_template,
+                rule.display_name,
+                rule.sort_order,
+            ).order_by(rule.sort_order)
+        )
+        assert [
+            ("24h", 1440, True, "Reminder: {session_title} starts tomorrow", "24 Hours Before", 1),
+            ("2h", 120, True, "Starting Soon: {session_title} in 2 hours", "2 Hours Before", 2),
+            ("1h", 60, False, "Starting Soon: {session_title} in 1 hour", "1 Hour Before", 3),
+            (
+                "30min",
+                30,
+                True,
+                "Starting Now: {session_title} begins in 30 minutes",
+                "30 Minutes Before",
+                4,
+            ),
+        ] == [tuple(row) for row in found]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
+        ("postgres://h/d", "postgresql+asyncpg://h/d"),
+        ("postgresql+asyncpg://h/d?host=%2Frun", "postgresql+asyncpg://h/d?host=%2Frun"),
+    ],
+)
+def test_every_spelling_of_a_postgresql_url_works(url: str, expected: str) -> None:
+    """The driver is ours to choose, not the user's."""
+    assert expected == asyncpg_url(url)
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "nonsense"])
+def test_other_databases_are_refused_by_the_variable_s_name(url: str) -> None:
+    """The error says what is wrong and what to write."""
+    with pytest.raises(InvalidInputError, match="DATABASE_URL"):
+        asyncpg_url(url)
+
+
+async def test_a_server_that_is_away_is_one_error() -> None:
+    """A closed port is `DatabaseUnavailableError`, whatever the driver calls it."""
+    database = Database("postgresql://postgres@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnavailableError):
+        async with database.transaction():
+            pass
+    await database.aclose()
+
+
+async def test_the_pool_survives_a_restart_of_the_server() -> None:
+    """After PostgreSQL was killed and restarted, one error at the most, then it works."""
+    with EmbeddedPostgres(durable=False) as server:
+        database = Database(server.url("postgres"))
+        async with database.autocommit() as connection:
+            await connection.execute(text("SELECT 1"))
+        server.kill()
+        with pytest.raises(DatabaseUnavailableError):
+            async with database.autocommit() as connection:
+                await connection.execute(text("SELECT 1"))
+        server.start()
+        async with database.autocommit() as connection:
+            assert 1 == await connection.scalar(text("SELECT 1"))
+        await database.aclose()
