@@ -123,8 +123,15 @@ async def delivery(
         yield pipeline
 
 
-async def run(config: Settings, stop: asyncio.Event) -> None:
+async def run(
+    config: Settings, stop: asyncio.Event, *, on_step: Callable[[Step], None] = ignore
+) -> None:
     """Work until told to stop, then let what is in flight end.
+
+    Args:
+        config: Settings of this process.
+        stop: Set it to stop.
+        on_step: See `delivery`.
 
     Raises:
         ConfigurationError: If a setting is missing or contradicts another.
@@ -132,7 +139,7 @@ async def run(config: Settings, stop: asyncio.Event) -> None:
     """
     client = await temporal.connect([SessionReminderPlugin()])
     await temporal.ensure_search_attributes(client)
-    async with delivery(config) as pipeline:
+    async with delivery(config, on_step=on_step) as pipeline:
         activities = DeliveryActivities(pipeline)
         async with build_worker(client, activities, task_queue=config.temporal_task_queue):
             logger.info("worker polls %s", config.temporal_task_queue)

@@ -1,0 +1,100 @@
+"""A platform that enrolls people, against a whole stack of processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import insert
+from temporalio.client import Client
+
+from reminders.clock import SystemClock
+from reminders.db.catalogue import Catalogue
+from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.queries import ReminderQueries
+from reminders.db.tables import UserRow
+from reminders.embedded.stack import DATABASE, LocalStack
+from reminders.model import Reminder, ReminderStatus, Session
+from starter.gateway import ReminderGateway
+from tests.provider import Json, ProviderClient
+from tests.stage import eventually
+from workflows.plugin import SessionReminderPlugin
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The host's side of a stack."""
+
+    client: Client
+    database: Database
+    gateway: ReminderGateway
+    queries: ReminderQueries
+    provider: ProviderClient
+
+    async def enroll(self, count: int, *, due_in: timedelta) -> UUID:
+        """So many people in one session whose 30-minute reminder falls due so soon.
+
+        Returns:
+            The session.
+        """
+        starts_at = datetime.now(UTC) + timedelta(minutes=30) + due_in
+        session = Session(id=uuid4(), title="Cardiology", starts_at=starts_at)
+        await self.gateway.put_session(session)
+        users = [uuid4() for _ in range(count)]
+        async with self.database.transaction() as connection:
+            people = [{"id": u, "email": f"{u.hex}@hospital.example"} for u in users]
+            await connection.execute(insert(UserRow), people)
+        limit = asyncio.Semaphore(20)
+
+        async def one(user: UUID) -> None:
+            async with limit:
+                await self.gateway.enroll(session.id, user)
+
+        await asyncio.gather(*(one(user) for user in users))
+        return session.id
+
+    async def due_reminders(self, session_id: UUID) -> list[Reminder]:
+        """The session's 30-minute reminders."""
+        page = await self.queries.list(session_id=session_id, limit=100_000)
+        return [r for r in page.reminders if r.reminder_type == "30min"]
+
+    async def accepted(self) -> list[Json]:
+        """Every e-mail accepted, in the order of acceptance."""
+        return await self.provider.accepted()
+
+    async def all_sent_once(
+        self, session_id: UUID, count: int, *, within: timedelta = timedelta(seconds=60)
+    ) -> None:
+        """Wait until all are recorded, and assert that each was accepted once."""
+
+        async def recorded() -> bool:
+            rows = await self.due_reminders(session_id)
+            return sum(r.status is ReminderStatus.SENT for r in rows) == count
+
+        await eventually(recorded, within=within)
+        rows = {str(r.id): r.resend_email_id for r in await self.due_reminders(session_id)}
+        accepted = [m for m in await self.accepted() if m["tags"]["reminder_id"] in rows]
+        assert count == len(accepted)
+        assert rows == {m["tags"]["reminder_id"]: m["id"] for m in accepted}
+
+
+@asynccontextmanager
+async def a_platform(stack: LocalStack) -> AsyncIterator[Platform]:
+    """The platform's side of a running stack."""
+    database = Database(stack.postgres.url(DATABASE), pool_size=20)
+    client = await Client.connect(stack.temporal.address, plugins=[SessionReminderPlugin()])
+    queries = ReminderQueries(database)
+    gateway = ReminderGateway(
+        client,
+        planner=EnrollmentPlanner(database, SystemClock()),
+        catalogue=Catalogue(database),
+        queries=queries,
+    )
+    async with ProviderClient(stack.provider.url) as provider:
+        yield Platform(client, database, gateway, queries, provider)
+    await database.aclose()
