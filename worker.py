@@ -95,29 +95,29 @@ async def delivery(
         )
         stack.push_async_callback(mailer.aclose)
         pipeline = DeliveryPipeline(
-            PostgresDeliveryLedger(
+            ledger=PostgresDeliveryLedger(
                 database,
                 clock,
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
                 requests_per_second=config.effective_requests_per_second(),
             ),
-            MailComposer(
+            composer=MailComposer(
                 sender=sender,
                 reply_to=config.email_reply_to,
                 mode=DeliveryMode(config.delivery_mode),
                 test_recipient=test_recipient,
                 renderer=MailRenderer(),
             ),
-            mailer,
-            clock,
-            DeliveryPolicy(
+            mailer=mailer,
+            clock=clock,
+            policy=DeliveryPolicy(
                 batch_size=config.email_batch_size,
                 retries=config.email_max_retries,
                 initial_backoff=timedelta(milliseconds=config.email_initial_backoff_ms),
                 longest_backoff=timedelta(milliseconds=config.email_max_backoff_ms),
                 backoff_multiplier=config.email_backoff_multiplier,
             ),
-            on_step,
+            on_step=on_step,
         )
         await stack.enter_async_context(pipeline.running())
         yield pipeline

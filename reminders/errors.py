@@ -152,10 +152,13 @@ class MailQuotaExceededError(DeliveryError):
 
     retryable = True
 
-    def __init__(self, message: str | None = None, *, resets_at: datetime) -> None:
-        """Carry when the quota is renewed; aware."""
+    def __init__(
+        self, message: str | None = None, *, resets_at: datetime, remaining: int = 0
+    ) -> None:
+        """Carry when the quota is renewed (aware), and how many e-mails still fit until then."""
         super().__init__(message)
         self.resets_at = resets_at
+        self.remaining = remaining
 
 
 class MailNotConfiguredError(DeliveryError):

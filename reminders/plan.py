@@ -38,7 +38,10 @@ class Revision:
     def reminders(self) -> tuple[Reminder, ...]:
         """The newest generation of every type, earliest due first."""
         return tuple(
-            sorted((*self.added, *self.changed, *self.unchanged), key=lambda r: (r.due_at, r.reminder_type))
+            sorted(
+                (*self.added, *self.changed, *self.unchanged),
+                key=lambda r: (r.due_at, r.reminder_type),
+            )
         )
 
     @property

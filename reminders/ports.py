@@ -61,6 +61,40 @@ class Refused:
 Receipt = Accepted | Refused
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """How much of a quota is used."""
+
+    used: int
+    limit: int | None
+    """E-mails; `None` is unlimited."""
+    resets_at: datetime
+
+    @property
+    def remaining(self) -> int | None:
+        """E-mails that still fit; `None` is any number."""
+        return None if self.limit is None else max(self.limit - self.used, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """The provider's quotas of the day and of the month."""
+
+    daily: Quota
+    monthly: Quota
+
+    @property
+    def tightest(self) -> Quota:
+        """The quota with the least left; of two with as much, the one renewed later."""
+        return min(
+            (self.daily, self.monthly),
+            key=lambda q: (
+                float("inf") if q.remaining is None else q.remaining,
+                -q.resets_at.timestamp(),
+            ),
+        )
+
+
 class Mailer(Protocol):
     """Hands e-mails to the provider, up to 100 in one request."""
 
@@ -83,6 +117,9 @@ class Mailer(Protocol):
             MailRejectedError: The whole request is bad.
             MailOutcomeUnknownError: The key was used with another body.
         """
+
+    async def usage(self) -> Usage | None:
+        """The provider's quotas; `None` if it does not say, as to a key that may only send."""
 
 
 class Deliverer(Protocol):
@@ -211,6 +248,9 @@ class DeliveryLedger(Protocol):
         Returns:
             How long to wait before posting.
         """
+
+    async def record_usage(self, usage: Usage) -> None:
+        """Keep what the provider said of its quotas, for warnings."""
 
     async def hold(self, hold: Hold) -> None:
         """Let no worker read anything until the hold ends."""

@@ -26,7 +26,7 @@ from reminders.contracts import CloseRemindersResult
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason
-from reminders.ports import Clock, FrozenBatch, Hold, Reading, Settlement
+from reminders.ports import Clock, FrozenBatch, Hold, Reading, Settlement, Usage
 
 SENDING = ReminderStatus.SENDING
 LEASE = timedelta(seconds=5)
@@ -56,6 +56,10 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "until": DateTime(timezone=True),
     "useful_until": DateTime(timezone=True),
     "limit": Integer(),
+    "quota": Text(),
+    "used": Integer(),
+    "quota_limit": Integer(),
+    "resets_at": DateTime(timezone=True),
 }
 
 
@@ -186,6 +190,14 @@ _PACE = _sql("""
 UPDATE provider_pace
    SET next_request_at = greatest(next_request_at, clock_timestamp() + :wait) + :gap
 RETURNING next_request_at - :gap - clock_timestamp() AS wait
+""")
+
+_RECORD_USAGE = _sql("""
+INSERT INTO provider_usage (quota, used, quota_limit, resets_at, checked_at)
+VALUES (:quota, :used, :quota_limit, :resets_at, :now)
+ON CONFLICT (quota) DO UPDATE
+   SET used = excluded.used, quota_limit = excluded.quota_limit, resets_at = excluded.resets_at,
+       checked_at = excluded.checked_at
 """)
 
 _HOLD = _sql("""
@@ -333,6 +345,22 @@ class PostgresDeliveryLedger:
         async with self._database.autocommit() as connection:
             wait = await connection.scalar(_PACE, {"wait": at_least, "gap": self._gap})
         return max(wait or timedelta(), timedelta())
+
+    async def record_usage(self, usage: Usage) -> None:
+        """See `DeliveryLedger.record_usage`."""
+        now = self._clock.now()
+        async with self._database.autocommit() as connection:
+            for name, quota in (("daily", usage.daily), ("monthly", usage.monthly)):
+                await connection.execute(
+                    _RECORD_USAGE,
+                    {
+                        "quota": name,
+                        "used": quota.used,
+                        "quota_limit": quota.limit,
+                        "resets_at": quota.resets_at,
+                        "now": now,
+                    },
+                )
 
     async def hold(self, hold: Hold) -> None:
         """See `DeliveryLedger.hold`."""

@@ -24,7 +24,6 @@ from reminders.db.tables import (
     ReminderConfigurationRow,
     ReminderRow,
     SessionRow,
-    UserRow,
     plan_versions,
 )
 from reminders.errors import (

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from reminders.db import records
 from reminders.db.engine import Database
@@ -33,7 +34,7 @@ class ReminderQueries:
         """Read this database."""
         self._database = database
 
-    async def list(  # noqa: PLR0913 - each is a filter that the caller may leave out
+    async def list(
         self,
         *,
         session_id: UUID | None = None,
@@ -87,11 +88,9 @@ class ReminderQueries:
         """
         newest = (
             select(ReminderRow.email_status)
-            .distinct(ReminderRow.user_id, ReminderRow.reminder_type)
+            .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
             .where(ReminderRow.session_id == session_id)
-            .order_by(
-                ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc()
-            )
+            .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
         )
         if user_id is not None:
             newest = newest.where(ReminderRow.user_id == user_id)

@@ -194,6 +194,19 @@ class EmailBatchRow(Base):
     lease_until: Mapped[datetime]
 
 
+class ProviderUsageRow(Base):
+    """How much of a quota the provider says is used; one row for the day, one for the month."""
+
+    __tablename__ = "provider_usage"
+    __table_args__ = (CheckConstraint("quota IN ('daily', 'monthly')", name="quota"),)
+
+    quota: Mapped[str] = mapped_column(primary_key=True)
+    used: Mapped[int]
+    quota_limit: Mapped[int | None]
+    resets_at: Mapped[datetime]
+    checked_at: Mapped[datetime]
+
+
 class ProviderPaceRow(Base):
     """One row: when the next request may be posted, by whichever worker."""
 

@@ -53,12 +53,15 @@ from reminders.ports import (
     Hold,
     Mailer,
     Settlement,
+    Usage,
 )
 
 logger = logging.getLogger(__name__)
 
 _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
+_LITTLE_QUOTA = 0.2
+"""Fraction of a quota below which operators are warned."""
 _BUSY = timedelta(seconds=1)
 """When to look again at a batch that somebody else is posting."""
 
@@ -75,6 +78,7 @@ class DeliveryPipeline:
 
     def __init__(
         self,
+        *,
         ledger: DeliveryLedger,
         composer: Composer,
         mailer: Mailer,
@@ -101,18 +105,23 @@ class DeliveryPipeline:
         self._poster = Poster(ledger, mailer, clock, self._policy, on_step)
         self._gatherer = Gatherer(self._policy)
         self._tickets: dict[UUID, Ticket] = {}
+        self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Deliver until the context ends; what is in flight then is left for the next owner."""
-        async with asyncio.TaskGroup() as tasks:
-            loops = [tasks.create_task(self._gather(tasks)), tasks.create_task(self._recover())]
-            try:
-                yield
-            finally:
-                for loop in loops:
-                    loop.cancel()
+        loops = [
+            asyncio.create_task(loop)
+            for loop in (self._gather(), self._recover(), self._watch_quota())
+        ]
+        try:
+            yield
+        finally:
+            for loop in loops:
+                loop.cancel()
+            # Batches end by themselves, within the policy's patience.
+            await asyncio.gather(*loops, *self._batches, return_exceptions=True)
 
     async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
         """See `Deliverer.deliver`.
@@ -146,14 +155,19 @@ class DeliveryPipeline:
         """See `Deliverer.close`."""
         return await self._ledger.close(request.reminder_ids, request.status, request.reason)
 
-    async def _gather(self, tasks: asyncio.TaskGroup) -> None:
+    async def _gather(self) -> None:
         """Hand batch after batch to its own task, a bounded number at a time."""
         while True:
             await self._permits.acquire()
             tickets = await self._gatherer.next_batch()
             self._on_step(Step.GATHERED)
-            task = tasks.create_task(self._process(tickets))
-            task.add_done_callback(lambda _: self._permits.release())
+            task = asyncio.create_task(self._process(tickets))
+            self._batches.add(task)
+            task.add_done_callback(self._end_batch)
+
+    def _end_batch(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._permits.release()
 
     async def _process(self, tickets: Sequence[Ticket]) -> None:
         """Take a batch of reminders to an outcome or an error each; never raises."""
@@ -248,11 +262,19 @@ class DeliveryPipeline:
             settlements = await self._poster.post(batch, wait, in_doubt=False)
         except MailRejectedError:
             # One bad e-mail can make the provider refuse them all: halve until it is alone.
-            middle = len(mine) // 2
-            await self._process(mine[:middle])
-            await self._process(mine[middle:])
+            await self._process_in_two(mine, len(mine) // 2)
+            return
+        except MailQuotaExceededError as error:
+            if not error.remaining:
+                raise
+            await self._process_in_two(mine, error.remaining)
             return
         _tell(settlements, mine)
+
+    async def _process_in_two(self, tickets: Sequence[Ticket], first: int) -> None:
+        """Process the first so many of a batch that does not go through as a whole, then the rest."""
+        await self._process(tickets[:first])
+        await self._process(tickets[first:])
 
     async def _resume(self, batch_id: UUID, tickets: Sequence[Ticket]) -> None:
         """Settle a batch in doubt, for those of the tickets that are in it."""
@@ -262,6 +284,21 @@ class DeliveryPipeline:
         batch, wait = resumed
         settlements = await self._poster.post(batch, wait, in_doubt=True)
         _tell(settlements, tickets)
+
+    async def _watch_quota(self) -> None:
+        """Record the provider's quotas now and then, and warn before one ends."""
+        while True:
+            try:
+                wait = await self._ledger.pace(at_least=timedelta())
+                await asyncio.sleep(wait.total_seconds())
+                if (usage := await self._mailer.usage()) is not None:
+                    await self._ledger.record_usage(usage)
+                    _warn(usage)
+            except ReminderError as error:
+                logger.warning("the provider's quota is not known at present: %s", error)
+            except Exception:
+                logger.exception("watching the quota failed unexpectedly")
+            await asyncio.sleep(self._policy.watch_quota_every.total_seconds())
 
     async def _recover(self) -> None:
         """Settle the batches of owners that died, as long as this worker lives."""
@@ -346,6 +383,16 @@ def _failed(reminder_id: UUID, error: InvalidAddressError | RenderError) -> Sett
         reason=StatusReason.INVALID_ADDRESS if invalid else StatusReason.RENDER_ERROR,
         error=str(error),
     )
+
+
+def _warn(usage: Usage) -> None:
+    """Log a quota of which less than a fifth is left."""
+    quota = usage.tightest
+    if quota.limit is None or quota.remaining is None:
+        return
+    if quota.remaining < quota.limit * _LITTLE_QUOTA:
+        until = quota.resets_at.isoformat()
+        logger.warning("%d of %d e-mails are left until %s", quota.remaining, quota.limit, until)
 
 
 def _held(hold: Hold) -> ReminderError:

@@ -39,6 +39,9 @@ class DeliveryPolicy:
     recover_at_once: int = 10
     """Batches taken over in one look."""
 
+    watch_quota_every: timedelta = timedelta(minutes=5)
+    """How often the provider is asked how much of its quotas is left."""
+
     def backoff(self, failures: int) -> timedelta:
         """How long to wait after the nth failure in a row, from 1."""
         seconds = self.initial_backoff.total_seconds() * self.backoff_multiplier ** (failures - 1)

@@ -17,8 +17,8 @@ from reminders.errors import (
     MailOutcomeUnknownError,
     MailQuotaExceededError,
     MailRateLimitedError,
-    MailRejectedError,
     MailUnavailableError,
+    RetryDeliveryError,
     ServiceUnavailableError,
 )
 from reminders.model import ReminderStatus, StatusReason
@@ -35,7 +35,8 @@ from reminders.ports import (
 
 logger = logging.getLogger(__name__)
 
-_ONE_SECOND = timedelta(seconds=1)
+_QUOTA_PROBE = timedelta(minutes=5)
+"""How often a used up quota is tried again, in case it was raised."""
 _OPERATOR_PROBE = timedelta(seconds=60)
 """How often a refused key or sender is tried again, in case an operator has mended it."""
 
@@ -87,40 +88,47 @@ class Poster:
             try:
                 async with self._lease_kept(batch):
                     receipts = await self._mailer.post(batch.body, idempotency_key=str(batch.id))
-            except MailRateLimitedError as error:
+            except RetryDeliveryError as error:
                 # Whoever is told to slow down tells everybody; it is no failure of this batch.
-                delay, slow_down = error.retry_after or _ONE_SECOND, True
-                trouble: DeliveryError = error
-            except MailUnavailableError as error:
-                failures += 1
-                in_doubt = in_doubt or error.outcome_unknown
-                delay = error.retry_after or self._policy.backoff(failures)
-                slow_down, trouble = False, error
-            except (MailQuotaExceededError, MailNotConfiguredError) as error:
-                await self._ledger.hold(self._hold(error))
-                await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
-                raise
-            except MailOutcomeUnknownError as error:
-                ended = _all(batch, StatusReason.OUTCOME_UNKNOWN, str(error))
-                return await self._settle(batch, ended, give_up_at)
-            except MailRejectedError as error:
-                # The same bytes under the same key would have been replayed, had they ever been
-                # accepted: a refusal proves that they were not.
-                if len(batch.reminder_ids) > 1:
-                    await self._ledger.release(batch.id)
+                slow_down = isinstance(error, MailRateLimitedError)
+                failures += not slow_down
+                if isinstance(error, MailUnavailableError):
+                    in_doubt = in_doubt or error.outcome_unknown
+                delay = error.retry_after or self._policy.backoff(max(failures, 1))
+                out_of_time = monotonic() + delay.total_seconds() > give_up_at
+                if out_of_time or failures > self._policy.retries:
+                    await self._let_go(batch, in_doubt=in_doubt, retry_in=delay)
                     raise
-                ended = _all(batch, StatusReason.REJECTED, str(error))
+            except DeliveryError as error:
+                ended = await self._refused(batch, error, in_doubt=in_doubt)
                 return await self._settle(batch, ended, give_up_at)
             else:
                 self._on_step(Step.POSTED)
                 return await self._settle(batch, _settlements(batch, receipts), give_up_at)
-            out_of_time = monotonic() + delay.total_seconds() > give_up_at
-            if out_of_time or failures > self._policy.retries:
-                await self._let_go(batch, in_doubt=in_doubt, retry_in=delay)
-                raise trouble
             if not slow_down:
                 await asyncio.sleep(delay.total_seconds())
             wait = await self._ledger.pace(at_least=delay if slow_down else timedelta())
+
+    async def _refused(
+        self, batch: FrozenBatch, error: DeliveryError, *, in_doubt: bool
+    ) -> Sequence[Settlement]:
+        """How a batch ended that the provider refuses; raises the error if it goes on elsewhere."""
+        if isinstance(error, MailOutcomeUnknownError):
+            return _all(batch, StatusReason.OUTCOME_UNKNOWN, str(error))
+        if isinstance(error, MailQuotaExceededError):
+            raise await self._out_of_quota(batch, error, in_doubt=in_doubt) from None
+        if isinstance(error, MailNotConfiguredError):
+            logger.error("the provider refuses us, delivery is on hold: %s", error)
+            until = self._clock.now() + _OPERATOR_PROBE
+            await self._ledger.hold(Hold(until=until, reason=StatusReason.MISCONFIGURED))
+            await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
+            raise error
+        # The same bytes under the same key would have been replayed, had they ever been accepted:
+        # a refusal of the request itself proves that they were not.
+        if len(batch.reminder_ids) > 1:
+            await self._ledger.release(batch.id)
+            raise error
+        return _all(batch, StatusReason.REJECTED, str(error))
 
     def _too_late(self, batch: FrozenBatch, *, in_doubt: bool) -> Sequence[Settlement] | None:
         """How a batch ended that must not be posted any more; `None` while it may."""
@@ -133,12 +141,23 @@ class Poster:
             return _all(batch, StatusReason.OUTCOME_UNKNOWN, "the idempotency key has expired")
         return None
 
-    def _hold(self, error: MailQuotaExceededError | MailNotConfiguredError) -> Hold:
-        if isinstance(error, MailQuotaExceededError):
-            return Hold(until=error.resets_at, reason=StatusReason.QUOTA)
-        logger.error("the provider refuses us, delivery is on hold: %s", error)
-        until = self._clock.now() + _OPERATOR_PROBE
-        return Hold(until=until, reason=StatusReason.MISCONFIGURED)
+    async def _out_of_quota(
+        self, batch: FrozenBatch, error: MailQuotaExceededError, *, in_doubt: bool
+    ) -> MailQuotaExceededError:
+        """Let the batch go, and hold everything unless a smaller batch would still fit."""
+        usage = await self._mailer.usage()
+        resets_at, remaining = error.resets_at, 0
+        if usage is not None:
+            await self._ledger.record_usage(usage)
+            tightest = usage.tightest
+            resets_at, remaining = tightest.resets_at, tightest.remaining or 0
+        await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
+        if in_doubt or not 0 < remaining < len(batch.reminder_ids):
+            remaining = 0
+            until = min(resets_at, self._clock.now() + _QUOTA_PROBE)
+            logger.warning("the provider's quota is used up until %s", resets_at.isoformat())
+            await self._ledger.hold(Hold(until=until, reason=StatusReason.QUOTA))
+        return MailQuotaExceededError(str(error), resets_at=resets_at, remaining=remaining)
 
     async def _let_go(self, batch: FrozenBatch, *, in_doubt: bool, retry_in: timedelta) -> None:
         if in_doubt:

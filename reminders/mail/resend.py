@@ -30,8 +30,9 @@ from resend.exceptions import NoContentError, ResendError
 from reminders.errors import ConfigurationError, DeliveryError, MailUnavailableError
 from reminders.mail.resend_errors import refusal, safe_message
 from reminders.mail.resend_wire import encoded, receipts_of
+from reminders.mail.usage import usage_of
 from reminders.model import Message
-from reminders.ports import Clock, Receipt
+from reminders.ports import Clock, Receipt, Usage
 
 _LONGEST_KEY = 256
 """Characters of an idempotency key (Resend, idempotency-keys)."""
@@ -175,6 +176,21 @@ class ResendMailer:
         finally:
             _CALL.reset(token)
         return receipts
+
+    async def usage(self) -> Usage | None:
+        """Resend's quotas; `None` if it does not say, as to a key that may only send.
+
+        Costs one request of the rate limit. Never raises for what Resend answers.
+        """
+        token = _CALL.set(_Call(self._http, self._api_url, self._api_key, b""))
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                answer = await resend.Usage.get_async()
+        except (ResendError, TimeoutError, NoContentError, ValueError):
+            return None
+        finally:
+            _CALL.reset(token)
+        return usage_of(cast("Mapping[str, Any]", answer))
 
     def _refusal(self, error: ResendError, call: _Call) -> DeliveryError:
         """What the SDK's error means.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reminders.errors import InvalidInputError, NaiveInstantError
-from reminders.model import Reminder, ReminderStatus, StatusReason
+from reminders.model import Reminder, ReminderRule, ReminderStatus, StatusReason
 from reminders.plan import DueReminder, Revision, call_off, plan, revise
 from tests.builders import NOW, SESSION, USER, a_reminder, a_rule, the_rules
 
@@ -89,7 +90,7 @@ def test_leads_are_elapsed_time_across_clock_changes(zone: str, start: datetime)
 
 @given(starts_at=instants, now=instants, rules=leads)
 def test_plans_are_ordered_bounded_and_never_in_the_past(
-    starts_at: datetime, now: datetime, rules: list
+    starts_at: datetime, now: datetime, rules: list[ReminderRule]
 ) -> None:
     """Due instants ascend, precede the start by the lead, and what is scheduled lies ahead."""
     planned = plan(starts_at, rules, now=now)
@@ -222,7 +223,7 @@ def test_no_history_of_moves_schedules_a_reminder_for_the_past(
     starts_at: datetime, moves: list[timedelta], data: st.DataObject
 ) -> None:
     """Whatever ended and moved before, scheduled rows lie ahead, one a type, generations ascend."""
-    recorded: dict = {}
+    recorded: dict[UUID, Reminder] = {}
     for move in [timedelta(), *moves]:
         starts_at = starts_at + move
         revision = revised(list(recorded.values()), starts_at)

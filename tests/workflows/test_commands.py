@@ -42,19 +42,17 @@ through this code, and must issue the same commands in the same order, or they s
 
 def commands(file: Path) -> list[str]:
     """Function and command, in the order of the source."""
-    found = []
-    for function in ast.walk(ast.parse(file.read_text())):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        for node in ast.walk(function):
-            if (
-                isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and isinstance(node.func.value, ast.Name)
-                and node.func.value.id == "workflow"
-                and node.func.attr in COMMANDS
-            ):
-                found.append((node.lineno, f"{function.name}: {node.func.attr}"))
+    found = [
+        (node.lineno, f"{function.name}: {node.func.attr}")
+        for function in ast.walk(ast.parse(file.read_text()))
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and isinstance(node.func.value, ast.Name)
+        and node.func.value.id == "workflow"
+        and node.func.attr in COMMANDS
+    ]
     return [name for _, name in sorted(found)]
 
 

@@ -45,7 +45,9 @@ async def test_histories_hold_no_personal_data(stage: Stage) -> None:
     handle = await stage.enroll(session, user)
     await stage.forward(2 * DAY, handle)
     described = await stage.client.workflow_service.describe_workflow_execution(
-        DescribeWorkflowExecutionRequest(namespace="default", execution={"workflow_id": handle.id})
+        DescribeWorkflowExecutionRequest(
+            namespace="default", execution=WorkflowExecution(workflow_id=handle.id)
+        )
     )
     text = (await handle.fetch_history()).to_json() + MessageToJson(described)
     for secret in ("ana.ruiz", "Ana", "Ruiz", "hospital.example", "Oncology", "meet.example"):

@@ -7,6 +7,7 @@ break. Gate the change with `workflow.patched()`; see CONTRIBUTING, *change a wo
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from pathlib import Path
@@ -23,7 +24,7 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 @pytest.mark.parametrize("file", HISTORIES, ids=lambda file: file.stem)
 async def test_a_recorded_history_replays(file: Path) -> None:
     """The present code takes the same decisions as the code that made this history."""
-    history = WorkflowHistory.from_json(file.stem, file.read_text())
+    history = WorkflowHistory.from_json(file.stem, await asyncio.to_thread(file.read_text))
     await Replayer(workflows=[], plugins=[StrictPlugin()]).replay_workflow(history)
 
 

@@ -93,6 +93,18 @@ def upgrade() -> None:
         sa.CheckConstraint("id = 1", name=op.f("ck_provider_pace_single_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_provider_pace")),
     )
+    op.create_table(
+        "provider_usage",
+        sa.Column("quota", sa.Text(), nullable=False),
+        sa.Column("used", sa.Integer(), nullable=False),
+        sa.Column("quota_limit", sa.Integer(), nullable=True),
+        sa.Column("resets_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("checked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "quota IN ('daily', 'monthly')", name=op.f("ck_provider_usage_quota")
+        ),
+        sa.PrimaryKeyConstraint("quota", name=op.f("pk_provider_usage")),
+    )
     rules = op.create_table(
         "reminder_configurations",
         sa.Column(
@@ -328,6 +340,7 @@ def downgrade() -> None:
     op.drop_table("users")
     op.drop_table("sessions")
     op.drop_table("reminder_configurations")
+    op.drop_table("provider_usage")
     op.drop_table("provider_pace")
     op.drop_index(
         "ix_email_batches_unsettled",

@@ -1,0 +1,151 @@
+"""`python3 dev.py demo`: the main job, end to end, in about a minute."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+
+from reminders.embedded import terminal
+from reminders.embedded.demo import scenario
+from reminders.embedded.demo.board import Screen, ledger
+from reminders.embedded.demo.platform import Platform
+from reminders.embedded.demo.play import Play
+from reminders.embedded.demo.verdict import Verdict
+from reminders.embedded.process import EmbeddedServerError
+from reminders.embedded.stack import LocalStack
+
+INTERRUPTED = 130
+"""A shell's exit code of what Ctrl-C ended."""
+
+INTRODUCTION = (
+    "[bold]Session reminders: the main job, in real time, in about a minute.[/]\n\n"
+    "People enroll in sessions. Each enrollment becomes a durable workflow that sleeps until a "
+    "reminder is due, has the e-mail sent, and ends. All of it is real and runs on this machine: "
+    "PostgreSQL, Temporal, a worker, the HTTP API. Only Resend is a stand-in, with an inbox that "
+    "you can open. The sessions are placed so that their reminders fall due within seconds.\n"
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Play the demo.
+
+    Returns:
+        Exit code: 0 only if exactly the expected e-mails arrived, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    terminal.interruptible()
+    key = f"demo-{secrets.token_urlsafe(12)}"
+    # `live`: attendees get their own e-mails, which is what the inbox is to show. They end there.
+    stack = LocalStack(fixed_ports=True, settings={"DELIVERY_MODE": "live", "API_KEYS": key})
+    verdict: Verdict | None = None
+    console.print(INTRODUCTION)
+    began = time.monotonic()
+    try:
+        with (
+            terminal.told(console, stack),
+            Platform(stack.api_url, key, stack.provider.url) as platform,
+        ):
+            verdict = _play(console, stack, platform, key)
+            seconds = time.monotonic() - began
+            _pronounce(console, verdict, seconds)
+            _point(console, stack, platform, keep=options.keep)
+            if options.keep:
+                _stay(stack)
+    except EmbeddedServerError as error:
+        terminal.failure(console, error)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+        if verdict is None:
+            return INTERRUPTED
+    return 0 if verdict.is_good else 1
+
+
+def _play(console: Console, stack: LocalStack, platform: Platform, key: str) -> Verdict:
+    """Show the links and play.
+
+    Raises:
+        EmbeddedServerError: If a part dies, or an answer is not what it should be.
+    """
+    table = terminal.links(stack)
+    table.add_row("", f"API key {key}", "")
+    console.print(Panel(table, title="Open these while it plays", expand=False))
+    with Screen(console) as screen:
+        play = Play(screen, stack, platform)
+        verdict = play.play()
+    console.print("\n[bold]The ledger[/], as GET /v1/reminders has it\n")
+    console.print(ledger(play.scene()))
+    console.print()
+    return verdict
+
+
+def _pronounce(console: Console, verdict: Verdict, seconds: float) -> None:
+    """Say whether it was as it should be."""
+    for claim, holds in verdict.claims.items():
+        console.print(f"[green]✓[/] {claim}" if holds else f"[bold red]✗ not true: {claim}[/]")
+    total = verdict.expected.total()
+    if verdict.is_good:
+        console.print(
+            f"[bold green]✓ All {total} expected e-mails arrived, once each, and nothing else.[/]"
+            f" [dim]{seconds:.0f} s in all[/]"
+        )
+        return
+    for label, mails in (("missing", verdict.missing), ("unexpected", verdict.unexpected)):
+        for mail, count in sorted(mails.items()):
+            console.print(f"[red]{label:10} {count} x  {escape(str(mail))}[/]", soft_wrap=True)
+    console.print(
+        f"[bold red]✗ Of {total} expected e-mails {verdict.missing.total()} did not arrive, "
+        f"{verdict.unexpected.total()} arrived that were not expected.[/]"
+    )
+
+
+def _point(console: Console, stack: LocalStack, platform: Platform, *, keep: bool) -> None:
+    """Say where to look closer."""
+    if not keep:
+        console.print(
+            "\nTo look around in the inbox, the Temporal UI and the API, leave everything up:"
+            "\n  [bold]python3 dev.py demo --keep[/]"
+        )
+        return
+    console.print(Panel(terminal.links(stack), title="Everything stays up", expand=False))
+    for words, whom in (
+        ("has been sent", scenario.REPEATED),
+        ("was cancelled by hand", scenario.CANCELLED),
+        ("still sleeps", (scenario.LARS, scenario.ROUNDS)),
+    ):
+        console.print(f"\n[bold]{whom[0].name}[/]'s workflow, which {words}:")
+        console.print(platform.workflow(*whom)["url"], style="cyan", soft_wrap=True, markup=False)
+    console.print("\nCtrl-C stops everything.")
+
+
+def _stay(stack: LocalStack) -> None:
+    """Stay up until Ctrl-C.
+
+    Raises:
+        EmbeddedServerError: If a part dies.
+    """
+    while True:
+        stack.check()
+        time.sleep(0.5)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dev.py demo", description="Play the main job end to end, in about a minute."
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave everything up afterwards, until Ctrl-C"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
