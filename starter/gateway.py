@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -17,6 +18,8 @@ from uuid import UUID
 
 from temporalio.client import (
     Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -106,6 +109,15 @@ class Story:
     """All generations."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A workflow run that has not ended."""
+
+    workflow_id: str
+    run_id: str
+    cancel_requested: bool
+
+
 class ReminderGateway:
     """What a platform asks of this system, for its API, our CLI and Python hosts alike."""
 
@@ -148,11 +160,23 @@ class ReminderGateway:
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
         planned = await self._planner.enroll(session_id, user_id, enrollment_id)
-        run_id = await self._start(planned)
+        created = planned.is_changed
+        replace_run = False
+        if not planned.is_first:
+            run = await self._running(planned)
+            if run is not None and run.cancel_requested:
+                # It is on its way out and would take a new plan along: let it close its rows,
+                # then plan what it cancelled anew. Without a worker it cannot; then it is replaced.
+                await self._closed(run)
+                planned = await self._planner.enroll(session_id, user_id, enrollment_id)
+                created, replace_run = created or planned.is_changed, True
+            elif run is not None and planned.is_changed:
+                replace_run = not await self._tell(planned)
+        run_id = await self._start(planned, replace_run=replace_run)
         return Enrolled(
             workflow_id=session_reminder_workflow_id(session_id, user_id),
             run_id=run_id,
-            created=planned.is_new,
+            created=created,
             reminders=planned.reminders,
         )
 
@@ -249,8 +273,38 @@ class ReminderGateway:
             reminders=_receipt(planned),
         )
 
-    async def _start(self, planned: PlannedEnrollment) -> str:
-        """Start the enrollment's workflow, or find the one that runs; its run id."""
+    async def _running(self, planned: PlannedEnrollment) -> _Run | None:
+        """The enrollment's run that has not ended, if there is one."""
+        workflow_id = session_reminder_workflow_id(planned.session.id, planned.user_id)
+        try:
+            with unavailable():
+                found = await self._client.get_workflow_handle(workflow_id).describe(
+                    rpc_timeout=_RPC_TIMEOUT
+                )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return None
+        if found.status is not WorkflowExecutionStatus.RUNNING:
+            return None
+        asked = found.raw_description.workflow_extended_info.cancel_requested
+        return _Run(workflow_id, found.run_id, cancel_requested=asked)
+
+    async def _closed(self, run: _Run) -> None:
+        """Wait a little for a run to end, whichever way it does."""
+        handle = self._client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+        with suppress(WorkflowFailureError, RPCError, TimeoutError):
+            async with asyncio.timeout(_UPDATE_TIMEOUT.total_seconds()):
+                await handle.result(follow_runs=False)
+
+    async def _start(self, planned: PlannedEnrollment, *, replace_run: bool = False) -> str:
+        """Start the enrollment's workflow, or find the one that runs; its run id.
+
+        Args:
+            planned: Its input.
+            replace_run: Whether to end a run that could not be told of this plan; the ledger has
+                all it knew.
+        """
         # The ledger decides: with something pending a finished workflow is followed by a new one,
         # with nothing pending only a cancelled one is.
         reuse = (
@@ -268,7 +322,11 @@ class ReminderGateway:
                     ),
                     id=session_reminder_workflow_id(session.id, planned.user_id),
                     task_queue=self._task_queue,
-                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    id_conflict_policy=(
+                        WorkflowIDConflictPolicy.TERMINATE_EXISTING
+                        if replace_run
+                        else WorkflowIDConflictPolicy.USE_EXISTING
+                    ),
                     id_reuse_policy=reuse,
                     search_attributes=TypedSearchAttributes(
                         [

@@ -57,8 +57,10 @@ class PlannedEnrollment:
     reminders: tuple[Reminder, ...]
     """The newest generation of each type, earliest due first."""
     version: int
-    is_new: bool
-    """Whether this call scheduled something that was not planned before."""
+    is_first: bool
+    """Whether the ledger had nothing of this enrollment before."""
+    is_changed: bool
+    """Whether this call changed the ledger."""
     cancelled: int = 0
     """Reminders that this call called off."""
 
@@ -161,10 +163,16 @@ class EnrollmentPlanner:
                 threshold=self._threshold,
                 enrolling=enrolling,
             )
-        return await self._write(connection, session, user_id, revision)
+        return await self._write(connection, session, user_id, revision, first=not recorded)
 
     async def _write(
-        self, connection: AsyncConnection, session: Session, user_id: UUID, revision: Revision
+        self,
+        connection: AsyncConnection,
+        session: Session,
+        user_id: UUID,
+        revision: Revision,
+        *,
+        first: bool = False,
     ) -> PlannedEnrollment:
         workflow_id = session_reminder_workflow_id(session.id, user_id)
         if revision.added:
@@ -189,7 +197,8 @@ class EnrollmentPlanner:
             user_id=user_id,
             reminders=revision.reminders,
             version=version or 0,
-            is_new=bool(revision.added),
+            is_first=first,
+            is_changed=not revision.is_empty,
             cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
         )
 

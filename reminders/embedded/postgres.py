@@ -58,7 +58,7 @@ SETTINGS = {
     "dynamic_shared_memory_type": "mmap",
 }
 
-NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 _PREFIX = "reminders-pg-"
 _LOCK = "postgres.lock"

@@ -331,3 +331,28 @@ async def test_an_outage_beyond_the_start_ends_as_expired(stage: Stage) -> None:
     assert "failed: expired" == (await stage.statuses(session))["30min"]
     await stage.provider.clear_faults()
     assert [] == await stage.provider.accepted()
+
+
+@pytest.mark.parametrize("with_worker", [True, False], ids=["worker", "no-worker"])
+@pytest.mark.parametrize("how", ["unenrolled", "by-hand", "cancel-lost"])
+async def test_enrolling_again_right_after_a_cancel_counts(
+    stage: Stage, how: str, with_worker: bool
+) -> None:
+    """However the cancel was asked for, and however far it got, the newest wish wins, once."""
+    session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    if not with_worker:
+        await stage.stop_worker()
+    if how == "unenrolled":
+        await stage.gateway.unenroll(session.id, user)
+    elif how == "by-hand":
+        await handle.cancel()
+    else:
+        await stage.planner.unenroll(session.id, user)
+    await stage.gateway.enroll(session.id, user)
+    if not with_worker:
+        await stage.start_worker()
+    await stage.forward(25 * HOUR, stage.handle(session, user))
+    await stage.handle(session, user).result()
+    assert ["24h", "2h", "30min"] == await reminder_types(stage)
+    assert {"sent"} == set((await stage.statuses(session)).values())

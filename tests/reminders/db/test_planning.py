@@ -51,7 +51,7 @@ async def test_a_hundred_enrollments_at_once_of_one_person_are_one_plan(
     planned = await asyncio.gather(
         *(planner.enroll(session.id, person.user_id) for _ in range(100))
     )
-    assert 1 == sum(p.is_new for p in planned)
+    assert 1 == sum(p.is_first for p in planned)
     assert 100 == len({p.version for p in planned})
     rows = await ReminderQueries(database).of_enrollment(session.id, person.user_id)
     assert 3 == len(rows)

@@ -1,0 +1,293 @@
+"""JSON as it goes out over HTTP, and out of the commands with `--json`.
+
+Ids, instants and reasons; never an e-mail address.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reminders.db.catalogue import SessionChange
+from reminders.model import (
+    EnrollmentStatus,
+    Reminder,
+    ReminderStatus,
+    Session,
+    SessionStatus,
+    StatusReason,
+)
+from starter.decisions import decision
+from starter.gateway import CancelReceipt, ChangeReceipt, Enrolled, Story
+from starter.health import Diagnosis
+
+
+class _Out(BaseModel):
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class SessionOut(_Out):
+    """A session."""
+
+    id: UUID
+    title: str
+    start_time: datetime
+    end_time: datetime | None
+    time_zone: str
+    speaker_name: str | None
+    location: str | None
+    join_url: str | None
+    preparation_notes: str | None
+    status: SessionStatus
+
+
+class SessionWithCounts(SessionOut):
+    """A session, and how many of its reminders are in each status."""
+
+    counts: dict[ReminderStatus, int]
+
+    @classmethod
+    def of(cls, session: Session, counts: dict[ReminderStatus, int]) -> Self:
+        """Every status is named, also those without reminders."""
+        every = {status: counts.get(status, 0) for status in ReminderStatus}
+        return cls(**_session(session), counts=every)
+
+
+class ChangesOut(_Out):
+    """What a session's change did."""
+
+    enrollments: int
+    """Enrollments that were planned anew."""
+    replanned: int
+    """Of these, those whose workflow has confirmed the new plan."""
+    unconfirmed: int
+    """Of these, those that no worker answered for; delivery follows the ledger all the same."""
+    cancelled: int
+    """Reminders that this change called off."""
+    already_sent: int
+    in_flight: int
+
+
+class ChangedSession(SessionOut):
+    """A session as it was stored, and what the change did to its enrollments."""
+
+    changes: ChangesOut
+
+    @classmethod
+    def of(cls, change: SessionChange, receipt: ChangeReceipt) -> Self:
+        """The gateway's answer as JSON."""
+        changes = ChangesOut(
+            enrollments=receipt.enrollments,
+            replanned=receipt.replanned,
+            unconfirmed=receipt.unconfirmed,
+            **_receipt(receipt.reminders),
+        )
+        return cls(**_session(change.session), changes=changes)
+
+
+class UserOut(_Out):
+    """A person was stored; what is stored about them is not repeated."""
+
+    id: UUID
+
+
+class PlannedReminderOut(_Out):
+    """One reminder of a plan."""
+
+    id: UUID
+    reminder_type: str = Field(examples=["24h"])
+    due_at: datetime
+    email_status: ReminderStatus
+    status_reason: StatusReason | None
+
+
+class EnrollmentOut(_Out):
+    """An enrollment whose reminders are planned and whose workflow runs."""
+
+    workflow_id: str
+    run_id: str
+    scheduled_reminders: int
+    """Reminders that still wait for their due instant."""
+    reminders: list[PlannedReminderOut]
+
+    @classmethod
+    def of(cls, enrolled: Enrolled) -> Self:
+        """The gateway's answer as JSON."""
+        return cls(
+            workflow_id=enrolled.workflow_id,
+            run_id=enrolled.run_id,
+            scheduled_reminders=sum(
+                r.status is ReminderStatus.SCHEDULED for r in enrolled.reminders
+            ),
+            reminders=[
+                PlannedReminderOut(
+                    id=r.id,
+                    reminder_type=r.reminder_type,
+                    due_at=r.due_at,
+                    email_status=r.status,
+                    status_reason=r.reason,
+                )
+                for r in enrolled.reminders
+            ],
+        )
+
+
+class ReminderOut(PlannedReminderOut):
+    """One row of the ledger: one e-mail that is to be sent, was sent, or was not, and why."""
+
+    session_id: UUID
+    user_id: UUID
+    generation: int
+    """From 1; a legitimate second sending is a new generation."""
+    decision: str = Field(examples=["not sent: its instant had passed when it was planned"])
+    """What was decided and why, for people."""
+    attempts: int
+    """Requests to the provider that carried it."""
+    sent_at: datetime | None
+    """When the provider accepted it."""
+    resend_email_id: str | None
+    last_error: str | None
+    workflow_id: str | None
+    run_id: str | None
+    updated_at: datetime | None
+
+    @classmethod
+    def of(cls, reminder: Reminder) -> Self:
+        """The ledger's row as JSON."""
+        return cls(
+            id=reminder.id,
+            reminder_type=reminder.reminder_type,
+            due_at=reminder.due_at,
+            email_status=reminder.status,
+            status_reason=reminder.reason,
+            session_id=reminder.session_id,
+            user_id=reminder.user_id,
+            generation=reminder.generation,
+            decision=decision(reminder),
+            attempts=reminder.attempts,
+            sent_at=reminder.sent_at,
+            resend_email_id=reminder.resend_email_id,
+            last_error=reminder.last_error,
+            workflow_id=reminder.workflow_id,
+            run_id=reminder.run_id,
+            updated_at=reminder.updated_at,
+        )
+
+
+class ReminderPageOut(_Out):
+    """Some reminders, by ascending due instant, and where the next ones begin."""
+
+    items: list[ReminderOut]
+    next_cursor: str | None
+    """Absent on the last page."""
+
+
+class WorkflowOut(_Out):
+    """An enrollment's workflow."""
+
+    id: str
+    run_id: str | None
+    status: str | None = Field(examples=["running"])
+    """As Temporal has it; absent when Temporal has forgotten it or is away."""
+    url: str | None
+    """In the Temporal UI; absent unless `TEMPORAL_UI_URL` is set."""
+
+
+class StoryOut(_Out):
+    """The *why*: what was, will be or was not sent to a person about a session."""
+
+    session_id: UUID
+    user_id: UUID
+    enrollment_status: EnrollmentStatus
+    session_status: SessionStatus
+    start_time: datetime
+    workflow: WorkflowOut
+    reminders: list[ReminderOut]
+
+    @classmethod
+    def of(cls, story: Story, workflow_url: str | None) -> Self:
+        """The gateway's answer as JSON."""
+        return cls(
+            session_id=story.session.id,
+            user_id=story.user_id,
+            enrollment_status=story.enrollment_status,
+            session_status=story.session.status,
+            start_time=story.session.starts_at,
+            workflow=WorkflowOut(
+                id=story.workflow_id,
+                run_id=story.run_id,
+                status=story.workflow_status,
+                url=workflow_url,
+            ),
+            reminders=[ReminderOut.of(r) for r in story.reminders],
+        )
+
+
+class CancelReceiptOut(_Out):
+    """What calling off did: counts of reminders."""
+
+    cancelled: int
+    already_sent: int
+    in_flight: int
+    """Handed to the provider already; the delivery resolves them."""
+
+    @classmethod
+    def of(cls, receipt: CancelReceipt) -> Self:
+        """The gateway's answer as JSON."""
+        return cls(**_receipt(receipt))
+
+
+class CheckOut(_Out):
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str | None
+
+
+class Readiness(_Out):
+    """Whether reminders will go out."""
+
+    ready: bool
+    cause: str | None
+    """The one thing to mend first."""
+    checks: list[CheckOut]
+
+    @classmethod
+    def of(cls, diagnosis: Diagnosis) -> Self:
+        """The examiner's answer as JSON."""
+        return cls(
+            ready=diagnosis.ready,
+            cause=diagnosis.cause,
+            checks=[
+                CheckOut(name=c.name, ok=c.ok, detail=c.detail, remedy=c.remedy)
+                for c in diagnosis.checks
+            ],
+        )
+
+
+def _session(session: Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "title": session.title,
+        "start_time": session.starts_at,
+        "end_time": session.ends_at,
+        "time_zone": session.time_zone,
+        "speaker_name": session.speaker_name,
+        "location": session.location,
+        "join_url": session.join_url,
+        "preparation_notes": session.preparation_notes,
+        "status": session.status,
+    }
+
+
+def _receipt(receipt: CancelReceipt) -> dict[str, int]:
+    return {
+        "cancelled": receipt.cancelled,
+        "already_sent": receipt.already_sent,
+        "in_flight": receipt.in_flight,
+    }

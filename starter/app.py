@@ -1,0 +1,127 @@
+"""The API as an application: put together here, for uvicorn, tests and hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from importlib.metadata import version
+
+import uvicorn
+from fastapi import FastAPI
+
+from reminders import observability
+from reminders import settings as environment
+from reminders.db.engine import asyncpg_url
+from reminders.errors import ConfigurationError
+from reminders.settings import Settings
+from starter import api, openapi, probes, problems
+from starter.assembly import assembled, connect
+from starter.body_limit import BodyLimit
+
+logger = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 10
+"""How long requests may take to end at a shutdown; longer than any call to Temporal is given."""
+_SDK_EXIT_SECONDS = 0.2
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; starts whether or not PostgreSQL and Temporal are up.
+
+    Args:
+        settings: Of this process; read from the environment when left out, so that
+            `uvicorn --factory starter.app:create_app` works.
+
+    Raises:
+        ConfigurationError: If a setting is missing or cannot be used.
+        InvalidInputError: If `DATABASE_URL` is none of PostgreSQL's.
+    """
+    settings = settings or environment.load()
+    asyncpg_url(settings.require_database_url())
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with assembled(settings) as parts:
+            app.state.parts = parts
+            app.state.gateway = parts.gateway
+            yield
+
+    app = FastAPI(
+        title="Session reminders",
+        summary="Reminds every enrolled person of every session, on time, exactly once.",
+        version=version("session-reminders"),
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings
+    problems.install(app)
+    app.add_middleware(BodyLimit)
+    app.include_router(api.router)
+    app.include_router(probes.router)
+    openapi.install(app)
+    return app
+
+
+def run(settings: Settings) -> None:
+    """Serve the API on `API_ADDRESS` until it is told to stop.
+
+    Raises:
+        ConfigurationError: If a setting is missing or cannot be used, or the address is taken.
+        InvalidInputError: If `DATABASE_URL` is none of PostgreSQL's.
+    """
+    host, port = settings.listen_on()
+    observability.configure(settings.log_format, settings.log_level)
+    app = create_app(settings)
+    try:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
+    except OSError as error:
+        msg = f"API_ADDRESS {settings.api_address} cannot be listened on: {error.strerror}"
+        raise ConfigurationError(msg) from error
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,  # everything goes through `observability`
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    # One line for every probe of the schema's revision.
+    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+    shown = f"[{host}]" if ":" in host else host
+    logger.info("API on http://%s:%d, documentation at /docs", shown, listener.getsockname()[1])
+    with listener:
+        asyncio.run(_serve(server, listener))
+
+
+class _Server(uvicorn.Server):
+    """Stops in order when it is told to, and lets that count as success.
+
+    Uvicorn's own handlers raise the signal once more at the end, which kills the process.
+    """
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at the first signal; at the second SIGINT at once."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, self.handle_exit, name, None)
+        yield
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+    # Settings that cannot be used: one line now, instead of a traceback from the lifespan.
+    await connect(lazy=True)
+    await server.serve(sockets=[listener])
+    # A process that ends right after using a Temporal client aborts now and then: the SDK's
+    # threads still reach for an interpreter that is gone (sdk-python#300).
+    await asyncio.sleep(_SDK_EXIT_SECONDS)
+    if not server.started:
+        msg = "the API could not start; the log says why"
+        raise ConfigurationError(msg)

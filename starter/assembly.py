@@ -1,0 +1,106 @@
+"""Everything that answers requests, put together once: for the API, the commands and hosts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from temporalio.client import Client  # noqa: TID251 - put together here, asked by the gateway
+
+from reminders import temporal
+from reminders.clock import SystemClock
+from reminders.db.catalogue import Catalogue
+from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.queries import ReminderQueries
+from reminders.errors import ConfigurationError
+from reminders.settings import Settings
+from starter.gateway import ReminderGateway
+from starter.health import Examiner
+from workflows.plugin import SessionReminderPlugin
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What requests and commands are answered with."""
+
+    settings: Settings
+    database: Database
+    client: Client
+    catalogue: Catalogue
+    queries: ReminderQueries
+    gateway: ReminderGateway
+    examiner: Examiner
+
+    def workflow_url(self, workflow_id: str, run_id: str | None) -> str | None:
+        """Where people see a workflow in the Temporal UI.
+
+        Returns:
+            `None` unless `TEMPORAL_UI_URL` is set.
+        """
+        base = self.settings.temporal_ui_url
+        if base is None:
+            return None
+        path = ["namespaces", self.client.namespace, "workflows", workflow_id]
+        path += [run_id, "history"] if run_id else []
+        return "/".join([base.rstrip("/"), *(quote(part, safe="") for part in path)])
+
+
+@asynccontextmanager
+async def assembled(settings: Settings) -> AsyncIterator[Parts]:
+    """The parts, until the end of the block; nothing is connected before its first use.
+
+    Raises:
+        ConfigurationError: If a setting is missing or cannot be used.
+    """
+    database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
+    try:
+        client = await connect(lazy=True)
+        catalogue = Catalogue(database)
+        queries = ReminderQueries(database)
+        clock = SystemClock()
+        planner = EnrollmentPlanner(
+            database, clock, resend_threshold=settings.reschedule_resend_threshold
+        )
+        yield Parts(
+            settings=settings,
+            database=database,
+            client=client,
+            catalogue=catalogue,
+            queries=queries,
+            gateway=ReminderGateway(
+                client,
+                planner=planner,
+                catalogue=catalogue,
+                queries=queries,
+                task_queue=settings.temporal_task_queue,
+            ),
+            examiner=Examiner(
+                client,
+                database=database,
+                queries=queries,
+                task_queue=settings.temporal_task_queue,
+                clock=clock,
+            ),
+        )
+    finally:
+        await database.aclose()
+
+
+async def connect(*, lazy: bool) -> Client:
+    """A client with our plugin, for the server that Temporal's own variables name.
+
+    Args:
+        lazy: Connect at the first call.
+
+    Raises:
+        ConfigurationError: If those variables cannot be used.
+        TemporalUnavailableError: If the server does not answer (not when lazy).
+    """
+    try:
+        return await temporal.connect([SessionReminderPlugin()], lazy=lazy)
+    except (RuntimeError, OSError, ValueError) as error:  # an unknown profile, a missing file
+        msg = f"the TEMPORAL_ variables or the profile cannot be used: {error}"
+        raise ConfigurationError(msg) from error

@@ -1,0 +1,114 @@
+"""JSON as it comes in over HTTP: strict, trimmed, and turned into the domain's words.
+
+Unknown fields are refused, so that a misspelt one is not silently without effect.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from reminders.model import Attendee, ReminderStatus, Session, SessionStatus
+from starter.fields import (
+    BlankIsAbsent,
+    EmailAddress,
+    Instant,
+    Line,
+    LocaleName,
+    Notes,
+    Title,
+    WebUrl,
+    ZoneName,
+)
+
+
+class _In(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        str_strip_whitespace=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class SessionBody(_In):
+    """A session, whole: what is left out is absent, and `status` is `scheduled` again."""
+
+    title: Title = Field(examples=["Cardiology update"])
+    start_time: Instant
+    end_time: Annotated[Instant | None, BlankIsAbsent] = None
+    time_zone: ZoneName = "UTC"
+    """Zone in which the session is announced."""
+    speaker_name: Annotated[Line | None, BlankIsAbsent] = None
+    location: Annotated[Line | None, BlankIsAbsent] = None
+    join_url: Annotated[WebUrl | None, BlankIsAbsent] = None
+    preparation_notes: Annotated[Notes | None, BlankIsAbsent] = None
+    status: SessionStatus = SessionStatus.SCHEDULED
+
+    @field_validator("end_time")
+    @classmethod
+    def _after_start(cls, end: datetime | None, info: ValidationInfo) -> datetime | None:
+        start = info.data.get("start_time")
+        if end is not None and start is not None and end <= start:
+            raise PydanticCustomError("order", "must be after start_time")
+        return end
+
+    def to_session(self, session_id: UUID) -> Session:
+        """In the domain's words."""
+        return Session(
+            id=session_id,
+            title=self.title,
+            starts_at=self.start_time,
+            ends_at=self.end_time,
+            time_zone=self.time_zone,
+            speaker_name=self.speaker_name,
+            location=self.location,
+            join_url=self.join_url,
+            preparation_notes=self.preparation_notes,
+            status=self.status,
+        )
+
+
+class UserBody(_In):
+    """A person, whole: what is left out is absent."""
+
+    email: EmailAddress = Field(examples=["ana@hospital.example"])
+    full_name: Annotated[Line | None, BlankIsAbsent] = None
+    time_zone: Annotated[ZoneName | None, BlankIsAbsent] = None
+    """Absent means the session's zone."""
+    locale: Annotated[LocaleName | None, BlankIsAbsent] = Field(default=None, examples=["es-ES"])
+    """BCP 47 or POSIX name; absent means English."""
+
+    def to_attendee(self, user_id: UUID) -> Attendee:
+        """In the domain's words."""
+        return Attendee(
+            user_id=user_id,
+            email=self.email,
+            full_name=self.full_name,
+            time_zone=self.time_zone,
+            locale=self.locale,
+        )
+
+
+class EnrollmentBody(_In):
+    """Who takes part in what."""
+
+    session_id: UUID
+    user_id: UUID
+    enrollment_id: UUID | None = None
+    """The platform's own id of the enrollment, if it has one."""
+
+
+class ReminderFilters(_In):
+    """Which reminders to list."""
+
+    session_id: UUID | None = None
+    user_id: UUID | None = None
+    email_status: ReminderStatus | None = None
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=50, ge=1, le=200)

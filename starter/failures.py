@@ -1,0 +1,39 @@
+"""What foreign errors mean to whoever asked: PostgreSQL's and Temporal's refusals in our words."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+from temporalio.service import RPCError
+
+from reminders.errors import ConfigurationError, ReminderError
+
+FOREIGN = (DBAPIError, RPCError)
+"""Errors that may be expected; `understood` says."""
+
+_REFUSALS = {
+    "42P01": "the database lacks a table of this release; run `reminders db upgrade`",
+    "42703": "the database lacks a column of this release; run `reminders db upgrade`",
+    "3D000": "the database that DATABASE_URL names does not exist; create it",
+    "28000": "PostgreSQL refuses the user of DATABASE_URL; mend the URL or pg_hba.conf",
+    "28P01": "PostgreSQL refuses the password of DATABASE_URL; mend it",
+    "42501": "the user of DATABASE_URL lacks a privilege; grant it",
+}
+"""What an operator has to do, by SQLSTATE (PostgreSQL, appendix A)."""
+
+_LONGEST_REFUSAL = 200
+"""How much of Temporal's own words is passed on, in characters."""
+
+
+def understood(error: BaseException) -> ReminderError | None:
+    """The error in the words of this project; `None` if it is a mistake in our program."""
+    if isinstance(error, ReminderError):
+        return error
+    if isinstance(error, DBAPIError):
+        remedy = _REFUSALS.get(str(getattr(error.orig, "sqlstate", "")))
+        return ConfigurationError(remedy) if remedy else None
+    if isinstance(error, RPCError):
+        words = str(error)[:_LONGEST_REFUSAL]
+        return ConfigurationError(
+            f"Temporal refuses ({error.status.name}): {words}; see `reminders doctor`"
+        )
+    return None

@@ -1,0 +1,155 @@
+"""What commands print: tables for people, JSON for programs.
+
+Text that other people typed is shown as it is, never as markup, and without what would steer a
+terminal. Addresses are not shown at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from starter.answers import (
+    CancelReceiptOut,
+    EnrollmentOut,
+    Readiness,
+    ReminderOut,
+    ReminderPageOut,
+    SessionWithCounts,
+    StoryOut,
+)
+
+_WIDTH_OF_FILES = 200
+"""Columns where the output is no terminal, so that nothing is cut off."""
+
+
+def as_json(answer: BaseModel) -> None:
+    """One JSON object."""
+    print(answer.model_dump_json(indent=2))  # noqa: T201 - what the command is for
+
+
+def enrollment(answer: EnrollmentOut) -> None:
+    """An enrollment's plan."""
+    _lines(workflow=answer.workflow_id, run=answer.run_id)
+    _table(
+        ("reminder", "due (UTC)", "status", "reason", "id"),
+        (
+            (r.reminder_type, r.due_at, r.email_status, r.status_reason, str(r.id))
+            for r in answer.reminders
+        ),
+    )
+
+
+def receipt(answer: CancelReceiptOut, *, dry_run: bool) -> None:
+    """What was called off, or would be."""
+    _table(
+        ("would be cancelled" if dry_run else "cancelled", "already sent", "in flight"),
+        [(str(answer.cancelled), str(answer.already_sent), str(answer.in_flight))],
+    )
+
+
+def story(answer: StoryOut) -> None:
+    """The why of one enrollment."""
+    workflow = answer.workflow
+    _lines(
+        session=f"{answer.session_id}, {answer.session_status}",
+        starts=_shown(answer.start_time) + " UTC",
+        enrollment=str(answer.enrollment_status),
+        workflow=f"{workflow.id}, {workflow.status or 'not known to Temporal'}",
+        run=workflow.run_id,
+        link=workflow.url,
+    )
+    _table(
+        ("reminder", "due (UTC)", "decision", "attempts", "sent (UTC)", "provider's id", "error"),
+        (
+            (
+                _with_generation(r),
+                r.due_at,
+                r.decision,
+                str(r.attempts),
+                r.sent_at,
+                r.resend_email_id,
+                r.last_error,
+            )
+            for r in answer.reminders
+        ),
+    )
+
+
+def reminders(answer: ReminderPageOut) -> None:
+    """A list of reminders."""
+    _table(
+        ("due (UTC)", "reminder", "status", "reason", "session", "user"),
+        (
+            (
+                r.due_at,
+                _with_generation(r),
+                r.email_status,
+                r.status_reason,
+                str(r.session_id),
+                str(r.user_id),
+            )
+            for r in answer.items
+        ),
+    )
+    if answer.next_cursor:
+        _lines(more=f"--cursor {answer.next_cursor}")
+
+
+def session(answer: SessionWithCounts) -> None:
+    """A session and its counts."""
+    _lines(
+        session=str(answer.id),
+        title=answer.title,
+        starts=_shown(answer.start_time) + f" UTC, announced in {answer.time_zone}",
+        status=str(answer.status),
+    )
+    counted = {status: count for status, count in answer.counts.items() if count}
+    _table(("status", "reminders"), ((status, str(n)) for status, n in counted.items()))
+
+
+def diagnosis(answer: Readiness) -> None:
+    """All checks, and what to do."""
+    _table(
+        ("", "check", "found", "remedy"),
+        (("ok" if c.ok else "RED", c.name, c.detail, c.remedy) for c in answer.checks),
+    )
+    if answer.cause:
+        _lines(cause=answer.cause)
+
+
+def _with_generation(reminder: ReminderOut) -> str:
+    again = f" ({reminder.generation})" if reminder.generation > 1 else ""
+    return reminder.reminder_type + again
+
+
+def _console() -> Console:
+    """Made anew: standard output may have been redirected since."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+
+
+def _lines(**values: str | None) -> None:
+    console = _console()
+    for name, value in values.items():
+        if value is not None:
+            console.print(Text(f"{name:<10} {_shown(value)}"), soft_wrap=True)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str | datetime | None]]) -> None:
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(_shown(cell)) for cell in row))
+    _console().print(table)
+
+
+def _shown(value: str | datetime | None) -> str:
+    """A value for a terminal: instants to the second, no control characters."""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    return "".join(c if c.isprintable() else " " for c in value or "")

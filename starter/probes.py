@@ -1,0 +1,47 @@
+"""Probes for load balancers and orchestrators; open to everybody, and silent about details."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from starter.answers import Readiness
+from starter.problems import RETRY_AFTER, problem
+
+router = APIRouter(tags=["probes"])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/healthz", summary="Whether this process answers")
+async def healthz() -> Alive:
+    """Asks nothing else: a process is not to be restarted because PostgreSQL is away."""
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    summary="Whether reminders will go out",
+    response_model=Readiness,
+    responses={503: {"description": "They will not; `cause` says why, `checks` what to do"}},
+)
+async def readyz(request: Request) -> Response | Readiness:
+    """Database, schema, Temporal, search attributes, a worker that polls, nothing overdue."""
+    readiness = Readiness.of(await request.app.state.parts.examiner.examine())
+    if readiness.ready:
+        return readiness
+    return problem(
+        request,
+        503,
+        slug="not-ready",
+        title="Reminders will not go out",
+        detail=readiness.cause or "",
+        headers={"Retry-After": str(RETRY_AFTER)},
+        **readiness.model_dump(mode="json"),
+    )

@@ -1,0 +1,72 @@
+"""How a command runs and ends: an event loop of its own, one line on failure, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import NoReturn, TypeVar
+
+import typer
+
+from reminders import settings as environment
+from reminders.errors import NotFoundError, ReminderError, ServiceUnavailableError
+from starter.assembly import Parts, assembled
+from starter.failures import understood
+
+_T = TypeVar("_T")
+_SDK_EXIT_SECONDS = 0.2
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    FAILED = 1
+    """An expected failure; one line on standard error says the remedy."""
+    USAGE = 2
+    NOT_FOUND = 3
+    UNAVAILABLE = 4
+    """PostgreSQL or Temporal is away; repeat the same command."""
+    RED = 5
+    """`doctor` found something."""
+
+
+def ask(question: Callable[[Parts], Awaitable[_T]]) -> _T:
+    """Put a question to the parts, in an event loop of its own."""
+
+    async def asked() -> _T:
+        async with assembled(environment.load()) as parts:
+            return await question(parts)
+
+    return in_loop(asked)
+
+
+def in_loop(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Run a command's work, and end the process properly if it fails as expected."""
+
+    async def worked() -> _T:
+        try:
+            return await work()
+        finally:
+            # A process that ends right after using a Temporal client aborts now and then: the
+            # SDK's threads still reach for an interpreter that is gone (sdk-python#300).
+            await asyncio.sleep(_SDK_EXIT_SECONDS)
+
+    try:
+        return asyncio.run(worked())
+    except Exception as error:
+        known = understood(error)
+        if known is None:
+            raise
+        fail(known)
+
+
+def fail(error: ReminderError) -> NoReturn:
+    """One line on standard error, and the exit code that the error's kind stands for."""
+    typer.echo(f"reminders: {' '.join(str(error).split())}", err=True)
+    if isinstance(error, NotFoundError):
+        raise typer.Exit(ExitCode.NOT_FOUND)
+    if isinstance(error, ServiceUnavailableError):
+        raise typer.Exit(ExitCode.UNAVAILABLE)
+    raise typer.Exit(ExitCode.FAILED)

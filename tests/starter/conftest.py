@@ -1,0 +1,146 @@
+"""The API over HTTP semantics, without a socket: the real application on real servers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from temporalio.client import Client
+
+import worker
+from activities.delivery import DeliveryActivities
+from reminders.contracts import CloseRemindersInput, CloseRemindersResult
+from reminders.db.engine import Database
+from reminders.embedded.postgres import EmbeddedPostgres
+from reminders.embedded.temporal import EmbeddedTemporal
+from reminders.ports import Deliverer
+from reminders.settings import Settings
+from starter.app import create_app
+
+KEY = "test-key"
+ADDRESS = "ana.ruiz@hospital.example"
+
+Json = dict[str, Any]
+
+
+class Api(httpx2.AsyncClient):
+    """A client of one application, with a valid key and verbs that read as prose."""
+
+    def __init__(self, app: FastAPI, **options: Any) -> None:
+        """Talk to this application as a program on this machine would."""
+        super().__init__(
+            transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://127.0.0.1:8000",
+            **{"headers": {"Authorization": f"Bearer {KEY}"}, **options},
+        )
+
+    async def session(self, *, starts_in: timedelta = timedelta(days=7), **fields: Any) -> UUID:
+        """A stored session."""
+        session_id = uuid4()
+        response = await self.put(f"/v1/sessions/{session_id}", json=a_body(starts_in, **fields))
+        assert response.status_code == 201, response.text
+        return session_id
+
+    async def user(self) -> UUID:
+        """A stored person."""
+        user_id = uuid4()
+        response = await self.put(f"/v1/users/{user_id}", json={"email": ADDRESS})
+        assert response.status_code == 201, response.text
+        return user_id
+
+    async def enrolled(self, **fields: Any) -> tuple[UUID, UUID]:
+        """Session and user of a new enrollment."""
+        session_id, user_id = await self.session(**fields), await self.user()
+        response = await self.enroll(session_id, user_id)
+        assert response.status_code == 201, response.text
+        return session_id, user_id
+
+    async def enroll(self, session_id: UUID, user_id: UUID, **fields: Any) -> httpx2.Response:
+        """The answer to an enrollment."""
+        body = {"session_id": str(session_id), "user_id": str(user_id), **fields}
+        return await self.post("/v1/enrollments", json=body)
+
+
+def a_body(starts_in: timedelta = timedelta(days=7), **fields: Any) -> Json:
+    """A session as it is put."""
+    start = (datetime.now(UTC) + starts_in).replace(microsecond=0)
+    return {"title": "Cardiology update", "start_time": start.isoformat(), **fields}
+
+
+@asynccontextmanager
+async def serving(settings: Settings, **options: Any) -> AsyncIterator[Api]:
+    """An API with these settings, started and stopped as a server would."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app), Api(app, **options) as api:
+        yield api
+
+
+class _NobodyIsDue:
+    """Stands in for the delivery where no reminder comes due; a workflow that ends asks it."""
+
+    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
+        """Nothing is left waiting: the ledger was cancelled first."""
+        return CloseRemindersResult(closed=0, in_doubt=0)
+
+
+@asynccontextmanager
+async def a_worker(client: Client, task_queue: str) -> AsyncIterator[None]:
+    """A worker, for workflows that sleep."""
+    activities = DeliveryActivities(cast(Deliverer, _NobodyIsDue()))
+    async with worker.build_worker(client, activities, task_queue=task_queue):
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(postgres: EmbeddedPostgres) -> str:
+    """URL of a migrated database for all tests that look at their own sessions only."""
+    postgres.create_database("starter", template="template")
+    return postgres.url("starter")
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of the settings."""
+    database = Database(settings.require_database_url())
+    yield database
+    await database.aclose()
+
+
+@pytest.fixture
+def settings(
+    shared_database_url: str, temporal_server: EmbeddedTemporal, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Settings that point at the embedded parts, with a task queue of this test's own."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
+    return Settings(
+        database_url=shared_database_url,
+        temporal_task_queue=f"test-{uuid4()}",
+        temporal_ui_url="http://127.0.0.1:8233/",
+        api_keys=KEY,
+    )
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    """The API, on PostgreSQL and Temporal."""
+    async with serving(settings) as api:
+        yield api
+
+
+@pytest.fixture(scope="session")
+async def shared_api(
+    shared_database_url: str, temporal_server: EmbeddedTemporal
+) -> AsyncIterator[Api]:
+    """One API for all tests that leave nothing behind: those of what is refused."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
+        patch.setitem(Settings.model_config, "env_file", None)
+        settings = Settings(database_url=shared_database_url, api_keys=KEY)
+        async with serving(settings) as api:
+            yield api

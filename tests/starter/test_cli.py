@@ -1,0 +1,331 @@
+"""The commands: what they print, what they leave behind, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx2
+import pytest
+from temporalio.client import Client
+from typer.testing import CliRunner, Result
+
+from reminders.db import migrate
+from reminders.embedded.ports import free_ports
+from reminders.embedded.postgres import EmbeddedPostgres
+from reminders.embedded.temporal import EmbeddedTemporal
+from reminders.keys import session_reminder_workflow_id
+from reminders.model import Attendee, Session, SessionStatus
+from reminders.settings import Settings
+from starter import running
+from starter.assembly import Parts, assembled
+from starter.cli import app
+from tests.stage import eventually
+from tests.starter.conftest import ADDRESS, a_worker
+
+
+@pytest.fixture(autouse=True)
+def _environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find the test's parts as an operator's do: in the environment."""
+    monkeypatch.setenv("DATABASE_URL", settings.require_database_url())
+    monkeypatch.setenv("TEMPORAL_TASK_QUEUE", settings.temporal_task_queue)
+    monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)  # this process does not exit
+
+
+@pytest.fixture
+async def parts(settings: Settings) -> AsyncIterator[Parts]:
+    """What the commands are answered with."""
+    async with assembled(settings) as parts:
+        yield parts
+
+
+async def reminders(*arguments: object) -> Result:
+    """The outcome of a command; in a thread, because it runs an event loop of its own."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+async def answer(*arguments: object, exit_code: int = 0) -> Any:
+    """A command's JSON."""
+    result = await reminders(*arguments, "--json")
+    assert result.exit_code == exit_code, result.output
+    return json.loads(result.stdout)
+
+
+async def a_session(parts: Parts, **fields: Any) -> UUID:
+    """A stored session, a week ahead."""
+    session = Session(
+        id=uuid4(),
+        title=fields.pop("title", "Cardiology"),
+        starts_at=datetime.now(UTC) + fields.pop("starts_in", timedelta(days=7)),
+        **fields,
+    )
+    await parts.gateway.put_session(session)
+    return session.id
+
+
+async def a_user(parts: Parts) -> UUID:
+    """A stored person."""
+    user_id = uuid4()
+    await parts.catalogue.put_user(Attendee(user_id=user_id, email=ADDRESS))
+    return user_id
+
+
+async def test_enroll(parts: Parts) -> None:
+    """`enroll` answers as the API does, and twice with the same run."""
+    session_id, user_id = await a_session(parts), await a_user(parts)
+    first = await answer("enroll", session_id, user_id)
+    second = await answer("enroll", session_id, user_id)
+    assert first == second
+    assert first["workflow_id"] == session_reminder_workflow_id(session_id, user_id)
+    assert first["scheduled_reminders"] == 3
+
+
+async def test_why(parts: Parts) -> None:
+    """`why` has every reminder with its decision, and no address."""
+    session_id, user_id = (
+        await a_session(parts, starts_in=timedelta(minutes=90)),
+        await a_user(parts),
+    )
+    await parts.gateway.enroll(session_id, user_id)
+    story = await answer("why", session_id, user_id)
+    assert [r["email_status"] for r in story["reminders"]] == ["skipped", "skipped", "scheduled"]
+    assert story["workflow"]["status"] == "running"
+    shown = (await reminders("why", session_id, user_id)).stdout
+    assert "its instant had passed when it was planned" in shown
+    assert "ana" not in shown
+    assert "ana" not in json.dumps(story)
+
+
+async def test_list(parts: Parts) -> None:
+    """`list` filters, and goes on where the list before ended."""
+    session_id = await a_session(parts)
+    users = [await a_user(parts) for _ in range(2)]
+    for user_id in users:
+        await parts.gateway.enroll(session_id, user_id)
+    first = await answer("list", "--session", session_id, "--limit", 4)
+    rest = await answer("list", "--session", session_id, "--cursor", first["next_cursor"])
+    assert (len(first["items"]), len(rest["items"]), rest["next_cursor"]) == (4, 2, None)
+    assert len((await answer("list", "--user", users[0]))["items"]) == 3
+    assert (await answer("list", "--status", "failed"))["items"] == []
+    assert "--cursor" in (await reminders("list", "--limit", 1)).stdout
+
+
+async def test_session_show(parts: Parts) -> None:
+    """`session show` has the counts, and shows a title as text, whatever is in it."""
+    session_id = await a_session(parts, title="[red]x[/] \x1b[31m")
+    await parts.gateway.enroll(session_id, await a_user(parts))
+    shown = await answer("session", "show", session_id)
+    assert shown["counts"]["scheduled"] == 3
+    text = (await reminders("session", "show", session_id)).stdout
+    assert "[red]x[/]" in text
+    assert "\x1b" not in text
+
+
+async def test_cancel_one(parts: Parts) -> None:
+    """`cancel SESSION USER` unenrolls one person, and `--dry-run` says so beforehand."""
+    session_id, user_id, other = await a_session(parts), await a_user(parts), await a_user(parts)
+    for enrolled in (user_id, other):
+        await parts.gateway.enroll(session_id, enrolled)
+    receipt = {"cancelled": 3, "already_sent": 0, "in_flight": 0}
+    assert await answer("cancel", session_id, user_id, "--dry-run") == receipt
+    assert (await parts.queries.tally(session_id, user_id)) == {"scheduled": 3}
+    assert await answer("cancel", session_id, user_id) == receipt
+    assert (await parts.queries.tally(session_id, user_id)) == {"cancelled": 3}
+    assert (await parts.queries.tally(session_id)) == {"scheduled": 3}
+
+
+async def test_cancel_all(parts: Parts, settings: Settings, client: Client) -> None:
+    """`cancel SESSION` cancels the session itself: all who are enrolled, and all who come later."""
+    session_id = await a_session(parts)
+    users = [await a_user(parts) for _ in range(3)]
+    for user_id in users:
+        await parts.gateway.enroll(session_id, user_id)
+    await parts.gateway.unenroll(session_id, users.pop())
+    receipt = {"cancelled": 6, "already_sent": 0, "in_flight": 0}
+    assert await answer("cancel", session_id, "--dry-run") == receipt
+    assert await answer("cancel", session_id, "--yes") == receipt
+    assert (await parts.catalogue.session(session_id)).status is SessionStatus.CANCELLED
+    async with a_worker(client, settings.temporal_task_queue):
+        for user_id in users:
+            handle = client.get_workflow_handle(session_reminder_workflow_id(session_id, user_id))
+            with pytest.raises(Exception, match="Workflow execution failed"):
+                await handle.result()
+    late = await parts.gateway.enroll(session_id, await a_user(parts))
+    assert late.reminders == ()
+
+
+async def test_cancel_all_must_be_confirmed(parts: Parts) -> None:
+    """Without a terminal `cancel SESSION` demands `--yes`, and does nothing."""
+    session_id = await a_session(parts)
+    result = await reminders("cancel", session_id)
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+    assert (await parts.catalogue.session(session_id)).status is SessionStatus.SCHEDULED
+
+
+async def test_doctor(parts: Parts, settings: Settings, client: Client) -> None:
+    """`doctor` ends with 0 when all is well, and with 5 and the cause when no worker polls."""
+    red = await answer("doctor", exit_code=5)
+    assert red["cause"].startswith("no worker polls")
+    assert "start one: `reminders worker`" in (await reminders("doctor")).stdout
+    async with a_worker(client, settings.temporal_task_queue):
+        # The server knows a poller once its first poll has arrived.
+        for _ in range(100):
+            result = await reminders("doctor", "--json")
+            if result.exit_code == 0:
+                break
+    assert json.loads(result.stdout)["ready"] is True
+
+
+async def test_db_upgrade(postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`db upgrade` brings an empty database to this release, and can be repeated."""
+    postgres.create_database("upgraded")
+    monkeypatch.setenv("DATABASE_URL", postgres.url("upgraded"))
+    head = migrate.head()
+    assert await answer("db", "upgrade") == {"before": None, "after": head}
+    assert await answer("db", "upgrade") == {"before": head, "after": head}
+
+
+async def test_temporal_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`temporal setup` registers what is missing, and can be repeated."""
+    with EmbeddedTemporal(headless=True, search_attributes={}) as bare:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", bare.address)
+        first = await answer("temporal", "setup")
+        second = await answer("temporal", "setup")
+    assert first == {"added": ["SessionId", "UserId", "SessionStart"]}
+    assert second == {"added": []}
+
+
+async def test_api() -> None:
+    """`api` serves as a real process, and ends with 0 when it is told to stop."""
+    (port,) = free_ports(1)
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from starter.cli import main; main()",
+        "api",
+        env={**os.environ, "API_ADDRESS": f"127.0.0.1:{port}"},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+
+            async def alive() -> bool:
+                try:
+                    answer = await http.get(f"http://127.0.0.1:{port}/healthz")
+                except httpx2.TransportError:
+                    return False
+                return answer.status_code == 200
+
+            await eventually(alive)
+    finally:
+        server.terminate()
+        _, log = await server.communicate()
+    assert server.returncode == 0
+    assert f"API on http://127.0.0.1:{port}".encode() in log
+
+
+class TestFailures:
+    """Exit codes, and one line on standard error that says the remedy."""
+
+    async def test_not_found(self, parts: Parts) -> None:
+        """What does not exist ends with 3."""
+        for arguments in (
+            ("enroll", uuid4(), await a_user(parts)),
+            ("enroll", await a_session(parts), uuid4()),
+            ("why", await a_session(parts), await a_user(parts)),
+            ("cancel", uuid4(), "--yes"),
+            ("cancel", uuid4(), "--dry-run"),
+            ("cancel", await a_session(parts), await a_user(parts), "--dry-run"),
+            ("session", "show", uuid4()),
+        ):
+            result = await reminders(*arguments)
+            assert result.exit_code == 3, arguments
+            assert len(result.stderr.splitlines()) == 1
+            assert result.stdout == ""
+
+    @pytest.mark.parametrize(
+        "arguments", [("enroll", "42", "42"), ("why",), ("list", "--limit", "0"), ("unknown",)]
+    )
+    async def test_usage(self, arguments: tuple[str, ...]) -> None:
+        """Wrong arguments end with 2."""
+        assert (await reminders(*arguments)).exit_code == 2
+
+    async def test_temporal_away(self, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without Temporal a command ends with 4, and the same command completes it later."""
+        session_id, user_id = await a_session(parts), await a_user(parts)
+        with monkeypatch.context() as away:
+            away.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
+            result = await reminders("enroll", session_id, user_id)
+        assert result.exit_code == 4
+        assert result.stderr.startswith("reminders: Temporal does not answer")
+        assert (await answer("enroll", session_id, user_id))["scheduled_reminders"] == 3
+
+    async def test_postgres_away(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without PostgreSQL a command ends with 4."""
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://u@127.0.0.1:{free_ports(1)[0]}/x")
+        result = await reminders("list")
+        assert result.exit_code == 4
+        assert result.stderr.startswith("reminders: PostgreSQL does not answer")
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "remedy"),
+        [
+            ("DATABASE_URL", "", "DATABASE_URL is not set"),
+            ("DATABASE_URL", "mysql://db/x", "only PostgreSQL is supported"),
+            ("EMAIL_BATCH_SIZE", "many", "EMAIL_BATCH_SIZE"),
+            ("TEMPORAL_PROFILE", "nowhere", "TEMPORAL_"),
+            ("TEMPORAL_NAMESPACE", "nowhere", "nowhere"),
+        ],
+    )
+    async def test_settings(
+        self, variable: str, value: str, remedy: str, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A setting that cannot be used ends with 1, and the line names it."""
+        session_id, user_id = await a_session(parts), await a_user(parts)
+        monkeypatch.setenv(variable, value)
+        result = await reminders("enroll", session_id, user_id)
+        assert result.exit_code == 1
+        assert remedy in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+    async def test_not_migrated(
+        self, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A database that was not migrated ends with 1, and the line says how to."""
+        postgres.create_database("bare")
+        monkeypatch.setenv("DATABASE_URL", postgres.url("bare"))
+        result = await reminders("list")
+        assert result.exit_code == 1
+        assert "reminders db upgrade" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("command", "variables", "remedy"),
+        [
+            ("api", {"API_ADDRESS": "0.0.0.0:0"}, "set API_KEYS"),
+            ("worker", {"DELIVERY_MODE": "live"}, "RESEND_API_KEY"),
+        ],
+    )
+    def test_servers(self, command: str, variables: dict[str, str], remedy: str) -> None:
+        """`api` and `worker` refuse contradictory settings in one line, as real processes."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from starter.cli import main; main()", command],
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert remedy in done.stderr
+        assert "Traceback" not in done.stderr

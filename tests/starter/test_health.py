@@ -1,0 +1,245 @@
+"""What `/readyz` and `reminders doctor` find, and which cause they name."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from reminders.db import migrate
+from reminders.db.engine import Database
+from reminders.embedded.ports import free_ports
+from reminders.embedded.temporal import EmbeddedTemporal
+from reminders.settings import Settings
+from starter import health
+from starter.assembly import assembled
+from starter.health import Check, Diagnosis
+from tests.stage import eventually
+from tests.starter.conftest import Api, a_worker, serving
+
+NAMES = ["database", "schema", "temporal", "search_attributes", "worker", "delivery", "overdue"]
+
+
+@pytest.fixture
+def settings(settings: Settings, database_url: str) -> Settings:
+    """Settings with a database of this test's own: some of the checks look at all of it."""
+    return settings.model_copy(update={"database_url": SecretStr(database_url)})
+
+
+async def examine(settings: Settings) -> Diagnosis:
+    """The diagnosis with these settings."""
+    async with assembled(settings) as parts:
+        return await parts.examiner.examine()
+
+
+def red(diagnosis: Diagnosis) -> dict[str, Check]:
+    """The checks that failed."""
+    return {check.name: check for check in diagnosis.checks if not check.ok}
+
+
+async def overdue_by(database: Database, late: timedelta, api: Api) -> None:
+    """Leave one reminder of a new enrollment waiting past its instant."""
+    session_id, _ = await api.enrolled(starts_in=timedelta(minutes=90))
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE session_reminder_emails SET due_at = $1"
+            " WHERE session_id = $2 AND email_status = 'scheduled'",
+            (datetime.now(UTC) - late, session_id),
+        )
+
+
+@pytest.fixture
+def working(client: Client, settings: Settings) -> AbstractAsyncContextManager[None]:
+    """A worker on the test's task queue, once entered."""
+    return a_worker(client, settings.temporal_task_queue)
+
+
+async def polled(settings: Settings) -> None:
+    """Wait until the server has seen the worker."""
+    async with assembled(settings) as parts:
+
+        async def seen() -> bool:
+            return "worker" not in red(await parts.examiner.examine())
+
+        await eventually(seen)
+
+
+async def test_alive(shared_api: Api) -> None:
+    """`/healthz` only says that the process answers."""
+    answer = await shared_api.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_all_is_well(
+    api: Api, settings: Settings, working: AbstractAsyncContextManager[None]
+) -> None:
+    """With everything up and a worker polling, `/readyz` is a 200 that lists what was checked."""
+    async with working:
+        await polled(settings)
+        answer = await api.get("/readyz")
+    assert answer.status_code == 200
+    assert (answer.json()["ready"], answer.json()["cause"]) == (True, None)
+    assert [check["name"] for check in answer.json()["checks"]] == NAMES
+    assert all(check["ok"] and check["remedy"] is None for check in answer.json()["checks"])
+
+
+async def test_no_worker(api: Api, settings: Settings) -> None:
+    """Without a worker `/readyz` is a 503 that says so, and what to do."""
+    answer = await api.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["retry-after"]
+    cause = f"no worker polls task queue {settings.temporal_task_queue}"
+    assert answer.json()["cause"] == answer.json()["detail"] == cause
+    (worker,) = [check for check in answer.json()["checks"] if not check["ok"]]
+    assert worker["remedy"] == "start one: `reminders worker`"
+
+
+async def test_overdue_without_worker(api: Api, database: Database, settings: Settings) -> None:
+    """Overdue reminders while no worker polls: the missing worker is named as the cause."""
+    await overdue_by(database, timedelta(seconds=70), api)
+    answer = await api.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["cause"] == (
+        "1 reminder is overdue by more than 60 s,"
+        f" because no worker polls task queue {settings.temporal_task_queue}"
+    )
+
+
+async def test_overdue_with_worker(
+    api: Api,
+    database: Database,
+    settings: Settings,
+    working: AbstractAsyncContextManager[None],
+) -> None:
+    """Overdue reminders are red even when all else is well."""
+    await overdue_by(database, timedelta(seconds=70), api)
+    async with working:
+        await polled(settings)
+        diagnosis = await examine(settings)
+    assert red(diagnosis).keys() == {"overdue"}
+    assert diagnosis.cause == "1 reminder is overdue by more than 60 s"
+
+
+async def test_due_a_moment_ago(api: Api, database: Database, settings: Settings) -> None:
+    """A reminder that is late by less than a minute is not overdue yet."""
+    await overdue_by(database, timedelta(seconds=50), api)
+    assert "overdue" not in red(await examine(settings))
+
+
+@pytest.mark.parametrize(("overdue", "silence"), [(True, 65), (False, 120)])
+async def test_a_worker_that_fell_silent(
+    *,
+    overdue: bool,
+    silence: int,
+    api: Api,
+    database: Database,
+    settings: Settings,
+    working: AbstractAsyncContextManager[None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker's last poll counts for two minutes, and for one while reminders are overdue."""
+    if overdue:
+        await overdue_by(database, timedelta(minutes=5), api)
+    async with working:
+        await polled(settings)
+
+    async def seen_after(seconds: int) -> bool:
+        async with assembled(settings) as parts:
+            real = parts.examiner._clock
+            ahead = timedelta(seconds=seconds)
+
+            class Later:
+                def now(self) -> datetime:
+                    return real.now() + ahead
+
+            monkeypatch.setattr(parts.examiner, "_clock", Later())
+            return "worker" not in red(await parts.examiner.examine())
+
+    assert await seen_after(silence - 10)
+    assert not await seen_after(silence + 10)
+
+
+async def test_delivery_on_hold(database: Database, settings: Settings) -> None:
+    """A hold of all delivery is red and names the reason and the remedy."""
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE provider_pace SET held_until = now() + interval '1 hour',"
+            " held_because = 'misconfigured'"
+        )
+    hold = red(await examine(settings))["delivery"]
+    assert hold.detail.endswith("misconfigured")
+    assert "RESEND_API_KEY" in (hold.remedy or "")
+
+
+async def test_schema_behind(database: Database, settings: Settings) -> None:
+    """A database that was not migrated is red, and the cause of everything behind it."""
+    await migrate.downgrade(database, "base")
+    diagnosis = await examine(settings)
+    assert red(diagnosis)["schema"].remedy == "run `reminders db upgrade`"
+    assert diagnosis.cause == f"the schema is at nothing, this release needs {migrate.head()}"
+
+
+async def test_search_attributes_missing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A namespace without our search attributes is red, and they are named."""
+    with EmbeddedTemporal(headless=True, search_attributes={}) as bare:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", bare.address)
+        missing = red(await examine(settings))["search_attributes"]
+    assert missing.detail.endswith("SessionId, UserId, SessionStart")
+    assert missing.remedy == "run `reminders temporal setup`"
+
+
+async def test_unknown_namespace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A namespace that does not exist is red."""
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", "nowhere")
+    assert "nowhere" in red(await examine(settings))["temporal"].detail
+
+
+async def test_both_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With PostgreSQL and Temporal away every check says so, and none raises."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
+    nowhere = SecretStr(f"postgresql://user@127.0.0.1:{free_ports(1)[0]}/nowhere")
+    diagnosis = await examine(settings.model_copy(update={"database_url": nowhere}))
+    assert list(red(diagnosis)) == NAMES
+    assert diagnosis.cause == "PostgreSQL does not answer"
+
+
+async def test_servers_that_hang(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers that take connections and never answer cost no more than the patience."""
+    monkeypatch.setattr(health, "PATIENCE", timedelta(seconds=0.3))
+    held: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{port}")
+        hanging = settings.model_copy(
+            update={"database_url": SecretStr(f"postgresql://user@127.0.0.1:{port}/x")}
+        )
+        async with asyncio.timeout(5):
+            diagnosis = await examine(hanging)
+        for writer in held:
+            writer.close()
+    assert list(red(diagnosis)) == NAMES
+
+
+async def test_probes_share_an_examination(settings: Settings) -> None:
+    """Callers that ask at the same time get the very same diagnosis."""
+    async with assembled(settings) as parts:
+        first, second = await asyncio.gather(*(parts.examiner.examine() for _ in range(2)))
+    assert first is second
+
+
+async def test_nobody_is_told_secrets(settings: Settings) -> None:
+    """`/readyz` is open, so it has neither addresses of servers nor passwords."""
+    nowhere = SecretStr("postgresql://user:hunter2@127.0.0.1:1/nowhere")
+    async with serving(settings.model_copy(update={"database_url": nowhere})) as api:
+        answer = await api.get("/readyz", headers={"Authorization": ""})
+    assert answer.status_code == 503
+    assert "hunter2" not in answer.text
+    assert "127.0.0.1" not in answer.text
