@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -23,6 +24,9 @@ SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
 USER_ID = SearchAttributeKey.for_keyword("UserId")
 SESSION_START = SearchAttributeKey.for_datetime("SessionStart")
 SEARCH_ATTRIBUTES = (SESSION_ID, USER_ID, SESSION_START)
+
+_CONNECT_TIMEOUT = timedelta(seconds=5)
+"""A server that accepts and never answers would hold up the first call of a lazy client."""
 
 _AWAY = frozenset(
     {
@@ -52,7 +56,13 @@ async def connect(
     config: dict[str, Any] = dict(ClientConfig.load_client_connect_config(config_file_strict=True))
     config.setdefault("target_host", "localhost:7233")
     with unavailable():
-        return await Client.connect(**config, plugins=plugins, lazy=lazy, runtime=runtime)
+        return await Client.connect(
+            **config,
+            plugins=plugins,
+            lazy=lazy,
+            runtime=runtime,
+            connect_timeout=_CONNECT_TIMEOUT,
+        )
 
 
 @contextmanager

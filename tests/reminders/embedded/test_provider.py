@@ -42,6 +42,8 @@ def sdk(server: EmbeddedProvider, monkeypatch: pytest.MonkeyPatch) -> EmbeddedPr
     """The real SDK, pointed at the stand-in."""
     monkeypatch.setattr(resend, "api_url", server.url)
     monkeypatch.setattr(resend, "api_key", server.api_key)
+    # Our mailer, used by other tests of this process, has put its own client in this place.
+    monkeypatch.setattr(resend, "default_async_http_client", resend.HTTPXClient())
     return server
 
 
