@@ -1,0 +1,102 @@
+"""The activities in Temporal's own test environment: heartbeats, cancellation, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.delivery import DeliveryActivities
+from reminders.contracts import (
+    CloseRemindersInput,
+    CloseRemindersResult,
+    DeliverReminderInput,
+    DeliveryOutcome,
+)
+from reminders.errors import MailRateLimitedError
+from reminders.model import ReminderStatus, StatusReason
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+REMINDER = DeliverReminderInput(reminder_id=UUID(int=1), due_at=NOW, starts_at=NOW)
+
+
+class SlowDeliverer:
+    """Delivers once it is told to, or fails."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        """Wait for `go`, then raise the error if there is one."""
+        self.go = asyncio.Event()
+        self.error = error
+        self.runs: list[str] = []
+
+    async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
+        """See `Deliverer.deliver`."""
+        self.runs.append(run_id)
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        return DeliveryOutcome(status=ReminderStatus.SENT)
+
+    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
+        """See `Deliverer.close`."""
+        return CloseRemindersResult(closed=len(request.reminder_ids), in_doubt=0)
+
+
+def environment(**info: Any) -> ActivityEnvironment:
+    """An environment whose activity has this in its info."""
+    env = ActivityEnvironment()
+    env.info = dataclasses.replace(env.info, **info)
+    return env
+
+
+async def test_a_send_that_waits_heartbeats_and_a_quick_one_does_not() -> None:
+    """Three beats within a heartbeat timeout; none before a third of it has passed."""
+    beats = asyncio.Event()
+    env = environment(heartbeat_timeout=timedelta(milliseconds=30))
+    env.on_heartbeat = lambda *_: beats.set()
+    deliverer = SlowDeliverer()
+    run = asyncio.create_task(env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER))
+    await asyncio.wait_for(beats.wait(), 5)
+    deliverer.go.set()
+    assert ReminderStatus.SENT is (await run).status
+
+    beats.clear()
+    env = environment(heartbeat_timeout=timedelta(seconds=30))
+    env.on_heartbeat = lambda *_: beats.set()
+    await env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER)
+    assert not beats.is_set()
+
+
+async def test_the_run_s_id_reaches_the_ledger() -> None:
+    """The deliverer is told which run asks."""
+    env, deliverer = environment(workflow_run_id="the-run"), SlowDeliverer()
+    deliverer.go.set()
+    await env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER)
+    assert ["the-run"] == deliverer.runs
+
+
+async def test_trouble_crosses_as_temporal_s_error() -> None:
+    """The provider's wish for a pause becomes the next attempt's delay."""
+    deliverer = SlowDeliverer(MailRateLimitedError(retry_after=timedelta(seconds=3)))
+    deliverer.go.set()
+    with pytest.raises(ApplicationError) as raised:
+        await ActivityEnvironment().run(DeliveryActivities(deliverer).deliver_reminder, REMINDER)
+    assert timedelta(seconds=3) == raised.value.next_retry_delay
+
+
+async def test_closing_passes_through() -> None:
+    """What the ledger closed is the result."""
+    request = CloseRemindersInput(
+        reminder_ids=(UUID(int=1), UUID(int=2)),
+        status=ReminderStatus.CANCELLED,
+        reason=StatusReason.UNENROLLED,
+    )
+    activities = DeliveryActivities(SlowDeliverer())
+    result = await ActivityEnvironment().run(activities.close_reminders, request)
+    assert 2 == result.closed

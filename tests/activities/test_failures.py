@@ -1,0 +1,76 @@
+"""Our errors as Temporal sees them: type, retryability, delay, and nothing personal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from activities.failures import application_error, as_application_errors
+from reminders.errors import (
+    BatchBusyError,
+    DatabaseUnavailableError,
+    MailNotConfiguredError,
+    MailQuotaExceededError,
+    MailRateLimitedError,
+    MailUnavailableError,
+    ReminderError,
+    ReminderNotFoundError,
+)
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "final", "delay"),
+    [
+        (ReminderNotFoundError(), True, None),
+        (DatabaseUnavailableError(), False, None),
+        (MailUnavailableError(outcome_unknown=True), False, None),
+        (MailRateLimitedError(retry_after=7 * SECOND), False, 7 * SECOND),
+        (BatchBusyError(retry_after=SECOND), False, SECOND),
+        (MailNotConfiguredError(), False, 60 * SECOND),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ReminderError) else "",
+)
+def test_each_error_says_whether_and_when_to_try_again(
+    error: ReminderError, final: bool, delay: timedelta | None
+) -> None:
+    """The class decides what is final; what the other side asked for is the delay."""
+    found = application_error(error)
+    assert (type(error).__name__, final, delay) == (
+        found.type,
+        found.non_retryable,
+        found.next_retry_delay,
+    )
+    expected = ApplicationErrorCategory.UNSPECIFIED if final else ApplicationErrorCategory.BENIGN
+    assert expected is found.category
+
+
+@pytest.mark.parametrize(
+    ("in_future", "least", "most"),
+    [
+        (timedelta(days=3), timedelta(minutes=5), timedelta(minutes=5)),
+        (timedelta(seconds=90), timedelta(seconds=80), timedelta(seconds=90)),
+        (timedelta(seconds=-9), SECOND, SECOND),
+    ],
+    ids=["far", "near", "over"],
+)
+def test_a_quota_is_waited_for_in_steps(
+    in_future: timedelta, least: timedelta, most: timedelta
+) -> None:
+    """Until it is renewed, but asked about every five minutes: it may be raised before."""
+    error = MailQuotaExceededError(resets_at=datetime.now(UTC) + in_future)
+    delay = application_error(error).next_retry_delay
+    assert delay is not None
+    assert least <= delay <= most
+
+
+def test_foreign_errors_cross_without_their_words() -> None:
+    """The message of an unexpected error may quote an address, so only its class is told."""
+    with pytest.raises(ApplicationError) as raised, as_application_errors():
+        raise ValueError("ana@hospital.example")
+    assert "ValueError" == raised.value.type
+    assert "ana" not in str(raised.value)
+    assert raised.value.__suppress_context__
