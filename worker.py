@@ -55,7 +55,8 @@ def build_worker(client: Client, activities: DeliveryActivities, *, task_queue: 
         task_queue=task_queue,
         activities=[activities.deliver_reminder, activities.close_reminders],
         max_concurrent_activities=500,
-        max_concurrent_workflow_tasks=100,
+        # More at once only makes the server write tasks down that it could have handed over.
+        max_concurrent_workflow_tasks=20,
         max_concurrent_workflow_task_polls=10,
         max_concurrent_activity_task_polls=10,
         max_cached_workflows=1000,

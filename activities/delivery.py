@@ -39,7 +39,9 @@ class DeliveryActivities:
     async def close_reminders(self, request: CloseRemindersInput) -> CloseRemindersResult:
         """Mark reminders that still wait as cancelled or failed.
 
-        May run twice: only rows that still wait are touched. No error is final.
+        A reminder frozen in a request is resolved first, so this is retried until it is: when a
+        run has ended, nothing of it can go out any more. May run twice: only rows that still wait
+        are touched. No error is final.
         """
         with as_application_errors():
             return await self._deliverer.close(request)

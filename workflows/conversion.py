@@ -7,9 +7,9 @@ dozen `null`s per enrollment would say nothing.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, cast
 
-from pydantic_core import to_json
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter, pydantic_data_converter
 from temporalio.converter import (
@@ -24,7 +24,9 @@ class CompactJsonPayloadConverter(PydanticJSONPlainPayloadConverter):
 
     def to_payload(self, value: Any) -> Payload | None:  # noqa: ANN401 - as the base class
         """See base class."""
-        data = to_json(value, exclude_none=True)
+        # Only a serializer made for the class leaves fields of a dataclass out.
+        kind = cast("Hashable", type(value))
+        data = self._type_adapter(kind).dump_json(value, exclude_none=True)
         return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
 
 

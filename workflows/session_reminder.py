@@ -110,8 +110,7 @@ class SessionReminderWorkflow:
         if plan.version <= self._plan.version:
             return self._plan
         ended = {_key(r): r for r in self._plan.reminders if not r.status.is_pending}
-        if plan.starts_at != self._plan.starts_at:
-            workflow.upsert_search_attributes([SESSION_START.value_set(plan.starts_at)])
+        self._session_starts(plan.starts_at)
         self._plan = replace(plan, reminders=tuple(ended.get(_key(r), r) for r in plan.reminders))
         self._describe()
         return self._plan
@@ -170,8 +169,8 @@ class SessionReminderWorkflow:
                 summary=f"{reminder.reminder_type} reminder",
             )
         except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
+            if is_cancelled_exception(error) or workflow.cancellation_reason() is not None:
+                raise asyncio.CancelledError from error
             reason = _REASONS.get(_error_type(error), StatusReason.EXPIRED)
             await self._close((reminder,), ReminderStatus.FAILED, reason)
             self._note(replace(reminder, status=ReminderStatus.FAILED, reason=reason))
@@ -185,11 +184,17 @@ class SessionReminderWorkflow:
                 )
             )
             if outcome.starts_at is not None:
+                self._session_starts(outcome.starts_at)
                 self._plan = replace(self._plan, starts_at=outcome.starts_at)
         if workflow.cancellation_reason() is not None:
             # A cancel that arrives while the last answer of an activity is on its way is not
             # raised by that activity: without this, the rest would still go out.
             raise asyncio.CancelledError
+
+    def _session_starts(self, starts_at: datetime) -> None:
+        """Let searches find the session under its new start."""
+        if starts_at != self._plan.starts_at:
+            workflow.upsert_search_attributes([SESSION_START.value_set(starts_at)])
 
     def _id(self, reminder: PlannedReminder) -> UUID:
         """The ledger's row of a reminder."""
@@ -211,7 +216,7 @@ class SessionReminderWorkflow:
     async def _cancel_pending(self) -> None:
         """Mark what is pending as cancelled; the cancel is delivered once, so this may wait."""
         pending = tuple(r for r in self._plan.reminders if r.status.is_pending)
-        reason = StatusReason.WORKFLOW_CANCELLED
+        reason = _cancelled_because()
         for reminder in pending:
             self._note(replace(reminder, status=ReminderStatus.CANCELLED, reason=reason))
         if pending:
@@ -264,6 +269,14 @@ class SessionReminderWorkflow:
             status = f"{r.status} ({r.reason})" if r.reason else r.status
             lines.append(f"| {r.reminder_type} | {_utc(r.due_at)} | {status} |")
         workflow.set_current_details("\n".join(lines))
+
+
+def _cancelled_because() -> StatusReason:
+    """What the gateway gave as the reason; people by hand give other words, or none."""
+    try:
+        return StatusReason(workflow.cancellation_reason() or "")
+    except ValueError:
+        return StatusReason.WORKFLOW_CANCELLED
 
 
 def _key(reminder: PlannedReminder) -> tuple[str, int]:

@@ -62,6 +62,8 @@ _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
 _LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
+_RESOLVING = timedelta(seconds=2)
+"""How often it is asked whether a request in doubt has been resolved."""
 _BUSY = timedelta(seconds=1)
 """When to look again at a batch that somebody else is posting."""
 
@@ -152,8 +154,16 @@ class DeliveryPipeline:
             return await asyncio.shield(ticket.outcome)
 
     async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
-        """See `Deliverer.close`."""
-        return await self._ledger.close(request.reminder_ids, request.status, request.reason)
+        """See `Deliverer.close`.
+
+        Raises:
+            BatchBusyError: Some are frozen in a request whose outcome is not known yet; call
+                again, until whoever owns the request has resolved it.
+        """
+        result = await self._ledger.close(request.reminder_ids, request.status, request.reason)
+        if result.in_doubt:
+            raise BatchBusyError("in doubt; being resolved", retry_after=_RESOLVING)
+        return result
 
     async def _gather(self) -> None:
         """Hand batch after batch to its own task, a bounded number at a time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -159,6 +160,29 @@ async def test_a_cancel_at_any_moment_of_a_send_ends_the_run(stage: Stage, step:
     assert ("sent" if accepted else "cancelled: workflow_cancelled") == statuses["24h"]
     assert accepted <= 1
     assert statuses["2h"] == statuses["30min"] == "cancelled: workflow_cancelled"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"status": 403, "name": "invalid_api_key"}, {"status": 500, "name": "application_error"}],
+    ids=["refused", "unknown"],
+)
+async def test_a_cancel_during_an_attempt_that_fails(stage: Stage, answer: dict[str, Any]) -> None:
+    """The run ends when nothing of it can go out any more, whatever the provider answered."""
+    session = await stage.session(starts_in=25 * HOUR)
+    handle = await stage.enroll(session)
+    slow = {"kind": "slow", "latency_ms": 300, "count": 1, "path": "/emails/batch"}
+    fails = {"kind": "status", "count": 1, "path": "/emails/batch", **answer}
+    await stage.provider.faults(slow, fails)
+    await stage.cancel_at(Step.PACED, handle)
+    await stage.skipper.fast_forward(handle, 61 * MINUTE)
+    assert await cancelled(handle)
+    at_the_end, statuses = len(await stage.provider.accepted()), await stage.statuses(session)
+    assert ("sent" if at_the_end else "cancelled: workflow_cancelled") == statuses["24h"]
+    assert statuses["2h"] == statuses["30min"] == "cancelled: workflow_cancelled"
+    await stage.stop_worker()
+    await stage.start_worker()
+    assert at_the_end == len(await stage.provider.accepted())
 
 
 async def test_cancelled_in_back_off_while_the_provider_is_down(stage: Stage) -> None:
