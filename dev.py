@@ -76,7 +76,11 @@ VERBS = {
     "types": ("types, strictly", "python -m mypy ARGS"),
     "histories": (
         "record the workflow histories the replay tests read",
-        "python -m tests.workflows.record_histories ARGS",
+        "python -m pytest -n0 tests/workflows/record_histories.py ARGS",
+    ),
+    "docs": (
+        "write docs/configuration.md and .env.example anew from the settings",
+        "python -m docs.generate ARGS",
     ),
     "worker": (
         "a worker, configured by the environment only",
