@@ -97,11 +97,13 @@ class Gatherer:
         policy, size = self._policy, len(group.tickets)
         if size >= policy.batch_size:
             return group.first_at
-        alone_until = group.first_at + policy.linger.total_seconds()
-        if size == 1:
-            return alone_until
-        quiet_at = max(group.last_at + policy.quiet.total_seconds(), alone_until)
-        return min(quiet_at, group.first_at + policy.longest_linger.total_seconds())
+        # The more have come, the more are likely to come: a crowd is worth waiting for, and one
+        # person is not kept waiting.
+        quiet = min(policy.linger * size, policy.quiet)
+        return min(
+            group.last_at + quiet.total_seconds(),
+            group.first_at + policy.longest_linger.total_seconds(),
+        )
 
     def _take(self, starts_at: datetime) -> list[Ticket]:
         group = self._groups[starts_at]

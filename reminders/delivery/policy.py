@@ -14,10 +14,10 @@ class DeliveryPolicy:
     batch_size: int = 100
     """E-mails in one request at the most; the provider's own limit is 100."""
     linger: timedelta = timedelta(milliseconds=20)
-    """How long a lone reminder waits for company."""
-    quiet: timedelta = timedelta(milliseconds=60)
-    """A batch that grows is sent once nothing joined it for this long."""
-    longest_linger: timedelta = timedelta(milliseconds=600)
+    """How long a reminder waits for company; a batch waits so long for each that it has."""
+    quiet: timedelta = timedelta(milliseconds=300)
+    """However large, a batch is sent once nothing joined it for this long."""
+    longest_linger: timedelta = timedelta(seconds=1)
     """A batch that keeps growing is sent after this long, full or not."""
     requests_in_flight: int = 4
     """Requests of one worker under way at once; what waits beyond them waits unfrozen."""
