@@ -1,7 +1,7 @@
-"""A process that delivers reminders and is killed at a given step, as a power failure would.
+"""A process that delivers reminders and is killed, or stopped for a while, at a given step.
 
-`python -m tests.reminders.delivery.dying STEP`, with the reminders as JSON on standard input and
-the settings in the environment.
+`python -m tests.reminders.delivery.dying STEP [SIGNAL]`, with the reminders as JSON on standard
+input and the settings in the environment. The signal is `SIGKILL` unless another is named.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from tests.reminders.delivery.dispatch import a_pipeline, deliver
 REMINDERS = TypeAdapter(list[DeliverReminderInput])
 
 
-async def main(deadly: Step) -> None:
-    """Deliver until the step is reached."""
+async def main(deadly: Step, blow: signal.Signals) -> None:
+    """Deliver until the step is first reached."""
+    pending = [deadly]
 
     def die(reached: Step) -> None:
-        if reached is deadly:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if reached in pending:
+            pending.clear()
+            os.kill(os.getpid(), blow)
 
     reminders = REMINDERS.validate_json(sys.stdin.buffer.read())
     async with a_pipeline(settings.load(), on_step=die) as pipeline:
@@ -34,4 +36,4 @@ async def main(deadly: Step) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Step(sys.argv[1])))
+    asyncio.run(main(Step(sys.argv[1]), signal.Signals[(sys.argv[2:] or ["SIGKILL"])[0]]))

@@ -1,0 +1,351 @@
+"""A session moves, is cancelled and held again, while hundreds are enrolled, on the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from temporalio.client import WorkflowFailureError
+from temporalio.worker import Worker
+
+from activities.session_change import SessionChangeActivities
+from reminders.contracts import SessionChangeResult
+from reminders.errors import DatabaseUnavailableError
+from reminders.keys import session_change_workflow_id
+from reminders.model import ReminderStatus, Session, SessionStatus
+from reminders.ports import ReplannedPage
+from reminders.temporal import SESSION_ID
+from starter import enrollments
+from starter.receipts import ChangeReceipt
+from tests.stage import Handle, Stage, eventually
+from workflows.session_change import SessionChangeWorkflow
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+PATIENCE = timedelta(minutes=1)
+"""For counts of hundreds; what is waited for is the result, so a fast machine waits less."""
+
+
+async def enrolled(stage: Stage, session: Session, count: int) -> list[UUID]:
+    """So many people, enrolled twenty at a time."""
+    slots = asyncio.Semaphore(20)
+
+    async def one() -> UUID:
+        async with slots:
+            user_id = await stage.attendee()
+            await stage.gateway.enroll(session.id, user_id)
+            return user_id
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def none_runs(stage: Stage, session: Session) -> bool:
+    """Whether no workflow of the session runs any more."""
+    query = f"SessionId = '{session.id}' AND ExecutionStatus = 'Running'"
+    return (await stage.client.count_workflows(query)).count == 0
+
+
+async def waiting(stage: Stage, session: Session) -> int:
+    """How many reminders of the session still wait, or are on their way."""
+    counts = await stage.catalogue.counts(session.id)
+    return sum(n for status, n in counts.items() if status.is_pending)
+
+
+def change_of(stage: Stage, session: Session) -> Handle:
+    """The workflow that tells everybody."""
+    return stage.client.get_workflow_handle_for(
+        SessionChangeWorkflow.run, session_change_workflow_id(session.id)
+    )
+
+
+async def passes(handle: Handle) -> int:
+    """How many times everybody was told."""
+    events = (await handle.fetch_history()).events
+    return sum(e.HasField("activity_task_scheduled_event_attributes") for e in events)
+
+
+async def test_five_hundred_are_cancelled_and_nobody_is_mailed(stage: Stage) -> None:
+    """Failure 1: 500 enrollments pending; the receipt says 500 times three, and zero go out."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 500)
+    receipt = await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+    assert receipt.is_done
+    assert (500, 500, 0) == (receipt.enrollments, receipt.replanned, receipt.unconfirmed)
+    assert 1500 == receipt.reminders.cancelled
+    await eventually(lambda: none_runs(stage, session))
+    assert {ReminderStatus.CANCELLED: 1500} == await stage.catalogue.counts(session.id)
+    assert [] == await stage.provider.accepted()
+
+
+async def test_moved_from_ten_to_two_o_clock(stage: Stage) -> None:
+    """Failure 4: moved by four hours with its 2 h reminder pending: one, at the new instant."""
+    session = await stage.session(starts_in=150 * MINUTE, time_zone="UTC")
+    handle = await stage.enroll(session, await stage.attendee(time_zone="UTC"))
+    moved = replace(session, starts_at=session.starts_at + 4 * HOUR)
+    _, receipt = await stage.gateway.put_session(moved, wait=PATIENCE)
+    assert (1, 0) == (receipt.replanned, receipt.reminders.cancelled)
+    await stage.forward(4 * HOUR, handle)
+    assert [] == await stage.provider.accepted()
+    await stage.forward(31 * MINUTE, handle)
+    (mail,) = await stage.provider.accepted(bodies=True)
+    assert f"{moved.starts_at:%H:%M}" in mail["text"]
+    assert f"{session.starts_at:%H:%M}" not in mail["text"]
+    (sent,) = [r for r in await stage.ledger(session) if r.sent_at is not None]
+    assert sent.sent_at is not None
+    assert sent.due_at == moved.starts_at - 2 * HOUR
+    assert timedelta() <= sent.sent_at - sent.due_at < MINUTE
+
+
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+async def test_cancelled_half_way_through_an_import(stage: Stage, count: int) -> None:
+    """Failure 17: whoever is enrolled before, during or after the cancel: zero afterwards."""
+    session = await stage.session(starts_in=25 * HOUR)
+    importing = asyncio.create_task(enrolled(stage, session, count))
+
+    async def half_way() -> bool:
+        return await waiting(stage, session) >= count * 3 // 2
+
+    await eventually(half_way, within=count * timedelta(milliseconds=200))
+    receipt = await stage.gateway.cancel_session(session.id, wait=count * timedelta(seconds=0.2))
+    assert receipt.is_done
+    assert receipt.enrollments >= count // 2
+    await importing
+    late = await stage.gateway.enroll(session.id, await stage.attendee())
+    assert () == late.reminders
+    await eventually(lambda: none_runs(stage, session), within=PATIENCE)
+    assert 0 == await waiting(stage, session)
+    assert [] == await stage.provider.accepted()
+
+
+async def test_a_workflow_that_starts_after_its_cancel_ends(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancel between an enrollment's plan and the start of its workflow is not missed."""
+    session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
+    workflows = stage.gateway._workflows
+    start = workflows.start
+
+    async def overtaken(*args: Any, **options: Any) -> str:
+        await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+        return await start(*args, **options)
+
+    monkeypatch.setattr(workflows, "start", overtaken)
+    late = await stage.gateway.enroll(session.id, user)
+    assert {ReminderStatus.CANCELLED} == {r.status for r in late.reminders}
+    with pytest.raises(WorkflowFailureError):
+        await stage.handle(session, user).result()
+    assert {"cancelled: session_cancelled"} == set((await stage.statuses(session)).values())
+
+
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(("unenroll", "enroll", "move"))), ids="-".join
+)
+async def test_the_newest_wish_wins_in_any_order_and_twice(
+    stage: Stage, order: Sequence[str]
+) -> None:
+    """Failure 18: unenroll, re-enroll and move, twice over: one e-mail per live reminder."""
+    session = await stage.session(starts_in=25 * HOUR, time_zone="UTC")
+    user = await stage.attendee(time_zone="UTC")
+    await stage.enroll(session, user)
+    for verb in (*order, *order):
+        if verb == "unenroll":
+            await stage.gateway.unenroll(session.id, user)
+        elif verb == "enroll":
+            await stage.gateway.enroll(session.id, user)
+        else:
+            session = replace(session, starts_at=session.starts_at + HOUR)
+            await stage.gateway.put_session(session, wait=PATIENCE)
+    await stage.forward(28 * HOUR, stage.handle(session, user))
+    mails = await stage.provider.accepted(bodies=True)
+    if order.index("enroll") < order.index("unenroll"):
+        assert [] == mails
+        assert {"cancelled: unenrolled"} == set((await stage.statuses(session)).values())
+    else:
+        assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
+        assert 3 == len(mails)
+        assert all(f"{session.starts_at:%H:%M}" in mail["text"] for mail in mails)
+
+
+async def test_moved_in_the_last_seconds(stage: Stage) -> None:
+    """Once the call has returned, the old instant cannot fire, however near it was."""
+    session = await stage.session(starts_in=HOUR)
+    handle = await stage.enroll(session)
+    await stage.forward(30 * MINUTE - timedelta(seconds=2), handle)
+    moved = replace(session, starts_at=session.starts_at + 20 * MINUTE)
+    _, receipt = await stage.gateway.put_session(moved, wait=PATIENCE)
+    at_return = len(await stage.provider.accepted())
+    assert 1 == receipt.replanned
+    await stage.forward(19 * MINUTE, handle)
+    assert at_return == len(await stage.provider.accepted())
+    await stage.forward(32 * MINUTE, handle)
+    assert 1 == len(await stage.provider.accepted())
+
+
+async def test_two_moves_at_once(stage: Stage) -> None:
+    """Whichever is stored last is what everybody is told, in whatever order the calls return."""
+    session = await stage.session(starts_in=25 * HOUR)
+    users = await enrolled(stage, session, 20)
+    moves = [replace(session, starts_at=session.starts_at + n * HOUR) for n in range(1, 5)]
+    await asyncio.gather(*(stage.gateway.put_session(moved, wait=PATIENCE) for moved in moves))
+    newest = (await stage.catalogue.session(session.id)).starts_at
+    for user in users:
+        assert newest == (await stage.plan(stage.handle(session, user))).starts_at
+    assert {newest} == {r.starts_at for r in await stage.ledger(session)}
+
+
+@pytest.mark.parametrize("is_moved", [False, True], ids=["as-before", "moved"])
+async def test_a_session_is_held_after_all(stage: Stage, *, is_moved: bool) -> None:
+    """Cancelled and restored, at once: all are reminded, once, and those who left are not."""
+    session = await stage.session(starts_in=25 * HOUR)
+    stays, left = await stage.attendee("stays@uni.example"), await stage.attendee()
+    for user in (stays, left):
+        await stage.enroll(session, user)
+    await stage.gateway.unenroll(session.id, left)
+    await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+    restored = replace(session, starts_at=session.starts_at + is_moved * 2 * HOUR)
+    _, receipt = await stage.gateway.put_session(restored, wait=PATIENCE)
+    assert (1, 1) == (receipt.enrollments, receipt.replanned)
+    await stage.forward(27 * HOUR, stage.handle(session, stays))
+    assert [["stays@uni.example"]] * 3 == [m["to"] for m in await stage.provider.accepted()]
+    assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session, stays)
+
+
+async def test_a_worker_is_not_needed_to_cancel(stage: Stage) -> None:
+    """Without one the change is stored and its workflow waits; a worker finds it, and all is told."""
+    session = await stage.session(starts_in=25 * HOUR)
+    (user,) = await enrolled(stage, session, 1)
+    await stage.stop_worker()
+    receipt = await stage.gateway.cancel_session(session.id, wait=timedelta(milliseconds=100))
+    assert ChangeReceipt(
+        workflow_id=session_change_workflow_id(session.id), run_id=receipt.run_id, is_done=False
+    ) == receipt
+    assert SessionStatus.CANCELLED is (await stage.catalogue.session(session.id)).status
+    again = await stage.gateway.cancel_session(session.id, wait=None)
+    assert receipt.run_id == again.run_id
+    await stage.start_worker()
+    result: SessionChangeResult = await change_of(stage, session).result()
+    assert SessionChangeResult(enrollments=1, replanned=1, cancelled=3) == result
+    assert 1 == await passes(change_of(stage, session))
+    with pytest.raises(WorkflowFailureError):
+        await stage.handle(session, user).result()
+
+
+async def test_counting_changes_nothing(stage: Stage) -> None:
+    """A dry run says what a cancel would do, starts nothing, and a cancel then does just that."""
+    session = await stage.session(starts_in=90 * MINUTE)
+    await enrolled(stage, session, 3)
+    counted = await stage.gateway.cancel_session(session.id, dry_run=True)
+    assert (3, 0, 0) == (
+        counted.reminders.cancelled, counted.reminders.already_sent, counted.reminders.in_flight
+    )  # fmt: skip
+    assert counted.workflow_id is None
+    done = await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+    assert counted.reminders == done.reminders
+
+
+async def test_an_unanswering_workflow_is_tried_again_and_counted(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is counted as unconfirmed, the others are told, and the ledger has the new instant."""
+    monkeypatch.setattr(enrollments, "UPDATE_TIMEOUT", timedelta(milliseconds=500))
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 2)
+    silent = await stage.attendee()
+    monkeypatch.setattr(stage.gateway._workflows, "_task_queue", "nobody-polls-this")
+    await stage.gateway.enroll(session.id, silent)
+    moved = replace(session, starts_at=session.starts_at + HOUR)
+    _, receipt = await stage.gateway.put_session(moved, wait=PATIENCE)
+    assert (3, 2, 1) == (receipt.enrollments, receipt.replanned, receipt.unconfirmed)
+    assert {moved.starts_at} == {r.starts_at for r in await stage.ledger(session, silent)}
+
+
+async def test_a_stranger_reads_what_a_change_did(stage: Stage) -> None:
+    """Summary, attribute and details say what it is about; its history has no personal data."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 2)
+    await stage.gateway.session_changed(session.id, wait=PATIENCE)
+    described = await change_of(stage, session).describe()
+    assert "tells every enrollment that its session changed" == await described.static_summary()
+    assert str(session.id) == described.typed_search_attributes.get(SESSION_ID)
+    history = (await change_of(stage, session).fetch_history()).to_json()
+    assert "hospital.example" not in history
+
+
+class HeldReplanner:
+    """Replans nobody, page by page, when it is let; notes where each page began."""
+
+    def __init__(self, *pages: ReplannedPage, fails_at: int | None = None) -> None:
+        """Answer with these pages; fail once at this one."""
+        self.pages = pages
+        self.fails_at = fails_at
+        self.asked: list[UUID | None] = []
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def replan_page(
+        self, session_id: UUID, *, after: UUID | None, limit: int
+    ) -> ReplannedPage:
+        """See `SessionReplanner.replan_page`."""
+        self.asked.append(after)
+        self.reached.set()
+        await self.go.wait()
+        page = next(n for n, _ in enumerate(self.pages) if after == self._before(n))
+        if page == self.fails_at:
+            self.fails_at = None
+            raise DatabaseUnavailableError
+        return self.pages[page]
+
+    def _before(self, page: int) -> UUID | None:
+        return self.pages[page - 1].after if page else None
+
+    def worker(self, stage: Stage) -> Worker:
+        """A worker that does what this one says."""
+        activities = SessionChangeActivities(self)
+        return Worker(
+            stage.client,
+            task_queue=stage.settings.temporal_task_queue,
+            activities=[activities.replan_enrollments],
+        )
+
+
+async def test_changes_during_a_pass_make_one_more(stage: Stage) -> None:
+    """However often a session changes while everybody is told, all are told once more, not more."""
+    session = await stage.session(starts_in=25 * HOUR)
+    counts = SessionChangeResult(enrollments=5, replanned=5, cancelled=2)
+    replanner = HeldReplanner(ReplannedPage(counts=counts, after=None))
+    await stage.stop_worker()
+    async with replanner.worker(stage):
+        await stage.gateway.session_changed(session.id, wait=None)
+        await replanner.reached.wait()
+        started = [await stage.gateway.session_changed(session.id, wait=None) for _ in range(5)]
+        replanner.go.set()
+        result: SessionChangeResult = await change_of(stage, session).result()
+    assert 1 == len({receipt.run_id for receipt in started})
+    assert [None, None] == replanner.asked
+    assert replace(counts, cancelled=4) == result
+
+
+async def test_an_outage_in_the_middle_goes_on_behind_the_cursor(stage: Stage) -> None:
+    """A later attempt repeats the page that failed, not those before, and counts everybody."""
+    session = await stage.session(starts_in=25 * HOUR)
+    counts = SessionChangeResult(enrollments=200, replanned=200)
+    replanner = HeldReplanner(
+        ReplannedPage(counts=counts, after=UUID(int=200)),
+        ReplannedPage(counts=counts, after=None),
+        fails_at=1,
+    )
+    replanner.go.set()
+    stage.let_time_fly()
+    await stage.stop_worker()
+    async with replanner.worker(stage):
+        await stage.gateway.session_changed(session.id, wait=None)
+        result: SessionChangeResult = await change_of(stage, session).result()
+    assert [None, UUID(int=200), UUID(int=200)] == replanner.asked
+    assert 400 == result.enrollments
