@@ -88,8 +88,8 @@ def _unwanted_by_attendee(facts: DeliveryFacts) -> Close | None:
         return Close(ReminderStatus.CANCELLED, StatusReason.UNENROLLED)
     if enrollment is EnrollmentStatus.PENDING:
         return Close(ReminderStatus.SKIPPED, StatusReason.UNCONFIRMED)
-    if facts.opted_out:
-        return Close(ReminderStatus.SKIPPED, StatusReason.OPTED_OUT)
+    if facts.stopped is not None:
+        return Close(ReminderStatus.SKIPPED, facts.stopped)
     return None
 
 

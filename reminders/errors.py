@@ -4,6 +4,7 @@
 ReminderError
 ├── InvalidInputError              the caller's value is wrong: names the field and the remedy
 │   └── NaiveInstantError
+├── WebhookSignatureError          whoever calls is not the provider, or our clock is wrong
 ├── NotFoundError                  the caller names something that does not exist
 │   ├── SessionNotFoundError
 │   ├── UserNotFoundError
@@ -65,6 +66,15 @@ class NaiveInstantError(InvalidInputError):
         super().__init__(
             f"{field} has no UTC offset; write for example 2026-12-01T15:00:00+00:00", field=field
         )
+
+
+class WebhookSignatureError(ReminderError):
+    """The request is not signed with a webhook secret that is known here."""
+
+    def __init__(self, reason: str) -> None:
+        """Carry why, for our log; the message tells the caller nothing."""
+        super().__init__()
+        self.reason = reason
 
 
 class NotFoundError(ReminderError):

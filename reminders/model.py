@@ -6,7 +6,7 @@ session's start its reminder goes out, and always positive.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -72,6 +72,10 @@ class StatusReason(StrEnum):
     """The enrollment was still waiting for its confirmation."""
     OPTED_OUT = "opted_out"
     """The attendee asked for no reminders."""
+    ADDRESS_BOUNCED = "address_bounced"
+    """An earlier e-mail to the attendee's address bounced for good. Litmus: not this one."""
+    SPAM_COMPLAINT = "spam_complaint"
+    """The attendee reported an earlier e-mail as spam. Litmus: not this one."""
     RULE_DISABLED = "rule_disabled"
     """The rule was switched off or deleted."""
     WORKFLOW_CANCELLED = "workflow_cancelled"
@@ -203,7 +207,8 @@ class DeliveryFacts:
     """Absent when the rule was deleted."""
     next_due_at: datetime | None
     """When the same enrollment's next scheduled reminder is due; absent when this is the last."""
-    opted_out: bool = False
+    stopped: StatusReason | None = None
+    """Why this person is not to get it, by what they asked for or what became of earlier e-mails."""
     row_version: str = ""
     """Changes with every change of the ledger's row."""
 
@@ -223,3 +228,30 @@ class Message:
     text: str
     reply_to: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderEvent:
+    """What the provider's webhook says became of an e-mail; may come twice and in any order."""
+
+    svix_id: str
+    """The same whenever this event is told again."""
+    type: str
+    """In the provider's words, such as `email.delivered`."""
+    occurred_at: datetime
+    email_id: str | None = None
+    """The provider's id of the e-mail; absent if the event is about something else."""
+    reminder_id: UUID | None = None
+    """As the e-mail's tag has it; absent if the e-mail is not one of ours."""
+    recipients: tuple[str, ...] = field(default=(), repr=False)
+    """Bare addresses. Never stored, never logged."""
+    accepted_at: datetime | None = None
+    """When the provider took the e-mail; the same in all events of one e-mail."""
+    status: ReminderStatus | None = None
+    """What it makes of a reminder; absent when it says nothing that the ledger keeps."""
+    reason: StatusReason | None = None
+    """Of `failed`."""
+    stops: StatusReason | None = None
+    """Why its recipient is to get no further reminders; absent when they are."""
+    detail: str | None = None
+    """The provider's own reason; short, without addresses."""

@@ -6,6 +6,8 @@ as the `temporal` CLI reads them, see `reminders.temporal`.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 import sys
 from datetime import timedelta
@@ -60,12 +62,16 @@ class Settings(BaseSettings):
     # Temporal
     temporal_task_queue: str = Field(default=TASK_QUEUE, min_length=1)
     """Where workers poll and the API starts workflows."""
+    sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
+    """When the sweep looks for what nobody told us: a cron expression, in UTC."""
 
     # E-mail
     resend_api_key: SecretStr | None = None
     """Required, unless `RESEND_API_URL` is a stand-in on this machine."""
     resend_api_url: str = "https://api.resend.com"
     """Points tests and the demo at a stand-in."""
+    resend_webhook_secret: Secrets = ()
+    """`whsec_...`; several, comma-separated, while rotating. Without any, no webhook is taken."""
     delivery_mode: Literal["redirect", "live"] = "redirect"
     """`redirect`: every e-mail goes to `VERIFIED_TEST_EMAIL`. `live`: attendees get theirs."""
     verified_test_email: str | None = None
@@ -115,6 +121,12 @@ class Settings(BaseSettings):
             if secret is not None and secret.get_secret_value().lower() in _PLACEHOLDERS:
                 msg = f"{field.upper()} is a placeholder; set the real secret"
                 raise ValueError(msg)
+        if not all(_is_webhook_secret(s.get_secret_value()) for s in self.resend_webhook_secret):
+            msg = (
+                "RESEND_WEBHOOK_SECRET must be whsec_ followed by base64; copy it from"
+                " https://resend.com/webhooks, several with commas between"
+            )
+            raise ValueError(msg)
         if self.delivery_mode == "live":
             for name in ("resend_api_key", "email_from"):
                 if getattr(self, name) is None:
@@ -206,6 +218,15 @@ def load() -> Settings:
             name = "_".join(str(part) for part in problem["loc"]).upper()
             problems.append(f"{name}: {problem['msg']}" if name else problem["msg"])
         raise ConfigurationError("; ".join(problems)) from None
+
+
+def _is_webhook_secret(text: str) -> bool:
+    """Whether a text has the form of a signing secret."""
+    prefix, _, key = text.partition("_")
+    try:
+        return prefix == "whsec" and bool(base64.b64decode(key, validate=True))
+    except (binascii.Error, ValueError):  # ValueError: not even ASCII
+        return False
 
 
 def is_loopback(host: str) -> bool:

@@ -18,7 +18,7 @@ from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
 from reminders.errors import ConfigurationError
 from reminders.settings import Settings
-from starter import api, openapi, probes, problems
+from starter import api, openapi, probes, problems, webhooks
 from starter.assembly import assembled, connect
 from starter.body_limit import BodyLimit
 
@@ -60,9 +60,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     problems.install(app)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, elsewhere={webhooks.PATH: webhooks.LARGEST_BODY})
     app.include_router(api.router)
     app.include_router(probes.router)
+    app.include_router(webhooks.router)
     openapi.install(app)
     return app
 

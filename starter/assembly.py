@@ -14,11 +14,14 @@ from reminders.clock import SystemClock
 from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.provider_events import ProviderEvents
 from reminders.db.queries import ReminderQueries
 from reminders.errors import ConfigurationError
+from reminders.ports import Clock
 from reminders.settings import Settings
 from starter.gateway import ReminderGateway
 from starter.health import Examiner
+from starter.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin
 
 
@@ -33,6 +36,9 @@ class Parts:
     queries: ReminderQueries
     gateway: ReminderGateway
     examiner: Examiner
+    sweeps: Sweeps
+    provider_events: ProviderEvents
+    clock: Clock
 
     def workflow_url(self, workflow_id: str, run_id: str | None) -> str | None:
         """Where people see a workflow in the Temporal UI.
@@ -84,6 +90,9 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 task_queue=settings.temporal_task_queue,
                 clock=clock,
             ),
+            sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
+            provider_events=ProviderEvents(database),
+            clock=clock,
         )
     finally:
         await database.aclose()

@@ -32,6 +32,7 @@ from reminders.errors import (
     SessionNotFoundError,
     TemporalUnavailableError,
     UserNotFoundError,
+    WebhookSignatureError,
 )
 from starter.failures import FOREIGN, understood
 
@@ -61,6 +62,9 @@ _KINDS: dict[type[ReminderError], _Kind] = {
     NotFoundError: _Kind("not-found", HTTPStatus.NOT_FOUND, "No such thing"),
     InvalidInputError: _Kind(
         "invalid-request", HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not acceptable"
+    ),
+    WebhookSignatureError: _Kind(
+        "signature-invalid", HTTPStatus.UNAUTHORIZED, "The signature is not valid"
     ),
     DatabaseUnavailableError: _Kind(
         "database-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "PostgreSQL does not answer"
@@ -222,6 +226,8 @@ async def _failure(request: Request, error: Exception) -> Response:
     if kind.status is HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, known)
         detail = _INTERNAL
+    if kind.status is HTTPStatus.UNAUTHORIZED:
+        headers = {"WWW-Authenticate": "Svix"}
     if kind.status is HTTPStatus.SERVICE_UNAVAILABLE:
         logger.warning("%s %s: %s", request.method, request.url.path, known)
         headers = {"Retry-After": str(RETRY_AFTER)}

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from reminders.db import records
+from reminders.db import preferences, records
 from reminders.db.engine import Database
 from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
 from reminders.errors import SessionNotFoundError, UserNotFoundError
-from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session
+from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,8 +68,29 @@ class Catalogue:
             ),
         )
 
+    async def cancel_session(self, session_id: UUID) -> None:
+        """Mark a session as cancelled; safe to repeat.
+
+        From then on every enrollment that is planned, and every reminder that falls due, finds it
+        so: the row holds back also those that nobody could tell.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                update(SessionRow)
+                .where(SessionRow.id == session_id)
+                .values(status=SessionStatus.CANCELLED, updated_at=func.now())
+            )
+        if found.rowcount == 0:
+            raise SessionNotFoundError
+
     async def put_user(self, attendee: Attendee) -> bool:
-        """Store a person, whole; true if they are new."""
+        """Store a person, whole; true if they are new.
+
+        Somebody whose old address bounced or complained is reminded again at a new one.
+        """
         values = {
             "id": attendee.user_id,
             "email": attendee.email,
@@ -79,9 +100,11 @@ class Catalogue:
         }
         async with self._database.transaction() as connection:
             known = await connection.scalar(
-                select(UserRow.id).where(UserRow.id == attendee.user_id).with_for_update()
+                select(UserRow.email).where(UserRow.id == attendee.user_id).with_for_update()
             )
             await connection.execute(_upsert(UserRow, values))
+            if known is not None and not preferences.same_address(known, attendee.email):
+                await preferences.forget_address(connection, attendee.user_id)
         return known is None
 
     async def session(self, session_id: UUID) -> Session:
@@ -121,6 +144,21 @@ class Catalogue:
                 )
             )
         return EnrollmentStatus(status) if status else None
+
+    async def is_expected(self, session_id: UUID, user_id: UUID) -> bool:
+        """Whether a person takes part in a session that is held."""
+        async with self._database.autocommit() as connection:
+            found = await connection.scalar(
+                select(EnrollmentRow.user_id)
+                .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
+                .where(
+                    EnrollmentRow.session_id == session_id,
+                    EnrollmentRow.user_id == user_id,
+                    EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
+                    SessionRow.status != SessionStatus.CANCELLED,
+                )
+            )
+        return found is not None
 
     async def enrolled(
         self, session_id: UUID, *, after: UUID | None = None, limit: int = 1000

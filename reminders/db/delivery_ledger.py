@@ -25,6 +25,7 @@ from sqlalchemy.types import TypeEngine
 from reminders.contracts import CloseRemindersResult
 from reminders.db import records
 from reminders.db.engine import Database
+from reminders.db.preferences import STOPPING
 from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason
 from reminders.ports import Clock, FrozenBatch, Hold, Reading, Settlement, Usage
 
@@ -83,7 +84,12 @@ SELECT r.*, r.xmin::text AS row_version,
        c.display_name AS c_display_name, c.sort_order AS c_sort_order,
        (SELECT min(later.due_at) FROM session_reminder_emails later
          WHERE later.session_id = r.session_id AND later.user_id = r.user_id
-           AND later.email_status = 'scheduled' AND later.due_at > r.due_at) AS next_due_at
+           AND later.email_status = 'scheduled' AND later.due_at > r.due_at) AS next_due_at,
+       -- Of several reasons the last by name: what the person asked for comes before all else.
+       (SELECT max(p.reason) FROM reminder_preferences p
+         WHERE p.user_id = r.user_id
+           AND (p.session_id IS NULL OR p.session_id = r.session_id)
+           AND (p.reminder_type IS NULL OR p.reminder_type = r.reminder_type)) AS stopped
   FROM session_reminder_emails r
   LEFT JOIN sessions s ON s.id = r.session_id
   LEFT JOIN users u ON u.id = r.user_id
@@ -149,7 +155,8 @@ UPDATE session_reminder_emails r
        status_reason = CASE WHEN r.email_status = 'sending' THEN d.reason ELSE r.status_reason END,
        resend_email_id = coalesce(r.resend_email_id, d.email_id),
        sent_at = CASE WHEN d.email_id IS NULL THEN r.sent_at ELSE coalesce(r.sent_at, :now) END,
-       last_error = d.error, updated_at = now()
+       last_error = CASE WHEN r.email_status = 'sending' THEN d.error ELSE r.last_error END,
+       updated_at = now()
   FROM unnest(:ids, :statuses, :reasons, :email_ids, :errors)
        AS d (id, status, reason, email_id, error)
  WHERE r.id = d.id AND r.batch_id = :batch_id
@@ -393,7 +400,7 @@ async def _held(connection: AsyncConnection) -> Hold | None:
 
 
 def _facts(row: records.Record) -> DeliveryFacts:
-    status = row["enrollment_status"]
+    status, stopped = row["enrollment_status"], row["stopped"]
     return DeliveryFacts(
         reminder=records.reminder(row),
         session=records.session(records.prefixed(row, "s_")) if row["s_id"] else None,
@@ -401,6 +408,7 @@ def _facts(row: records.Record) -> DeliveryFacts:
         enrollment_status=EnrollmentStatus(status) if status else None,
         rule=records.rule(records.prefixed(row, "c_")) if row["c_reminder_type"] else None,
         next_due_at=row["next_due_at"],
+        stopped=STOPPING[stopped] if stopped else None,
         row_version=row["row_version"],
     )
 

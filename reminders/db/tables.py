@@ -138,15 +138,17 @@ class ReminderRow(Base):
             " 'complained', 'suppressed', 'skipped', 'cancelled', 'failed')",
             name="email_status",
         ),
-        Index(
-            "ix_session_reminder_emails_waiting",
-            "due_at",
-            postgresql_where=text("email_status = 'scheduled'"),
-        ),
+        Index("ix_session_reminder_emails_due_at_id", "due_at", "id"),
+        Index("ix_session_reminder_emails_email_status_due_at_id", "email_status", "due_at", "id"),
         Index(
             "ix_session_reminder_emails_batch_id",
             "batch_id",
             postgresql_where=text("email_status = 'sending'"),
+        ),
+        Index(
+            "ix_session_reminder_emails_resend_email_id",
+            "resend_email_id",
+            postgresql_where=text("resend_email_id IS NOT NULL"),
         ),
     )
 
@@ -192,6 +194,47 @@ class EmailBatchRow(Base):
     settled_at: Mapped[datetime | None]
     owner: Mapped[str]
     lease_until: Mapped[datetime]
+
+
+class ReminderPreferenceRow(Base):
+    """Who is not to be reminded any more: at all, of a session, or by one kind of reminder."""
+
+    __tablename__ = "reminder_preferences"
+    __table_args__ = (
+        # Begins with the user, so that it also answers what is asked before every e-mail.
+        UniqueConstraint(
+            "user_id",
+            "session_id",
+            "reminder_type",
+            "reason",
+            name="uq_reminder_preferences_scope",
+            postgresql_nulls_not_distinct=True,
+        ),
+        CheckConstraint("reason IN ('opted_out', 'bounced', 'complained')", name="reason"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    session_id: Mapped[UUID | None] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    """Absent means every session."""
+    reminder_type: Mapped[str | None]
+    """Absent means every type."""
+    reason: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class WebhookEventRow(Base):
+    """An event of the provider that was taken in, so that its repetition is known as one."""
+
+    __tablename__ = "webhook_events"
+
+    svix_id: Mapped[str] = mapped_column(primary_key=True)
+    type: Mapped[str]
+    email_id: Mapped[str | None]
+    reminder_id: Mapped[UUID | None]
+    """As the tag said; the row may be gone, or never have been."""
+    occurred_at: Mapped[datetime]
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class ProviderUsageRow(Base):

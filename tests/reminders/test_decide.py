@@ -39,7 +39,14 @@ def test_a_due_reminder_that_everybody_wants_is_sent() -> None:
             {"enrollment_status": EnrollmentStatus.PENDING},
             Close(ReminderStatus.SKIPPED, StatusReason.UNCONFIRMED),
         ),
-        ({"opted_out": True}, Close(ReminderStatus.SKIPPED, StatusReason.OPTED_OUT)),
+        (
+            {"stopped": StatusReason.OPTED_OUT},
+            Close(ReminderStatus.SKIPPED, StatusReason.OPTED_OUT),
+        ),
+        (
+            {"stopped": StatusReason.ADDRESS_BOUNCED},
+            Close(ReminderStatus.SKIPPED, StatusReason.ADDRESS_BOUNCED),
+        ),
         ({"rule": None}, Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED)),
         (
             {"rule": a_rule(is_enabled=False)},

@@ -380,3 +380,24 @@ async def test_enrolling_again_right_after_a_cancel_counts(
     await stage.handle(session, user).result()
     assert ["24h", "2h", "30min"] == await reminder_types(stage)
     assert {"sent"} == set((await stage.statuses(session)).values())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ({"status": 429, "name": "daily_quota_exceeded"}, "quota"),
+        ({"status": 403, "name": "invalid_api_key"}, "misconfigured"),
+    ],
+    ids=["quota", "misconfigured"],
+)
+async def test_a_provider_that_refuses_until_the_start_is_named_as_the_reason(
+    stage: Stage, answer: dict[str, Any], reason: str
+) -> None:
+    """Nothing is lost silently: the ledger says what kept the reminder from going out."""
+    session = await stage.session(starts_in=31 * MINUTE)
+    handle = await stage.enroll(session)
+    await stage.provider.faults(kind="status", path="/emails/batch", **answer)
+    await stage.forward(3 * HOUR, handle)
+    await handle.result()
+    assert f"failed: {reason}" == (await stage.statuses(session))["30min"]
+    assert [] == await stage.provider.accepted()

@@ -309,11 +309,16 @@ def upgrade() -> None:
         unique=False,
     )
     op.create_index(
-        "ix_session_reminder_emails_waiting",
+        "ix_session_reminder_emails_due_at_id",
         "session_reminder_emails",
-        ["due_at"],
+        ["due_at", "id"],
         unique=False,
-        postgresql_where=sa.text("email_status = 'scheduled'"),
+    )
+    op.create_index(
+        "ix_session_reminder_emails_email_status_due_at_id",
+        "session_reminder_emails",
+        ["email_status", "due_at", "id"],
+        unique=False,
     )
     op.bulk_insert(rules, DEFAULT_RULES)
     op.execute("INSERT INTO provider_pace (id) VALUES (1)")
@@ -322,10 +327,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Take back."""
     op.drop_index(
-        "ix_session_reminder_emails_waiting",
-        table_name="session_reminder_emails",
-        postgresql_where=sa.text("email_status = 'scheduled'"),
+        "ix_session_reminder_emails_email_status_due_at_id", table_name="session_reminder_emails"
     )
+    op.drop_index("ix_session_reminder_emails_due_at_id", table_name="session_reminder_emails")
     op.drop_index(
         op.f("ix_session_reminder_emails_user_id"), table_name="session_reminder_emails"
     )

@@ -1,0 +1,158 @@
+"""What the provider tells of accepted e-mails, brought into the ledger.
+
+Events come twice and in any order, also before our own record of the request they belong to. So
+each moves its row forward or not at all, and the same events end in the same row whatever their
+order.
+
+Locks are taken as everywhere else: a person before their reminders, reminders by ascending id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db import preferences
+from reminders.db.engine import Database
+from reminders.db.tables import ReminderRow
+from reminders.model import ProviderEvent, ReminderStatus
+
+_FORWARD = (
+    ReminderStatus.SENT,
+    ReminderStatus.DELIVERED,
+    ReminderStatus.FAILED,
+    ReminderStatus.SUPPRESSED,
+    ReminderStatus.BOUNCED,
+    ReminderStatus.COMPLAINED,
+)
+"""The way of an accepted e-mail. The last four seldom meet, but their order of arrival must not
+matter either."""
+
+_THE_REMINDER = """
+    coalesce((SELECT id FROM session_reminder_emails WHERE id = :reminder_id),
+             (SELECT id FROM session_reminder_emails WHERE resend_email_id = :email_id LIMIT 1))
+"""
+
+# A row without the provider's id is in doubt if the provider may have its e-mail. An event with
+# its tag proves that it has, also of a row that waits again because an attempt was taken for
+# certainly refused: it would be sent a second time. Every other row without an id, or with another
+# one, belongs to another e-mail.
+_RECORD = text(f"""
+WITH news AS (
+    INSERT INTO webhook_events (svix_id, type, email_id, reminder_id, occurred_at)
+    VALUES (:svix_id, :type, :email_id, :reminder_id, :occurred_at)
+    ON CONFLICT DO NOTHING RETURNING svix_id),
+moved AS (
+    UPDATE session_reminder_emails r
+       SET email_status = :status, status_reason = :reason, last_error = :detail,
+           resend_email_id = :email_id, sent_at = coalesce(r.sent_at, :accepted_at),
+           updated_at = now()
+      FROM news
+     WHERE r.id = {_THE_REMINDER}
+       AND (r.resend_email_id = :email_id AND r.email_status = ANY(:earlier)
+            OR r.resend_email_id IS NULL
+               AND (r.email_status = 'sending'
+                    OR r.email_status = 'scheduled' AND r.attempts > 0
+                    OR r.email_status = 'failed' AND r.status_reason = 'outcome_unknown')))
+SELECT count(*) FROM news
+""").bindparams(  # noqa: S608 - composed of constants
+    bindparam("svix_id", type_=Text()),
+    bindparam("type", type_=Text()),
+    bindparam("email_id", type_=Text()),
+    bindparam("reminder_id", type_=Uuid()),
+    bindparam("occurred_at", type_=DateTime(timezone=True)),
+    bindparam("accepted_at", type_=DateTime(timezone=True)),
+    bindparam("status", type_=Text()),
+    bindparam("reason", type_=Text()),
+    bindparam("detail", type_=Text()),
+    bindparam("earlier", type_=ARRAY(Text())),
+)
+
+_PERSON = text(f"""
+SELECT r.id AS reminder_id, u.id AS user_id, u.email
+  FROM session_reminder_emails r JOIN users u ON u.id = r.user_id
+ WHERE r.id = {_THE_REMINDER}
+   FOR SHARE OF u
+""").bindparams(  # noqa: S608 - composed of constants
+    bindparam("reminder_id", type_=Uuid()), bindparam("email_id", type_=Text())
+)
+
+
+class ProviderEvents:
+    """Takes events in, on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        """Record in this database."""
+        self._database = database
+
+    async def record(self, event: ProviderEvent) -> bool:
+        """Bring an event into the ledger, and stop the reminders of whom it says so.
+
+        All or nothing, and only once. An event that says nothing the ledger keeps is not stored.
+
+        Returns:
+            Whether it was news.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was recorded.
+        """
+        if event.status is None:
+            return False
+        if event.stops is None:
+            async with self._database.autocommit() as connection:
+                return await _record(connection, event)
+        async with self._database.transaction() as connection:
+            user_id = await _lock_recipient(connection, event)
+            is_news = await _record(connection, event)
+            if is_news and user_id is not None:
+                await preferences.stop(connection, user_id, event.stops)
+            return is_news
+
+
+async def _record(connection: AsyncConnection, event: ProviderEvent) -> bool:
+    """Move the reminder's row, unless the event is known: one statement."""
+    assert event.status is not None  # noqa: S101 - asked by the caller
+    parameters: dict[str, Any] = {
+        "svix_id": event.svix_id,
+        "type": event.type,
+        "email_id": event.email_id,
+        "reminder_id": event.reminder_id,
+        "occurred_at": event.occurred_at,
+        "accepted_at": event.accepted_at or event.occurred_at,
+        "status": event.status,
+        "reason": event.reason,
+        "detail": event.detail,
+        "earlier": list(_FORWARD[: _FORWARD.index(event.status)]),
+    }
+    return bool(await connection.scalar(_RECORD, parameters))
+
+
+async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> UUID | None:
+    """Whom the event is about, locked together with all that they still wait for.
+
+    Returns:
+        `None` if the e-mail went to another address than theirs of today: to the test address in
+        redirect mode, or to one they have left.
+    """
+    ids = {"reminder_id": event.reminder_id, "email_id": event.email_id}
+    person = (await connection.execute(_PERSON, ids)).one_or_none()
+    if person is None or len(event.recipients) != 1:
+        return None
+    if not preferences.same_address(event.recipients[0], person.email):
+        return None
+    reminder = ReminderRow
+    await connection.execute(
+        select(reminder.id)
+        .where(
+            reminder.user_id == person.user_id,
+            (reminder.email_status == ReminderStatus.SCHEDULED)
+            | (reminder.id == person.reminder_id),
+        )
+        .order_by(reminder.id)
+        .with_for_update()
+    )
+    user_id: UUID = person.user_id
+    return user_id
