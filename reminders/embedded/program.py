@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from subprocess import Popen
+from typing import Protocol
 
 from reminders.embedded import process
 from reminders.settings import Settings
@@ -22,6 +23,27 @@ KILL: process.Escalation = ((signal.SIGKILL, 5),)
 
 Ready = Callable[["Program"], bool]
 """Whether a program that was launched does its work by now."""
+
+
+class Part(Protocol):
+    """Something of the stack that can die."""
+
+    @property
+    def pid(self) -> int | None:
+        """Pid while it runs."""
+
+    @property
+    def log_file(self) -> Path:
+        """All it had to say."""
+
+    def start(self) -> None:
+        """Start it, or start it again after `kill`."""
+
+    def stop(self) -> None:
+        """Stop it in order."""
+
+    def kill(self) -> None:
+        """`SIGKILL` it, as a crash would."""
 
 
 class Program:

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
+import base64
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-from reminders.db import migrate
-from reminders.db.engine import Database
-from reminders.embedded import postgres, process, temporal
-from reminders.embedded.ports import LOOPBACK, free_ports, is_free
+from reminders.embedded import postgres, process, temporal, wiring
+from reminders.embedded.ports import LOOPBACK
 from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.embedded.program import Program, answers, logs, mark
+from reminders.embedded.program import Part, Program, Ready, answers, logs, mark
 from reminders.embedded.provider import server as provider
 from reminders.embedded.provider.server import EmbeddedProvider
 from reminders.embedded.temporal import EmbeddedTemporal
 
 DATABASE = "reminders"
-
-API_PORT, TEMPORAL_PORT, TEMPORAL_UI_PORT, INBOX_PORT = FIXED_PORTS = (8000, 7233, 8233, 8025)
-"""Where people expect these: uvicorn's, Temporal's own two, and MailHog's inbox."""
-
-PORTS_TRIED = 100
-"""How far from a fixed port a free one is looked for."""
 
 TEST_INBOX = "inbox@example.com"
 
@@ -41,31 +33,6 @@ WORKER_IS_READY = "worker polls"
 
 _PREFIX = "reminders-stack-"
 _LOCK = "stack.lock"
-
-
-class Part(Protocol):
-    """Something of the stack that can die."""
-
-    @property
-    def pid(self) -> int | None:
-        """Pid while it runs."""
-
-    @property
-    def log_file(self) -> Path:
-        """All it had to say."""
-
-    def start(self) -> None:
-        """Start it, or start it again after `kill`."""
-
-    def stop(self) -> None:
-        """Stop it in order."""
-
-    def kill(self) -> None:
-        """`SIGKILL` it, as a crash would."""
-
-
-def silently(_step: str) -> None:
-    """Progress that nobody watches."""
 
 
 class LocalStack:
@@ -88,7 +55,7 @@ class LocalStack:
         workers: The workers, in the order of their logs.
         api: The HTTP API; absent if it was not asked for.
         parts: All of these by name, in the order of their start.
-        progress: Called with the name of each part before it is started.
+        progress: Called with the name of each part before it is started; may be set.
 
     Directories:
         All data is in `data_dir`, and every part's log is a `.log` in it.
@@ -120,7 +87,7 @@ class LocalStack:
             workers: How many worker processes.
             with_api: Whether to start the HTTP API.
             with_ui: Whether Temporal's server brings its web UI.
-            fixed_ports: Whether to listen on `FIXED_PORTS`, or the next free ones after each;
+            fixed_ports: Whether to listen where people expect it, or on the next free ports;
                 otherwise on any free ones.
             rate: Requests a second that the stand-in accepts; 0 is unlimited.
             latency_ms: How long the stand-in takes for a request at least.
@@ -134,8 +101,9 @@ class LocalStack:
         self._rate = rate
         self._latency_ms = latency_ms
         self._settings = dict(settings or {})
-        self.progress = silently
-        self._api_port = 0
+        self._webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
+        self.progress = lambda _: None
+        self._ports = wiring.Ports()
         self._owner: int | None = None
         self._home: process.ClaimedDirectory | None = None
         self.parts: dict[str, Part] = {}
@@ -233,7 +201,7 @@ class LocalStack:
     @property
     def api_url(self) -> str:
         """Base of the HTTP API."""
-        return f"http://{LOOPBACK}:{self._api_port}"
+        return f"http://{LOOPBACK}:{self._ports.api}"
 
     @property
     def inbox_url(self) -> str:
@@ -250,10 +218,11 @@ class LocalStack:
             "TEMPORAL_CONFIG_FILE": os.devnull,
             "RESEND_API_URL": self.provider.url,
             "RESEND_API_KEY": self.provider.api_key,
+            "RESEND_WEBHOOK_SECRET": self._webhook_secret,
             "DELIVERY_MODE": "redirect",
             "VERIFIED_TEST_EMAIL": TEST_INBOX,
             "EMAIL_FROM": "Session Reminders <reminders@example.com>",
-            "API_ADDRESS": f"{LOOPBACK}:{self._api_port}",
+            "API_ADDRESS": f"{LOOPBACK}:{self._ports.api}",
         }
         if self._with_ui:
             found["TEMPORAL_UI_URL"] = self.temporal.ui_url
@@ -261,29 +230,34 @@ class LocalStack:
 
     def exports(self) -> str:
         """The environment as lines that a shell can read."""
-        lines = (f"export {n}={shlex.quote(v)}\n" for n, v in self.environment().items())
-        return "".join(lines)
+        return "".join(f"export {n}={shlex.quote(v)}\n" for n, v in self.environment().items())
 
     # ------------------------------------------------------------ the start, step by step
 
     def _start_servers(self) -> None:
         """Start what the programs need, with the database migrated."""
         folder = self.folder
-        self._api_port, grpc_port, ui_port, inbox_port = self._ports()
+        self._ports = wiring.Ports.fixed() if self._fixed_ports else wiring.Ports.free()
         self.postgres = EmbeddedPostgres(folder)
         self._start("PostgreSQL", self.postgres)
         self.postgres.ensure_database(DATABASE)
-        _migrate(self.postgres.url(DATABASE))
+        wiring.migrate_database(self.postgres.url(DATABASE))
         self.temporal = EmbeddedTemporal(
-            folder, port=grpc_port, ui_port=ui_port, headless=not self._with_ui
+            folder,
+            port=self._ports.temporal,
+            ui_port=self._ports.temporal_ui,
+            headless=not self._with_ui,
+            time_skipping=False,
         )
         self._start("Temporal", self.temporal)
         self.provider = EmbeddedProvider(
             folder,
-            port=inbox_port,
+            port=self._ports.inbox,
             rate=self._rate,
             latency_ms=self._latency_ms,
             allow_example=True,
+            webhook_url=f"{self.api_url}/webhooks/resend" if self._with_api else None,
+            webhook_secret=self._webhook_secret if self._with_api else None,
         )
         self._start("Resend stand-in", self.provider)
 
@@ -308,9 +282,7 @@ class LocalStack:
         for program in programs:
             program.wait_until_ready()
 
-    def _program(
-        self, name: str, command: list[str | Path], ready: Callable[[Program], bool]
-    ) -> Program:
+    def _program(self, name: str, command: list[str | Path], ready: Ready) -> Program:
         return Program(
             name, command, folder=self.folder, environment=self.environment(), ready=ready
         )
@@ -319,40 +291,6 @@ class LocalStack:
         self.progress(name)
         part.start()
         self.parts[name] = part
-
-    def _ports(self) -> list[int]:
-        """Ports for API, Temporal, its UI, and the inbox."""
-        if not self._fixed_ports:
-            return free_ports(len(FIXED_PORTS))
-        return [_next_free(port) for port in FIXED_PORTS]
-
-
-def _next_free(port: int) -> int:
-    """The port, or the first free one after it.
-
-    Raises:
-        EmbeddedServerError: If there is none far and wide.
-    """
-    for candidate in range(port, port + PORTS_TRIED):
-        if is_free(candidate):
-            return candidate
-    message = f"the ports {port} to {port + PORTS_TRIED - 1} are all taken"
-    raise process.EmbeddedServerError(message)
-
-
-def _migrate(url: str) -> None:
-    """Bring the database to the schema of this release."""
-
-    async def upgrade() -> None:
-        database = Database(url)
-        try:
-            await migrate.upgrade(database)
-        finally:
-            await database.aclose()
-
-    # In a thread, because the caller may have an event loop running in this one.
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, upgrade()).result()
 
 
 def _end_orphans(data: Path) -> None:

@@ -54,7 +54,8 @@ def _serve(console: Console, stack: LocalStack) -> None:
         table.add_row("Logs", f"{_short(stack.folder)}/*.log", "of every part")
         console.print(Panel(table, title="session-reminders is up", expand=False))
         console.print(
-            f"\nFor commands in another terminal, [bold]. {_short(variables)}[/] reads these:\n"
+            "\nIn another terminal, for `reminders`, `temporal` and the like:\n"
+            f"  [bold]. .venv/bin/activate && . {_short(variables)}[/]\n"
         )
         console.print(stack.exports(), markup=False, soft_wrap=True, style="dim")
         console.print("Ctrl-C stops everything.")

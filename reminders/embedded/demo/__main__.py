@@ -117,11 +117,11 @@ def _point(console: Console, stack: LocalStack, platform: Platform, *, keep: boo
         return
     console.print(Panel(terminal.links(stack), title="Everything stays up", expand=False))
     for words, whom in (
-        ("has been sent", scenario.REPEATED),
-        ("was cancelled by hand", scenario.CANCELLED),
-        ("still sleeps", (scenario.LARS, scenario.ROUNDS)),
+        ("whose reminder was sent", scenario.REPEATED),
+        ("cancelled by hand", scenario.CANCELLED),
+        ("still asleep", (scenario.LARS, scenario.ROUNDS)),
     ):
-        console.print(f"\n[bold]{whom[0].name}[/]'s workflow, which {words}:")
+        console.print(f"\n[bold]{whom[0].name}[/]'s workflow, {words}:")
         console.print(platform.workflow(*whom)["url"], style="cyan", soft_wrap=True, markup=False)
     console.print("\nCtrl-C stops everything.")
 

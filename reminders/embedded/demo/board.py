@@ -24,7 +24,7 @@ SOON = timedelta(minutes=2)
 PLAIN_EVERY = timedelta(seconds=5)
 """How often the state is told where there is no board."""
 
-NAME_WIDTH, CELL_WIDTH, INBOX_WIDTH = 18, 18, 5
+NAME_WIDTH, CELL_WIDTH, INBOX_WIDTH = 17, 19, 5
 
 LEGEND = "asleep: a durable timer in Temporal · skipped: too late when they signed up"
 
@@ -100,7 +100,7 @@ class Screen:
 
     def say(self, markup: str, *, at: timedelta) -> None:
         """Tell what just happened."""
-        seconds = f"[dim]{at.total_seconds():+4.0f} s[/]"
+        seconds = f"[dim]{int(at.total_seconds()):+4} s[/]"
         table = Table.grid(padding=(0, 2))
         table.add_row(seconds, markup)
         self._console.print(table)
@@ -152,9 +152,7 @@ def _cell(entry: Entry | None, now: datetime) -> Text:
         return Text(f"asleep {span(left)}", style="blue")
     if entry.status == "scheduled":
         return Text(f"due in {span(max(left, timedelta()))}", style="bold yellow")
-    words = entry.status
-    if entry.sent_at is not None:
-        words = f"✓ {words} {entry.sent_at.astimezone():%H:%M:%S}"
+    words = entry.status if entry.sent_at is None else f"✓ {entry.status}"
     return Text(words, style=_LOOKS.get(entry.status, ""))
 
 
