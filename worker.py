@@ -19,13 +19,19 @@ from importlib.metadata import version
 
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.delivery import DeliveryActivities
+from activities.session_change import SessionChangeActivities
+from activities.sweep import SweepActivities
 from reminders import observability, settings, temporal
 from reminders.clock import SystemClock
+from reminders.db.catalogue import Catalogue
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.errors import ReminderError
@@ -35,6 +41,9 @@ from reminders.mail.render import MailRenderer
 from reminders.mail.resend import ResendMailer
 from reminders.ports import Clock
 from reminders.settings import Settings
+from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
+from starter.reconciler import EnrollmentReconciler
+from starter.sweeps import ensure_sweep_schedule
 from workflows.plugin import SessionReminderPlugin
 
 logger = logging.getLogger("worker")
@@ -43,17 +52,36 @@ GRACEFUL_SHUTDOWN = timedelta(seconds=30)
 """What is in flight may end; longer than the delivery pipeline's patience."""
 
 
-def build_worker(client: Client, activities: DeliveryActivities, *, task_queue: str) -> Worker:
+def build_worker(
+    client: Client,
+    activities: DeliveryActivities,
+    *,
+    task_queue: str,
+    sweep: SweepActivities | None = None,
+    session_change: SessionChangeActivities | None = None,
+) -> Worker:
     """A Temporal worker, tuned for a herd: hundreds of reminders due in the same second.
 
     Activities mostly wait for their batch, so there are many slots; they bound how many reminders
     the delivery pipeline holds. A dead worker's workflows move on after the sticky time-out, so it
     is short.
+
+    Args:
+        client: Connected with `SessionReminderPlugin`.
+        activities: Deliver.
+        task_queue: Where to poll.
+        sweep: Reconciles; absent in a worker that leaves the sweep to others, or tests.
+        session_change: Tells enrollments that their session changed; absent as `sweep`.
     """
     return Worker(
         client,
         task_queue=task_queue,
-        activities=[activities.deliver_reminder, activities.close_reminders],
+        activities=[
+            activities.deliver_reminder,
+            activities.close_reminders,
+            *([sweep.reconcile_enrollments] if sweep else []),
+            *([session_change.replan_enrollments] if session_change else []),
+        ],
         max_concurrent_activities=500,
         # More at once only makes the server write tasks down that it could have handed over.
         max_concurrent_workflow_tasks=20,
@@ -69,10 +97,15 @@ def build_worker(client: Client, activities: DeliveryActivities, *, task_queue: 
     )
 
 
+def _database(config: Settings) -> Database:
+    return Database(config.require_database_url(), pool_size=config.database_pool_size)
+
+
 @asynccontextmanager
 async def delivery(
     config: Settings,
     *,
+    database: Database | None = None,
     clock: Clock | None = None,
     on_step: Callable[[Step], None] = ignore,
 ) -> AsyncIterator[DeliveryPipeline]:
@@ -80,6 +113,7 @@ async def delivery(
 
     Args:
         config: Settings of this process.
+        database: Shared with other parts of the process; absent means one of its own.
         clock: Judges what is due; tests bring their own.
         on_step: Called at every step of every batch; tests kill the process in it.
 
@@ -89,8 +123,9 @@ async def delivery(
     clock = clock or SystemClock()
     sender, test_recipient = config.require_envelope()
     async with AsyncExitStack() as stack:
-        database = Database(config.require_database_url(), pool_size=config.database_pool_size)
-        stack.push_async_callback(database.aclose)
+        if database is None:
+            database = _database(config)
+            stack.push_async_callback(database.aclose)
         mailer = ResendMailer(
             api_key=config.require_resend_api_key(), api_url=config.resend_api_url, clock=clock
         )
@@ -124,6 +159,64 @@ async def delivery(
         yield pipeline
 
 
+def reconciliation(
+    config: Settings, client: Client, database: Database, *, clock: Clock | None = None
+) -> SweepActivities:
+    """What the sweep does, on this database and client.
+
+    Args:
+        config: Settings of this process.
+        client: Connected with `SessionReminderPlugin`.
+        database: Migrated.
+        clock: Judges what is overdue; tests bring their own.
+    """
+    clock = clock or SystemClock()
+    threshold = config.reschedule_resend_threshold
+    planner = EnrollmentPlanner(database, clock, resend_threshold=threshold)
+    return SweepActivities(
+        EnrollmentReconciler(
+            client,
+            workflows=EnrollmentWorkflows(client, task_queue=config.temporal_task_queue),
+            planner=planner,
+            queries=SweepQueries(database, clock, resend_threshold=threshold),
+        )
+    )
+
+
+def session_changes(
+    config: Settings, client: Client, database: Database, *, clock: Clock | None = None
+) -> SessionChangeActivities:
+    """What a session's change does to its enrollments, on this database and client.
+
+    Args:
+        config: Settings of this process.
+        client: Connected with `SessionReminderPlugin`.
+        database: Migrated.
+        clock: Judges what is past due; tests bring their own.
+    """
+    planner = EnrollmentPlanner(
+        database, clock or SystemClock(), resend_threshold=config.reschedule_resend_threshold
+    )
+    workflows = EnrollmentWorkflows(client, task_queue=config.temporal_task_queue)
+    return SessionChangeActivities(
+        EnrollmentReplanner(workflows, planner=planner, catalogue=Catalogue(database))
+    )
+
+
+async def _ensure_schedule(config: Settings, client: Client) -> None:
+    """Create the sweep's Schedule, where a worker may; else `reminders temporal setup` does."""
+    try:
+        done = await ensure_sweep_schedule(
+            client, config.sweep_cron, task_queue=config.temporal_task_queue
+        )
+    except RPCError as error:
+        if error.status is not RPCStatusCode.PERMISSION_DENIED:
+            raise
+        logger.warning("the sweep's Schedule is left as it is: this worker may not change it")
+    else:
+        logger.info("the sweep's Schedule: %s", done)
+
+
 async def run(
     config: Settings, stop: asyncio.Event, *, on_step: Callable[[Step], None] = ignore
 ) -> None:
@@ -140,12 +233,25 @@ async def run(
     """
     client = await temporal.connect([SessionReminderPlugin()])
     await temporal.ensure_search_attributes(client)
-    async with delivery(config, on_step=on_step) as pipeline:
-        activities = DeliveryActivities(pipeline)
-        async with build_worker(client, activities, task_queue=config.temporal_task_queue):
-            logger.info("worker polls %s", config.temporal_task_queue)
-            await stop.wait()
-            logger.info("worker stops; what is in flight may end")
+    await _ensure_schedule(config, client)
+    async with AsyncExitStack() as stack:
+        database = _database(config)
+        stack.push_async_callback(database.aclose)
+        pipeline = await stack.enter_async_context(
+            delivery(config, database=database, on_step=on_step)
+        )
+        await stack.enter_async_context(
+            build_worker(
+                client,
+                DeliveryActivities(pipeline),
+                sweep=reconciliation(config, client, database),
+                session_change=session_changes(config, client, database),
+                task_queue=config.temporal_task_queue,
+            )
+        )
+        logger.info("worker polls %s", config.temporal_task_queue)
+        await stop.wait()
+        logger.info("worker stops; what is in flight may end")
 
 
 async def _main(config: Settings) -> None:

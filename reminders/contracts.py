@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from reminders.model import ReminderStatus, StatusReason
@@ -100,3 +101,99 @@ class SessionReminderResult:
     sent: int
     skipped: int
     failed: int
+
+
+class SweepKind(StrEnum):
+    """What the sweep looks for, in this order."""
+
+    DRIFTED = "drifted"
+    """A reminder waits that session, rule or enrollment no longer want, or not then."""
+    LOST = "lost"
+    """A reminder is wanted, and nobody planned it: the call to us was lost."""
+    OVERDUE = "overdue"
+    """A reminder waits although its instant has passed. Litmus: by minutes, not by seconds."""
+    MISSING = "missing"
+    """A reminder falls due soon, and its workflow is not running."""
+    IN_DOUBT = "in_doubt"
+    """A request has had no outcome for minutes. Only counted: the delivery resolves it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReconcileInput:
+    """Input of the activity `reconcile_enrollments`."""
+
+    kind: SweepKind
+    limit: int
+    """Enrollments that are repaired at the most."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepTally:
+    """Result of the activity `reconcile_enrollments`: what was found of one kind, in enrollments.
+
+    Of `in_doubt` only `found` is counted, in reminders.
+    """
+
+    found: int = 0
+    repaired: int = 0
+    unchanged: int = 0
+    """All was well by the time it was looked at more closely."""
+    failed: int = 0
+    """Could not be repaired; the next sweep finds them again."""
+    reminders: int = 0
+    """Reminders put right: planned, moved or closed, or waiting under a workflow started again."""
+    stopped_early: bool = False
+    """Whether there was more than this run may do; the next one goes on."""
+    error: str | None = None
+    """Type of the error that ended the search; absent when it was complete."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepResult:
+    """Result of `ReminderSweepWorkflow`."""
+
+    processed: int
+    """Enrollments that were found and worked on."""
+    total_reminders: int
+    """Reminders put right; none of them was sent by the sweep."""
+    total_failed: int
+    """Enrollments that could not be repaired."""
+    results: dict[SweepKind, SweepTally]
+    """Every kind, also those of which nothing was found."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionChangeInput:
+    """Input of `SessionChangeWorkflow`, and of the activity `replan_enrollments`."""
+
+    session_id: UUID
+    cancelled: int = 0
+    """Reminders that runs before called off, when this one continues them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionChangeResult:
+    """Result of `SessionChangeWorkflow`, and of the activity `replan_enrollments`: counts."""
+
+    enrollments: int = 0
+    """Enrollments that were planned anew."""
+    replanned: int = 0
+    """Of these, those whose workflow has confirmed the new plan, or its end."""
+    unconfirmed: int = 0
+    """Of these, those whose workflow did not answer; delivery follows the ledger all the same."""
+    cancelled: int = 0
+    """Reminders that were called off."""
+    already_sent: int = 0
+    in_flight: int = 0
+    """Reminders frozen in a request whose outcome is not known yet."""
+
+    def plus(self, other: SessionChangeResult) -> SessionChangeResult:
+        """The counts of both."""
+        return SessionChangeResult(
+            enrollments=self.enrollments + other.enrollments,
+            replanned=self.replanned + other.replanned,
+            unconfirmed=self.unconfirmed + other.unconfirmed,
+            cancelled=self.cancelled + other.cancelled,
+            already_sent=self.already_sent + other.already_sent,
+            in_flight=self.in_flight + other.in_flight,
+        )

@@ -11,6 +11,9 @@ from uuid import UUID, uuid5
 TASK_QUEUE = "session-reminders"
 """Default task queue; `TEMPORAL_TASK_QUEUE` overrides it."""
 
+SWEEP_ID = "reminder-sweep"
+"""Id of the sweep's Schedule, and how the Workflow Ids of its runs begin."""
+
 _REMINDERS = UUID("6f0c1a4e-7f0e-5b43-9d0c-0a7f4a2f9d11")
 """Namespace of the ledger's row ids (RFC 9562 §5.5); arbitrary, and fixed for ever."""
 
@@ -18,6 +21,11 @@ _REMINDERS = UUID("6f0c1a4e-7f0e-5b43-9d0c-0a7f4a2f9d11")
 def session_reminder_workflow_id(session_id: UUID, user_id: UUID) -> str:
     """Workflow Id of one enrollment's `SessionReminderWorkflow`."""
     return f"session-reminder:{session_id}:{user_id}"
+
+
+def session_change_workflow_id(session_id: UUID) -> str:
+    """Workflow Id of a session's `SessionChangeWorkflow`: of all its changes, one at a time."""
+    return f"session-change:{session_id}"
 
 
 def reminder_id(session_id: UUID, user_id: UUID, reminder_type: str, generation: int) -> UUID:

@@ -205,7 +205,11 @@ def _again(
 
 
 def _differs(row: Reminder, want: DueReminder, starts_at: datetime) -> bool:
-    return (row.due_at, row.starts_at, row.status) != (want.due_at, starts_at, want.status)
+    """Whether a reminder that waits is wanted at another instant, or for another start.
+
+    One that waits past its own instant is late, not past due: its delivery decides, truthfully.
+    """
+    return (row.due_at, row.starts_at) != (want.due_at, starts_at)
 
 
 def _new(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import Protocol
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from reminders.contracts import (
     CloseRemindersResult,
     DeliverReminderInput,
     DeliveryOutcome,
+    SessionChangeResult,
+    SweepKind,
 )
 from reminders.model import DeliveryFacts, Message, ReminderStatus, StatusReason
 
@@ -133,7 +136,7 @@ class Deliverer(Protocol):
         """
 
     async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
-        """Close reminders that are not to be sent any more; what is frozen is left to resolve."""
+        """Close reminders that are not to be sent any more, once none of them is in doubt."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -262,3 +265,84 @@ class DeliveryLedger(Protocol):
         self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
     ) -> CloseRemindersResult:
         """End reminders that are still waiting; safe to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """Names an enrollment."""
+
+    session_id: UUID
+    user_id: UUID
+
+
+class Outcome(Enum):
+    """What became of an enrollment that the sweep looked at."""
+
+    REPAIRED = auto()
+    """Ledger or workflow were not as they should be, and are now."""
+    UNCHANGED = auto()
+    """All was well by then: its workflow is at it, or somebody else was quicker."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Repair:
+    """What a repair did."""
+
+    outcome: Outcome
+    reminders: int = 0
+    """Reminders put right: planned, moved or closed, or waiting under a workflow started again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepPage:
+    """Enrollments that may need a repair, and where to go on."""
+
+    suspects: Sequence[Enrollment]
+    after: Enrollment | None
+    """The last one looked at; `None` when there are no further ones."""
+
+
+class Reconciler(Protocol):
+    """Brings ledger and workflows in line with what the platform's tables say. Sends nothing."""
+
+    async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
+        """Look at up to so many enrollments, by ascending session and user."""
+
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+        """Put one enrollment right; safe to repeat, and from several sweeps at once.
+
+        Raises:
+            ServiceUnavailableError: If PostgreSQL or Temporal is away.
+        """
+
+    async def in_doubt(self) -> int:
+        """Reminders frozen for minutes in a request without an outcome; delivery resolves them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplannedPage:
+    """Some enrollments of a session, planned anew, and where to go on."""
+
+    counts: SessionChangeResult
+    after: UUID | None
+    """The last user looked at; `None` when there are no further ones."""
+
+
+class SessionReplanner(Protocol):
+    """Plans a session's enrollments anew and tells their workflows."""
+
+    async def replan_page(
+        self, session_id: UUID, *, after: UUID | None, limit: int
+    ) -> ReplannedPage:
+        """Plan up to so many enrollments, by ascending user, as session and rules are now.
+
+        Safe to repeat: a plan that is as it should be is only confirmed once more.
+
+        Args:
+            session_id: Whose.
+            after: Continue behind this user.
+            limit: At most this many.
+
+        Raises:
+            ServiceUnavailableError: If PostgreSQL or Temporal is away; repeat the call.
+        """

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -12,13 +14,21 @@ from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
 )
-from temporalio.client import Client, Plugin
+from temporalio.client import (
+    Client,
+    Plugin,
+    Schedule,
+    ScheduleAlreadyRunningError,
+    ScheduleDescription,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+)
 from temporalio.common import SearchAttributeKey
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
-from reminders.errors import TemporalUnavailableError
+from reminders.errors import ConfigurationError, TemporalUnavailableError
 
 SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
 USER_ID = SearchAttributeKey.for_keyword("UserId")
@@ -27,6 +37,8 @@ SEARCH_ATTRIBUTES = (SESSION_ID, USER_ID, SESSION_START)
 
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 """A server that accepts and never answers would hold up the first call of a lazy client."""
+
+_RPC_TIMEOUT = timedelta(seconds=10)
 
 _AWAY = frozenset(
     {
@@ -107,3 +119,84 @@ async def ensure_search_attributes(client: Client) -> tuple[str, ...]:
                 AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
             )
     return missing
+
+
+class Ensured(StrEnum):
+    """What `ensure_schedule` did."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+async def ensure_schedule(client: Client, schedule_id: str, wanted: Schedule) -> Ensured:
+    """Create a Schedule, or make an existing one like this; safe to repeat, and all at once.
+
+    An operator's pause and note are kept. The times are compared by the comment that this
+    function leaves in them: the server turns cron expressions into calendars and keeps no copy.
+
+    Raises:
+        ConfigurationError: If the server cannot read the times.
+        TemporalUnavailableError: If the server does not answer.
+    """
+    said = " | ".join(wanted.spec.cron_expressions)
+    wanted = replace(
+        wanted,
+        spec=replace(
+            wanted.spec, cron_expressions=[f"{c} #{c}" for c in wanted.spec.cron_expressions]
+        ),
+    )
+    done = Ensured.UNCHANGED
+
+    def change(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
+        nonlocal done
+        present = found.description.schedule
+        if _comparable(present) == _comparable(wanted, said):
+            return None
+        done = Ensured.UPDATED
+        return ScheduleUpdate(schedule=replace(wanted, state=present.state))
+
+    try:
+        with unavailable():
+            try:
+                await client.create_schedule(schedule_id, wanted, rpc_timeout=_RPC_TIMEOUT)
+            except ScheduleAlreadyRunningError:
+                handle = client.get_schedule_handle(schedule_id)
+                await handle.update(change, rpc_timeout=_RPC_TIMEOUT)
+                return done
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        msg = f"Temporal cannot read the times {said!r} of the Schedule {schedule_id}"
+        raise ConfigurationError(msg) from error
+    return Ensured.CREATED
+
+
+async def schedule(client: Client, schedule_id: str) -> ScheduleDescription | None:
+    """A Schedule as the server has it; `None` if there is none.
+
+    Raises:
+        TemporalUnavailableError: If the server does not answer.
+    """
+    try:
+        with unavailable():
+            return await client.get_schedule_handle(schedule_id).describe(rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None
+
+
+def _comparable(schedule: Schedule, said: str | None = None) -> tuple[object, ...]:
+    """What must agree; the server's copy says its times in the comments of its calendars."""
+    if said is None:
+        said = " | ".join(c.comment or "" for c in schedule.spec.calendars)
+    action = schedule.action
+    return (
+        said,
+        schedule.policy,
+        *(
+            getattr(action, name, None)
+            for name in ("workflow", "id", "task_queue", "execution_timeout")
+        ),
+    )

@@ -21,8 +21,9 @@ from reminders.model import (
     StatusReason,
 )
 from starter.decisions import decision
-from starter.gateway import CancelReceipt, ChangeReceipt, Enrolled, Story
 from starter.health import Diagnosis
+from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
+from starter.sweeps import Run, SweepStart
 
 
 class _Out(BaseModel):
@@ -56,6 +57,19 @@ class SessionWithCounts(SessionOut):
         return cls(**_session(session), counts=every)
 
 
+class UnderWayOut(_Out):
+    """A workflow that is at it. The change is stored: nothing goes out that it forbids."""
+
+    workflow_id: str
+    """Its result has the counts; the same call repeated waits for them once more."""
+    run_id: str
+
+    @classmethod
+    def of(cls, receipt: ChangeReceipt) -> Self:
+        """The gateway's answer as JSON."""
+        return cls(workflow_id=receipt.workflow_id or "", run_id=receipt.run_id or "")
+
+
 class ChangesOut(_Out):
     """What a session's change did."""
 
@@ -70,22 +84,33 @@ class ChangesOut(_Out):
     already_sent: int
     in_flight: int
 
-
-class ChangedSession(SessionOut):
-    """A session as it was stored, and what the change did to its enrollments."""
-
-    changes: ChangesOut
-
     @classmethod
-    def of(cls, change: SessionChange, receipt: ChangeReceipt) -> Self:
+    def of(cls, receipt: ChangeReceipt) -> Self:
         """The gateway's answer as JSON."""
-        changes = ChangesOut(
+        return cls(
             enrollments=receipt.enrollments,
             replanned=receipt.replanned,
             unconfirmed=receipt.unconfirmed,
             **_receipt(receipt.reminders),
         )
-        return cls(**_session(change.session), changes=changes)
+
+
+class ChangedSession(SessionOut):
+    """A session as it was stored, and what the change did to its enrollments."""
+
+    changes: ChangesOut | None
+    """Null while `under_way`."""
+    under_way: UnderWayOut | None
+    """Null when everybody has been told."""
+
+    @classmethod
+    def of(cls, change: SessionChange, receipt: ChangeReceipt) -> Self:
+        """The gateway's answer as JSON."""
+        return cls(
+            **_session(change.session),
+            changes=ChangesOut.of(receipt) if receipt.is_done else None,
+            under_way=None if receipt.is_done else UnderWayOut.of(receipt),
+        )
 
 
 class UserOut(_Out):
@@ -238,6 +263,64 @@ class CancelReceiptOut(_Out):
     def of(cls, receipt: CancelReceipt) -> Self:
         """The gateway's answer as JSON."""
         return cls(**_receipt(receipt))
+
+
+class SweepOut(_Out):
+    """A sweep that runs now."""
+
+    workflow_id: str
+    run_id: str
+    started: bool
+    """False when one was running already: it is the one that is named."""
+
+    @classmethod
+    def of(cls, sweep: SweepStart) -> Self:
+        """The answer as JSON."""
+        return cls(workflow_id=sweep.workflow_id, run_id=sweep.run_id, started=sweep.started)
+
+
+class RunOut(_Out):
+    """One run of a workflow that keeps house: a sweep, or a session's change."""
+
+    workflow_id: str
+    run_id: str
+    workflow_type: str = Field(examples=["ReminderSweepWorkflow"])
+    status: str = Field(examples=["completed"])
+    started_at: datetime
+    closed_at: datetime | None
+    result: dict[str, Any] | None = Field(
+        examples=[{"processed": 1, "totalReminders": 3, "totalFailed": 0, "results": {}}]
+    )
+    """What a finished run counted: of a sweep `processed`, `totalReminders`, `totalFailed`, and
+    `results` by kind. Null while it runs, and when it failed."""
+    url: str | None
+    """In the Temporal UI; null unless `TEMPORAL_UI_URL` is set."""
+
+    @classmethod
+    def of(cls, run: Run, url: str | None) -> Self:
+        """The run as JSON; a sweep's totals have the names that its users know."""
+        names = {"total_reminders": "totalReminders", "total_failed": "totalFailed"}
+        result = None
+        if run.result is not None:
+            result = {names.get(name, name): value for name, value in run.result.items()}
+        return cls(
+            workflow_id=run.workflow_id,
+            run_id=run.run_id,
+            workflow_type=run.workflow_type,
+            status=run.status,
+            started_at=run.started_at,
+            closed_at=run.closed_at,
+            result=result,
+            url=url,
+        )
+
+
+class RunPageOut(_Out):
+    """Some runs, the newest first, and where older ones begin."""
+
+    items: list[RunOut]
+    next_cursor: str | None
+    """Null on the last page."""
 
 
 class CheckOut(_Out):

@@ -10,18 +10,31 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starter.answers import (
     CancelReceiptOut,
     ChangedSession,
+    ChangesOut,
     EnrollmentOut,
     ReminderOut,
     ReminderPageOut,
+    RunOut,
+    RunPageOut,
     SessionWithCounts,
     StoryOut,
+    SweepOut,
+    UnderWayOut,
     UserOut,
 )
 from starter.assembly import Parts
 from starter.auth import GuardedRoute, bearer
-from starter.bodies import EnrollmentBody, ReminderFilters, SessionBody, UserBody
+from starter.bodies import (
+    CancelBody,
+    EnrollmentBody,
+    ReminderFilters,
+    RunFilters,
+    SessionBody,
+    UserBody,
+)
 
 CREATED = 201
+ACCEPTED = 202
 
 Documented = dict[int | str, dict[str, Any]]
 """Descriptions of answers by status."""
@@ -61,11 +74,20 @@ def _created(model: type[Any], what: str) -> Documented:
     return {CREATED: {"model": model, "description": what}}
 
 
+def _under_way(model: type[Any]) -> Documented:
+    """The documentation of a 202 beside the usual 200."""
+    return {ACCEPTED: {"model": model, "description": "It is stored; a workflow tells everybody"}}
+
+
 @router.put(
     "/sessions/{session_id}",
     tags=["sessions"],
     summary="Create or change a session",
-    responses={**_created(ChangedSession, "It is new"), **_BODY},
+    responses={
+        **_created(ChangedSession, "It is new"),
+        **_under_way(ChangedSession),
+        **_BODY,
+    },
 )
 async def put_session(
     session_id: UUID, body: SessionBody, parts: Answering, response: Response
@@ -73,12 +95,53 @@ async def put_session(
     """Store a session, whole. Safe to repeat.
 
     If its start or status changes, every enrollment is planned anew: the old times can no longer
-    fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts.
+    fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
+    when that takes longer than a few seconds, `under_way` has the workflow that is at it (202).
     """
     change, receipt = await parts.gateway.put_session(body.to_session(session_id))
     if change.created:
         response.status_code = CREATED
+    elif not receipt.is_done:
+        response.status_code = ACCEPTED
     return ChangedSession.of(change, receipt)
+
+
+@router.post(
+    "/sessions/{session_id}/changed",
+    tags=["sessions"],
+    summary="A session, or a rule, changed: read it again",
+    responses={**_under_way(UnderWayOut), **_NO_SESSION, **_INVALID},
+)
+async def session_changed(
+    session_id: UUID, parts: Answering, response: Response
+) -> ChangesOut | UnderWayOut:
+    """Plan every enrollment anew and tell its workflow. Safe to repeat."""
+    receipt = await parts.gateway.session_changed(session_id)
+    if receipt.is_done:
+        return ChangesOut.of(receipt)
+    response.status_code = ACCEPTED
+    return UnderWayOut.of(receipt)
+
+
+@router.post(
+    "/sessions/{session_id}/cancel",
+    tags=["sessions"],
+    summary="Cancel a session: all its pending reminders, for everybody",
+    responses={**_under_way(UnderWayOut), **_NO_SESSION, **_BODY},
+)
+async def cancel_session(
+    session_id: UUID, parts: Answering, response: Response, body: CancelBody | None = None
+) -> CancelReceiptOut | UnderWayOut:
+    """Cancel the session, so that nobody is reminded, late starters included. Safe to repeat.
+
+    With `dry_run` it only counts what a cancel would meet.
+    """
+    dry_run = body is not None and body.dry_run
+    receipt = await parts.gateway.cancel_session(session_id, dry_run=dry_run)
+    if receipt.is_done:
+        return CancelReceiptOut.of(receipt.reminders)
+    response.status_code = ACCEPTED
+    return UnderWayOut.of(receipt)
 
 
 @router.get(
@@ -174,4 +237,34 @@ async def list_reminders(
     )
     return ReminderPageOut(
         items=[ReminderOut.of(r) for r in page.reminders], next_cursor=page.next_cursor
+    )
+
+
+@router.post(
+    "/sweeps",
+    tags=["sweeps"],
+    status_code=ACCEPTED,
+    summary="Look now for what nobody told us",
+    responses={200: {"model": SweepOut, "description": "One was running already"}},
+)
+async def sweep(parts: Answering, response: Response) -> SweepOut:
+    """Start a sweep, or find the one that runs. It reconciles and sends nothing.
+
+    Works while the Schedule is paused; `GET /v1/runs` tells what it found.
+    """
+    started = await parts.sweeps.start()
+    if not started.started:
+        response.status_code = 200
+    return SweepOut.of(started)
+
+
+@router.get("/runs", tags=["sweeps"], summary="Past and present runs", responses={**_INVALID})
+async def runs(filters: Annotated[RunFilters, Query()], parts: Answering) -> RunPageOut:
+    """Sweeps and session changes, the newest first, as long as Temporal keeps them."""
+    page = await parts.sweeps.runs(limit=filters.limit, cursor=filters.cursor)
+    return RunPageOut(
+        items=[
+            RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id)) for run in page.runs
+        ],
+        next_cursor=page.next_cursor,
     )

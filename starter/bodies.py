@@ -73,6 +73,13 @@ class SessionBody(_In):
         )
 
 
+class CancelBody(_In):
+    """How to cancel."""
+
+    dry_run: bool = False
+    """Only count."""
+
+
 class UserBody(_In):
     """A person, whole: what is left out is absent."""
 
@@ -112,3 +119,11 @@ class ReminderFilters(_In):
     cursor: Annotated[str, Field(max_length=200)] | None = None
     """`next_cursor` of the page before."""
     limit: int = Field(default=50, ge=1, le=200)
+
+
+class RunFilters(_In):
+    """Which runs to list."""
+
+    cursor: Annotated[str, Field(max_length=2000)] | None = None
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=20, ge=1, le=100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from datetime import timedelta
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -15,24 +15,31 @@ from pydantic import BaseModel
 from reminders import settings as environment
 from reminders import temporal
 from reminders.db import migrate
-from reminders.errors import EnrollmentNotFoundError, ReminderError
-from reminders.model import Reminder, ReminderStatus, SessionStatus
+from reminders.errors import ReminderError
+from reminders.model import Reminder, ReminderStatus
 from starter import printing
 from starter.answers import (
     CancelReceiptOut,
+    ChangesOut,
     EnrollmentOut,
     Readiness,
     ReminderOut,
     ReminderPageOut,
+    RunOut,
+    RunPageOut,
     SessionWithCounts,
     StoryOut,
+    SweepOut,
+    UnderWayOut,
 )
 from starter.assembly import Parts, connect
-from starter.gateway import CancelReceipt
 from starter.running import ExitCode, ask, fail, in_loop
+from starter.sweeps import ensure_sweep_schedule
 
 _A = TypeVar("_A", bound=BaseModel)
 _LARGEST_PAGE = 200
+_CHANGE_WAIT = timedelta(seconds=5)
+"""How long a command waits for a session's change; a workflow goes on without it."""
 
 
 app = typer.Typer(
@@ -68,6 +75,8 @@ class _SetUp(BaseModel):
     """What `temporal setup` did."""
 
     added: list[str]
+    schedule: temporal.Ensured
+    """What became of the sweep's Schedule."""
 
 
 @app.command()
@@ -90,13 +99,17 @@ def cancel(
 ) -> None:
     """Cancel a whole session with all its pending reminders, or unenroll one user."""
     if dry_run:
-        receipt = ask(lambda parts: _expected(parts, session, user))
+        receipt = ask(lambda parts: parts.gateway.expected(session, user))
     elif user is not None:
         receipt = ask(lambda parts: parts.gateway.unenroll(session, user))
     else:
         if not yes:
             _confirm(session)
-        receipt = ask(lambda parts: _cancel_session(parts, session))
+        done = ask(lambda parts: parts.gateway.cancel_session(session, wait=_CHANGE_WAIT))
+        if not done.is_done:
+            _print(UnderWayOut.of(done), printing.under_way, as_json=as_json)
+            return
+        receipt = done.reminders
     _print(
         CancelReceiptOut.of(receipt),
         lambda answer: printing.receipt(answer, dry_run=dry_run),
@@ -156,6 +169,49 @@ def doctor(*, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitCode.RED)
 
 
+@app.command()
+def sweep(
+    *,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for it, and print its counts.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look now for what nobody told us, and repair it. Sends nothing; a running one is found."""
+    if not wait:
+        started = ask(lambda parts: parts.sweeps.start())
+        _print(SweepOut.of(started), printing.sweep, as_json=as_json)
+        return
+
+    async def waited(parts: Parts) -> RunOut:
+        run = await parts.sweeps.finished(await parts.sweeps.start())
+        return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
+
+    done = ask(waited)
+    _print(done, printing.run, as_json=as_json)
+    if done.status != "completed":
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most so many.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List sweeps and session changes, the newest first, with what they did."""
+
+    async def listed(parts: Parts) -> RunPageOut:
+        page = await parts.sweeps.runs(limit=limit, cursor=cursor)
+        return RunPageOut(
+            items=[RunOut.of(r, parts.workflow_url(r.workflow_id, r.run_id)) for r in page.runs],
+            next_cursor=page.next_cursor,
+        )
+
+    _print(ask(listed), printing.runs, as_json=as_json)
+
+
 @_session.command("show")
 def show(session: Session, *, as_json: AsJson = False) -> None:
     """Show a session, with its reminders counted by status."""
@@ -165,6 +221,16 @@ def show(session: Session, *, as_json: AsJson = False) -> None:
         return SessionWithCounts.of(found, await parts.catalogue.counts(session))
 
     _print(ask(shown), printing.session, as_json=as_json)
+
+
+@_session.command("changed")
+def changed(session: Session, *, as_json: AsJson = False) -> None:
+    """Say that a session, or a rule, changed: plan every enrollment anew. Safe to repeat."""
+    done = ask(lambda parts: parts.gateway.session_changed(session, wait=_CHANGE_WAIT))
+    if done.is_done:
+        _print(ChangesOut.of(done), printing.changes, as_json=as_json)
+    else:
+        _print(UnderWayOut.of(done), printing.under_way, as_json=as_json)
 
 
 @_db.command("upgrade")
@@ -185,16 +251,23 @@ def upgrade(*, as_json: AsJson = False) -> None:
 
 @_temporal.command("setup")
 def setup(*, as_json: AsJson = False) -> None:
-    """Register the search attributes. Safe to repeat; a worker does it at its start."""
+    """Register search attributes and Schedule. Safe to repeat; a worker does it at its start."""
 
     async def registered() -> _SetUp:
+        config, client = environment.load(), await connect(lazy=False)
+        added = await temporal.ensure_search_attributes(client)
         return _SetUp(
-            added=list(await temporal.ensure_search_attributes(await connect(lazy=False)))
+            added=list(added),
+            schedule=await ensure_sweep_schedule(
+                client, config.sweep_cron, task_queue=config.temporal_task_queue
+            ),
         )
 
     _print(
         in_loop(registered),
-        lambda done: print(f"added: {', '.join(done.added) or 'nothing was missing'}"),  # noqa: T201
+        lambda done: print(  # noqa: T201
+            f"added: {', '.join(done.added) or 'nothing was missing'}; schedule: {done.schedule}"
+        ),
         as_json=as_json,
     )
 
@@ -225,26 +298,6 @@ def main() -> None:
     app()
 
 
-async def _expected(parts: Parts, session: UUID, user: UUID | None) -> CancelReceipt:
-    """What a cancel would do."""
-    await parts.catalogue.session(session)
-    if user is not None and await parts.catalogue.enrollment_status(session, user) is None:
-        raise EnrollmentNotFoundError
-    tally = await parts.queries.tally(session, user)
-    return CancelReceipt(
-        cancelled=tally.get(ReminderStatus.SCHEDULED, 0),
-        already_sent=sum(n for status, n in tally.items() if status.is_accepted),
-        in_flight=tally.get(ReminderStatus.SENDING, 0),
-    )
-
-
-async def _cancel_session(parts: Parts, session_id: UUID) -> CancelReceipt:
-    """Cancel the session itself, so that whoever enrolls later is not reminded either."""
-    session = await parts.catalogue.session(session_id)
-    _, receipt = await parts.gateway.put_session(replace(session, status=SessionStatus.CANCELLED))
-    return receipt.reminders
-
-
 def _confirm(session: UUID) -> None:
     """Ask on a terminal; without one, demand `--yes`."""
     if not sys.stdin.isatty():
@@ -252,7 +305,7 @@ def _confirm(session: UUID) -> None:
             "reminders: nobody is there to confirm; add --yes, or --dry-run to see", err=True
         )
         raise typer.Exit(ExitCode.USAGE)
-    pending = ask(lambda parts: _expected(parts, session, None)).cancelled
+    pending = ask(lambda parts: parts.gateway.expected(session)).cancelled
     typer.confirm(f"Cancel the session and its {pending} pending reminders?", abort=True, err=True)
 
 

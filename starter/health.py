@@ -20,6 +20,7 @@ from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.db.queries import ReminderQueries
 from reminders.errors import DatabaseUnavailableError, TemporalUnavailableError
+from reminders.keys import SWEEP_ID
 from reminders.model import StatusReason
 from reminders.ports import Clock
 from starter.failures import understood
@@ -130,6 +131,7 @@ class Examiner:
             _bounded("schema", self._schema),
             _bounded("temporal", self._reach_temporal),
             _bounded("search_attributes", self._search_attributes),
+            _bounded("schedule", self._schedule),
             _bounded("worker", worker),
             _bounded("delivery", self._delivery),
             overdue,
@@ -171,6 +173,25 @@ class Examiner:
                 "run `reminders temporal setup`",
             )
         return "registered"
+
+    async def _schedule(self) -> str:
+        try:
+            found = await temporal.schedule(self._client, SWEEP_ID)
+        except RPCError as error:
+            if error.status in _NOT_ALLOWED:
+                return "not known: looking at Schedules is not allowed here"
+            raise
+        if found is None:
+            raise _RedError(
+                f"there is no Schedule {SWEEP_ID}: what nobody tells us is not found",
+                "run `reminders temporal setup`",
+            )
+        if found.schedule.state.paused:
+            raise _RedError(
+                f"the Schedule {SWEEP_ID} is paused: what nobody tells us is not found",
+                f"run `temporal schedule toggle --schedule-id {SWEEP_ID} --unpause`",
+            )
+        return "the sweep is scheduled"
 
     async def _worker(self, overdue: asyncio.Task[Check]) -> str:
         now = self._clock.now()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -16,12 +17,17 @@ from rich.text import Text
 
 from starter.answers import (
     CancelReceiptOut,
+    ChangesOut,
     EnrollmentOut,
     Readiness,
     ReminderOut,
     ReminderPageOut,
+    RunOut,
+    RunPageOut,
     SessionWithCounts,
     StoryOut,
+    SweepOut,
+    UnderWayOut,
 )
 
 _WIDTH_OF_FILES = 200
@@ -50,6 +56,35 @@ def receipt(answer: CancelReceiptOut, *, dry_run: bool) -> None:
     _table(
         ("would be cancelled" if dry_run else "cancelled", "already sent", "in flight"),
         [(str(answer.cancelled), str(answer.already_sent), str(answer.in_flight))],
+    )
+
+
+def changes(answer: ChangesOut) -> None:
+    """What a session's change did."""
+    _table(
+        ("enrollments", "confirmed", "not confirmed", "cancelled", "already sent", "in flight"),
+        [
+            tuple(
+                str(count)
+                for count in (
+                    answer.enrollments,
+                    answer.replanned,
+                    answer.unconfirmed,
+                    answer.cancelled,
+                    answer.already_sent,
+                    answer.in_flight,
+                )
+            )
+        ],
+    )
+
+
+def under_way(answer: UnderWayOut) -> None:
+    """Who is at it; the ledger holds already."""
+    _lines(
+        state="stored, and nothing goes out that it forbids; a worker tells the workflows",
+        workflow=answer.workflow_id,
+        run=answer.run_id,
     )
 
 
@@ -111,6 +146,51 @@ def session(answer: SessionWithCounts) -> None:
     )
     counted = {status: count for status, count in answer.counts.items() if count}
     _table(("status", "reminders"), ((status, str(n)) for status, n in counted.items()))
+
+
+def sweep(answer: SweepOut) -> None:
+    """A sweep that runs."""
+    how = "was started" if answer.started else "was running already"
+    _lines(sweep=f"{answer.workflow_id}, {how}", run=answer.run_id)
+
+
+def run(answer: RunOut) -> None:
+    """What one run did."""
+    _lines(run=f"{answer.workflow_id}, {answer.status}", link=answer.url)
+    kinds = (answer.result or {}).get("results", {})
+    _table(
+        ("kind", "found", "repaired", "fine", "failed", "reminders", ""),
+        (
+            (
+                kind,
+                *(
+                    str(counts.get(n, 0))
+                    for n in ("found", "repaired", "unchanged", "failed", "reminders")
+                ),
+                counts.get("error") or ("stopped early" if counts.get("stopped_early") else ""),
+            )
+            for kind, counts in kinds.items()
+        ),
+    )
+
+
+def runs(answer: RunPageOut) -> None:
+    """A list of runs."""
+    _table(
+        ("started (UTC)", "ended (UTC)", "workflow", "status", "result"),
+        (
+            (r.started_at, r.closed_at, r.workflow_id, r.status, _totals(r.result))
+            for r in answer.items
+        ),
+    )
+    if answer.next_cursor:
+        _lines(more=f"--cursor {answer.next_cursor}")
+
+
+def _totals(result: dict[str, Any] | None) -> str:
+    """The counts of a run on one line."""
+    counted = (f"{n} {v}" for n, v in (result or {}).items() if isinstance(v, int))
+    return ", ".join(counted)
 
 
 def diagnosis(answer: Readiness) -> None:

@@ -20,18 +20,21 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 import worker
 from activities.delivery import DeliveryActivities
-from reminders.contracts import ReminderPlan
+from reminders.contracts import ReminderPlan, SweepResult
 from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
-from reminders.keys import session_reminder_workflow_id
+from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.model import Attendee, Reminder, Session
 from reminders.settings import Settings
 from starter.gateway import ReminderGateway
+from starter.sweeps import Sweeps
 from tests.provider import ProviderClient
+from workflows.reminder_sweep import ReminderSweepWorkflow
+from workflows.session_change import SessionChangeWorkflow
 from workflows.session_reminder import SessionReminderWorkflow
 
 Handle = WorkflowHandle[Any, Any]
@@ -90,6 +93,7 @@ class Stage:
             queries=self.queries,
             task_queue=settings.temporal_task_queue,
         )
+        self.sweeps = Sweeps(self.client, task_queue=settings.temporal_task_queue)
         self.on_step: Callable[[Step], None] = ignore
         self._worker: AsyncExitStack | None = None
 
@@ -111,7 +115,15 @@ class Stage:
             activities = DeliveryActivities(_Deliverer(pipeline, self.clock))
             await stack.enter_async_context(
                 worker.build_worker(
-                    self.client, activities, task_queue=self.settings.temporal_task_queue
+                    self.client,
+                    activities,
+                    sweep=worker.reconciliation(
+                        self.settings, self.client, self.database, clock=self.clock
+                    ),
+                    session_change=worker.session_changes(
+                        self.settings, self.client, self.database, clock=self.clock
+                    ),
+                    task_queue=self.settings.temporal_task_queue,
                 )
             )
             self._worker = stack.pop_all()
@@ -158,6 +170,25 @@ class Stage:
         """The workflow of an enrollment."""
         return self.client.get_workflow_handle_for(
             SessionReminderWorkflow.run, session_reminder_workflow_id(session.id, user_id)
+        )
+
+    def change_of(self, session: Session) -> Handle:
+        """The workflow that tells everybody enrolled that the session changed."""
+        return self.client.get_workflow_handle_for(
+            SessionChangeWorkflow.run, session_change_workflow_id(session.id)
+        )
+
+    async def sweep(self) -> SweepResult:
+        """What a sweep by hand found and did."""
+        handle = await self.start_sweep()
+        result: SweepResult = await handle.result()
+        return result
+
+    async def start_sweep(self) -> Handle:
+        """A sweep that was just started."""
+        started = await self.sweeps.start()
+        return self.client.get_workflow_handle_for(
+            ReminderSweepWorkflow.run, started.workflow_id, run_id=started.run_id
         )
 
     async def forward(self, duration: timedelta, *handles: Handle) -> None:

@@ -67,7 +67,7 @@ def test_the_import_contracts_are_kept() -> None:
 def test_a_workflow_brings_no_io_along(tmp_path: Path) -> None:
     """Importing one loads no library that talks to anything, by whatever way."""
     program = (
-        "import json, sys, workflows.session_reminder\n"
+        "import json, sys, workflows.session_change, workflows.session_reminder\n"
         f"print(json.dumps(sorted(set({IO}) & set(sys.modules))))"
     )
     assert [] == json.loads(fresh(program, tmp_path))

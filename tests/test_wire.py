@@ -22,12 +22,16 @@ from temporalio.api.common.v1 import Payload
 
 from activities import failures
 from activities.delivery import DeliveryActivities
+from activities.session_change import SessionChangeActivities
+from activities.sweep import SweepActivities
 from reminders import contracts, errors, keys
 from reminders.contracts import DeliveryOutcome, PlannedReminder
 from reminders.model import ReminderStatus, StatusReason
 from reminders.temporal import SEARCH_ATTRIBUTES
 from workflows import session_reminder
 from workflows.conversion import data_converter
+from workflows.reminder_sweep import ReminderSweepWorkflow
+from workflows.session_change import SessionChangeWorkflow
 from workflows.session_reminder import SessionReminderWorkflow
 
 FROZEN = Path(__file__).with_name("wire.json")
@@ -74,9 +78,10 @@ def payloads() -> dict[str, type]:
 
 def activity_names() -> Iterator[str]:
     """What the worker registers."""
-    for _, method in inspect.getmembers(DeliveryActivities, inspect.isfunction):
-        if (definition := activity._Definition.from_callable(method)) is not None:
-            yield definition.name or ""
+    for concern in (DeliveryActivities, SessionChangeActivities, SweepActivities):
+        for _, method in inspect.getmembers(concern, inspect.isfunction):
+            if (definition := activity._Definition.from_callable(method)) is not None:
+                yield definition.name or ""
 
 
 def crossing_errors() -> dict[str, dict[str, bool]]:
@@ -91,6 +96,7 @@ def crossing_errors() -> dict[str, dict[str, bool]]:
 def present() -> dict[str, Any]:
     """The wire as the code has it."""
     defined = workflow._Definition.must_from_class(SessionReminderWorkflow)
+    change = workflow._Definition.must_from_class(SessionChangeWorkflow)
     return {
         "task queue": keys.TASK_QUEUE,
         "workflow": {
@@ -99,6 +105,15 @@ def present() -> dict[str, Any]:
             "queries": sorted(name for name in defined.queries if name),
             "signals": sorted(name for name in defined.signals if name),
             "updates": sorted(name for name in defined.updates if name),
+        },
+        "session change": {
+            "type": change.name,
+            "id": keys.session_change_workflow_id(SESSION),
+            "signals": sorted(name for name in change.signals if name),
+        },
+        "sweep": {
+            "type": workflow._Definition.must_from_class(ReminderSweepWorkflow).name,
+            "schedule": keys.SWEEP_ID,
         },
         "ledger row": str(keys.reminder_id(SESSION, USER, "24h", 1)),
         "activities": sorted(activity_names()),

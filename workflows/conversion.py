@@ -30,15 +30,18 @@ class CompactJsonPayloadConverter(PydanticJSONPlainPayloadConverter):
         return Payload(metadata={"encoding": self.encoding.encode()}, data=data)
 
 
+_COMPACT = CompactJsonPayloadConverter()
+"""Shared: Temporal makes a payload converter for each activation, and a type adapter is costly."""
+
+
 class CompactPayloadConverter(CompositePayloadConverter):
     """Temporal's default converters with the JSON one replaced."""
 
     def __init__(self) -> None:
         """See base class."""
-        compact = CompactJsonPayloadConverter()
         super().__init__(
             *(
-                compact if isinstance(converter, JSONPlainPayloadConverter) else converter
+                _COMPACT if isinstance(converter, JSONPlainPayloadConverter) else converter
                 for converter in DefaultPayloadConverter.default_encoding_payload_converters
             )
         )

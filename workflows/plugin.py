@@ -9,6 +9,8 @@ from __future__ import annotations
 from temporalio.plugin import SimplePlugin
 
 from workflows.conversion import data_converter
+from workflows.reminder_sweep import ReminderSweepWorkflow
+from workflows.session_change import SessionChangeWorkflow
 from workflows.session_reminder import SessionReminderWorkflow
 
 
@@ -19,6 +21,6 @@ class SessionReminderPlugin(SimplePlugin):
         """Needs nothing: everything deterministic is known."""
         super().__init__(
             "session-reminders",
-            workflows=[SessionReminderWorkflow],
+            workflows=[SessionReminderWorkflow, SessionChangeWorkflow, ReminderSweepWorkflow],
             data_converter=data_converter,
         )

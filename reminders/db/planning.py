@@ -8,7 +8,7 @@ row is share-locked, so that an enrollment and a move of its session cannot miss
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -63,6 +63,10 @@ class PlannedEnrollment:
     """Whether this call changed the ledger."""
     cancelled: int = 0
     """Reminders that this call called off."""
+    written: int = 0
+    """Reminders that this call added, moved or closed."""
+    called_off: StatusReason | None = None
+    """Why nothing of it is wanted any more; absent while somebody is to be reminded."""
 
     @property
     def has_pending(self) -> bool:
@@ -122,6 +126,56 @@ class EnrollmentPlanner:
                 raise EnrollmentNotFoundError
             return await self._plan(connection, session, user_id, enrolling=False)
 
+    async def reconcile(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
+        """Plan as `replan` does; an enrollment that the platform has deleted is called off.
+
+        Raises:
+            SessionNotFoundError: If there is no such session; see `close_waiting`.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            await _serialise(connection, session_id, user_id)
+            session = await _session(connection, session_id)
+            return await self._plan(connection, session, user_id, enrolling=False)
+
+    async def close_waiting(
+        self,
+        session_id: UUID,
+        user_id: UUID,
+        reason: StatusReason,
+        *,
+        planned_before: datetime | None = None,
+    ) -> int:
+        """Cancel what still waits, whatever session and rules say; safe to repeat.
+
+        Args:
+            session_id: Whose; may be gone.
+            user_id: Whose.
+            reason: Why.
+            planned_before: Leave alone what was planned from this instant on.
+
+        Returns:
+            How many reminders were cancelled.
+        """
+        close = update(ReminderRow).where(
+            ReminderRow.session_id == session_id,
+            ReminderRow.user_id == user_id,
+            ReminderRow.email_status == ReminderStatus.SCHEDULED,
+        )
+        if planned_before is not None:
+            close = close.where(ReminderRow.created_at < planned_before)
+        async with self._database.transaction() as connection:
+            await _serialise(connection, session_id, user_id)
+            await _recorded(connection, session_id, user_id)  # locks them in their order
+            closed = await connection.execute(
+                close.values(
+                    email_status=ReminderStatus.CANCELLED,
+                    status_reason=reason,
+                    updated_at=func.now(),
+                )
+            )
+        return closed.rowcount
+
     async def unenroll(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
         """End an enrollment and call off what is still waiting; safe to repeat.
 
@@ -141,18 +195,22 @@ class EnrollmentPlanner:
             if ended.rowcount == 0:
                 raise EnrollmentNotFoundError
             recorded = await _recorded(connection, session_id, user_id)
-            revision = call_off(recorded, StatusReason.UNENROLLED)
-            return await self._write(connection, session, user_id, revision)
+            called_off = StatusReason.UNENROLLED
+            revision = call_off(recorded, called_off)
+            return await self._write(connection, session, user_id, revision, called_off=called_off)
 
     async def _plan(
         self, connection: AsyncConnection, session: Session, user_id: UUID, *, enrolling: bool
     ) -> PlannedEnrollment:
         recorded = await _recorded(connection, session.id, user_id)
         status = await _enrollment_status(connection, session.id, user_id)
+        called_off = None
         if session.status is SessionStatus.CANCELLED:
-            revision = call_off(recorded, StatusReason.SESSION_CANCELLED)
+            called_off = StatusReason.SESSION_CANCELLED
         elif status is not EnrollmentStatus.CONFIRMED:
-            revision = call_off(recorded, StatusReason.UNENROLLED)
+            called_off = StatusReason.UNENROLLED
+        if called_off is not None:
+            revision = call_off(recorded, called_off)
         else:
             revision = revise(
                 plan(session.starts_at, await _rules(connection), now=self._clock.now()),
@@ -163,7 +221,9 @@ class EnrollmentPlanner:
                 threshold=self._threshold,
                 enrolling=enrolling,
             )
-        return await self._write(connection, session, user_id, revision, first=not recorded)
+        return await self._write(
+            connection, session, user_id, revision, first=not recorded, called_off=called_off
+        )
 
     async def _write(
         self,
@@ -173,6 +233,7 @@ class EnrollmentPlanner:
         revision: Revision,
         *,
         first: bool = False,
+        called_off: StatusReason | None = None,
     ) -> PlannedEnrollment:
         workflow_id = session_reminder_workflow_id(session.id, user_id)
         if revision.added:
@@ -200,6 +261,8 @@ class EnrollmentPlanner:
             is_first=first,
             is_changed=not revision.is_empty,
             cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
+            written=len(revision.added) + len(revision.changed),
+            called_off=called_off,
         )
 
 

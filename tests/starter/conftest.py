@@ -22,6 +22,7 @@ from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.ports import Deliverer
 from reminders.settings import Settings
 from starter.app import create_app
+from starter.sweeps import ensure_sweep_schedule
 
 KEY = "test-key"
 ADDRESS = "ana.ruiz@hospital.example"
@@ -90,11 +91,25 @@ class _NobodyIsDue:
 
 
 @asynccontextmanager
-async def a_worker(client: Client, task_queue: str) -> AsyncIterator[None]:
-    """A worker, for workflows that sleep."""
+async def a_worker(client: Client, settings: Settings) -> AsyncIterator[None]:
+    """A worker, for workflows that sleep, for changes of their sessions, and for sweeps."""
     activities = DeliveryActivities(cast(Deliverer, _NobodyIsDue()))
-    async with worker.build_worker(client, activities, task_queue=task_queue):
+    database = Database(settings.require_database_url())
+    async with worker.build_worker(
+        client,
+        activities,
+        session_change=worker.session_changes(settings, client, database),
+        sweep=worker.reconciliation(settings, client, database),
+        task_queue=settings.temporal_task_queue,
+    ):
         yield
+    await database.aclose()
+
+
+@pytest.fixture(autouse=True, scope="session")
+async def _scheduled(client: Client) -> None:
+    """The sweep's Schedule, which readiness asks for, at an hour when no test runs."""
+    await ensure_sweep_schedule(client, "0 0 1 1 *", task_queue="nobody-polls-this")
 
 
 @pytest.fixture(scope="session")

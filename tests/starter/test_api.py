@@ -20,7 +20,7 @@ from reminders.db.queries import ReminderQueries
 from reminders.embedded.ports import free_ports
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.keys import session_reminder_workflow_id
+from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.settings import Settings
 from tests.starter.conftest import ADDRESS, Api, Json, a_body, a_worker, serving
 
@@ -75,24 +75,85 @@ class TestSessions:
         assert answer.status_code == 404
         assert answer.json()["type"].endswith(":session-not-found")
 
-    async def test_a_cancelled_session_cancels_all(self, api: Api, client: Client) -> None:
-        """Cancelling a session calls off every enrollment's reminders and its workflow."""
+    async def test_a_cancelled_session_cancels_all(
+        self, api: Api, settings: Settings, client: Client
+    ) -> None:
+        """Putting a session as cancelled calls off everybody's reminders and ends the workflows."""
         body = a_body()
         session_id = uuid4()
         await api.put(f"/v1/sessions/{session_id}", json=body)
         users = [await api.user() for _ in range(2)]
         for user_id in users:
             await api.enroll(session_id, user_id)
-        answer = await api.put(f"/v1/sessions/{session_id}", json={**body, "status": "cancelled"})
+        cancelled = {**body, "status": "cancelled"}
+        async with a_worker(client, settings):
+            answer = await api.put(f"/v1/sessions/{session_id}", json=cancelled)
+            for user_id in users:
+                with pytest.raises(WorkflowFailureError):
+                    await client.get_workflow_handle(workflow_of(session_id, user_id)).result()
+        assert answer.status_code == 200
+        assert answer.json()["under_way"] is None
         assert answer.json()["changes"]["enrollments"] == 2
         assert answer.json()["changes"]["cancelled"] == 6
-        for user_id in users:
-            handle = client.get_workflow_handle(workflow_of(session_id, user_id))
-            history = await handle.fetch_history()
-            assert any(
-                e.HasField("workflow_execution_cancel_requested_event_attributes")
-                for e in history.events
+
+    async def test_cancel(self, api: Api, settings: Settings, client: Client) -> None:
+        """POST .../cancel counts when asked to, then does it, once, and for all who come later."""
+        session_id, _ = await api.enrolled()
+        await api.enroll(session_id, await api.user())
+        path, nothing = f"/v1/sessions/{session_id}/cancel", {"already_sent": 0, "in_flight": 0}
+        async with a_worker(client, settings):
+            counted = await api.post(path, json={"dry_run": True})
+            done = await api.post(path)
+            again = await api.post(path, json={})
+        assert [200, 200, 200] == [a.status_code for a in (counted, done, again)]
+        assert counted.json() == done.json() == {"cancelled": 6, **nothing}
+        assert again.json() == {"cancelled": 0, **nothing}
+        stored = (await api.get(f"/v1/sessions/{session_id}")).json()
+        assert (stored["status"], stored["counts"]["cancelled"]) == ("cancelled", 6)
+        late = await api.enroll(session_id, await api.user())
+        assert late.json()["reminders"] == []
+
+    @pytest.mark.parametrize("verb", ["cancel", "changed"])
+    async def test_without_a_worker_a_change_is_accepted(
+        self, api: Api, settings: Settings, client: Client, verb: str
+    ) -> None:
+        """It answers 202 with the workflow that has the change; a worker does it later."""
+        session_id, _ = await api.enrolled()
+        answer = await api.post(f"/v1/sessions/{session_id}/{verb}")
+        assert answer.status_code == 202
+        assert answer.json()["workflow_id"] == session_change_workflow_id(session_id)
+        async with a_worker(client, settings):
+            handle = client.get_workflow_handle(
+                answer.json()["workflow_id"], run_id=answer.json()["run_id"]
             )
+            counts = await handle.result()
+        assert (counts["enrollments"], counts["replanned"]) == (1, 1)
+        assert counts["cancelled"] == (3 if verb == "cancel" else 0)
+
+    async def test_changed(
+        self, api: Api, database: Database, settings: Settings, client: Client
+    ) -> None:
+        """POST .../changed has a session read again that was moved in the tables only."""
+        session_id, user_id = await api.enrolled()
+        async with database.transaction() as connection:
+            await connection.exec_driver_sql(
+                "UPDATE sessions SET start_time = start_time + interval '2 days' WHERE id = $1",
+                (session_id,),
+            )
+        before = (await api.get(f"/v1/enrollments/{session_id}/{user_id}")).json()["reminders"]
+        async with a_worker(client, settings):
+            answer = await api.post(f"/v1/sessions/{session_id}/changed")
+        after = (await api.get(f"/v1/enrollments/{session_id}/{user_id}")).json()["reminders"]
+        assert answer.status_code == 200
+        assert (answer.json()["enrollments"], answer.json()["replanned"]) == (1, 1)
+        assert all(a["due_at"] > b["due_at"] for a, b in zip(after, before, strict=True))
+
+    @pytest.mark.parametrize("verb", ["cancel", "changed"])
+    async def test_a_change_of_an_unknown_session(self, shared_api: Api, verb: str) -> None:
+        """A session that does not exist is a 404, and nothing is started."""
+        answer = await shared_api.post(f"/v1/sessions/{uuid4()}/{verb}")
+        assert answer.status_code == 404
+        assert answer.json()["type"].endswith(":session-not-found")
 
     async def test_a_cancelled_session_refuses_late_starters(self, api: Api) -> None:
         """Whoever enrolls in a cancelled session gets no reminders."""
@@ -110,7 +171,7 @@ class TestSessions:
         user_id = await api.user()
         await api.enroll(session_id, user_id)
         moved = a_body(timedelta(days=9))
-        async with a_worker(client, settings.temporal_task_queue):
+        async with a_worker(client, settings):
             answer = await api.put(f"/v1/sessions/{session_id}", json=moved)
         changes = answer.json()["changes"]
         assert (changes["replanned"], changes["unconfirmed"]) == (1, 0)
@@ -408,10 +469,10 @@ class TestAway:
         monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
         async with serving(settings) as lonely:
             refused = await lonely.put(f"/v1/sessions/{session_id}", json=cancelled)
-        repeated = await api.put(f"/v1/sessions/{session_id}", json=cancelled)
-        assert (refused.status_code, repeated.status_code) == (503, 200)
-        assert repeated.json()["changes"]["enrollments"] == 1
-        async with a_worker(client, settings.temporal_task_queue):
+        async with a_worker(client, settings):
+            repeated = await api.put(f"/v1/sessions/{session_id}", json=cancelled)
+            assert (refused.status_code, repeated.status_code) == (503, 200)
+            assert repeated.json()["changes"]["enrollments"] == 1
             with pytest.raises(WorkflowFailureError) as failure:
                 await client.get_workflow_handle(workflow_of(session_id, user_id)).result()
         assert isinstance(failure.value.cause, CancelledError)

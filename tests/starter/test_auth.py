@@ -86,7 +86,7 @@ async def test_open_paths(path: str, shared_api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("client", "host", "status"),
+    ("peer", "host", "status"),
     [
         ("127.0.0.1", "127.0.0.1:8000", 404),
         ("127.0.0.1", "localhost:8000", 404),
@@ -98,14 +98,14 @@ async def test_open_paths(path: str, shared_api: Api) -> None:
     ],
 )
 async def test_without_configured_keys(
-    client: str, host: str, status: int, settings: Settings
+    peer: str, host: str, status: int, settings: Settings
 ) -> None:
     """Without API_KEYS this machine may ask, and nobody else; no web page through a browser."""
     app = create_app(settings.model_copy(update={"api_keys": ()}))
     async with (
         app.router.lifespan_context(app),
         httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app, client=(client, 50_000)),
+            transport=httpx2.ASGITransport(app, client=(peer, 50_000)),
             base_url="http://127.0.0.1:8000",
         ) as http,
     ):

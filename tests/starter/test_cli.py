@@ -21,7 +21,7 @@ from reminders.db import migrate
 from reminders.embedded.ports import free_ports
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.keys import session_reminder_workflow_id
+from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
 from starter import running
@@ -153,15 +153,35 @@ async def test_cancel_all(parts: Parts, settings: Settings, client: Client) -> N
     await parts.gateway.unenroll(session_id, users.pop())
     receipt = {"cancelled": 6, "already_sent": 0, "in_flight": 0}
     assert await answer("cancel", session_id, "--dry-run") == receipt
-    assert await answer("cancel", session_id, "--yes") == receipt
-    assert (await parts.catalogue.session(session_id)).status is SessionStatus.CANCELLED
-    async with a_worker(client, settings.temporal_task_queue):
+    async with a_worker(client, settings):
+        assert await answer("cancel", session_id, "--yes") == receipt
+        assert (await parts.catalogue.session(session_id)).status is SessionStatus.CANCELLED
         for user_id in users:
             handle = client.get_workflow_handle(session_reminder_workflow_id(session_id, user_id))
             with pytest.raises(Exception, match="Workflow execution failed"):
                 await handle.result()
     late = await parts.gateway.enroll(session_id, await a_user(parts))
     assert late.reminders == ()
+
+
+async def test_cancel_all_without_a_worker(parts: Parts) -> None:
+    """The session is cancelled, and the command names the workflow that waits for a worker."""
+    session_id = await a_session(parts)
+    await parts.gateway.enroll(session_id, await a_user(parts))
+    told = await answer("cancel", session_id, "--yes")
+    assert told["workflow_id"] == session_change_workflow_id(session_id)
+    assert (await parts.catalogue.session(session_id)).status is SessionStatus.CANCELLED
+
+
+async def test_session_changed(parts: Parts, settings: Settings, client: Client) -> None:
+    """`session changed SESSION` plans everybody anew, and says how many."""
+    session_id = await a_session(parts)
+    await parts.gateway.enroll(session_id, await a_user(parts))
+    async with a_worker(client, settings):
+        told = await answer("session", "changed", session_id)
+        table = (await reminders("session", "changed", session_id)).stdout
+    assert (told["enrollments"], told["replanned"], told["unconfirmed"]) == (1, 1, 0)
+    assert "not confirmed" in table
 
 
 async def test_cancel_all_must_be_confirmed(parts: Parts) -> None:
@@ -178,7 +198,7 @@ async def test_doctor(parts: Parts, settings: Settings, client: Client) -> None:
     red = await answer("doctor", exit_code=5)
     assert red["cause"].startswith("no worker polls")
     assert "start one: `reminders worker`" in (await reminders("doctor")).stdout
-    async with a_worker(client, settings.temporal_task_queue):
+    async with a_worker(client, settings):
         # The server knows a poller once its first poll has arrived.
         for _ in range(100):
             result = await reminders("doctor", "--json")
@@ -202,8 +222,25 @@ async def test_temporal_setup(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TEMPORAL_ADDRESS", bare.address)
         first = await answer("temporal", "setup")
         second = await answer("temporal", "setup")
-    assert first == {"added": ["SessionId", "UserId", "SessionStart"]}
-    assert second == {"added": []}
+    assert first == {"added": ["SessionId", "UserId", "SessionStart"], "schedule": "created"}
+    assert second == {"added": [], "schedule": "unchanged"}
+
+
+async def test_sweep_and_runs(settings: Settings, client: Client) -> None:
+    """`sweep --wait` prints what it found, `sweep` which one runs, `runs` lists both."""
+    async with a_worker(client, settings):
+        done = await answer("sweep", "--wait")
+        assert done["status"] == "completed"
+        assert done["result"]["totalFailed"] == 0
+        assert "in_doubt" in (await reminders("sweep", "--wait")).stdout
+        assert (await answer("sweep"))["workflow_id"] == "reminder-sweep-manual"
+        assert "reminder-sweep-manual" in (await reminders("sweep", "--wait")).stdout
+
+        async def listed() -> bool:
+            return bool((await answer("runs"))["items"])
+
+        await eventually(listed)
+        assert "ReminderSweep" not in (await reminders("runs")).stderr
 
 
 async def test_api() -> None:

@@ -14,14 +14,25 @@ from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.embedded.ports import free_ports
 from reminders.embedded.temporal import EmbeddedTemporal
+from reminders.keys import SWEEP_ID
 from reminders.settings import Settings
 from starter import health
 from starter.assembly import assembled
 from starter.health import Check, Diagnosis
+from starter.sweeps import ensure_sweep_schedule
 from tests.stage import eventually
 from tests.starter.conftest import Api, a_worker, serving
 
-NAMES = ["database", "schema", "temporal", "search_attributes", "worker", "delivery", "overdue"]
+NAMES = [
+    "database",
+    "schema",
+    "temporal",
+    "search_attributes",
+    "schedule",
+    "worker",
+    "delivery",
+    "overdue",
+]
 
 
 @pytest.fixture
@@ -55,7 +66,7 @@ async def overdue_by(database: Database, late: timedelta, api: Api) -> None:
 @pytest.fixture
 def working(client: Client, settings: Settings) -> AbstractAsyncContextManager[None]:
     """A worker on the test's task queue, once entered."""
-    return a_worker(client, settings.temporal_task_queue)
+    return a_worker(client, settings)
 
 
 async def polled(settings: Settings) -> None:
@@ -193,6 +204,23 @@ async def test_search_attributes_missing(
         missing = red(await examine(settings))["search_attributes"]
     assert missing.detail.endswith("SessionId, UserId, SessionStart")
     assert missing.remedy == "run `reminders temporal setup`"
+
+
+async def test_schedule_missing_or_paused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its Schedule, or with a paused one, nobody sweeps: red, with the remedy."""
+    with EmbeddedTemporal(headless=True) as bare:
+        monkeypatch.setenv("TEMPORAL_ADDRESS", bare.address)
+        missing = red(await examine(settings))["schedule"]
+        assert missing.remedy == "run `reminders temporal setup`"
+        client = await Client.connect(bare.address)
+        await ensure_sweep_schedule(client, "*/15 * * * *", task_queue="q")
+        assert "schedule" not in red(await examine(settings))
+        await client.get_schedule_handle(SWEEP_ID).pause()
+        paused = red(await examine(settings))["schedule"]
+        assert paused.remedy is not None
+        assert "--unpause" in paused.remedy
 
 
 async def test_unknown_namespace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

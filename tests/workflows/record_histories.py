@@ -15,9 +15,12 @@ import pytest
 from sqlalchemy import update
 from temporalio.client import WorkflowFailureError
 
+from reminders.contracts import SessionChangeResult
 from reminders.db.tables import SessionRow
 from reminders.delivery.policy import Step
+from reminders.ports import ReplannedPage
 from tests.stage import Handle, Stage, attempted, eventually
+from tests.workflows.held import HeldReplanner
 
 VERSION = "1"
 """Of the sequence of commands; counts up with every patch."""
@@ -112,6 +115,75 @@ async def expired(stage: Stage) -> Handle:
     return handle
 
 
+async def sweep_nothing(stage: Stage) -> Handle:
+    """A sweep with nothing to repair."""
+    handle = await stage.start_sweep()
+    await handle.result()
+    return handle
+
+
+async def sweep_repairs(stage: Stage) -> Handle:
+    """A sweep that finds a session moved behind our back."""
+    session = await stage.session(starts_in=7 * DAY)
+    await stage.enroll(session)
+    async with stage.database.transaction() as connection:
+        await connection.execute(update(SessionRow).values(start_time=session.starts_at + 4 * HOUR))
+    return await sweep_nothing(stage)
+
+
+async def session_change_done(stage: Stage) -> Handle:
+    """A move that two people were told of."""
+    session = await stage.session(starts_in=7 * DAY)
+    for _ in range(2):
+        await stage.enroll(session)
+    await stage.session(starts_in=8 * DAY, id=session.id)
+    handle = stage.change_of(session)
+    await handle.result()
+    return handle
+
+
+async def session_change_under_way(stage: Stage) -> Handle:
+    """In the middle of a pass, and changed again."""
+    session = await stage.session(starts_in=7 * DAY)
+    replanner = HeldReplanner()
+    await stage.stop_worker()
+    async with replanner.worker(stage):
+        await stage.gateway.session_changed(session.id, wait=None)
+        await replanner.reached.wait()
+        await stage.gateway.session_changed(session.id, wait=None)
+        return stage.change_of(session)
+
+
+async def session_change_again(stage: Stage) -> Handle:
+    """Changed during the pass, so that there were two."""
+    session = await stage.session(starts_in=7 * DAY)
+    replanner = HeldReplanner(ReplannedPage(counts=SessionChangeResult(), after=None))
+    await stage.stop_worker()
+    async with replanner.worker(stage):
+        await stage.gateway.session_changed(session.id, wait=None)
+        await replanner.reached.wait()
+        await stage.gateway.session_changed(session.id, wait=None)
+        replanner.go.set()
+        handle = stage.change_of(session)
+        await handle.result()
+    return handle
+
+
+async def session_change_cancelled(stage: Stage) -> Handle:
+    """Cancelled by hand in the middle of a pass."""
+    session = await stage.session(starts_in=7 * DAY)
+    replanner = HeldReplanner()
+    await stage.stop_worker()
+    async with replanner.worker(stage):
+        await stage.gateway.session_changed(session.id, wait=None)
+        await replanner.reached.wait()
+        handle = stage.change_of(session)
+        await handle.cancel()
+        with suppress(WorkflowFailureError):
+            await handle.result()
+    return handle
+
+
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -125,6 +197,12 @@ async def expired(stage: Stage) -> Handle:
         cancelled_in_flight,
         retrying,
         expired,
+        sweep_nothing,
+        sweep_repairs,
+        session_change_done,
+        session_change_under_way,
+        session_change_again,
+        session_change_cancelled,
     ],
     ids=lambda scenario: scenario.__name__,
 )

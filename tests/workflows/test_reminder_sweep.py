@@ -341,18 +341,3 @@ async def test_counts_are_true_when_some_cannot_be_repaired(
     assert SweepTally(found=5, repaired=4, failed=1, reminders=12) == result.results[SweepKind.LOST]
     assert (5, 12, 1) == counts(result)
     assert (1, 3, 0) == counts(await stage.sweep())
-
-
-async def test_a_run_stops_at_its_limit_and_says_so(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is left is found by the next run."""
-    from workflows import reminder_sweep  # noqa: PLC0415 - patched here only
-
-    session = await stage.session(starts_in=25 * HOUR)
-    for _ in range(5):
-        await host_enrolls(stage, session)
-    monkeypatch.setattr("activities.sweep.PAGE", 2)
-    assert reminder_sweep.LIMIT == 5000
-    result = await stage.sweep()
-    assert SweepTally(found=5, repaired=5, reminders=15) == result.results[SweepKind.LOST]

@@ -33,7 +33,9 @@ def test_every_state_of_a_workflow_is_recorded() -> None:
     recorded = {file.stem.partition("-")[2] for file in HISTORIES}
     assert recorded >= {
         "asleep", "cancelled-asleep", "cancelled-in-flight", "expired", "finished", "late-sign-up",
-        "moved", "moved-unannounced", "nothing-to-send", "retrying",
+        "moved", "moved-unannounced", "nothing-to-send", "retrying", "sweep-nothing", "sweep-repairs",
+        "session-change-again", "session-change-cancelled", "session-change-done",
+        "session-change-under-way",
     }  # fmt: skip
 
 

@@ -12,11 +12,8 @@ from uuid import UUID
 
 import pytest
 from temporalio.client import WorkflowFailureError
-from temporalio.worker import Worker
 
-from activities.session_change import SessionChangeActivities
 from reminders.contracts import SessionChangeResult
-from reminders.errors import DatabaseUnavailableError
 from reminders.keys import session_change_workflow_id
 from reminders.model import ReminderStatus, Session, SessionStatus
 from reminders.ports import ReplannedPage
@@ -24,10 +21,11 @@ from reminders.temporal import SESSION_ID
 from starter import enrollments
 from starter.receipts import ChangeReceipt
 from tests.stage import Handle, Stage, eventually
+from tests.workflows.held import HeldReplanner
 from workflows.session_change import SessionChangeWorkflow
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-PATIENCE = timedelta(minutes=1)
+PATIENCE = timedelta(seconds=100)
 """For counts of hundreds; what is waited for is the result, so a fast machine waits less."""
 
 
@@ -54,13 +52,6 @@ async def waiting(stage: Stage, session: Session) -> int:
     """How many reminders of the session still wait, or are on their way."""
     counts = await stage.catalogue.counts(session.id)
     return sum(n for status, n in counts.items() if status.is_pending)
-
-
-def change_of(stage: Stage, session: Session) -> Handle:
-    """The workflow that tells everybody."""
-    return stage.client.get_workflow_handle_for(
-        SessionChangeWorkflow.run, session_change_workflow_id(session.id)
-    )
 
 
 async def passes(handle: Handle) -> int:
@@ -162,13 +153,16 @@ async def test_the_newest_wish_wins_in_any_order_and_twice(
         else:
             session = replace(session, starts_at=session.starts_at + HOUR)
             await stage.gateway.put_session(session, wait=PATIENCE)
-    await stage.forward(28 * HOUR, stage.handle(session, user))
-    mails = await stage.provider.accepted(bodies=True)
+    handle = stage.handle(session, user)
     if order.index("enroll") < order.index("unenroll"):
-        assert [] == mails
+        with pytest.raises(WorkflowFailureError):  # Canceled: nothing of it can fire any more
+            await handle.result()
         assert {"cancelled: unenrolled"} == set((await stage.statuses(session)).values())
+        assert [] == await stage.provider.accepted()
     else:
+        await stage.forward(28 * HOUR, handle)
         assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
+        mails = await stage.provider.accepted(bodies=True)
         assert 3 == len(mails)
         assert all(f"{session.starts_at:%H:%M}" in mail["text"] for mail in mails)
 
@@ -223,16 +217,19 @@ async def test_a_worker_is_not_needed_to_cancel(stage: Stage) -> None:
     (user,) = await enrolled(stage, session, 1)
     await stage.stop_worker()
     receipt = await stage.gateway.cancel_session(session.id, wait=timedelta(milliseconds=100))
-    assert ChangeReceipt(
-        workflow_id=session_change_workflow_id(session.id), run_id=receipt.run_id, is_done=False
-    ) == receipt
+    assert (
+        ChangeReceipt(
+            workflow_id=session_change_workflow_id(session.id), run_id=receipt.run_id, is_done=False
+        )
+        == receipt
+    )
     assert SessionStatus.CANCELLED is (await stage.catalogue.session(session.id)).status
     again = await stage.gateway.cancel_session(session.id, wait=None)
     assert receipt.run_id == again.run_id
     await stage.start_worker()
-    result: SessionChangeResult = await change_of(stage, session).result()
+    result: SessionChangeResult = await stage.change_of(session).result()
     assert SessionChangeResult(enrollments=1, replanned=1, cancelled=3) == result
-    assert 1 == await passes(change_of(stage, session))
+    assert 1 == await passes(stage.change_of(session))
     with pytest.raises(WorkflowFailureError):
         await stage.handle(session, user).result()
 
@@ -271,48 +268,11 @@ async def test_a_stranger_reads_what_a_change_did(stage: Stage) -> None:
     session = await stage.session(starts_in=25 * HOUR)
     await enrolled(stage, session, 2)
     await stage.gateway.session_changed(session.id, wait=PATIENCE)
-    described = await change_of(stage, session).describe()
+    described = await stage.change_of(session).describe()
     assert "tells every enrollment that its session changed" == await described.static_summary()
     assert str(session.id) == described.typed_search_attributes.get(SESSION_ID)
-    history = (await change_of(stage, session).fetch_history()).to_json()
+    history = (await stage.change_of(session).fetch_history()).to_json()
     assert "hospital.example" not in history
-
-
-class HeldReplanner:
-    """Replans nobody, page by page, when it is let; notes where each page began."""
-
-    def __init__(self, *pages: ReplannedPage, fails_at: int | None = None) -> None:
-        """Answer with these pages; fail once at this one."""
-        self.pages = pages
-        self.fails_at = fails_at
-        self.asked: list[UUID | None] = []
-        self.reached = asyncio.Event()
-        self.go = asyncio.Event()
-
-    async def replan_page(
-        self, session_id: UUID, *, after: UUID | None, limit: int
-    ) -> ReplannedPage:
-        """See `SessionReplanner.replan_page`."""
-        self.asked.append(after)
-        self.reached.set()
-        await self.go.wait()
-        page = next(n for n, _ in enumerate(self.pages) if after == self._before(n))
-        if page == self.fails_at:
-            self.fails_at = None
-            raise DatabaseUnavailableError
-        return self.pages[page]
-
-    def _before(self, page: int) -> UUID | None:
-        return self.pages[page - 1].after if page else None
-
-    def worker(self, stage: Stage) -> Worker:
-        """A worker that does what this one says."""
-        activities = SessionChangeActivities(self)
-        return Worker(
-            stage.client,
-            task_queue=stage.settings.temporal_task_queue,
-            activities=[activities.replan_enrollments],
-        )
 
 
 async def test_changes_during_a_pass_make_one_more(stage: Stage) -> None:
@@ -326,7 +286,7 @@ async def test_changes_during_a_pass_make_one_more(stage: Stage) -> None:
         await replanner.reached.wait()
         started = [await stage.gateway.session_changed(session.id, wait=None) for _ in range(5)]
         replanner.go.set()
-        result: SessionChangeResult = await change_of(stage, session).result()
+        result: SessionChangeResult = await stage.change_of(session).result()
     assert 1 == len({receipt.run_id for receipt in started})
     assert [None, None] == replanner.asked
     assert replace(counts, cancelled=4) == result
@@ -346,6 +306,22 @@ async def test_an_outage_in_the_middle_goes_on_behind_the_cursor(stage: Stage) -
     await stage.stop_worker()
     async with replanner.worker(stage):
         await stage.gateway.session_changed(session.id, wait=None)
-        result: SessionChangeResult = await change_of(stage, session).result()
+        result: SessionChangeResult = await stage.change_of(session).result()
     assert [None, UUID(int=200), UUID(int=200)] == replanner.asked
     assert 400 == result.enrollments
+
+
+async def test_thousands_of_changes_do_not_fill_the_history(stage: Stage) -> None:
+    """A session edited without end goes on with a fresh history, and whoever waits has the counts."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 1)
+    await stage.stop_worker()
+    first = await stage.gateway.cancel_session(session.id, wait=None)
+    handle = stage.change_of(session)
+    for _ in range(50):
+        await asyncio.gather(*(handle.signal(SessionChangeWorkflow.changed) for _ in range(85)))
+    await stage.start_worker()
+    by_run = stage.client.get_workflow_handle(handle.id, run_id=first.run_id)
+    counts = await by_run.result()
+    assert (1, 3) == (counts["enrollments"], counts["cancelled"])
+    assert first.run_id != (await handle.describe()).run_id

@@ -1,0 +1,184 @@
+"""Finds enrollments whose reminders are not as the platform's tables want them.
+
+Each question is one anti-join that goes from the sessions that lie ahead, or from the rows that
+wait, so its cost grows with these and not with the years the ledger has seen. What is found is
+only a candidate: the planner decides anew, inside its lock, from what it reads there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
+
+from reminders.db.engine import Database
+from reminders.ports import Clock, Enrollment
+
+OVERDUE = timedelta(minutes=2)
+"""A reminder that still waits this long after its instant may have no workflow any more."""
+DUE_SOON = timedelta(minutes=35)
+"""Twice the time between two sweeps, and some: whoever falls due then is looked at at least once."""
+IN_DOUBT = timedelta(minutes=5)
+"""A frozen request without an outcome for longer than any lease and its takeover last."""
+
+_FIRST = UUID(int=0)
+_TYPES: dict[str, Any] = {
+    "now": DateTime(timezone=True),
+    "since": DateTime(timezone=True),
+    "until": DateTime(timezone=True),
+    "threshold": Interval(),
+    "after_session": Uuid(),
+    "after_user": Uuid(),
+}
+
+
+def _sql(statement: str) -> TextClause:
+    """A statement whose parameters carry their types."""
+    named = [
+        bindparam(name, type_=kind) for name, kind in _TYPES.items() if f":{name}" in statement
+    ]
+    return text(statement).bindparams(*named)
+
+
+# Two conditions must agree with `reminders.plan.revise(..., enrolling=False)`: what it would leave
+# alone must not be found, or it would be found for ever. These are "called off" and "again".
+_LOST = _sql("""
+WITH ahead AS MATERIALIZED (
+    SELECT id, start_time FROM sessions WHERE status = 'scheduled' AND start_time > :now),
+newest AS MATERIALIZED (
+    SELECT r.session_id, r.user_id, r.reminder_type, r.email_status, r.status_reason, r.starts_at
+      FROM ahead s JOIN session_reminder_emails r ON r.session_id = s.id
+     WHERE NOT EXISTS (
+           SELECT FROM session_reminder_emails n
+            WHERE n.session_id = r.session_id AND n.user_id = r.user_id
+              AND n.reminder_type = r.reminder_type AND n.generation > r.generation)),
+called_off AS MATERIALIZED (
+    SELECT DISTINCT session_id, user_id FROM newest
+     WHERE email_status = 'cancelled' AND status_reason IS DISTINCT FROM 'session_cancelled'),
+wanted AS (
+    SELECT e.session_id, e.user_id, s.start_time, c.reminder_type,
+           s.start_time - c.minutes_before * interval '1 minute' AS due_at
+      FROM ahead s
+      JOIN enrollments e ON e.session_id = s.id AND e.status = 'confirmed'
+     CROSS JOIN reminder_configurations c
+     WHERE c.is_enabled AND (e.session_id, e.user_id) > (:after_session, :after_user))
+SELECT DISTINCT w.session_id, w.user_id
+  FROM wanted w
+  LEFT JOIN newest r ON r.session_id = w.session_id AND r.user_id = w.user_id
+                    AND r.reminder_type = w.reminder_type
+ WHERE (r.reminder_type IS NULL
+        OR r.email_status NOT IN ('scheduled', 'sending')
+       AND w.due_at >= :now
+       AND CASE r.email_status
+           WHEN 'cancelled' THEN r.status_reason = 'session_cancelled'
+           WHEN 'skipped' THEN NOT EXISTS (
+                SELECT FROM reminder_preferences p
+                 WHERE p.user_id = w.user_id
+                   AND (p.session_id IS NULL OR p.session_id = w.session_id)
+                   AND (p.reminder_type IS NULL OR p.reminder_type = w.reminder_type))
+           ELSE greatest(w.start_time - r.starts_at, r.starts_at - w.start_time) > :threshold
+           END)
+   AND (w.due_at >= :now OR NOT EXISTS (
+        SELECT FROM session_reminder_emails any_row
+         WHERE any_row.session_id = w.session_id AND any_row.user_id = w.user_id))
+   AND NOT EXISTS (
+        SELECT FROM called_off o WHERE o.session_id = w.session_id AND o.user_id = w.user_id)
+ ORDER BY w.session_id, w.user_id LIMIT :limit
+""")
+
+_DRIFTED = _sql("""
+SELECT DISTINCT r.session_id, r.user_id
+  FROM session_reminder_emails r
+  LEFT JOIN sessions s ON s.id = r.session_id
+  LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
+  LEFT JOIN reminder_configurations c ON c.reminder_type = r.reminder_type
+ WHERE r.email_status = 'scheduled'
+   AND (r.session_id, r.user_id) > (:after_session, :after_user)
+   -- Whoever is not confirmed yet gets nothing: that is judged when it is due, and not before.
+   AND e.status IS DISTINCT FROM 'pending'
+   AND (s.id IS NULL OR s.status = 'cancelled'
+        OR e.session_id IS NULL OR e.status = 'cancelled'
+        OR c.reminder_type IS NULL OR NOT c.is_enabled
+        OR r.starts_at <> s.start_time
+        OR r.due_at <> s.start_time - c.minutes_before * interval '1 minute')
+ ORDER BY r.session_id, r.user_id LIMIT :limit
+""")
+
+_WAITING = _sql("""
+SELECT DISTINCT r.session_id, r.user_id
+  FROM session_reminder_emails r
+ WHERE r.email_status = 'scheduled' AND r.due_at >= :since AND r.due_at < :until
+   AND (r.session_id, r.user_id) > (:after_session, :after_user)
+ ORDER BY r.session_id, r.user_id LIMIT :limit
+""")
+
+_IN_DOUBT = _sql("""
+SELECT count(*)
+  FROM email_batches b JOIN session_reminder_emails r ON r.batch_id = b.id
+ WHERE b.state = 'frozen' AND b.frozen_at < :until AND r.email_status = 'sending'
+""")
+
+_LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+class SweepQueries:
+    """Candidates of the sweep, a page at a time, by ascending session and user."""
+
+    def __init__(
+        self, database: Database, clock: Clock, *, resend_threshold: timedelta = timedelta(hours=1)
+    ) -> None:
+        """Read this database.
+
+        Args:
+            database: Migrated.
+            clock: Decides what lies ahead and what is overdue.
+            resend_threshold: The planner's own.
+        """
+        self._database = database
+        self._clock = clock
+        self._threshold = resend_threshold
+
+    async def lost(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+        """Enrollments that lack a reminder which still lies ahead, or have none at all.
+
+        Those whose reminders were called off for this person are left out: nobody but the
+        platform, by enrolling them, revives them.
+        """
+        return await self._page(
+            _LOST, after, limit, now=self._clock.now(), threshold=self._threshold
+        )
+
+    async def drifted(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+        """Enrollments with a waiting reminder that session, rule or enrollment no longer want so."""
+        return await self._page(_DRIFTED, after, limit)
+
+    async def overdue(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+        """Enrollments with a reminder that should have gone out minutes ago."""
+        return await self._page(
+            _WAITING, after, limit, since=_LONG_AGO, until=self._clock.now() - OVERDUE
+        )
+
+    async def due_soon(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+        """Enrollments with a reminder that falls due before the next sweep but one."""
+        now = self._clock.now()
+        return await self._page(_WAITING, after, limit, since=now - OVERDUE, until=now + DUE_SOON)
+
+    async def in_doubt(self) -> int:
+        """How many reminders are frozen in a request that has had no outcome for minutes."""
+        async with self._database.autocommit() as connection:
+            count = await connection.scalar(_IN_DOUBT, {"until": self._clock.now() - IN_DOUBT})
+        return count or 0
+
+    async def _page(
+        self, statement: TextClause, after: Enrollment | None, limit: int, **values: object
+    ) -> Sequence[Enrollment]:
+        cursor = {
+            "after_session": after.session_id if after else _FIRST,
+            "after_user": after.user_id if after else _FIRST,
+        }
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(statement, {**values, **cursor, "limit": limit})
+            return tuple(Enrollment(row.session_id, row.user_id) for row in found)

@@ -1,0 +1,101 @@
+"""The sweep's activity: bounded, resumable, and truthful in its counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+from uuid import UUID
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities import sweep
+from activities.sweep import SweepActivities
+from reminders.contracts import ReconcileInput, SweepKind, SweepTally
+from reminders.errors import DatabaseUnavailableError
+from reminders.ports import Enrollment, Outcome, Repair, SweepPage
+
+EVERYBODY = [Enrollment(UUID(int=1), UUID(int=n)) for n in range(1, 8)]
+
+
+class SevenLost:
+    """Seven lost enrollments; the database goes away at the one named."""
+
+    def __init__(self, away_at: int | None = None) -> None:
+        """Start with nobody repaired."""
+        self.repaired: list[int] = []
+        self.away_at = away_at
+
+    async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
+        """Those behind the cursor."""
+        left = [e for e in EVERYBODY if after is None or e.user_id > after.user_id]
+        left = [e for e in left if e.user_id.int not in self.repaired]
+        page = left[:limit]
+        return SweepPage(suspects=page, after=page[-1] if len(page) == limit else None)
+
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+        """Once each."""
+        if enrollment.user_id.int == self.away_at:
+            raise DatabaseUnavailableError
+        self.repaired.append(enrollment.user_id.int)
+        return Repair(outcome=Outcome.REPAIRED, reminders=3)
+
+    async def in_doubt(self) -> int:
+        """Some."""
+        return 2
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "PAGE", 2)
+
+
+def an_attempt(**info: Any) -> ActivityEnvironment:
+    """An activity with all the time in the world."""
+    environment = ActivityEnvironment()
+    environment.info = dataclasses.replace(
+        environment.info, **{"schedule_to_close_timeout": None, **info}
+    )
+    return environment
+
+
+async def run(reconciler: SevenLost, environment: ActivityEnvironment, limit: int) -> SweepTally:
+    """The tally of a search for what is lost."""
+    request = ReconcileInput(kind=SweepKind.LOST, limit=limit)
+    return await environment.run(SweepActivities(reconciler).reconcile_enrollments, request)
+
+
+@pytest.mark.parametrize(("limit", "stopped"), [(3, True), (4, True), (7, False), (100, False)])
+async def test_a_run_stops_at_its_limit_and_says_so(limit: int, *, stopped: bool) -> None:
+    """No more than allowed are repaired, and what is left is said to be left."""
+    tally = await run(SevenLost(), an_attempt(), limit)
+    done = min(limit, 7)
+    assert tally == SweepTally(found=done, repaired=done, reminders=3 * done, stopped_early=stopped)
+
+
+async def test_the_next_attempt_goes_on_and_counts_nobody_twice() -> None:
+    """The database goes away in the second page: what was repaired stays counted."""
+    reconciler, environment = SevenLost(away_at=4), an_attempt()
+    beats: list[tuple[Any, ...]] = []
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    with pytest.raises(ApplicationError):
+        await run(reconciler, environment, 100)
+    reconciler.away_at = None
+    tally = await run(reconciler, an_attempt(heartbeat_details=list(beats[-1])), 100)
+    assert tally == SweepTally(found=7, repaired=7, reminders=21)
+    assert sorted(reconciler.repaired) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_run_out_of_time_ends_by_itself() -> None:
+    """It begins no further page, so that what it counted is not lost with a time-out."""
+    tally = await run(SevenLost(), an_attempt(schedule_to_close_timeout=sweep.RESERVE), 100)
+    assert tally == SweepTally(found=2, repaired=2, reminders=6, stopped_early=True)
+
+
+async def test_what_is_in_doubt_is_only_counted() -> None:
+    """The delivery resolves it."""
+    request = ReconcileInput(kind=SweepKind.IN_DOUBT, limit=0)
+    activities = SweepActivities(SevenLost())
+    tally = await ActivityEnvironment().run(activities.reconcile_enrollments, request)
+    assert tally == SweepTally(found=2)

@@ -1,0 +1,254 @@
+"""What the sweep finds: exactly what the planner would change, and at a hundred thousand too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+
+from reminders.clock import SystemClock
+from reminders.db.catalogue import Catalogue
+from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sweep import SweepQueries
+from reminders.embedded.postgres import EmbeddedPostgres
+from reminders.model import Attendee, Session, StatusReason
+from reminders.ports import Enrollment
+
+CROWD = """
+INSERT INTO sessions (id, title, start_time)
+SELECT ('00000000-0000-4000-8000-' || lpad(s::text, 12, '0'))::uuid, 'T',
+       date_trunc('second', now()) + interval '2 days' + s * interval '1 h'
+  FROM generate_series(1, 500) s;
+INSERT INTO users (id, email)
+SELECT ('00000000-0000-4000-9000-' || lpad(u::text, 12, '0'))::uuid, u || '@hospital.example'
+  FROM generate_series(1, 100000) u;
+INSERT INTO enrollments (session_id, user_id)
+SELECT ('00000000-0000-4000-8000-' || lpad((u % 500 + 1)::text, 12, '0'))::uuid, users.id
+  FROM users, LATERAL (SELECT right(users.id::text, 12)::int AS u) n;
+INSERT INTO session_reminder_emails
+       (id, session_id, user_id, reminder_type, due_at, starts_at, email_status, workflow_id)
+SELECT gen_random_uuid(), e.session_id, e.user_id, c.reminder_type,
+       s.start_time - c.minutes_before * interval '1 min', s.start_time, 'scheduled',
+       'session-reminder:' || e.session_id || ':' || e.user_id
+  FROM enrollments e JOIN sessions s ON s.id = e.session_id
+  JOIN reminder_configurations c ON c.is_enabled;
+ANALYZE;
+"""
+NEED_WORK = """
+DELETE FROM session_reminder_emails WHERE user_id IN (SELECT id FROM users ORDER BY id LIMIT 4);
+UPDATE enrollments SET status = 'cancelled'
+ WHERE user_id IN (SELECT id FROM users ORDER BY id OFFSET 100 LIMIT 3);
+UPDATE session_reminder_emails SET due_at = now() - interval '10 min', starts_at = starts_at
+ WHERE reminder_type = '24h'
+   AND user_id IN (SELECT id FROM users ORDER BY id OFFSET 200 LIMIT 3);
+"""
+
+
+@pytest.fixture
+def queries(database: Database) -> SweepQueries:
+    """The sweep's questions on real time."""
+    return SweepQueries(database, SystemClock())
+
+
+async def enrolled(database: Database, starts_in: timedelta = timedelta(days=2)) -> Enrollment:
+    """A planned enrollment."""
+    session = Session(id=uuid4(), title="T", starts_at=datetime.now(UTC) + starts_in)
+    person = Attendee(user_id=uuid4(), email="ana@hospital.example")
+    await Catalogue(database).put_session(session)
+    await Catalogue(database).put_user(person)
+    await EnrollmentPlanner(database, SystemClock()).enroll(session.id, person.user_id)
+    return Enrollment(session.id, person.user_id)
+
+
+async def sql(database: Database, statements: str) -> None:
+    """The host, or an accident, changes tables."""
+    async with database.transaction() as connection:
+        for statement in filter(str.strip, statements.split(";")):
+            await connection.execute(text(statement))
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ("DELETE FROM session_reminder_emails", "lost"),
+        ("DELETE FROM session_reminder_emails WHERE reminder_type = '2h'", "lost"),
+        ("UPDATE reminder_configurations SET is_enabled = true", "lost"),
+        (
+            (
+                "UPDATE session_reminder_emails SET email_status = 'skipped',"
+                " status_reason = 'rule_disabled' WHERE reminder_type = '2h'"
+            ),
+            "lost",
+        ),
+        (
+            (
+                "UPDATE session_reminder_emails SET email_status = 'cancelled',"
+                " status_reason = 'session_cancelled'"
+            ),
+            "lost",
+        ),
+        (
+            (
+                "UPDATE session_reminder_emails SET email_status = 'sent',"
+                " starts_at = starts_at - interval '2 h' WHERE reminder_type = '24h'"
+            ),
+            "lost",
+        ),
+        ("UPDATE sessions SET start_time = start_time + interval '1 min'", "drifted"),
+        ("UPDATE sessions SET start_time = now() - interval '7 days'", "drifted"),
+        ("UPDATE sessions SET status = 'cancelled'", "drifted"),
+        ("UPDATE enrollments SET status = 'cancelled'", "drifted"),
+        ("DELETE FROM enrollments", "drifted"),
+        ("UPDATE reminder_configurations SET minutes_before = minutes_before + 1", "drifted"),
+        ("UPDATE reminder_configurations SET is_enabled = false", "drifted"),
+        ("DELETE FROM reminder_configurations WHERE reminder_type = '2h'", "drifted"),
+    ],
+)
+async def test_what_is_found_is_gone_once_it_is_planned(
+    database: Database, queries: SweepQueries, change: str, kind: str
+) -> None:
+    """Each change is found as its kind, one plan changes the ledger, and then nothing is found."""
+    enrollment = await enrolled(database)
+    await sql(database, change)
+    found = {
+        "lost": await queries.lost(after=None, limit=10),
+        "drifted": await queries.drifted(after=None, limit=10),
+    }
+    assert (enrollment,) == found[kind]
+    planner = EnrollmentPlanner(database, SystemClock())
+    planned = await planner.reconcile(enrollment.session_id, enrollment.user_id)
+    assert planned.is_changed
+    assert () == await queries.lost(after=None, limit=10)
+    assert () == await queries.drifted(after=None, limit=10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "SELECT 1",
+        "UPDATE enrollments SET status = 'pending'; UPDATE sessions SET title = 'U'",
+        "UPDATE session_reminder_emails SET email_status = 'sent'",
+        "UPDATE session_reminder_emails SET email_status = 'sending'",
+        (
+            "UPDATE session_reminder_emails SET email_status = 'sent',"
+            " starts_at = starts_at - interval '10 min'"
+        ),
+        "UPDATE session_reminder_emails SET email_status = 'failed', status_reason = 'rejected'",
+        (
+            "UPDATE session_reminder_emails SET email_status = 'cancelled',"
+            " status_reason = 'unenrolled'"
+        ),
+        (
+            "UPDATE session_reminder_emails SET email_status = 'cancelled',"
+            " status_reason = 'workflow_cancelled' WHERE reminder_type <> '24h';"
+            " DELETE FROM session_reminder_emails WHERE reminder_type = '24h';"
+            " UPDATE reminder_configurations SET is_enabled = true"
+        ),
+        (
+            "INSERT INTO reminder_preferences (user_id, reason) SELECT id, 'bounced' FROM users;"
+            " UPDATE session_reminder_emails SET email_status = 'skipped',"
+            " status_reason = 'address_bounced'"
+        ),
+    ],
+)
+async def test_what_needs_no_work_is_not_found(
+    database: Database, queries: SweepQueries, change: str
+) -> None:
+    """What was sent, called off or stopped is never work, through as many sweeps as there are."""
+    await enrolled(database)
+    await sql(database, change)
+    for look in (queries.lost, queries.drifted, queries.overdue, queries.due_soon):
+        assert () == await look(after=None, limit=10)
+
+
+async def test_what_waits_past_its_instant_is_late_and_not_past_due(database: Database) -> None:
+    """Planning an overdue reminder anew leaves it waiting: its delivery decides."""
+    enrollment = await enrolled(database, timedelta(hours=3))
+    await sql(
+        database,
+        "UPDATE sessions SET start_time = start_time - interval '75 min';"
+        "UPDATE session_reminder_emails SET starts_at = starts_at - interval '75 min',"
+        " due_at = due_at - interval '75 min'",
+    )
+    planner = EnrollmentPlanner(database, SystemClock())
+    planned = await planner.reconcile(enrollment.session_id, enrollment.user_id)
+    assert not planned.is_changed
+    assert {"24h": "skipped", "2h": "scheduled", "30min": "scheduled"} == {
+        r.reminder_type: r.status for r in planned.reminders
+    }
+
+
+async def test_pages_follow_each_other(database: Database, queries: SweepQueries) -> None:
+    """Every enrollment is on exactly one page."""
+    everyone = {await enrolled(database) for _ in range(5)}
+    await sql(database, "DELETE FROM session_reminder_emails")
+    seen: list[Enrollment] = []
+    while page := await queries.lost(after=seen[-1] if seen else None, limit=2):
+        seen += page
+    assert len(seen) == 5
+    assert everyone == set(seen)
+
+
+async def test_a_session_that_is_gone_closes_what_waited(database: Database) -> None:
+    """Only what was planned before the instant given is closed, once."""
+    enrollment = await enrolled(database)
+    planner = EnrollmentPlanner(database, SystemClock())
+    names = (enrollment.session_id, enrollment.user_id, StatusReason.SESSION_DELETED)
+    assert 0 == await planner.close_waiting(
+        *names, planned_before=datetime.now(UTC) - timedelta(hours=1)
+    )
+    assert 3 == await planner.close_waiting(*names)
+    assert 0 == await planner.close_waiting(*names)
+
+
+async def test_requests_in_doubt_are_counted(database: Database, queries: SweepQueries) -> None:
+    """Reminders frozen for minutes without an outcome, and no others."""
+    await enrolled(database)
+    for minutes, expected in ((1, 0), (6, 3)):
+        await sql(
+            database,
+            "INSERT INTO email_batches (id, reminder_ids, body, useful_until, frozen_at, owner,"
+            " lease_until) SELECT gen_random_uuid(), array_agg(id), '', now(),"
+            f" now() - interval '{minutes} min', 'x', now() FROM session_reminder_emails;"
+            " UPDATE session_reminder_emails SET email_status = 'sending',"
+            " batch_id = (SELECT id FROM email_batches ORDER BY frozen_at LIMIT 1)",
+        )
+        assert expected == await queries.in_doubt()
+
+
+@pytest.fixture(scope="module")
+async def crowded(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A database with a hundred thousand enrollments, of which ten need work."""
+    name = f"test_{uuid4().hex}"
+    postgres.create_database(name, template="template")
+    database = Database(postgres.url(name))
+    await sql(database, CROWD)
+    await sql(database, NEED_WORK)
+    yield database
+    await database.aclose()
+    postgres.drop_database(name)
+
+
+async def test_a_hundred_thousand_enrollments_of_which_ten_need_work(crowded: Database) -> None:
+    """Everything is asked within seconds, and exactly the ten are found."""
+    queries = SweepQueries(crowded, SystemClock())
+    started = time.monotonic()
+    lost = await queries.lost(after=None, limit=200)
+    drifted = await queries.drifted(after=None, limit=200)
+    overdue = await queries.overdue(after=None, limit=200)
+    soon = await queries.due_soon(after=None, limit=200)
+    assert 0 == await queries.in_doubt()
+    took = time.monotonic() - started
+    print(f"all questions over 100,000 enrollments: {took:.2f} s")
+    assert took < 10
+    assert 4 == len(lost)
+    assert 6 == len(drifted)  # the overdue ones have drifted too: their instant was changed
+    assert 3 == len(overdue)
+    assert 0 == len(soon)
+    found: set[UUID] = {e.user_id for e in (*lost, *drifted, *overdue)}
+    assert 10 == len(found)
