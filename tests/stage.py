@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 import worker
@@ -192,10 +193,14 @@ class Stage:
         )
 
     async def forward(self, duration: timedelta, *handles: Handle) -> None:
-        """Let time pass for these workflows and for everything else."""
+        """Let time pass for these workflows and for everything else; one that has ended has none."""
         until = self.clock.now() + duration
         for handle in handles:
-            await self.skipper.fast_forward(handle, duration)
+            try:
+                await self.skipper.fast_forward(handle, duration)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
         self.clock.set(max(until, self.clock.now()))
 
     async def cancel_at(self, step: Step, handle: Handle) -> None:

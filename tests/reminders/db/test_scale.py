@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Self
 from uuid import UUID, uuid4
 
 import pytest
@@ -65,7 +65,7 @@ class Watched:
         self.database = database
         self.seen: list[tuple[str, Any]] = []
 
-    def __enter__(self) -> Watched:
+    def __enter__(self) -> Self:
         """Start watching."""
         event.listen(self.database.engine.sync_engine, "before_cursor_execute", self._note)
         return self
