@@ -90,8 +90,9 @@ async def _herd(n: int) -> float | None:
 
     async def ran_at(number: int) -> datetime:
         async with limit:
-            handle = client.get_workflow_handle_for(EmptyWorkflow.run, f"floor:{number}")
-            return await handle.result()
+            handle = client.get_workflow_handle(f"floor:{number}", result_type=datetime)
+            ended_at: datetime = await handle.result()
+            return ended_at
 
     await asyncio.gather(*(start(number) for number in range(n)))
     await asyncio.sleep(max(0.0, (due_at - _clock.now()).total_seconds()))
