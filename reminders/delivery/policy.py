@@ -15,9 +15,9 @@ class DeliveryPolicy:
     """E-mails in one request at the most; the provider's own limit is 100."""
     linger: timedelta = timedelta(milliseconds=20)
     """How long a reminder waits for company; a batch waits so long for each that it has."""
-    quiet: timedelta = timedelta(milliseconds=300)
+    quiet: timedelta = timedelta(milliseconds=800)
     """However large, a batch is sent once nothing joined it for this long."""
-    longest_linger: timedelta = timedelta(seconds=1)
+    longest_linger: timedelta = timedelta(seconds=2)
     """A batch that keeps growing is sent after this long, full or not."""
     requests_in_flight: int = 4
     """Requests of one worker under way at once; what waits beyond them waits unfrozen."""
