@@ -209,6 +209,8 @@ class DeliveryFacts:
     """When the same enrollment's next scheduled reminder is due; absent when this is the last."""
     stopped: StatusReason | None = None
     """Why this person is not to get it, by what they asked for or what became of earlier e-mails."""
+    moved_from: datetime | None = None
+    """The start that the person was told by the e-mail before, if it is another one now."""
     row_version: str = ""
     """Changes with every change of the ledger's row."""
 

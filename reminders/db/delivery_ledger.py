@@ -41,6 +41,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "errors": ARRAY(Text()),
     "run_ids": ARRAY(Text()),
     "versions": ARRAY(Text()),
+    "starts": ARRAY(DateTime(timezone=True)),
     "sending": ARRAY(Uuid()),
     "owner": Text(),
     "batch_id": Uuid(),
@@ -85,6 +86,10 @@ SELECT r.*, r.xmin::text AS row_version,
        (SELECT min(later.due_at) FROM session_reminder_emails later
          WHERE later.session_id = r.session_id AND later.user_id = r.user_id
            AND later.email_status = 'scheduled' AND later.due_at > r.due_at) AS next_due_at,
+       (SELECT told.starts_at FROM session_reminder_emails told
+         WHERE told.session_id = r.session_id AND told.user_id = r.user_id
+           AND told.sent_at IS NOT NULL
+         ORDER BY told.sent_at DESC LIMIT 1) AS told_start,
        -- Of several reasons the last by name: what the person asked for comes before all else.
        (SELECT max(p.reason) FROM reminder_preferences p
          WHERE p.user_id = r.user_id
@@ -105,8 +110,8 @@ SELECT held_until, held_because FROM provider_pace WHERE held_until > clock_time
 
 _UNCHANGED = """
 input AS (
-    SELECT * FROM unnest(:ids, :versions, :statuses, :reasons, :errors, :run_ids)
-        AS d (id, version, status, reason, error, run_id)),
+    SELECT * FROM unnest(:ids, :versions, :statuses, :reasons, :errors, :run_ids, :starts)
+        AS d (id, version, status, reason, error, run_id, starts_at)),
 locked AS (
     SELECT r.id FROM session_reminder_emails r JOIN input d ON d.id = r.id
      WHERE r.email_status = 'scheduled' AND r.xmin::text = d.version
@@ -118,6 +123,7 @@ marked AS (
        SET email_status = d.status, status_reason = d.reason, last_error = d.error,
            batch_id = CASE WHEN d.status = 'sending' THEN :batch_id END,
            attempts = r.attempts + CASE WHEN d.status = 'sending' THEN 1 ELSE 0 END,
+           starts_at = coalesce(d.starts_at, r.starts_at),  -- the one that the e-mail tells
            run_id = d.run_id, updated_at = now()
       FROM input d, unchanged
      WHERE r.id = d.id)
@@ -264,12 +270,16 @@ class PostgresDeliveryLedger:
         run_ids: Mapping[UUID, str],
     ) -> timedelta | None:
         """See `DeliveryLedger.freeze`."""
-        versions = {f.reminder.id: f.row_version for f in facts}
+        known = {f.reminder.id: f for f in facts}
+        starts = {f.reminder.id: f.session.starts_at for f in facts if f.session}
         sending = batch.reminder_ids if batch else ()
         marks = [*closings, *(Settlement(reminder_id=i, status=SENDING) for i in sending)]
         parameters: dict[str, Any] = {
             **_columns(marks),
-            "versions": [versions[mark.reminder_id] for mark in marks],
+            "versions": [known[mark.reminder_id].row_version for mark in marks],
+            "starts": [
+                starts.get(mark.reminder_id) if mark.status is SENDING else None for mark in marks
+            ],
             "run_ids": [run_ids[mark.reminder_id] for mark in marks],
             "batch_id": batch.id if batch else None,
         }
@@ -401,6 +411,7 @@ async def _held(connection: AsyncConnection) -> Hold | None:
 
 def _facts(row: records.Record) -> DeliveryFacts:
     status, stopped = row["enrollment_status"], row["stopped"]
+    told_start = row["told_start"]
     return DeliveryFacts(
         reminder=records.reminder(row),
         session=records.session(records.prefixed(row, "s_")) if row["s_id"] else None,
@@ -409,6 +420,7 @@ def _facts(row: records.Record) -> DeliveryFacts:
         rule=records.rule(records.prefixed(row, "c_")) if row["c_reminder_type"] else None,
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
+        moved_from=told_start if told_start != row["s_start_time"] else None,
         row_version=row["row_version"],
     )
 

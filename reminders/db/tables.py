@@ -7,6 +7,7 @@ Every instant is `timestamptz`; the test suite compares this file with a migrate
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -15,6 +16,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     LargeBinary,
     MetaData,
@@ -26,6 +28,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -235,6 +238,27 @@ class WebhookEventRow(Base):
     """As the tag said; the row may be gone, or never have been."""
     occurred_at: Mapped[datetime]
     received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class ReminderEventRow(Base):
+    """The audit log: who changed what, and why. Only ever added to; ids, and no addresses."""
+
+    __tablename__ = "reminder_events"
+    __table_args__ = (
+        Index("ix_reminder_events_happened_at_id", "happened_at", "id"),
+        Index("ix_reminder_events_session_id_user_id", "session_id", "user_id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    happened_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    action: Mapped[str]
+    actor: Mapped[str]
+    reason: Mapped[str | None]
+    session_id: Mapped[UUID | None]
+    """Of what it is about; the row may be gone, so this is no foreign key."""
+    user_id: Mapped[UUID | None]
+    reminder_id: Mapped[UUID | None]
+    details: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
 
 
 class ProviderUsageRow(Base):

@@ -1,0 +1,112 @@
+"""The audit log: what people and programs did to reminders, by whom and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db.engine import Database
+from reminders.db.tables import ReminderEventRow
+from reminders.errors import InvalidInputError
+
+LONGEST_REASON = 500
+"""Code points of a reason; what is longer is refused where it comes in."""
+
+
+class Action(StrEnum):
+    """What was done."""
+
+    SESSION_CANCELLED = "session_cancelled"
+    """A session was cancelled, for everybody."""
+    UNENROLLED = "unenrolled"
+    """One enrollment was ended."""
+    DELIVERY_RESUMED = "delivery_resumed"
+    """A held queue was set going again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One entry of the audit log; says nothing that identifies a person but by id."""
+
+    action: Action
+    actor: str
+    """`api`, `cli`, `admin:<name>`, `attendee`, `sweep`, ..."""
+    reason: str | None = None
+    """In the actor's words."""
+    session_id: UUID | None = None
+    user_id: UUID | None = None
+    reminder_id: UUID | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """JSON: counts, and what was before and after."""
+    id: int | None = None
+    """Set by the database; ascending."""
+    happened_at: datetime | None = None
+    """Set by the database."""
+
+
+async def record(connection: AsyncConnection, event: Event) -> None:
+    """Add an entry, in the transaction of what it tells of.
+
+    Raises:
+        InvalidInputError: If the reason is longer than 500 characters.
+    """
+    if event.reason is not None and len(event.reason) > LONGEST_REASON:
+        raise InvalidInputError(f"at most {LONGEST_REASON} characters", field="reason")
+    await connection.execute(
+        insert(ReminderEventRow).values(
+            action=event.action,
+            actor=event.actor,
+            reason=event.reason,
+            session_id=event.session_id,
+            user_id=event.user_id,
+            reminder_id=event.reminder_id,
+            details=dict(event.details),
+        )
+    )
+
+
+class AuditLog:
+    """The entries, the newest first."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from this database."""
+        self._database = database
+
+    async def record(self, event: Event) -> None:
+        """Add an entry that belongs to no transaction of ours."""
+        async with self._database.transaction() as connection:
+            await record(connection, event)
+
+    async def entries(
+        self,
+        *,
+        session_id: UUID | None = None,
+        user_id: UUID | None = None,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> tuple[Event, ...]:
+        """Up to so many entries, the newest first.
+
+        Args:
+            session_id: Only about this session.
+            user_id: Only about this person.
+            before: Only older ones: the id of the last entry of the page before.
+            limit: At most this many.
+        """
+        query = select(ReminderEventRow).order_by(ReminderEventRow.id.desc()).limit(limit)
+        if session_id is not None:
+            query = query.where(ReminderEventRow.session_id == session_id)
+        if user_id is not None:
+            query = query.where(ReminderEventRow.user_id == user_id)
+        if before is not None:
+            query = query.where(ReminderEventRow.id < before)
+        async with self._database.autocommit() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return tuple(Event(**{**row, "action": Action(row["action"])}) for row in rows)

@@ -1,0 +1,77 @@
+"""Enroll, cancel, and ask why."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from starter import printing
+from starter.answers import CancelReceiptOut, EnrollmentOut, StoryOut, UnderWayOut
+from starter.assembly import Parts
+from starter.commands.options import CHANGE_WAIT, AsJson, Session, User, show
+from starter.running import ExitCode, ask
+
+app = typer.Typer()
+
+
+@app.command()
+def enroll(session: Session, user: User, *, as_json: AsJson = False) -> None:
+    """Enroll a user: plan the reminders and start the workflow. Safe to repeat."""
+    enrolled = ask(lambda parts: parts.gateway.enroll(session, user))
+    show(EnrollmentOut.of(enrolled), printing.enrollment, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    session: Session,
+    user: Annotated[
+        UUID | None, typer.Argument(metavar="USER", help="Only this user's enrollment.")
+    ] = None,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a whole session with all its pending reminders, or unenroll one user."""
+    if dry_run:
+        receipt = ask(lambda parts: parts.gateway.expected(session, user))
+    elif user is not None:
+        receipt = ask(lambda parts: parts.gateway.unenroll(session, user))
+    else:
+        if not yes:
+            _confirm(session)
+        done = ask(lambda parts: parts.gateway.cancel_session(session, wait=CHANGE_WAIT))
+        if not done.is_done:
+            show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
+            return
+        receipt = done.reminders
+    show(
+        CancelReceiptOut.of(receipt),
+        lambda answer: printing.receipt(answer, dry_run=dry_run),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
+    """Say why a user was, will be or was not reminded of a session."""
+
+    async def told(parts: Parts) -> StoryOut:
+        story = await parts.gateway.why(session, user)
+        return StoryOut.of(story, parts.workflow_url(story.workflow_id, story.run_id))
+
+    show(ask(told), printing.story, as_json=as_json)
+
+
+def _confirm(session: UUID) -> None:
+    """Ask on a terminal; without one, demand `--yes`."""
+    if not sys.stdin.isatty():
+        typer.echo(
+            "reminders: nobody is there to confirm; add --yes, or --dry-run to see", err=True
+        )
+        raise typer.Exit(ExitCode.USAGE)
+    pending = ask(lambda parts: parts.gateway.expected(session)).cancelled
+    typer.confirm(f"Cancel the session and its {pending} pending reminders?", abort=True, err=True)

@@ -1,0 +1,105 @@
+"""Worker, API, database and namespace: what operators run."""
+
+from __future__ import annotations
+
+import typer
+from pydantic import BaseModel
+
+from reminders import settings as environment
+from reminders import temporal
+from reminders.db import migrate
+from reminders.errors import ReminderError
+from starter import printing
+from starter.answers import Readiness
+from starter.assembly import Parts, connect
+from starter.commands.options import AsJson, show
+from starter.running import ExitCode, ask, fail, in_loop
+from starter.sweeps import ensure_sweep_schedule
+
+app = typer.Typer()
+_db = typer.Typer(no_args_is_help=True, help="The database.")
+_temporal = typer.Typer(no_args_is_help=True, help="The Temporal namespace.")
+app.add_typer(_db, name="db")
+app.add_typer(_temporal, name="temporal")
+
+
+class _Migrated(BaseModel):
+    """What `db upgrade` did."""
+
+    before: str | None
+    after: str | None
+
+
+class _SetUp(BaseModel):
+    """What `temporal setup` did."""
+
+    added: list[str]
+    schedule: temporal.Ensured
+    """What became of the sweep's Schedule."""
+
+
+@app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Find out whether reminders will go out, and if not, why. Exit code 5 if not."""
+    readiness = Readiness.of(ask(lambda parts: parts.examiner.examine()))
+    show(readiness, printing.diagnosis, as_json=as_json)
+    if not readiness.ready:
+        raise typer.Exit(ExitCode.RED)
+
+
+@_db.command("upgrade")
+def upgrade(*, as_json: AsJson = False) -> None:
+    """Bring the database to the schema of this release. Safe to repeat."""
+
+    async def upgraded(parts: Parts) -> _Migrated:
+        before = await migrate.current(parts.database)
+        await migrate.upgrade(parts.database)
+        return _Migrated(before=before, after=await migrate.current(parts.database))
+
+    show(
+        ask(upgraded),
+        lambda done: print(f"schema: {done.before or 'nothing'} -> {done.after}"),  # noqa: T201
+        as_json=as_json,
+    )
+
+
+@_temporal.command("setup")
+def setup(*, as_json: AsJson = False) -> None:
+    """Register search attributes and Schedule. Safe to repeat; a worker does it at its start."""
+
+    async def registered() -> _SetUp:
+        config, client = environment.load(), await connect(lazy=False)
+        added = await temporal.ensure_search_attributes(client)
+        return _SetUp(
+            added=list(added),
+            schedule=await ensure_sweep_schedule(
+                client, config.sweep_cron, task_queue=config.temporal_task_queue
+            ),
+        )
+
+    show(
+        in_loop(registered),
+        lambda done: print(  # noqa: T201
+            f"added: {', '.join(done.added) or 'nothing was missing'}; schedule: {done.schedule}"
+        ),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker until it is told to stop."""
+    import worker as process  # noqa: PLC0415 - the other commands start without it
+
+    raise typer.Exit(process.main())
+
+
+@app.command()
+def api() -> None:
+    """Serve the HTTP API on API_ADDRESS until it is told to stop."""
+    from starter import app as application  # noqa: PLC0415 - the other commands start without it
+
+    try:
+        application.run(environment.load())
+    except ReminderError as error:
+        fail(error)

@@ -1,0 +1,102 @@
+"""Sessions: stored, changed, cancelled."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import Response
+
+from starter.answers import (
+    CancelReceiptOut,
+    ChangedSession,
+    ChangesOut,
+    SessionWithCounts,
+    UnderWayOut,
+)
+from starter.bodies import CancelBody, SessionBody
+from starter.routes.answering import (
+    ACCEPTED,
+    BODY,
+    CREATED,
+    INVALID,
+    NO_SESSION,
+    Answering,
+    created,
+    under_way,
+    v1_router,
+)
+
+router = v1_router("sessions")
+
+
+@router.put(
+    "/sessions/{session_id}",
+    summary="Create or change a session",
+    responses={
+        **created(ChangedSession, "It is new"),
+        **under_way(ChangedSession),
+        **BODY,
+    },
+)
+async def put_session(
+    session_id: UUID, body: SessionBody, parts: Answering, response: Response
+) -> ChangedSession:
+    """Store a session, whole. Safe to repeat.
+
+    If its start or status changes, every enrollment is planned anew: the old times can no longer
+    fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
+    when that takes longer than a few seconds, `under_way` has the workflow that is at it (202).
+    """
+    change, receipt = await parts.gateway.put_session(body.to_session(session_id))
+    if change.created:
+        response.status_code = CREATED
+    elif not receipt.is_done:
+        response.status_code = ACCEPTED
+    return ChangedSession.of(change, receipt)
+
+
+@router.post(
+    "/sessions/{session_id}/changed",
+    summary="A session, or a rule, changed: read it again",
+    responses={**under_way(UnderWayOut), **NO_SESSION, **INVALID},
+)
+async def session_changed(
+    session_id: UUID, parts: Answering, response: Response
+) -> ChangesOut | UnderWayOut:
+    """Plan every enrollment anew and tell its workflow. Safe to repeat."""
+    receipt = await parts.gateway.session_changed(session_id)
+    if receipt.is_done:
+        return ChangesOut.of(receipt)
+    response.status_code = ACCEPTED
+    return UnderWayOut.of(receipt)
+
+
+@router.post(
+    "/sessions/{session_id}/cancel",
+    summary="Cancel a session: all its pending reminders, for everybody",
+    responses={**under_way(UnderWayOut), **NO_SESSION, **BODY},
+)
+async def cancel_session(
+    session_id: UUID, parts: Answering, response: Response, body: CancelBody | None = None
+) -> CancelReceiptOut | UnderWayOut:
+    """Cancel the session, so that nobody is reminded, late starters included. Safe to repeat.
+
+    With `dry_run` it only counts what a cancel would meet.
+    """
+    dry_run = body is not None and body.dry_run
+    receipt = await parts.gateway.cancel_session(session_id, dry_run=dry_run)
+    if receipt.is_done:
+        return CancelReceiptOut.of(receipt.reminders)
+    response.status_code = ACCEPTED
+    return UnderWayOut.of(receipt)
+
+
+@router.get(
+    "/sessions/{session_id}",
+    summary="A session, with its reminders counted by status",
+    responses={**NO_SESSION, **INVALID},
+)
+async def get_session(session_id: UUID, parts: Answering) -> SessionWithCounts:
+    """The session as it is stored, and how many of its reminders are in each status."""
+    session = await parts.catalogue.session(session_id)
+    return SessionWithCounts.of(session, await parts.catalogue.counts(session_id))

@@ -1,0 +1,25 @@
+"""People, as far as reminders need them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import Response
+
+from starter.answers import UserOut
+from starter.bodies import UserBody
+from starter.routes.answering import BODY, CREATED, Answering, created, v1_router
+
+router = v1_router("users")
+
+
+@router.put(
+    "/users/{user_id}",
+    summary="Create or change a user",
+    responses={**created(UserOut, "They are new"), **BODY},
+)
+async def put_user(user_id: UUID, body: UserBody, parts: Answering, response: Response) -> UserOut:
+    """Store a person, whole. Safe to repeat; reminders go to the address of the moment."""
+    if await parts.catalogue.put_user(body.to_attendee(user_id)):
+        response.status_code = CREATED
+    return UserOut(id=user_id)
