@@ -23,6 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.delivery import DeliveryActivities
+from activities.retention import RetentionActivities
 from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
 from reminders import observability, settings, temporal
@@ -31,6 +32,7 @@ from reminders.db.catalogue import Catalogue
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
@@ -59,6 +61,7 @@ def build_worker(
     task_queue: str,
     sweep: SweepActivities | None = None,
     session_change: SessionChangeActivities | None = None,
+    forgetting: RetentionActivities | None = None,
 ) -> Worker:
     """A Temporal worker, tuned for a herd: hundreds of reminders due in the same second.
 
@@ -72,6 +75,7 @@ def build_worker(
         task_queue: Where to poll.
         sweep: Reconciles; absent in a worker that leaves the sweep to others, or tests.
         session_change: Tells enrollments that their session changed; absent as `sweep`.
+        forgetting: Forgets what is old; absent as `sweep`.
     """
     return Worker(
         client,
@@ -81,6 +85,7 @@ def build_worker(
             activities.close_reminders,
             *([sweep.reconcile_enrollments] if sweep else []),
             *([session_change.replan_enrollments] if session_change else []),
+            *([forgetting.forget_what_is_old] if forgetting else []),
         ],
         max_concurrent_activities=500,
         # More at once only makes the server write tasks down that it could have handed over.
@@ -183,6 +188,11 @@ def reconciliation(
     )
 
 
+def retention(database: Database, *, clock: Clock | None = None) -> RetentionActivities:
+    """What forgets, in this database."""
+    return RetentionActivities(PostgresRetention(database, clock or SystemClock()))
+
+
 def session_changes(
     config: Settings, client: Client, database: Database, *, clock: Clock | None = None
 ) -> SessionChangeActivities:
@@ -246,6 +256,7 @@ async def run(
                 DeliveryActivities(pipeline),
                 sweep=reconciliation(config, client, database),
                 session_change=session_changes(config, client, database),
+                forgetting=retention(database),
                 task_queue=config.temporal_task_queue,
             )
         )

@@ -160,6 +160,8 @@ class SweepResult:
     """Enrollments that could not be repaired."""
     results: dict[SweepKind, SweepTally]
     """Every kind, also those of which nothing was found."""
+    forgotten: int = 0
+    """Old provider events and requests removed; 0 of runs that did not forget yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

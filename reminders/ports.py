@@ -319,6 +319,17 @@ class Reconciler(Protocol):
         """Reminders frozen for minutes in a request without an outcome; delivery resolves them."""
 
 
+class Retention(Protocol):
+    """Forgets what is only needed for a while."""
+
+    async def forget(self) -> int:
+        """Remove what is old enough, a bounded number at a time; safe to repeat.
+
+        Returns:
+            Rows removed.
+        """
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplannedPage:
     """Some enrollments of a session, planned anew, and where to go on."""

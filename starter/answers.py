@@ -5,6 +5,7 @@ Ids, instants and reasons; never an e-mail address.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -12,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from reminders.db.catalogue import SessionChange
+from reminders.db.provider_state import QuotaReading
 from reminders.model import (
     EnrollmentStatus,
     Reminder,
@@ -20,6 +22,7 @@ from reminders.model import (
     SessionStatus,
     StatusReason,
 )
+from reminders.ports import Hold
 from starter.decisions import decision
 from starter.health import Diagnosis
 from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
@@ -374,3 +377,42 @@ def _receipt(receipt: CancelReceipt) -> dict[str, int]:
         "already_sent": receipt.already_sent,
         "in_flight": receipt.in_flight,
     }
+
+
+class QuotaOut(_Out):
+    """A quota of the provider, as it was told last."""
+
+    name: str
+    """`daily` or `monthly`."""
+    used: int
+    limit: int | None
+    """E-mails; null is unlimited."""
+    resets_at: datetime
+    checked_at: datetime
+
+
+class DeliveryStateOut(_Out):
+    """Whether the provider takes e-mails at present."""
+
+    held_because: StatusReason | None
+    """`quota` or `misconfigured`: no worker posts anything; null when all is well."""
+    held_until: datetime | None
+    """When it is tried again by itself."""
+    quotas: list[QuotaOut]
+    """Empty while the provider has not told, as to a key that may only send."""
+
+    @classmethod
+    def of(cls, hold: Hold | None, quotas: Sequence[QuotaReading]) -> Self:
+        """The shared state as JSON."""
+        return cls(
+            held_because=hold.reason if hold else None,
+            held_until=hold.until if hold else None,
+            quotas=[QuotaOut.model_validate(q, from_attributes=True) for q in quotas],
+        )
+
+
+class ResumedOut(_Out):
+    """Delivery goes on."""
+
+    held_because: StatusReason | None
+    """What it was held for; null if it was not."""

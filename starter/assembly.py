@@ -15,6 +15,7 @@ from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_events import ProviderEvents
+from reminders.db.provider_state import ProviderState
 from reminders.db.queries import ReminderQueries
 from reminders.errors import ConfigurationError
 from reminders.ports import Clock
@@ -37,6 +38,7 @@ class Parts:
     gateway: ReminderGateway
     examiner: Examiner
     sweeps: Sweeps
+    provider: ProviderState
     provider_events: ProviderEvents
     clock: Clock
 
@@ -91,6 +93,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 clock=clock,
             ),
             sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
+            provider=ProviderState(database),
             provider_events=ProviderEvents(database),
             clock=clock,
         )

@@ -80,6 +80,13 @@ class CancelBody(_In):
     """Only count."""
 
 
+class ReasonBody(_In):
+    """Why something is done, for the audit log."""
+
+    reason: Annotated[Line | None, BlankIsAbsent] = None
+    """At most 300 characters."""
+
+
 class UserBody(_In):
     """A person, whole: what is left out is absent."""
 

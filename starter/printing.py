@@ -18,10 +18,12 @@ from rich.text import Text
 from starter.answers import (
     CancelReceiptOut,
     ChangesOut,
+    DeliveryStateOut,
     EnrollmentOut,
     Readiness,
     ReminderOut,
     ReminderPageOut,
+    ResumedOut,
     RunOut,
     RunPageOut,
     SessionWithCounts,
@@ -212,6 +214,31 @@ def _console() -> Console:
     """Made anew: standard output may have been redirected since."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+
+
+def delivery(answer: DeliveryStateOut) -> None:
+    """Whether the provider takes e-mails, and its quotas."""
+    held = answer.held_because
+    _lines(delivery=f"held ({held}), tried again {answer.held_until}" if held else "going on")
+    _table(
+        ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)"),
+        (
+            (
+                q.name,
+                str(q.used),
+                "none" if q.limit is None else str(q.limit),
+                q.resets_at,
+                q.checked_at,
+            )
+            for q in answer.quotas
+        ),
+    )
+
+
+def resumed(answer: ResumedOut) -> None:
+    """Whether there was anything to resume."""
+    was = answer.held_because
+    _lines(delivery=f"goes on; it was held ({was})" if was else "was not held")
 
 
 def _lines(**values: str | None) -> None:

@@ -124,6 +124,7 @@ class Stage:
                     session_change=worker.session_changes(
                         self.settings, self.client, self.database, clock=self.clock
                     ),
+                    forgetting=worker.retention(self.database, clock=self.clock),
                     task_queue=self.settings.temporal_task_queue,
                 )
             )

@@ -9,6 +9,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.retention import RetentionActivities
     from activities.sweep import SweepActivities
     from reminders.contracts import ReconcileInput, SweepKind, SweepResult, SweepTally
 
@@ -16,7 +17,10 @@ LIMIT = 5000
 """Enrollments that one run works on; what is left, the next run finds."""
 ATTEMPT_TIMEOUT = timedelta(minutes=3)
 """For one kind, all attempts together: four of them fit into a run, with room to spare."""
+RETENTION_TIMEOUT = timedelta(minutes=1)
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
+RETENTION = "retention"
+"""Patch: runs in flight when it was added forget nothing."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -58,7 +62,23 @@ class ReminderSweepWorkflow:
             total_reminders=sum(tally.reminders for tally in worked_on),
             total_failed=sum(tally.failed for tally in worked_on),
             results=results,
+            forgotten=await self._forget() if workflow.patched(RETENTION) else 0,
         )
+
+    async def _forget(self) -> int:
+        """Remove what nobody needs any more; if that fails, the next run does it."""
+        try:
+            return await workflow.execute_activity_method(
+                RetentionActivities.forget_what_is_old,
+                activity_id="forget",
+                schedule_to_close_timeout=RETENTION_TIMEOUT,
+                retry_policy=RETRY,
+                summary="provider events and requests of more than 30 days ago",
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return 0
 
     async def _reconcile(self, kind: SweepKind, limit: int) -> SweepTally:
         """The tally of one kind; an error ends this kind and not the others."""

@@ -186,6 +186,11 @@ class EmailBatchRow(Base):
             "lease_until",
             postgresql_where=text("state = 'frozen'"),
         ),
+        Index(
+            "ix_email_batches_settled_at",
+            "settled_at",
+            postgresql_where=text("state <> 'frozen'"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -237,7 +242,7 @@ class WebhookEventRow(Base):
     reminder_id: Mapped[UUID | None]
     """As the tag said; the row may be gone, or never have been."""
     occurred_at: Mapped[datetime]
-    received_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    received_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
 
 
 class ReminderEventRow(Base):

@@ -100,6 +100,7 @@ async def a_worker(client: Client, settings: Settings) -> AsyncIterator[None]:
         activities,
         session_change=worker.session_changes(settings, client, database),
         sweep=worker.reconciliation(settings, client, database),
+        forgetting=worker.retention(database),
         task_queue=settings.temporal_task_queue,
     ):
         yield

@@ -146,7 +146,9 @@ async def test_the_api_starts_a_sweep_and_tells_what_it_found(
         (run,) = found
         assert answer.json()["run_id"] == run["run_id"]
         assert "ReminderSweepWorkflow" == run["workflow_type"]
-        assert {"processed", "totalReminders", "totalFailed", "results"} == set(run["result"])
+        assert {"processed", "totalReminders", "totalFailed", "results", "forgotten"} == set(
+            run["result"]
+        )
         assert {"lost", "drifted", "overdue", "missing", "in_doubt"} == set(
             run["result"]["results"]
         )

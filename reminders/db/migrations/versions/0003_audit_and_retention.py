@@ -1,4 +1,4 @@
-"""audit: who changed what, and why
+"""audit and retention: who changed what, and why; what is forgotten is found by its age
 
 Revision ID: 0003
 Revises: 0002
@@ -42,8 +42,17 @@ def upgrade() -> None:
     op.create_index(
         "ix_reminder_events_session_id_user_id", "reminder_events", ["session_id", "user_id"]
     )
+    op.create_index("ix_webhook_events_received_at", "webhook_events", ["received_at"])
+    op.create_index(
+        "ix_email_batches_settled_at",
+        "email_batches",
+        ["settled_at"],
+        postgresql_where=sa.text("state <> 'frozen'"),
+    )
 
 
 def downgrade() -> None:
     """Take back."""
+    op.drop_index("ix_email_batches_settled_at", table_name="email_batches")
+    op.drop_index("ix_webhook_events_received_at", table_name="webhook_events")
     op.drop_table("reminder_events")

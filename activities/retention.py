@@ -1,0 +1,25 @@
+"""The activity that forgets what is only needed for a while."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.failures import as_application_errors
+from reminders.ports import Retention
+
+
+class RetentionActivities:
+    """Keeps tables from growing for ever."""
+
+    def __init__(self, retention: Retention) -> None:
+        """Forget through this."""
+        self._retention = retention
+
+    @activity.defn
+    async def forget_what_is_old(self) -> int:
+        """Remove what nobody needs any more, and count it.
+
+        May run twice, and at the same time as another: what is gone is gone. No error is final.
+        """
+        with as_application_errors():
+            return await self._retention.forget()

@@ -1,0 +1,74 @@
+"""A held queue, as operators see it and set it going again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from reminders.clock import SystemClock
+from reminders.db.audit import Action, AuditLog
+from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.engine import Database
+from reminders.model import StatusReason
+from reminders.ports import Hold, Quota, Usage
+from reminders.settings import Settings
+from tests.starter.conftest import Api
+
+
+@pytest.fixture
+def settings(settings: Settings, database_url: str) -> Settings:
+    """Settings with a database of this test's own: a hold is everybody's."""
+    return settings.model_copy(update={"database_url": SecretStr(database_url)})
+
+
+@pytest.fixture
+async def ledger(database: Database) -> PostgresDeliveryLedger:
+    """The ledger of a worker whose key the provider refuses."""
+    ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", requests_per_second=8)
+    until = datetime.now(UTC) + timedelta(minutes=1)
+    await ledger.hold(Hold(until=until, reason=StatusReason.MISCONFIGURED))
+    return ledger
+
+
+async def test_a_held_queue_is_resumed_once_and_audited(
+    api: Api, ledger: PostgresDeliveryLedger, database: Database
+) -> None:
+    """It says what it is held for, goes on for every worker, and who did it is written down."""
+    held = (await api.get("/v1/delivery")).json()
+    assert "misconfigured" == held["held_because"]
+    assert (await ledger.read([])).hold is not None
+
+    resumed = await api.post("/v1/delivery/resume", json={"reason": "the key was rotated"})
+    again = await api.post("/v1/delivery/resume")
+    assert ({"held_because": "misconfigured"}, {"held_because": None}) == (
+        resumed.json(),
+        again.json(),
+    )
+    assert (await ledger.read([])).hold is None
+    assert (await api.get("/v1/delivery")).json()["held_because"] is None
+    (entry,) = await AuditLog(database).entries()
+    assert (Action.DELIVERY_RESUMED, "api", "the key was rotated") == (
+        entry.action,
+        entry.actor,
+        entry.reason,
+    )
+
+
+async def test_quotas_are_told_as_the_provider_told_them(
+    api: Api, ledger: PostgresDeliveryLedger
+) -> None:
+    """Daily and monthly, with the instant of their renewal; none before the first answer."""
+    assert [] == (await api.get("/v1/delivery")).json()["quotas"]
+    renewed = datetime(2026, 12, 1, tzinfo=UTC)
+    await ledger.record_usage(
+        Usage(
+            daily=Quota(used=90, limit=100, resets_at=renewed),
+            monthly=Quota(used=90, limit=None, resets_at=renewed),
+        )
+    )
+    quotas = (await api.get("/v1/delivery")).json()["quotas"]
+    assert [("daily", 90, 100), ("monthly", 90, None)] == [
+        (q["name"], q["used"], q["limit"]) for q in quotas
+    ]
