@@ -87,7 +87,7 @@ def build_worker(
             *([session_change.replan_enrollments] if session_change else []),
             *([forgetting.forget_what_is_old] if forgetting else []),
         ],
-        max_concurrent_activities=500,
+        max_concurrent_activities=4000,
         # More at once only makes the server write tasks down that it could have handed over.
         max_concurrent_workflow_tasks=20,
         max_concurrent_workflow_task_polls=10,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
+
 from temporalio import activity
 
 from activities.failures import as_application_errors
@@ -12,7 +15,10 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
+from reminders.errors import NotDueYetError
 from reminders.ports import Deliverer
+
+_ELSEWHERE = timedelta(seconds=1)
 
 
 class DeliveryActivities:
@@ -30,10 +36,16 @@ class DeliveryActivities:
         posted, and the provider accepts a frozen request once. Final errors are
         `ReminderNotFoundError`; everything else is worth another attempt until the session starts.
         """
+        info = activity.info()
+        early = reminder.due_at - info.started_time
         with as_application_errors():
-            async with heartbeating():
-                run_id = activity.info().workflow_run_id or ""
-                return await self._deliverer.deliver(reminder, run_id=run_id)
+            async with heartbeating(quiet_for=early):
+                delivery = asyncio.ensure_future(
+                    self._deliverer.deliver(reminder, run_id=info.workflow_run_id or "")
+                )
+                if early > timedelta():
+                    await _unless_worker_stops(delivery, early)
+                return await delivery
 
     @activity.defn
     async def close_reminders(self, request: CloseRemindersInput) -> CloseRemindersResult:
@@ -45,3 +57,23 @@ class DeliveryActivities:
         """
         with as_application_errors():
             return await self._deliverer.close(request)
+
+
+async def _unless_worker_stops(delivery: asyncio.Future[DeliveryOutcome], early: timedelta) -> None:
+    """Wait until a reminder that came early is due, or hand it to another worker.
+
+    Raises:
+        NotDueYetError: This worker is about to stop.
+    """
+    stop = asyncio.ensure_future(activity.wait_for_worker_shutdown())
+    try:
+        await asyncio.wait(
+            (delivery, stop),
+            timeout=early.total_seconds(),
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if stop.done() and not delivery.done():
+            delivery.cancel()
+            raise NotDueYetError(retry_after=_ELSEWHERE)
+    finally:
+        stop.cancel()

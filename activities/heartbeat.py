@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
@@ -13,6 +14,8 @@ from temporalio import activity
 @asynccontextmanager
 async def heartbeating(
     details: Callable[[], Sequence[Any]] = tuple[Any, ...],
+    *,
+    quiet_for: timedelta = timedelta(),
 ) -> AsyncIterator[None]:
     """Heartbeat at a third of the activity's heartbeat timeout while the context lasts.
 
@@ -21,6 +24,8 @@ async def heartbeating(
 
     Args:
         details: What the next attempt is to know, asked at every beat.
+        quiet_for: Beginning of the heartbeat timeout in which nothing is to be said: a crowd that
+            waits for its instant would only keep the server busy.
     """
     timeout = activity.info().heartbeat_timeout
     if timeout is None:
@@ -28,11 +33,13 @@ async def heartbeating(
         return
 
     async def beat(every_seconds: float) -> None:
+        await asyncio.sleep(quiet.total_seconds())
         while True:
             await asyncio.sleep(every_seconds)
             activity.heartbeat(*details())
 
-    beating = asyncio.create_task(beat(timeout.total_seconds() / 3))
+    quiet = max(quiet_for, timedelta())
+    beating = asyncio.create_task(beat((timeout - quiet).total_seconds() / 3))
     try:
         yield
     finally:

@@ -18,6 +18,7 @@ from bench import floor, measure
 from reminders.clock import SystemClock
 from reminders.embedded.process import EmbeddedServerError
 from reminders.embedded.stack import LocalStack
+from reminders.lead_in import APART, LONGEST, UNTOUCHED
 from reminders.model import Attendee, Session
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
@@ -35,7 +36,7 @@ ENROLLED_PER_SECOND = 60
 """What a busy machine manages; a quiet one does 100."""
 
 BEFORE = timedelta(seconds=8)
-"""Added to that, so that the last timers are set when the first falls due."""
+"""Added to that, so that the last timers are set when the first wakes."""
 
 LEAST = timedelta(seconds=2)
 """Between the last enrollment and the due instant; with less, the enrollments are measured too."""
@@ -205,7 +206,8 @@ async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float
         )
 
     await _all(put_user, users)
-    due_at = _clock.now() + timedelta(seconds=n / ENROLLED_PER_SECOND) + BEFORE
+    wakes_early = min(max(n - UNTOUCHED, 0) * APART, LONGEST)
+    due_at = _clock.now() + timedelta(seconds=n / ENROLLED_PER_SECOND) + wakes_early + BEFORE
     session = Session(id=session_id, title="Cardiology update", starts_at=due_at + LEAD)
     await parts.gateway.put_session(session)
     began_at = _clock.now()

@@ -12,7 +12,7 @@ only added, each with a default, and the comment says what its absence means.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -40,6 +40,9 @@ class ReminderPlan:
     version: int
     """Grows with every plan of the ledger; a workflow never goes back to an older plan."""
     reminders: tuple[PlannedReminder, ...]
+    lead_in: timedelta | None = None
+    """How long before a due instant the workflow wakes and has the e-mail made ready, which goes
+    out at the due instant; absent in small sessions, and in plans of before there was one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

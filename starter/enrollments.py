@@ -342,6 +342,7 @@ def _plan(planned: PlannedEnrollment) -> ReminderPlan:
             )
             for r in planned.reminders
         ),
+        lead_in=planned.lead_in,
     )
 
 

@@ -38,7 +38,7 @@ SESSION_START = SearchAttributeKey.for_datetime("SessionStart")
 SEND_TIMEOUT = timedelta(seconds=30)
 """One attempt; longer than the delivery pipeline's own patience."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=8)
-"""How soon a dead worker is noticed."""
+"""How soon a dead worker is noticed, once the reminder is due."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -133,8 +133,8 @@ class SessionReminderWorkflow:
         return min(pending, key=lambda r: (r.due_at, r.reminder_type), default=None)
 
     async def _plan_changed_before(self, reminder: PlannedReminder) -> bool:
-        """Sleep until a reminder is due; true if the plan changed meanwhile."""
-        delay = reminder.due_at - workflow.now()
+        """Sleep until a reminder is to be made ready; true if the plan changed meanwhile."""
+        delay = reminder.due_at - workflow.now() - (self._plan.lead_in or timedelta())
         if delay <= timedelta():
             return False
         version = self._plan.version
@@ -151,6 +151,7 @@ class SessionReminderWorkflow:
     async def _deliver(self, reminder: PlannedReminder) -> None:
         """Have one reminder sent, and note what became of it."""
         left = self._plan.starts_at - workflow.now()
+        early = max(reminder.due_at - workflow.now(), timedelta())
         try:
             outcome = await workflow.execute_activity_method(
                 DeliveryActivities.deliver_reminder,
@@ -160,11 +161,11 @@ class SessionReminderWorkflow:
                     starts_at=self._plan.starts_at,
                 ),
                 activity_id=f"deliver-{reminder.reminder_type}",
-                start_to_close_timeout=SEND_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                start_to_close_timeout=early + SEND_TIMEOUT,
+                heartbeat_timeout=early + HEARTBEAT_TIMEOUT,
                 schedule_to_close_timeout=max(left, SHORTEST_DEADLINE),
                 retry_policy=RETRY,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                cancellation_type=_on_cancel(early),
                 priority=_priority(left),
                 summary=f"{reminder.reminder_type} reminder",
             )
@@ -293,6 +294,18 @@ def _priority(left: timedelta) -> Priority:
     """The nearer the start, the sooner served: 1 within the hour, 4 beyond twelve hours."""
     hours = left / timedelta(hours=1)
     return Priority(priority_key=1 if hours <= 1 else 2 if hours <= 3 else 3 if hours <= 12 else 4)
+
+
+def _on_cancel(early: timedelta) -> workflow.ActivityCancellationType:
+    """How a cancel meets a send under way.
+
+    One that has reached its due instant is waited for, so that its outcome is known. One that was
+    made ready early may have a minute to wait: there the ledger is closed at once, which the
+    delivery reads before it lets anything go, and which waits for what is in flight.
+    """
+    if early > timedelta():
+        return workflow.ActivityCancellationType.TRY_CANCEL
+    return workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 
 
 def _error_type(error: ActivityError) -> str:

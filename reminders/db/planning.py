@@ -7,7 +7,7 @@ row is share-locked, so that an enrollment and a move of its session cannot miss
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -33,6 +33,7 @@ from reminders.errors import (
     UserNotFoundError,
 )
 from reminders.keys import session_reminder_workflow_id
+from reminders.lead_in import COUNTED, lead_in
 from reminders.model import (
     EnrollmentStatus,
     Reminder,
@@ -46,6 +47,12 @@ from reminders.plan import Revision, call_off, plan, revise
 from reminders.ports import Clock
 
 _SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+
+_ENROLLED = text("""
+SELECT count(*) FROM (
+    SELECT FROM enrollments WHERE session_id = :session_id AND status = 'confirmed' LIMIT :limit
+) AS enrolled
+""")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +74,8 @@ class PlannedEnrollment:
     """Reminders that this call added, moved or closed."""
     called_off: StatusReason | None = None
     """Why nothing of it is wanted any more; absent while somebody is to be reminded."""
+    lead_in: timedelta | None = None
+    """How long before a due instant its workflow wakes."""
 
     @property
     def has_pending(self) -> bool:
@@ -221,9 +230,14 @@ class EnrollmentPlanner:
                 threshold=self._threshold,
                 enrolling=enrolling,
             )
-        return await self._write(
+        planned = await self._write(
             connection, session, user_id, revision, first=not recorded, called_off=called_off
         )
+        if not planned.has_pending:
+            return planned
+        enrolled = await connection.scalar(_ENROLLED, {"session_id": session.id, "limit": COUNTED})
+        early = lead_in(enrolled or 0, user_id, is_newest=enrolling and not recorded)
+        return replace(planned, lead_in=early)
 
     async def _write(
         self,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from reminders.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.delivery.policy import DeliveryPolicy
+
+_CROWD_STAYS = timedelta(seconds=10)
+"""How long after a full batch more of the same session are expected."""
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +56,8 @@ class Gatherer:
         """Start empty."""
         self._policy = policy
         self._groups: dict[datetime, _Group] = {}
+        self._crowds: dict[datetime, float] = {}
+        """When a full batch last left, by `loop.time()`."""
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -82,7 +87,10 @@ class Gatherer:
         while True:
             self._arrived.clear()
             now = loop.time()
-            ready_at = {starts_at: self._ready_at(g) for starts_at, g in self._groups.items()}
+            self._crowds = {
+                s: at for s, at in self._crowds.items() if now - at < _CROWD_STAYS.total_seconds()
+            }
+            ready_at = {s: self._ready_at(s, group) for s, group in self._groups.items()}
             ready = [starts_at for starts_at, instant in ready_at.items() if instant <= now]
             if ready:
                 return self._take(min(ready))
@@ -92,14 +100,15 @@ class Gatherer:
             except TimeoutError:
                 continue
 
-    def _ready_at(self, group: _Group) -> float:
+    def _ready_at(self, starts_at: datetime, group: _Group) -> float:
         """When a group is worth sending, by the loop's clock."""
         policy, size = self._policy, len(group.tickets)
         if size >= policy.batch_size:
             return group.first_at
         # The more have come, the more are likely to come: a crowd is worth waiting for, and one
-        # person is not kept waiting.
-        quiet = min(policy.linger * size, policy.quiet)
+        # person is not kept waiting. Stragglers of a crowd are waited for as for a crowd.
+        straggling = starts_at in self._crowds
+        quiet = policy.quiet if straggling else min(policy.linger * size, policy.quiet)
         return min(
             group.last_at + quiet.total_seconds(),
             group.first_at + policy.longest_linger.total_seconds(),
@@ -107,6 +116,8 @@ class Gatherer:
 
     def _take(self, starts_at: datetime) -> list[Ticket]:
         group = self._groups[starts_at]
+        if len(group.tickets) >= self._policy.batch_size > 1:
+            self._crowds[starts_at] = asyncio.get_running_loop().time()
         taken = list(group.tickets)[: self._policy.batch_size]
         tickets = [group.tickets.pop(reminder_id) for reminder_id in taken]
         if group.tickets:  # what stays behind has lingered as long as its newest arrival

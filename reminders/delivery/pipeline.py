@@ -133,9 +133,7 @@ class DeliveryPipeline:
             ReminderNotFoundError: If the ledger has no such reminder.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        early = reminder.due_at - self._clock.now()
-        if timedelta() < early <= self._policy.early:  # our clock lags behind Temporal's
-            await asyncio.sleep(early.total_seconds())
+        await self._due(reminder)
         ticket = self._tickets.get(reminder.reminder_id)
         if ticket is None:
             outcome = asyncio.get_running_loop().create_future()
@@ -152,6 +150,11 @@ class DeliveryPipeline:
                 raise
             # Frozen or about to be: resolved, not guessed. Bounded by the policy's patience.
             return await asyncio.shield(ticket.outcome)
+
+    async def _due(self, reminder: DeliverReminderInput) -> None:
+        """Wait for the due instant of a reminder that came a little early."""
+        while timedelta() < (early := reminder.due_at - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
+            await asyncio.sleep(early.total_seconds())
 
     async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
         """See `Deliverer.close`.

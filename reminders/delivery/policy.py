@@ -30,8 +30,9 @@ class DeliveryPolicy:
     backoff_multiplier: float = 2.0
     key_lifetime: timedelta = timedelta(hours=23)
     """How long a frozen request may be repeated; the provider remembers a key for 24 hours."""
-    early: timedelta = timedelta(seconds=5)
-    """How far this worker's clock may lag behind Temporal's and just be waited for."""
+    early: timedelta = timedelta(seconds=90)
+    """How long before its due instant a reminder may come: the lead-in of a large session, and a
+    worker's clock that lags behind Temporal's."""
     renew_every: timedelta = timedelta(seconds=2)
     """How often the lease of a slow request is renewed."""
     recover_every: timedelta = timedelta(seconds=3)

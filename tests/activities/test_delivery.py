@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from reminders.contracts import (
 )
 from reminders.errors import MailRateLimitedError
 from reminders.model import ReminderStatus, StatusReason
+from tests.stage import eventually
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 REMINDER = DeliverReminderInput(reminder_id=UUID(int=1), due_at=NOW, starts_at=NOW)
@@ -48,10 +50,19 @@ class SlowDeliverer:
         return CloseRemindersResult(closed=len(request.reminder_ids), in_doubt=0)
 
 
+def has_begun(deliverer: SlowDeliverer) -> Callable[[], Awaitable[bool]]:
+    """Whether a delivery has been asked for."""
+
+    async def begun() -> bool:
+        return bool(deliverer.runs)
+
+    return begun
+
+
 def environment(**info: Any) -> ActivityEnvironment:
     """An environment whose activity has this in its info."""
     env = ActivityEnvironment()
-    env.info = dataclasses.replace(env.info, **info)
+    env.info = dataclasses.replace(env.info, **{"started_time": NOW, **info})
     return env
 
 
@@ -71,6 +82,40 @@ async def test_a_send_that_waits_heartbeats_and_a_quick_one_does_not() -> None:
     env.on_heartbeat = lambda *_: beats.set()
     await env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER)
     assert not beats.is_set()
+
+
+async def test_a_crowd_that_waits_for_its_instant_says_nothing() -> None:
+    """Made ready a minute early, a send does not heartbeat before it is due."""
+    beats: list[None] = []
+    env = environment(
+        heartbeat_timeout=timedelta(minutes=1, milliseconds=30),
+        started_time=NOW - timedelta(minutes=1),
+    )
+    env.on_heartbeat = lambda *_: beats.append(None)
+    deliverer = SlowDeliverer()
+    run = asyncio.create_task(env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER))
+    await eventually(has_begun(deliverer))
+    await asyncio.sleep(0.1)  # three beats of a send that is due
+    deliverer.go.set()
+    await run
+    assert [] == beats
+
+
+async def test_a_worker_that_stops_hands_a_waiting_crowd_over() -> None:
+    """What is not due yet is another worker's at once; what is due ends where it is."""
+    env = environment(
+        heartbeat_timeout=timedelta(minutes=1), started_time=NOW - timedelta(minutes=1)
+    )
+    deliverer = SlowDeliverer()
+    run = asyncio.create_task(env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER))
+    await eventually(has_begun(deliverer))
+    env.worker_shutdown()
+    with pytest.raises(ApplicationError) as handed_over:
+        await run
+    assert ("NotDueYetError", timedelta(seconds=1)) == (
+        handed_over.value.type,
+        handed_over.value.next_retry_delay,
+    )
 
 
 async def test_the_run_s_id_reaches_the_ledger() -> None:

@@ -19,6 +19,7 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.db.tables import UserRow
 from reminders.embedded.stack import DATABASE, LocalStack
+from reminders.errors import DatabaseUnavailableError
 from reminders.model import Reminder, ReminderStatus, Session
 from starter.gateway import ReminderGateway
 from tests.provider import Json, ProviderClient
@@ -73,7 +74,10 @@ class Platform:
         """Wait until all are recorded, and assert that each was accepted once."""
 
         async def recorded() -> bool:
-            rows = await self.due_reminders(session_id)
+            try:
+                rows = await self.due_reminders(session_id)
+            except DatabaseUnavailableError:  # our own connections died with the server
+                return False
             return sum(r.status is ReminderStatus.SENT for r in rows) == count
 
         await eventually(recorded, within=within)

@@ -54,8 +54,8 @@ async def test_the_more_have_come_the_longer_it_waits_for_more(
     gatherer = Gatherer(policy)
     for _ in range(arrivals):
         gatherer.put(a_ticket())
-    (group,) = gatherer._groups.values()
-    waits = (gatherer._ready_at(group) - group.last_at) / policy.linger.total_seconds()
+    ((starts_at, group),) = gatherer._groups.items()
+    waits = (gatherer._ready_at(starts_at, group) - group.last_at) / policy.linger.total_seconds()
     assert least < waits + 0.001
     assert waits < most + 0.001
 
@@ -65,9 +65,12 @@ async def test_a_batch_that_keeps_growing_goes_in_the_end() -> None:
     policy = DeliveryPolicy()
     gatherer = Gatherer(policy)
     gatherer.put(a_ticket())
-    (group,) = gatherer._groups.values()
+    ((starts_at, group),) = gatherer._groups.items()
     group.last_at = group.first_at + 10
-    assert gatherer._ready_at(group) <= group.first_at + policy.longest_linger.total_seconds()
+    assert (
+        gatherer._ready_at(starts_at, group)
+        <= group.first_at + policy.longest_linger.total_seconds()
+    )
 
 
 async def test_what_is_withdrawn_is_not_handed_out() -> None:
@@ -79,3 +82,15 @@ async def test_what_is_withdrawn_is_not_handed_out() -> None:
     assert gatherer.withdraw(leaves)
     assert [stays] == await gatherer.next_batch()
     assert not gatherer.withdraw(stays)
+
+
+async def test_stragglers_of_a_crowd_are_waited_for() -> None:
+    """After a full batch one late reminder waits for the others, as a crowd would."""
+    policy = DeliveryPolicy(batch_size=10)
+    gatherer = Gatherer(policy)
+    for _ in range(11):
+        gatherer.put(a_ticket())
+    await gatherer.next_batch()
+    ((starts_at, group),) = gatherer._groups.items()
+    assert 1 == len(group.tickets)
+    assert gatherer._ready_at(starts_at, group) == group.last_at + policy.quiet.total_seconds()
