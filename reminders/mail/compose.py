@@ -14,7 +14,9 @@ from reminders.model import DeliveryFacts, Message
 class Renderer(Protocol):
     """Makes subject, HTML and text of a reminder."""
 
-    def render(self, facts: DeliveryFacts, *, now: datetime) -> RenderedMail:
+    def render(
+        self, facts: DeliveryFacts, *, now: datetime, is_for_attendee: bool = True
+    ) -> RenderedMail:
         """The e-mail without its envelope."""
 
 
@@ -66,6 +68,10 @@ class MailComposer:
         The recipient is a bare address: a name beside it would be one more place for text that
         other people typed.
 
+        A redirected e-mail has neither stop link nor one-click headers (RFC 8058). They would be
+        the attendee's own, and a tester who tries them, or a scanner that posts to whatever it
+        finds, would end the reminders of somebody who never saw the e-mail.
+
         Args:
             facts: The reminder with its session, attendee and rule.
             now: The instant by which "in 30 minutes" is judged; aware, not after the start.
@@ -78,10 +84,18 @@ class MailComposer:
         if facts.attendee is None:
             raise RenderError("there is no attendee to write to")
         address = deliverable_address(facts.attendee.email)
-        mail = self._renderer.render(facts, now=now)
+        is_for_attendee = self._test_recipient is None
+        mail = self._renderer.render(facts, now=now, is_for_attendee=is_for_attendee)
         to, subject = address, mail.subject
         if self._test_recipient is not None:
             to, subject = self._test_recipient, f"[Originally for: {address}] {mail.subject}"
+        # Keeps Gmail from folding the reminders of one session into a thread.
+        headers = [("X-Entity-Ref-ID", str(facts.reminder.id))]
+        if mail.links is not None and is_for_attendee:
+            headers += [
+                ("List-Unsubscribe", f"<{mail.links.one_click_url}>"),
+                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+            ]
         return Message(
             reminder_id=facts.reminder.id,
             sender=self._sender,
@@ -90,6 +104,5 @@ class MailComposer:
             html=mail.html,
             text=mail.text,
             reply_to=self._reply_to,
-            # Keeps Gmail from folding the reminders of one session into a thread.
-            headers=(("X-Entity-Ref-ID", str(facts.reminder.id)),),
+            headers=tuple(headers),
         )

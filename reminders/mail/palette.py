@@ -1,14 +1,24 @@
 """One accent colour per urgency, and the neutrals around it, for light and dark screens.
 
-Every pair of text and background that the templates use has a contrast of at least 4.5:1
-(WCAG 2.2, 1.4.3); a test computes them.
+Every pair of text and background that the templates use has a contrast of at least 4.5:1 (WCAG 2.2,
+1.4.3); a test computes them. A brand's own colour is darkened or lightened until that is so.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reminders.mail.wording import Urgency
+
+READABLE = 4.5
+"""The least contrast of text (WCAG 2.2, 1.4.3)."""
+
+_HEX = re.compile(r"#[0-9a-fA-F]{6}")
+_WHITE, _BLACK = "#ffffff", "#000000"
+_STEP = 0.02
+"""How much a brand's colour changes at a time until it can be read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,18 +50,18 @@ def _palette(accent: str, tint: str, dark_accent: str, dark_tint: str) -> Palett
     """An accent with the neutrals that all e-mails share."""
     return Palette(
         light=Colours(
-            page="#f4f3f0",
-            card="#ffffff",
+            page="#f3f2ee",
+            card=_CARD,
             ink="#1c1e22",
             muted="#5d626b",
             line="#e5e3de",
             accent=accent,
-            on_accent="#ffffff",
+            on_accent=_WHITE,
             tint=tint,
         ),
         dark=Colours(
             page="#121316",
-            card="#1d1f23",
+            card=_DARK_CARD,
             ink="#f2f1ee",
             muted="#abafb8",
             line="#34373d",
@@ -62,8 +72,70 @@ def _palette(accent: str, tint: str, dark_accent: str, dark_tint: str) -> Palett
     )
 
 
-PALETTES = {
+_CARD = _WHITE
+_DARK_CARD = "#1d1f23"
+
+PALETTES: Mapping[Urgency, Palette] = {
     Urgency.CALM: _palette("#0f5c73", "#eaf2f5", "#86c9e0", "#1d2f36"),
     Urgency.SOON: _palette("#8a4b00", "#fbf2e5", "#f1b96e", "#332a1c"),
     Urgency.NOW: _palette("#b3261e", "#fceeec", "#ffa198", "#392322"),
 }
+"""Ours, chosen by eye."""
+
+
+def is_colour(text: str) -> bool:
+    """Whether it is `#rrggbb`."""
+    return bool(_HEX.fullmatch(text))
+
+
+def palette_around(accent: str) -> Palette:
+    """A palette made from a brand's own colour, as near to it as can be read.
+
+    Args:
+        accent: `#rrggbb`; see `is_colour`.
+    """
+    tint, dark_tint = mixed(accent, _CARD, 0.08), mixed(accent, _DARK_CARD, 0.14)
+    return _palette(
+        _readable(accent, on=(_CARD, tint), towards=_BLACK),
+        tint,
+        _readable(accent, on=(_DARK_CARD, dark_tint, "#121316"), towards=_WHITE),
+        dark_tint,
+    )
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two `#rrggbb` colours, from 1 to 21 (WCAG 2.2)."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    """So much of one colour in the other.
+
+    Args:
+        one: `#rrggbb`.
+        other: `#rrggbb`.
+        share: From 0, nothing but the other, to 1, nothing but the one.
+    """
+    pairs = zip(_channels(one), _channels(other), strict=True)
+    return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
+
+
+def _readable(colour: str, *, on: tuple[str, ...], towards: str) -> str:
+    """The colour, or the nearest one on the way to black or white that can be read on all these."""
+    share = 1.0
+    found = colour.lower()
+    while min(contrast(found, background) for background in on) < READABLE and share > 0:
+        share -= _STEP
+        found = mixed(colour, towards, max(share, 0.0))
+    return found
+
+
+def _channels(colour: str) -> tuple[int, ...]:
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def _luminance(colour: str) -> float:
+    parts = (channel / 255 for channel in _channels(colour))
+    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

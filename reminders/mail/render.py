@@ -1,40 +1,40 @@
 """Turns a reminder into a subject, an HTML part and a text part.
 
-The preview of the admin pages and the sending use this one function. Templates are compiled once,
-when the renderer is built, and strict: a name that does not exist is an error, never an empty spot.
+The preview and the sending use this one function. Templates are compiled once, when the renderer is
+built, and strict: a name that does not exist is an error, never an empty spot.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from babel import Locale
+from jinja2 import Template
 
-from reminders.errors import RenderError
+from reminders.errors import ConfigurationError, RenderError
 from reminders.mail import wording
-from reminders.mail.palette import PALETTES, Palette
-from reminders.mail.plain_text import one_line, paragraph, shortened
+from reminders.mail.branding import Branding
+from reminders.mail.catalogue import translations
+from reminders.mail.links import AttendeeLinks, LinkMaker
+from reminders.mail.locales import ENGLISH, locale_called
+from reminders.mail.plain_text import one_line, shortened
+from reminders.mail.samples import sample_facts
 from reminders.mail.subject import filled_subject, names_another_day
+from reminders.mail.templating import HTML, MAIL, SUBJECT, TEXT, Templates
+from reminders.mail.view import SUBJECT_TITLE, MailView, mail_view
+from reminders.mail.wording import Urgency, Wording
 from reminders.mail.zones import first_known_zone
 from reminders.model import Attendee, DeliveryFacts, ReminderRule, Session
 
-_TEMPLATES = Path(__file__).parent / "templates"
-_MAIL = "session_reminder"
-
-_TITLE = 200
-_SUBJECT_TITLE = 120
-"""Shorter, so that what follows the title in a subject is still seen."""
-_NAME = 100
 _SUBJECT = 300
-_NOTES = 10_000
-"""All in code points. Escaped, the longest e-mail stays below the 102 KB at which Gmail clips."""
-_URL = 2_048
-
+"""Code points, at the most."""
 _PUNCTUAL = timedelta(minutes=5)
 """How far the time left may be from a rule's lead before the words of its subject are doubted."""
+_LOCALES = 256
+"""How many are kept ready; our languages have fewer territories between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,64 +44,66 @@ class RenderedMail:
     subject: str
     html: str
     text: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Appointment:
-    """When it is, in one zone."""
-
-    date: str
-    hours: str
-    zone: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MailView:
-    """Everything the templates show: plain text, not escaped."""
-
-    title: str
-    greeting: str
-    announcement: str
-    advice: str
-    time_left: str
-    tone: wording.Tone
-    palette: Palette
-    weekday: str
-    day: str
-    month: str
-    when: Appointment
-    elsewhere: Appointment | None
-    """In the session's own zone, when its clocks show another time."""
-    speaker: str
-    location: str
-    join_url: str
-    """A web address; becomes a button."""
-    join_note: str
-    """Whatever else the platform stores for joining, shown as it is."""
-    notes: tuple[str, ...]
-    labels: wording.Labels = wording.LABELS
-    language: str = wording.LANGUAGE
-    direction: str = wording.DIRECTION
+    links: AttendeeLinks | None = None
+    """Those that its parts show."""
 
 
 class MailRenderer:
     """Renders session reminders; stateless after it is built, safe to share."""
 
-    def __init__(self) -> None:
-        """Compile the templates."""
-        loader = FileSystemLoader(_TEMPLATES)
-        self._html = _environment(loader, autoescape=True).get_template(f"{_MAIL}/body.html")
-        text = _environment(loader, autoescape=False)
-        self._text = text.get_template(f"{_MAIL}/body.txt")
-        self._subject = text.get_template(f"{_MAIL}/subject.txt")
+    def __init__(
+        self,
+        *,
+        brand: Branding | None = None,
+        default_locale: str = ENGLISH,
+        templates: Path | None = None,
+        links: LinkMaker | None = None,
+    ) -> None:
+        """Compile the templates and read the translations.
 
-    def render(self, facts: DeliveryFacts, *, now: datetime) -> RenderedMail:
+        Args:
+            brand: Whose e-mails these are; absent means nobody's in particular.
+            default_locale: For attendees without one of ours: BCP 47, such as `en-GB`.
+            templates: An operator's folder. Its templates go before ours by name, and its
+                `locale/<language>/LC_MESSAGES/reminders.po` before our translations.
+            links: Makes calendar and stop links; absent where there is no public address.
+
+        Raises:
+            ConfigurationError: If the locale is in none of our languages; or a template or a
+                translation of theirs cannot be used, by file and line.
+        """
+        self._brand = brand or Branding()
+        self._links = links
+        self._translations = translations(templates / "locale" if templates else None)
+        self._languages = frozenset(self._translations)
+        default = locale_called(default_locale, self._languages)
+        if default is None:
+            raise ConfigurationError(
+                f"the locale of the e-mails is {default_locale[:40]!r}, which is in none of the"
+                f" languages {', '.join(sorted(self._languages))}"
+            )
+        self._default = default
+        self._wording = lru_cache(maxsize=_LOCALES)(self._new_wording)
+        palettes = {urgency: self._brand.palette(urgency) for urgency in Urgency}
+        self._templates = Templates(palettes, theirs=templates)
+        self._check_templates()
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """The languages that e-mails can be in, as ISO 639 codes."""
+        return self._languages
+
+    def render(
+        self, facts: DeliveryFacts, *, now: datetime, is_for_attendee: bool = True
+    ) -> RenderedMail:
         """The e-mail as the attendee is to read it.
 
-        The subject is the rule's own template as long as that is true. Such templates carry fixed
-        words ("in 2 hours", "tomorrow") which their author chose for the rule's lead, so the e-mail
-        gets a subject of ours, which says the real time left, when
+        The subject is the rule's own template as long as that is true; translated, if it is one of
+        those that the catalogues know. Such templates carry fixed words ("in 2 hours", "tomorrow")
+        which their author chose for the rule's lead, so the e-mail gets a subject of ours, which
+        says the real time left, when
 
+        - the session was moved since the attendee was last told, or
         - the time left differs from the rule's lead by more than five minutes, or
         - the template says "today" or "tomorrow" and the attendee's calendar says otherwise, or
         - it names something that this session does not have, such as a location.
@@ -109,6 +111,7 @@ class MailRenderer:
         Args:
             facts: With session, attendee and rule.
             now: The instant by which the time left is judged; aware, not after the start.
+            is_for_attendee: Whether nobody else gets it; others get no link that stops reminders.
 
         Raises:
             RenderError: If a template fails or there is nothing to render; names template and
@@ -116,20 +119,39 @@ class MailRenderer:
         """
         session, attendee, rule = facts.session, facts.attendee, facts.rule
         if session is None or attendee is None or rule is None:
-            raise RenderError(f"{_MAIL}: the session, the attendee or the rule does not exist")
+            raise RenderError(f"{MAIL}: the session, the attendee or the rule does not exist")
         part = "view"
         try:
-            view = mail_view(session, attendee, now=now)
-            part = "subject.txt"
-            subject = self._subject_for(rule, session, attendee, view, now=now)
-            part = "body.html"
-            html = self._html.render(mail=view)
-            part = "body.txt"
-            text = self._text.render(mail=view)
+            words = self._wording(self._locale_of(attendee))
+            links = self._links.links(session, attendee.user_id) if self._links else None
+            view = mail_view(
+                session,
+                attendee,
+                now=now,
+                moved_from=facts.moved_from,
+                words=words,
+                brand=self._brand,
+                links=links,
+                is_for_attendee=is_for_attendee,
+            )
+            part = SUBJECT
+            subject = self._subject_for(rule, session, attendee, view, words, now=now)
+            part = HTML
+            html = self._templates.html[view.urgency].render(mail=view)
+            part = TEXT
+            text = self._templates.text.render(mail=view)
         except Exception as error:  # noqa: BLE001 -- whatever it is, only this e-mail fails
             # Nothing is chained: messages and locals of the cause may quote the attendee.
-            raise RenderError(f"{_MAIL}/{part}: {type(error).__name__}") from None
-        return RenderedMail(subject=subject, html=html, text=text)
+            raise RenderError(f"{MAIL}/{part}: {type(error).__name__}") from None
+        return RenderedMail(subject=subject, html=html, text=text, links=links)
+
+    def _locale_of(self, attendee: Attendee) -> Locale:
+        """The attendee's own locale if it is in a language of ours, else the default."""
+        return locale_called(attendee.locale, self._languages) or self._default
+
+    def _new_wording(self, locale: Locale) -> Wording:
+        words = self._translations[locale.language]
+        return Wording(locale, words, product=self._brand.product_name)
 
     def _subject_for(
         self,
@@ -137,6 +159,7 @@ class MailRenderer:
         session: Session,
         attendee: Attendee,
         view: MailView,
+        words: Wording,
         *,
         now: datetime,
     ) -> str:
@@ -144,98 +167,43 @@ class MailRenderer:
         zone = first_known_zone(attendee.time_zone, session.time_zone)
         days_ahead = wording.days_ahead(session.starts_at, now=now, zone=zone)
         left = session.starts_at.astimezone(UTC) - now.astimezone(UTC)
-        title = shortened(view.title, _SUBJECT_TITLE)
+        template = words.translated_subject(rule.subject_template)
         subject = None
-        if abs(left - rule.lead) <= _PUNCTUAL and not names_another_day(
-            rule.subject_template, days_ahead=days_ahead
+        if (
+            view.moved_from is None
+            and abs(left - rule.lead) <= _PUNCTUAL
+            and not names_another_day(template, days_ahead=days_ahead)
         ):
             values = {
-                "session_title": title,
+                "session_title": shortened(view.title, SUBJECT_TITLE),
                 "speaker_name": view.speaker,
                 "time_left": view.time_left,
                 "start_date": view.when.date,
-                "start_time": wording.clock_time(session.starts_at.astimezone(zone)),
+                "start_time": view.start_time,
                 "time_zone": view.when.zone,
                 "location": view.location,
-                "attendee_name": one_line(attendee.full_name or "", _NAME),
+                "attendee_name": view.attendee_name,
             }
-            subject = filled_subject(rule.subject_template, values)
-        return one_line(subject or self._subject.render(mail=view, title=title), _SUBJECT)
+            subject = filled_subject(template, values)
+        return one_line(subject or self._templates.subject.render(mail=view), _SUBJECT)
 
+    def _check_templates(self) -> None:
+        """Try every template with everything an e-mail may have, and with nothing."""
+        for facts, links, now in sample_facts():
+            if facts.session is None or facts.attendee is None:  # no sample is without
+                continue
+            view = mail_view(
+                facts.session,
+                facts.attendee,
+                now=now,
+                moved_from=facts.moved_from,
+                words=self._wording(self._default),
+                brand=self._brand,
+                links=links,
+                is_for_attendee=links is None or facts.moved_from is None,
+            )
 
-def mail_view(session: Session, attendee: Attendee, *, now: datetime) -> MailView:
-    """What the templates show of a session to an attendee at an instant.
+            def render(template: Template, view: MailView = view) -> object:
+                return template.render(mail=view)
 
-    Args:
-        session: Starts at or after `now`.
-        attendee: Whose zone is the first of: their own, the session's, UTC.
-        now: The instant by which the time left is judged; aware.
-    """
-    own_zone = first_known_zone(attendee.time_zone, session.time_zone)
-    starts = session.starts_at.astimezone(own_zone)
-    at_home = session.starts_at.astimezone(first_known_zone(session.time_zone))
-    left = session.starts_at.astimezone(UTC) - now.astimezone(UTC)
-    urgency = wording.urgency_of(left)
-    tone = wording.TONES[urgency]
-    phrase = wording.time_left(session.starts_at, now=now, zone=own_zone)
-    join_url, join_note = _ways_to_join(session.join_url)
-    return MailView(
-        title=one_line(session.title, _TITLE) or wording.UNTITLED,
-        greeting=wording.greeting(one_line(attendee.full_name or "", _NAME)),
-        announcement=wording.announcement(tone, phrase),
-        advice=tone.advice_with_link if join_url else tone.advice,
-        time_left=phrase,
-        tone=tone,
-        palette=PALETTES[urgency],
-        weekday=wording.short_weekday(starts),
-        day=str(starts.day),
-        month=wording.short_month(starts),
-        when=_appointment(starts, session.ends_at),
-        elsewhere=(
-            _appointment(at_home, session.ends_at)
-            if at_home.utcoffset() != starts.utcoffset()
-            else None
-        ),
-        speaker=one_line(session.speaker_name or "", _TITLE),
-        location=one_line(session.location or "", _TITLE),
-        join_url=join_url,
-        join_note=join_note,
-        notes=paragraph(session.preparation_notes or "", _NOTES),
-    )
-
-
-def _appointment(starts: datetime, ends_at: datetime | None) -> Appointment:
-    """The session's time on the clocks of one zone, which is that of `starts`."""
-    ends = ends_at.astimezone(starts.tzinfo) if ends_at else None
-    return Appointment(
-        date=wording.date(starts), hours=wording.span(starts, ends), zone=wording.zone_name(starts)
-    )
-
-
-def _ways_to_join(stored: str | None) -> tuple[str, str]:
-    """The stored link as a web address for the button, or else as a note; one of them is empty.
-
-    Only http and https become a link: a mail program would run or open anything else it knows.
-    """
-    text = (stored or "").strip()
-    try:
-        parts = urlsplit(text)
-        is_link = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # a malformed IPv6 host
-        is_link = False
-    if is_link and len(text) <= _URL and text == one_line(text, _URL) and " " not in text:
-        return text, ""
-    return "", one_line(text, _TITLE)
-
-
-def _environment(loader: FileSystemLoader, *, autoescape: bool) -> Environment:
-    """A strict Jinja environment that never looks at the disk again once a template is compiled."""
-    return Environment(
-        loader=loader,
-        autoescape=autoescape,  # noqa: S701 -- the text part and the subject are no markup
-        undefined=StrictUndefined,
-        auto_reload=False,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+            self._templates.check(render)

@@ -1,4 +1,4 @@
-"""Subjects as operators write them: text with a handful of `{names}`.
+"""Subjects as operators write them: text with a handful of `{names}`, in one language.
 
 They are parsed, never formatted: `str.format` would follow attributes and indexes of whatever it is
 given, and fail on the first stray brace at three in the morning.
@@ -31,13 +31,35 @@ LONGEST_TEMPLATE = 200
 
 _KNOWN = ", ".join(f"{{{name}}}" for name in SUBJECT_NAMES)
 _FIELD = "email_subject_template"
+N_ = str
+"""Marks a text for the catalogues without translating it here (gettext's own name for that)."""
 _SHOWN = 40
 """How much of a wrong name an error quotes, in code points."""
-_DAYS = {"today": 0, "tomorrow": 1}
-_DAY_WORDS = re.compile(r"\b(today|tomorrow)\b", re.IGNORECASE)
+_DAYS = {
+    "today": 0,
+    "tomorrow": 1,
+    "heute": 0,
+    "morgen": 1,
+    "hoy": 0,
+    "mañana": 1,
+    "aujourd'hui": 0,
+    "aujourd’hui": 0,
+    "demain": 1,
+}
+"""Days ahead, by the words of our languages. Some also mean "morning", and then it is wrong: a
+subject of ours in place of the operator's own is the lesser evil."""
+_DAY_WORDS = re.compile(rf"\b({'|'.join(_DAYS)})\b", re.IGNORECASE)
+
+DEFAULT_SUBJECTS = (
+    N_("Reminder: {session_title} starts tomorrow"),
+    N_("Starting Soon: {session_title} in 2 hours"),
+    N_("Starting Soon: {session_title} in 1 hour"),
+    N_("Starting Now: {session_title} begins in 30 minutes"),
+)
+"""Of the rules that every installation is seeded with; the catalogues translate them."""
 
 
-def check_subject_template(template: str) -> None:
+def validate_subject_template(template: str) -> None:
     """Refuse a subject template that could not be filled in.
 
     Raises:
@@ -58,7 +80,7 @@ def subject_parts(template: str) -> tuple[tuple[str, str | None], ...]:
     """The template as pairs of literal text and the name that follows it, if one does.
 
     Raises:
-        InvalidInputError: As `check_subject_template`.
+        InvalidInputError: As `validate_subject_template`.
     """
     parts: list[tuple[str, str | None]] = []
     try:
@@ -78,7 +100,7 @@ def filled_subject(template: str, values: Mapping[str, str | None]) -> str | Non
     """The subject with its names filled in.
 
     Args:
-        template: One that passes `check_subject_template`.
+        template: One that passes `validate_subject_template`.
         values: A value for each of `SUBJECT_NAMES`.
 
     Returns:
@@ -96,7 +118,10 @@ def filled_subject(template: str, values: Mapping[str, str | None]) -> str | Non
 
 
 def names_another_day(template: str, *, days_ahead: int) -> bool:
-    """Whether the template's own words say "today" or "tomorrow" of a session on another day."""
+    """Whether the template's own words say "today" or "tomorrow" of a session on another day.
+
+    In any of our languages, for it may be written in another one than the attendee's.
+    """
     words = " ".join(literal for literal, _ in subject_parts(template))
     return any(_DAYS[word.lower()] != days_ahead for word in _DAY_WORDS.findall(words))
 

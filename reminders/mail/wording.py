@@ -1,33 +1,28 @@
-"""Every phrase of the e-mails, and the rules that keep them true.
+"""Every phrase of the e-mails in one language, and the rules that keep them true.
 
-English. A translation replaces this module's phrases and nothing else: whatever is said about time
-is computed here from the *real* time left when the e-mail is rendered, never from the rule that
-triggered it, so an e-mail that goes out late still tells the truth.
+Whatever is said about time is computed here from the *real* time left when the e-mail is rendered,
+never from the rule that triggered it, so an e-mail that goes out late still tells the truth. The
+English texts are the message ids of the catalogues in `locale/`; see `catalogue.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from zoneinfo import ZoneInfo
+from gettext import NullTranslations
 
-LANGUAGE = "en"
-DIRECTION = "ltr"
+from babel import Locale
+
+from reminders.mail.formats import Formats, offset
 
 NOW_WITHIN = timedelta(minutes=45)
 SOON_WITHIN = timedelta(hours=3)
 
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
-_WEEKDAY_SUFFICES = timedelta(days=6)
-"""A weekday names one day only, this far ahead."""
 _DAY_MINUTES = 24 * 60
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July",
-    "August", "September", "October", "November", "December",
-)  # fmt: skip
 
 
 class Urgency(StrEnum):
@@ -47,58 +42,47 @@ class Tone:
 
     header: str
     subject: str
-    """Opens a subject that we write ourselves."""
-    verb: str
+    """A subject that we write ourselves, with `{title}` and `{time_left}`."""
+    announcement: str
+    """The message itself, with `{time_left}`."""
     advice: str
     advice_with_link: str
     call_to_action: str
     """On the button that leads to the session."""
 
 
-TONES = {
-    Urgency.CALM: Tone(
-        header="Coming up",
-        subject="Reminder",
-        verb="starts",
-        advice="We look forward to seeing you.",
-        advice_with_link="Keep this e-mail: the link below takes you there.",
-        call_to_action="Open the session link",
-    ),
-    Urgency.SOON: Tone(
-        header="Starting soon",
-        subject="Starting Soon",
-        verb="starts",
-        advice="Now is a good moment to get ready.",
-        advice_with_link="Now is a good moment to try the link and your sound.",
-        call_to_action="Get ready to join",
-    ),
-    Urgency.NOW: Tone(
-        header="Starting now",
-        subject="Starting Now",
-        verb="begins",
-        advice="See you there.",
-        advice_with_link="Join with the link below.",
-        call_to_action="Join the session",
-    ),
-}
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
     """Fixed texts around the facts of a session."""
 
-    when: str = "When"
-    speaker: str = "Speaker"
-    location: str = "Location"
-    join: str = "Join"
-    preparation: str = "How to prepare"
-    link_in_full: str = "Or copy this link into your browser:"
-    why: str = "You receive this e-mail because you are enrolled in this session."
+    colon: str
+    """Between a label and its value, with the space that French has before it."""
+    when: str
+    moved: str
+    """Joins the header of a session that was moved."""
+    moved_from: str
+    speaker: str
+    location: str
+    join: str
+    preparation: str
+    link_in_full: str
+    calendar: str
+    google: str
+    outlook: str
+    calendar_file: str
+    why: str
+    stop: str
+    stop_withheld: str
+    """In place of the stop link, in a copy that does not go to the attendee."""
 
 
-LABELS = Labels()
-UNTITLED = "Your session"
-"""For a session whose title is empty."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Appointment:
+    """When it is, in one zone."""
+
+    date: str
+    hours: str
+    zone: str
 
 
 def urgency_of(left: timedelta) -> Urgency:
@@ -108,121 +92,130 @@ def urgency_of(left: timedelta) -> Urgency:
     return Urgency.SOON if left <= SOON_WITHIN else Urgency.CALM
 
 
-def greeting(name: str | None) -> str:
-    """The opening line; the name in full, for which part of it is the first differs by culture."""
-    return f"Hello {name}," if name else "Hello,"
-
-
-def announcement(tone: Tone, phrase: str) -> str:
-    """The message itself: `Your session starts in 2 hours.`."""
-    return f"Your session {tone.verb} {phrase}."
-
-
 def days_ahead(starts_at: datetime, *, now: datetime, zone: tzinfo) -> int:
     """How many midnights of `zone` lie between now and the start: 0 is today, 1 tomorrow."""
     return (starts_at.astimezone(zone).date() - now.astimezone(zone).date()).days
 
 
-def time_left(starts_at: datetime, *, now: datetime, zone: tzinfo) -> str:
-    """`in 30 minutes`, `in 1 hour 5 minutes`, `tomorrow at 15:00`, `in 3 days`, ...
+class Wording:
+    """The phrases of one locale; built once for each."""
 
-    Rounded to the minute within a day and to the hour beyond. "Tomorrow" is said only when it is
-    tomorrow on the calendar of `zone`, and not within the last three hours, where "in 2 hours" is
-    plainer even across midnight. Between one and two days that are not tomorrow it counts hours:
-    "in 1 day" would be read as tomorrow.
+    def __init__(self, locale: Locale, words: NullTranslations, *, product: str = "") -> None:
+        """Look up what is the same in every e-mail.
 
-    Args:
-        starts_at: Start of the session; aware.
-        now: The instant of rendering; aware, not after the start.
-        zone: The attendee's.
+        Args:
+            locale: Writes dates and clock times, and says which way the text runs.
+            words: The catalogue of its language.
+            product: Who writes, for the sentence that says why; empty if it has no name.
+        """
+        self._words = words
+        self.formats = Formats(locale)
+        self.language = str(locale).replace("_", "-")
+        self.direction = locale.text_direction
+        self.tones = _tones(words)
+        self.moved_tone = _moved_tone(words)
+        self.labels = _labels(words, product)
+        self.untitled = words.gettext("Your session")
 
-    Raises:
-        ValueError: If the session has begun: nothing true can be promised.
-    """
-    # In UTC first: two instants of the same zone object are subtracted by their wall clocks.
-    left = starts_at.astimezone(UTC) - now.astimezone(UTC)
-    if left < timedelta():
-        raise ValueError("the session has begun")
-    if left == timedelta():
-        return "now"
-    if left < _MINUTE:
-        return "in less than a minute"
-    days = days_ahead(starts_at, now=now, zone=zone)
-    if days == 1 and urgency_of(left) is Urgency.CALM:
-        return f"tomorrow at {clock_time(starts_at.astimezone(zone))}"
-    minutes = _rounded(left, _MINUTE)
-    if minutes < _DAY_MINUTES or days == 0:
-        hours, minutes = divmod(minutes, 60)
-        return _in(_count(hours, "hour"), _count(minutes, "minute"))
-    days, hours = divmod(_rounded(left, _HOUR), 24)
-    if days == 1:
-        return _in(_count(24 + hours, "hour"))
-    return _in(_count(days, "day"), _count(hours, "hour"))
+    def translated_subject(self, template: str) -> str:
+        """A rule's subject in this language, if the catalogue has it; else as it was written."""
+        return self._words.gettext(template) if template else template
 
+    def greeting(self, name: str) -> str:
+        """The opening line; the name in full, for which part of it is the first differs by culture."""
+        if name:
+            return self._words.gettext("Hello {name},").format(name=name)
+        return self._words.gettext("Hello,")
 
-def date(at: datetime) -> str:
-    """`Tuesday, 1 December 2026`: no reader can take the day for the month."""
-    return f"{weekday(at)}, {at.day} {month(at)} {at.year}"
+    def time_left(self, starts_at: datetime, *, now: datetime, zone: tzinfo) -> str:
+        """`in 30 minutes`, `in 1 hour 5 minutes`, `tomorrow at 15:00`, `in 3 days`, ...
 
+        Rounded to the minute within a day and to the hour beyond. "Tomorrow" is said only when it
+        is tomorrow on the calendar of `zone`, and not within the last three hours, where "in 2
+        hours" is plainer even across midnight. Between one and two days that are not tomorrow it
+        counts hours: "in 1 day" would be read as tomorrow.
 
-def weekday(at: datetime) -> str:
-    """`Tuesday`; not from the C locale, which belongs to the machine."""
-    return _WEEKDAYS[at.weekday()]
+        Args:
+            starts_at: Start of the session; aware.
+            now: The instant of rendering; aware, not after the start.
+            zone: The attendee's.
 
+        Raises:
+            ValueError: If the session has begun: nothing true can be promised.
+        """
+        # In UTC first: two instants of the same zone object are subtracted by their wall clocks.
+        left = starts_at.astimezone(UTC) - now.astimezone(UTC)
+        if left < timedelta():
+            raise ValueError("the session has begun")
+        if left == timedelta():
+            return self._words.gettext("now")
+        if left < _MINUTE:
+            return self._words.gettext("in less than a minute")
+        days = days_ahead(starts_at, now=now, zone=zone)
+        if days == 1 and urgency_of(left) is Urgency.CALM:
+            return self._tomorrow(starts_at.astimezone(zone))
+        minutes = _rounded(left, _MINUTE)
+        if minutes < _DAY_MINUTES or days == 0:
+            hours, minutes = divmod(minutes, 60)
+            return self._in(self._hours(hours), self._minutes(minutes))
+        days, hours = divmod(_rounded(left, _HOUR), 24)
+        if days == 1:
+            return self._in(self._hours(24 + hours))
+        return self._in(self._days(days), self._hours(hours))
 
-def month(at: datetime) -> str:
-    """`December`."""
-    return _MONTHS[at.month - 1]
+    def appointment(self, starts: datetime, ends: datetime | None) -> Appointment:
+        """The session's time on the clocks of one zone.
 
+        Args:
+            starts: In that zone.
+            ends: In the same zone; shown if it is later, with its day if that is another.
+        """
+        formats = self.formats
+        if ends is None or ends <= starts:
+            hours = self._clock_time(starts)
+        elif ends.date() == starts.date():
+            hours = formats.hours(starts, ends)
+        else:
+            end = formats.end_elsewhen(starts, ends)
+            hours = f"{formats.clock_time(starts)} \N{EN DASH} {end}"
+        return Appointment(date=formats.date(starts), hours=hours, zone=self.zone_name(starts))
 
-def short_weekday(at: datetime) -> str:
-    """`Tue`."""
-    return weekday(at)[:3]
+    def zone_name(self, at: datetime) -> str:
+        """`Lisbon time (UTC+1)`: a place that people know, and the offset that leaves no doubt."""
+        utc = offset(at)
+        place = self.formats.place(at.tzinfo) if at.tzinfo else None
+        if place is None:
+            return "UTC" if utc == "UTC+0" else utc
+        return self._words.gettext("{place} time ({offset})").format(place=place, offset=utc)
 
+    def _clock_time(self, at: datetime) -> str:
+        """`15:00` on its own, which is `15:00 Uhr` in German."""
+        clock = self._words.pgettext("a time of day that stands alone", "{time}")
+        return clock.format(time=self.formats.clock_time(at))
 
-def short_month(at: datetime) -> str:
-    """`Dec`."""
-    return month(at)[:3]
+    def _tomorrow(self, starts: datetime) -> str:
+        # Not a plural in English; Spanish has `a la 1:00` and `a las 2:00`.
+        return self._words.ngettext(
+            "tomorrow at {time}", "tomorrow at {time}", self.formats.hour_shown(starts)
+        ).format(time=self.formats.clock_time(starts))
 
+    def _days(self, number: int) -> str:
+        return self._words.ngettext("{n} day", "{n} days", number).format(n=number)
 
-def clock_time(at: datetime) -> str:
-    """`15:00`."""
-    return f"{at.hour:02}:{at.minute:02}"
+    def _hours(self, number: int) -> str:
+        text = self._words.ngettext("{n} hour", "{n} hours", number)
+        return text.format(n=number) if number else ""
 
+    def _minutes(self, number: int) -> str:
+        text = self._words.ngettext("{n} minute", "{n} minutes", number)
+        return text.format(n=number) if number else ""
 
-def span(starts: datetime, ends: datetime | None) -> str:
-    """`15:00-16:30` with an en dash; with the weekday of an end on another day, or its date.
-
-    Args:
-        starts: In the zone of the reader.
-        ends: In the same zone; ignored unless it is later.
-    """
-    if ends is None or ends <= starts:
-        return clock_time(starts)
-    if ends.date() == starts.date():
-        return f"{clock_time(starts)}\N{EN DASH}{clock_time(ends)}"
-    last_day = weekday(ends) if ends - starts < _WEEKDAY_SUFFICES else date(ends)
-    return f"{clock_time(starts)} \N{EN DASH} {last_day}, {clock_time(ends)}"
-
-
-def zone_name(at: datetime) -> str:
-    """`Lisbon time (UTC+1)`: a name people know, and the offset that makes it unambiguous.
-
-    Abbreviations are avoided: `IST` is a time in India, in Israel and in Ireland.
-    """
-    offset = at.utcoffset() or timedelta()
-    minutes = round(offset / _MINUTE)
-    hours, rest = divmod(abs(minutes), 60)
-    utc = f"UTC{'-' if minutes < 0 else '+'}{hours}" + (f":{rest:02}" if rest else "")
-    key = at.tzinfo.key if isinstance(at.tzinfo, ZoneInfo) else "UTC"
-    area, _, place = key.rpartition("/")
-    if place in ("UTC", "UCT", "Universal", "Zulu"):
-        return "UTC"
-    if area == "Etc":
-        return utc  # the signs of `Etc/GMT+5` mean the opposite of what they say
-    if not area:
-        return f"{place} ({utc})"
-    return f"{place.replace('_', ' ')} time ({utc})"
+    def _in(self, larger: str, smaller: str = "") -> str:
+        """The parts that say something, after "in"."""
+        if larger and smaller:
+            both = self._words.gettext("in {larger} {smaller}")
+            return both.format(larger=larger, smaller=smaller)
+        return self._words.gettext("in {duration}").format(duration=larger or smaller)
 
 
 def _rounded(left: timedelta, unit: timedelta) -> int:
@@ -230,11 +223,77 @@ def _rounded(left: timedelta, unit: timedelta) -> int:
     return (left + unit / 2) // unit
 
 
-def _count(number: int, noun: str) -> str:
-    """`1 hour`, `2 hours`, or nothing for none."""
-    return f"{number} {noun}{'' if number == 1 else 's'}" if number else ""
+def _tones(words: NullTranslations) -> Mapping[Urgency, Tone]:
+    return {
+        Urgency.CALM: Tone(
+            header=words.gettext("Coming up"),
+            subject=words.gettext("Reminder: {title} starts {time_left}"),
+            announcement=words.gettext("Your session starts {time_left}."),
+            advice=words.gettext("We look forward to seeing you."),
+            advice_with_link=words.gettext("Keep this e-mail: the link below takes you there."),
+            call_to_action=words.gettext("Open the session link"),
+        ),
+        Urgency.SOON: Tone(
+            header=words.gettext("Starting soon"),
+            subject=words.gettext("Starting Soon: {title} starts {time_left}"),
+            announcement=words.gettext("Your session starts {time_left}."),
+            advice=words.gettext("Now is a good moment to get ready."),
+            advice_with_link=words.gettext(
+                "Now is a good moment to try the link and your sound."
+            ),
+            call_to_action=words.gettext("Get ready to join"),
+        ),
+        Urgency.NOW: Tone(
+            header=words.gettext("Starting now"),
+            subject=words.gettext("Starting Now: {title} begins {time_left}"),
+            announcement=words.gettext("Your session begins {time_left}."),
+            advice=words.gettext("See you there."),
+            advice_with_link=words.gettext("Join with the link below."),
+            call_to_action=words.gettext("Join the session"),
+        ),
+    }
 
 
-def _in(*parts: str) -> str:
-    """The parts that say something, after "in"."""
-    return " ".join(("in", *filter(None, parts)))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MovedTone:
+    """What is said instead when the session was moved."""
+
+    subject: str
+    """With `{title}` and `{time_left}`."""
+    announcement: str
+    """With `{time_left}`."""
+
+
+def _moved_tone(words: NullTranslations) -> MovedTone:
+    return MovedTone(
+        subject=words.gettext("New time: {title} now starts {time_left}"),
+        announcement=words.gettext("Your session was moved and now starts {time_left}."),
+    )
+
+
+def _labels(words: NullTranslations, product: str) -> Labels:
+    why = words.gettext("You receive this e-mail because you are enrolled in this session.")
+    if product:
+        why = words.gettext(
+            "You receive this e-mail from {product} because you are enrolled in this session."
+        ).format(product=product)
+    return Labels(
+        colon=words.gettext(":"),
+        when=words.gettext("When"),
+        moved=words.gettext("New time"),
+        moved_from=words.gettext("Moved from"),
+        speaker=words.gettext("Speaker"),
+        location=words.gettext("Location"),
+        join=words.gettext("Join"),
+        preparation=words.gettext("How to prepare"),
+        link_in_full=words.gettext("Or copy this link into your browser:"),
+        calendar=words.gettext("Add to calendar"),
+        google=words.gettext("Google Calendar"),
+        outlook=words.gettext("Outlook"),
+        calendar_file=words.gettext("Calendar file"),
+        why=why,
+        stop=words.gettext("Stop these reminders"),
+        stop_withheld=words.gettext(
+            "Here the attendee finds a link that stops these reminders. A redirected copy has none."
+        ),
+    )

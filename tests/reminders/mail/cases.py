@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from reminders.mail.links import AttendeeLinks
 from reminders.mail.render import MailRenderer, RenderedMail
 from reminders.model import (
     Attendee,
@@ -18,7 +19,6 @@ from reminders.model import (
     Session,
 )
 
-RENDERER = MailRenderer()
 REMINDER_ID = UUID("11111111-1111-4111-8111-111111111111")
 SESSION_ID = UUID("22222222-2222-4222-8222-222222222222")
 USER_ID = UUID("33333333-3333-4333-8333-333333333333")
@@ -38,8 +38,31 @@ BARE = Session(
     id=SESSION_ID, title="Journal club", starts_at=FULL.starts_at, time_zone="Europe/Lisbon"
 )
 ANA = Attendee(
-    user_id=USER_ID, email="ana@uni.edu", full_name="Ana Sousa", time_zone="Europe/Lisbon"
+    user_id=USER_ID,
+    email="ana@uni.edu",
+    full_name="Ana Sousa",
+    time_zone="Europe/Lisbon",
+    locale="en-GB",
 )
+LINKS = AttendeeLinks(
+    google_url="https://calendar.google.example/render?text=AF&dates=20261201T150000Z",
+    outlook_url="https://outlook.example/compose?subject=AF&startdt=2026-12-01T15:00:00Z",
+    ics_url="https://reminders.uni.example/calendar/c4.ics",
+    stop_url="https://reminders.uni.example/stop/t0k3n",
+    one_click_url="https://reminders.uni.example/stop/t0k3n?one-click",
+)
+
+
+class FixedLinks:
+    """The same links for everybody; a `LinkMaker`."""
+
+    def links(self, session: Session, user_id: UUID) -> AttendeeLinks:
+        """The links."""
+        return LINKS
+
+
+RENDERER = MailRenderer()
+LINKED = MailRenderer(links=FixedLinks())
 
 
 def short_id(value: str | None) -> str:
@@ -64,6 +87,7 @@ def facts(
     session: Session = FULL,
     attendee: Attendee = ANA,
     reminder_rule: ReminderRule | None = None,
+    moved_from: datetime | None = None,
 ) -> DeliveryFacts:
     """What is true of a reminder about to be sent."""
     reminder_rule = reminder_rule or rule(timedelta(hours=2))
@@ -83,6 +107,7 @@ def facts(
         enrollment_status=EnrollmentStatus.CONFIRMED,
         rule=reminder_rule,
         next_due_at=None,
+        moved_from=moved_from,
     )
 
 
@@ -106,10 +131,14 @@ def mail(
     session: Session = FULL,
     attendee: Attendee = ANA,
     reminder_rule: ReminderRule | None = None,
+    moved_from: datetime | None = None,
+    renderer: MailRenderer = RENDERER,
 ) -> RenderedMail:
     """The e-mail about a session that starts in `left`."""
-    delivery = facts(session=session, attendee=attendee, reminder_rule=reminder_rule)
-    return RENDERER.render(delivery, now=session.starts_at - left)
+    delivery = facts(
+        session=session, attendee=attendee, reminder_rule=reminder_rule, moved_from=moved_from
+    )
+    return renderer.render(delivery, now=session.starts_at - left)
 
 
 @dataclass

@@ -13,6 +13,7 @@ class Outline(HTMLParser):
         super().__init__()
         self.found: list[object] = []
         self.texts: list[str] = []
+        self.links: set[str] = set()
         self.feed(html)
         self.close()
 
@@ -20,6 +21,7 @@ class Outline(HTMLParser):
         """Note tag and attributes."""
         if tag != "br":
             self.found.append((tag, [name for name, _ in attrs]))
+        self.links |= {value for name, value in attrs if name == "href" and value}
 
     def handle_endtag(self, tag: str) -> None:
         """Note the end."""

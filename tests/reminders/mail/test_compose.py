@@ -15,7 +15,16 @@ from reminders.mail.compose import MailComposer
 from reminders.mail.render import MailRenderer, RenderedMail
 from reminders.model import DeliveryFacts
 from reminders.ports import Composer
-from tests.reminders.mail.cases import ANA, FULL, REMINDER_ID, facts, rule, short_id
+from tests.reminders.mail.cases import (
+    ANA,
+    FULL,
+    LINKED,
+    LINKS,
+    REMINDER_ID,
+    facts,
+    rule,
+    short_id,
+)
 
 NOW = FULL.starts_at - timedelta(minutes=30)
 RENDERER = MailRenderer()
@@ -28,6 +37,7 @@ def composer(
     test_recipient: str | None = None,
     sender: str = "Reminders <reminders@uni.example>",
     reply_to: str | None = None,
+    renderer: MailRenderer = RENDERER,
 ) -> Composer:
     """A composer with what the test does not care about."""
     return MailComposer(
@@ -35,7 +45,7 @@ def composer(
         reply_to=reply_to,
         mode=mode,
         test_recipient=test_recipient,
-        renderer=RENDERER,
+        renderer=renderer,
     )
 
 
@@ -58,6 +68,30 @@ def test_redirect_mode_writes_to_the_test_recipient_and_says_for_whom() -> None:
     assert mail.subject == (
         f"[Originally for: ana@uni.edu] Starting Now: {FULL.title} begins in 30 minutes"
     )
+
+
+def test_a_live_email_can_be_stopped_with_one_click() -> None:
+    """Mail programs find where to post (RFC 8058), and people a link in both parts."""
+    mail = composer(renderer=LINKED).compose(facts(), now=NOW)
+    assert dict(mail.headers) == {
+        "X-Entity-Ref-ID": str(REMINDER_ID),
+        "List-Unsubscribe": f"<{LINKS.one_click_url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    assert LINKS.stop_url in mail.text
+    assert f'href="{LINKS.stop_url}"' in mail.html
+
+
+def test_a_redirected_email_cannot_stop_the_attendees_reminders() -> None:
+    """Neither a tester nor a scanner gets a link of the attendee's that stops anything."""
+    redirecting = composer(
+        DeliveryMode.REDIRECT, test_recipient="me@team.example", renderer=LINKED
+    )
+    mail = redirecting.compose(facts(), now=NOW)
+    assert mail.headers == (("X-Entity-Ref-ID", str(REMINDER_ID)),)
+    for part in (mail.text, mail.html):
+        assert "/stop/" not in part
+        assert "A redirected copy has none." in part
 
 
 def test_live_mode_ignores_the_test_recipient() -> None:
@@ -187,9 +221,10 @@ def test_no_title_breaks_out_of_the_subject(title: str, name: str) -> None:
 class _BrokenRenderer:
     """Fails as a template does."""
 
-    def render(self, facts: DeliveryFacts, *, now: datetime) -> RenderedMail:
+    def render(
+        self, facts: DeliveryFacts, *, now: datetime, is_for_attendee: bool = True
+    ) -> RenderedMail:
         """Fail."""
-        del facts, now
         raise RenderError
 
 

@@ -6,13 +6,25 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import html5lib
 import pytest
 
 from reminders.errors import RenderError
 from reminders.mail.wording import Urgency
-from tests.reminders.mail.cases import ANA, BARE, FULL, RENDERER, facts, mail, rule, short_id
+from tests.reminders.mail.cases import (
+    ANA,
+    BARE,
+    FULL,
+    LINKED,
+    LINKS,
+    RENDERER,
+    facts,
+    mail,
+    rule,
+    short_id,
+)
 from tests.reminders.mail.outline import Outline
-from tests.reminders.mail.regenerate import CASES, GOLDEN, rendered
+from tests.reminders.mail.regenerate import CASES, GOLDEN, composed, rendered
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -24,8 +36,45 @@ def test_an_email_is_as_its_golden_copy(case: str) -> None:
 
 def test_every_golden_copy_belongs_to_a_case() -> None:
     """No golden copy is left behind by a case that is gone."""
-    expected = {f"{case}.{kind}" for case in CASES for kind in ("txt", "html")}
-    assert {path.name for path in GOLDEN.iterdir()} == expected
+    assert {path.name for path in GOLDEN.iterdir()} == {n for case in CASES for n in rendered(case)}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_an_email_is_valid_html(case: str) -> None:
+    """A strict HTML5 parser finds no error in any of them, whatever parts it is made of."""
+    html5lib.HTMLParser(strict=True).parse(composed(CASES[case]).html)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_parts_say_the_same(case: str) -> None:
+    """Whatever the text part says, the HTML part says, links included."""
+    mail = composed(CASES[case])
+    outline = Outline(mail.html)
+    only_labels = {"when", "wann", "cuándo", "quand", "join", "teilnahme", "acceso", "accès", "--"}
+    said = _words(mail.text) - only_labels
+    assert said - _words(" ".join(outline.texts)) == set()
+    assert {word.rstrip(".") for word in mail.text.split() if "://" in word} == outline.links
+
+
+def test_one_session_in_three_places_on_the_sunday_when_clocks_go_back() -> None:
+    """Los Angeles, Kolkata and Auckland each get their own date, clock, zone and language."""
+    texts = {
+        place: composed(CASES[f"dst_sunday_{place}"]).text
+        for place in ("los_angeles", "kolkata", "auckland")
+    }
+    assert "domingo, 1 de noviembre de 2026, 1:30\N{EN DASH}2:30\u00a0a.m." in texts["los_angeles"]
+    assert "hora de Los Ángeles (UTC-8)" in texts["los_angeles"]  # the second 01:30, not the first
+    assert "Sunday, 1 November 2026, 3:00\N{EN DASH}4:00\u00a0pm" in texts["kolkata"]
+    assert "Kolkata time (UTC+5:30)" in texts["kolkata"]
+    assert "Sunday, 1 November 2026, 10:30\N{EN DASH}11:30\u00a0pm" in texts["auckland"]
+    assert "Auckland time (UTC+13)" in texts["auckland"]
+
+
+def _words(text: str) -> set[str]:
+    """Every word but web addresses, without the signs around it."""
+    return {
+        word.strip(":,.").casefold() for word in text.split() if "://" not in word and word != ":"
+    } - {""}
 
 
 DEFAULT_RULES = {
@@ -214,10 +263,10 @@ def test_preparation_notes_keep_their_lines() -> None:
 def test_the_html_is_accessible(left: timedelta) -> None:
     """Language and direction are declared, tables are presentational, there is one heading."""
     html = mail(left, attendee=replace(ANA, time_zone="Asia/Tokyo")).html
-    assert html.startswith("<!doctype html>")
-    assert html.count('lang="en" dir="ltr"') == 3  # html, and what clients keep of body
+    assert html.startswith("<!DOCTYPE html>")
+    assert len(re.findall(r'lang="en-GB" dir="ltr"|dir="ltr" lang="en-GB"', html)) == 3  # html, and what clients keep of body
     assert html.count("<h1") == 1
-    assert html.count("<table") == html.count('<table role="presentation"')
+    assert len(re.findall("<table", html)) == len(re.findall(r'<table [^>]*role="presentation"', html))
     assert '<meta name="color-scheme" content="light dark">' in html
     assert "@media (prefers-color-scheme: dark)" in html
     assert "<title>" in html
@@ -238,7 +287,9 @@ def test_each_urgency_is_recognised_at_a_glance() -> None:
     for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=30)):
         html = mail(left).html
         found = re.search(
-            r"color:(#\w{6});[^>]*>([A-Z]\w+ \w+)</p>.*>([\w ]+)</a>", html, re.DOTALL
+            r"color: (#\w{6});[^>]*>([A-Z]\w+ \w+)</p>.*button-link[^>]*>([\w ]+)</a>",
+            html,
+            re.DOTALL,
         )
         assert found is not None
         looks.add(found.groups())

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from reminders.errors import InvalidInputError
 from reminders.mail.subject import (
     SUBJECT_NAMES,
-    check_subject_template,
     filled_subject,
     names_another_day,
+    validate_subject_template,
 )
 
 VALUES: dict[str, str | None] = {name: f"<{name}>" for name in SUBJECT_NAMES}
@@ -29,7 +29,7 @@ VALUES: dict[str, str | None] = {name: f"<{name}>" for name in SUBJECT_NAMES}
 )
 def test_names_are_filled_in(template: str, subject: str) -> None:
     """Known names are replaced and everything else stands as written."""
-    check_subject_template(template)
+    validate_subject_template(template)
     assert filled_subject(template, VALUES) == subject
 
 
@@ -59,7 +59,7 @@ def test_names_are_filled_in(template: str, subject: str) -> None:
 def test_anything_but_bare_names_is_refused(template: str, problem: str) -> None:
     """The error names the field and says what is wrong."""
     with pytest.raises(InvalidInputError) as refused:
-        check_subject_template(template)
+        validate_subject_template(template)
     assert refused.value.field == "email_subject_template"
     assert problem in str(refused.value)
     assert len(str(refused.value)) < 300
@@ -69,7 +69,7 @@ def test_anything_but_bare_names_is_refused(template: str, problem: str) -> None
 def test_a_template_that_passes_can_be_filled_in(template: str) -> None:
     """Checking when saved means no surprise when sent."""
     try:
-        check_subject_template(template)
+        validate_subject_template(template)
     except InvalidInputError:
         return
     assert filled_subject(template, VALUES) is not None
@@ -98,8 +98,15 @@ def test_a_subject_about_something_absent_is_no_subject(absent: str | None) -> N
         ("Today: {session_title}", 1, True),
         ("{session_title} in 2 hours", 5, False),
         ("tomorrowland: {session_title}", 5, False),
+        ("{session_title} beginnt morgen", 0, True),
+        ("{session_title} beginnt morgen", 1, False),
+        ("{session_title} empieza mañana", 2, True),
+        ("{session_title} commence demain", 1, False),
+        ("Aujourd'hui : {session_title}", 1, True),
+        ("Aujourd’hui : {session_title}", 0, False),
+        ("Hoy: {session_title}", 1, True),
     ],
 )
 def test_words_for_days_are_recognised(template: str, days_ahead: int, lies: bool) -> None:
-    """The words "today" and "tomorrow" in the template's own words are compared with the calendar."""
+    """A template's own "today" and "tomorrow", in any language, are compared with the calendar."""
     assert names_another_day(template, days_ahead=days_ahead) is lies

@@ -1,0 +1,60 @@
+"""Whose e-mails these are: name, logo, colours, postal address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from reminders.errors import ConfigurationError
+from reminders.mail.hyperlinks import is_web_address
+from reminders.mail.palette import PALETTES, Palette, is_colour, palette_around
+from reminders.mail.plain_text import is_one_line
+from reminders.mail.wording import Urgency
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Branding:
+    """What an operator may say about the look without a template."""
+
+    product_name: str = ""
+    """Above the card and in the sentence that says why; empty shows none."""
+    logo_url: str = ""
+    """Shown in place of the name, which becomes its text; 40 pixels high."""
+    postal_address: str = ""
+    """At the foot, as laws on commercial e-mail may demand."""
+    colours: Mapping[Urgency, str] = field(default_factory=lambda: MappingProxyType({}))
+    """`#rrggbb` in place of ours, by urgency."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be shown.
+
+        Raises:
+            ConfigurationError: Names what is wrong, and how it should be written.
+        """
+        for name, text in (
+            ("product name", self.product_name),
+            ("postal address", self.postal_address),
+        ):
+            if not is_one_line(text):
+                raise ConfigurationError(f"the {name} of the e-mails must be one line of text")
+        if self.logo_url and not is_web_address(self.logo_url):
+            raise ConfigurationError(
+                "the logo of the e-mails must be a web address, such as https://uni.example/logo.png"
+            )
+        if self.logo_url and not self.product_name:
+            raise ConfigurationError(
+                "the logo of the e-mails needs a product name beside it, which is read where"
+                " pictures are not shown"
+            )
+        for urgency, colour in self.colours.items():
+            if not is_colour(colour):
+                raise ConfigurationError(
+                    f"the colour of {urgency} e-mails is {colour[:20]!r}; write #rrggbb,"
+                    " such as #0f5c73"
+                )
+
+    def palette(self, urgency: Urgency) -> Palette:
+        """The colours of one urgency."""
+        own = self.colours.get(urgency)
+        return palette_around(own) if own else PALETTES[urgency]

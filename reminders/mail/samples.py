@@ -1,0 +1,110 @@
+"""Sessions and people who do not exist: to try templates on, and to look at in previews."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from reminders.mail.links import AttendeeLinks
+from reminders.model import (
+    Attendee,
+    DeliveryFacts,
+    EnrollmentStatus,
+    Reminder,
+    ReminderRule,
+    ReminderStatus,
+    Session,
+)
+
+NOBODY = UUID(int=0)
+"""The id of whatever does not exist."""
+
+SESSION = Session(
+    id=NOBODY,
+    title="Sample session",
+    starts_at=datetime(2030, 5, 14, 15, tzinfo=UTC),
+    ends_at=datetime(2030, 5, 14, 16, 30, tzinfo=UTC),
+    time_zone="Europe/Lisbon",
+    speaker_name="Dr. Ada Sample",
+    location="Lecture Hall B",
+    join_url="https://meet.example.org/sample",
+    preparation_notes="Please read https://example.org/case.\n\nHave paper and pencil at hand.",
+)
+
+LINKS = AttendeeLinks(
+    google_url="https://calendar.example.org/google",
+    outlook_url="https://calendar.example.org/outlook",
+    ics_url="https://reminders.example.org/calendar/sample.ics",
+    stop_url="https://reminders.example.org/stop/sample",
+    one_click_url="https://reminders.example.org/stop/sample",
+)
+
+RULE = ReminderRule(
+    reminder_type="sample",
+    lead=timedelta(hours=2),
+    is_enabled=True,
+    subject_template="Starting Soon: {session_title} in 2 hours",
+    display_name="Sample",
+    sort_order=0,
+)
+
+
+def sample_attendee(*, locale: str | None = None, time_zone: str | None = None) -> Attendee:
+    """A person with a name, an address that belongs to nobody, and this language and zone."""
+    return Attendee(
+        user_id=NOBODY,
+        email="sample.attendee@example.com",
+        full_name="Sample Attendee",
+        time_zone=time_zone,
+        locale=locale,
+    )
+
+
+def facts_about(
+    session: Session,
+    attendee: Attendee,
+    rule: ReminderRule,
+    *,
+    reminder_id: UUID = NOBODY,
+    moved_from: datetime | None = None,
+) -> DeliveryFacts:
+    """What is true of a reminder at its sending, if these were it."""
+    return DeliveryFacts(
+        reminder=Reminder(
+            id=reminder_id,
+            session_id=session.id,
+            user_id=attendee.user_id,
+            reminder_type=rule.reminder_type,
+            generation=1,
+            due_at=session.starts_at - rule.lead,
+            starts_at=session.starts_at,
+            status=ReminderStatus.SCHEDULED,
+        ),
+        session=session,
+        attendee=attendee,
+        enrollment_status=EnrollmentStatus.CONFIRMED,
+        rule=rule,
+        next_due_at=None,
+        moved_from=moved_from,
+    )
+
+
+def sample_facts() -> Iterator[tuple[DeliveryFacts, AttendeeLinks | None, datetime]]:
+    """E-mails that between them have, and lack, everything that an e-mail may have.
+
+    Yields:
+        The facts, the links beside them, and the instant of rendering.
+    """
+    bare = Session(id=NOBODY, title="Sample session", starts_at=SESSION.starts_at)
+    noted = replace(SESSION, join_url="Ring the bell", ends_at=None)
+    abroad = sample_attendee(time_zone="Asia/Tokyo")
+    nameless = replace(sample_attendee(), full_name=None)
+    yesterday = SESSION.starts_at - timedelta(days=1)
+    for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=30)):
+        now = SESSION.starts_at - left
+        yield facts_about(SESSION, abroad, RULE), LINKS, now
+        yield facts_about(SESSION, abroad, RULE, moved_from=yesterday), LINKS, now
+        yield facts_about(noted, sample_attendee(), RULE, moved_from=yesterday), None, now
+        yield facts_about(bare, nameless, RULE), None, now

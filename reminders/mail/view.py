@@ -1,0 +1,205 @@
+"""What the templates show of a reminder: plain text, computed once, in the attendee's terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from reminders.mail import wording
+from reminders.mail.branding import Branding
+from reminders.mail.hyperlinks import Piece, is_web_address, pieces
+from reminders.mail.links import AttendeeLinks
+from reminders.mail.plain_text import one_line, paragraph, shortened
+from reminders.mail.wording import Appointment, Labels, Tone, Urgency, Wording
+from reminders.mail.zones import first_known_zone
+from reminders.model import Attendee, Session
+
+TITLE = 200
+SUBJECT_TITLE = 120
+"""Shorter, so that what follows the title in a subject is still seen."""
+NAME = 100
+NOTES = 10_000
+"""All in code points. Escaped, the longest e-mail stays below the 102 KB at which Gmail clips."""
+LINKS_IN_NOTES = 30
+"""Further ones stay text, for the same reason."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MailView:
+    """Everything the templates may show: plain text, not escaped."""
+
+    subject: str
+    """One of ours, true at the instant of rendering."""
+    title: str
+    attendee_name: str
+    """Empty if it is not known."""
+    greeting: str
+    header: str
+    announcement: str
+    advice: str
+    time_left: str
+    start_time: str
+    """The start on the attendee's clock, without the end."""
+    urgency: Urgency
+    tone: Tone
+    weekday: str
+    day: str
+    month: str
+    when: Appointment
+    elsewhere: Appointment | None
+    """In the session's own zone, when its clocks show another time."""
+    moved_from: Appointment | None
+    """When an earlier e-mail said it would start, if that is not so any more."""
+    join_url: str
+    """A web address; becomes a button."""
+    join_note: str
+    """Whatever else the platform stores for joining, shown as it is."""
+    speaker: str
+    location: str
+    details: tuple[tuple[str, str], ...]
+    """Label and value of whatever else there is to know."""
+    notes: tuple[tuple[Piece, ...], ...]
+    """Lines, cut into text and links."""
+    calendars: tuple[tuple[str, str], ...]
+    """Name and URL of every way into a calendar."""
+    stop_url: str
+    is_stop_withheld: bool
+    """Whether a stop link exists and this copy must not have it."""
+    brand: Branding
+    labels: Labels
+    language: str
+    direction: str
+
+
+def mail_view(
+    session: Session,
+    attendee: Attendee,
+    *,
+    now: datetime,
+    moved_from: datetime | None,
+    words: Wording,
+    brand: Branding,
+    links: AttendeeLinks | None,
+    is_for_attendee: bool,
+) -> MailView:
+    """What the templates show of a session to an attendee at an instant.
+
+    Args:
+        session: Starts at or after `now`.
+        attendee: Whose zone is the first of: their own, the session's, UTC.
+        now: The instant by which the time left is judged; aware.
+        moved_from: The start that an earlier e-mail named; aware.
+        words: In the attendee's language.
+        brand: Whose e-mail it is.
+        links: Absent where there is no public address to lead to.
+        is_for_attendee: Whether nobody else gets it, who would stop the attendee's reminders.
+
+    Raises:
+        ValueError: If the session has begun.
+    """
+    own_zone = first_known_zone(attendee.time_zone, session.time_zone)
+    home_zone = first_known_zone(session.time_zone)
+    starts = session.starts_at.astimezone(own_zone)
+    at_home = session.starts_at.astimezone(home_zone)
+    left = session.starts_at.astimezone(UTC) - now.astimezone(UTC)
+    urgency = wording.urgency_of(left)
+    tone = words.tones[urgency]
+    phrase = words.time_left(session.starts_at, now=now, zone=own_zone)
+    # Aware instants of different zones are compared as instants.
+    is_moved = moved_from is not None and moved_from != session.starts_at
+    told = words.moved_tone if is_moved else tone
+    title = one_line(session.title, TITLE) or words.untitled
+    join_url, join_note = _ways_to_join(session.join_url)
+    name = one_line(attendee.full_name or "", NAME)
+    speaker = one_line(session.speaker_name or "", TITLE)
+    location = one_line(session.location or "", TITLE)
+    labels = words.labels
+    rows = ((labels.speaker, speaker), (labels.location, location), (labels.join, join_note))
+    return MailView(
+        subject=told.subject.format(title=shortened(title, SUBJECT_TITLE), time_left=phrase),
+        title=title,
+        attendee_name=name,
+        greeting=words.greeting(name),
+        header=f"{tone.header} \N{MIDDLE DOT} {labels.moved}" if is_moved else tone.header,
+        announcement=_one_full_stop(told.announcement.format(time_left=phrase)),
+        advice=tone.advice_with_link if join_url else tone.advice,
+        time_left=phrase,
+        start_time=words.formats.clock_time(starts),
+        urgency=urgency,
+        tone=tone,
+        weekday=words.formats.short_weekday(starts),
+        day=str(starts.day),
+        month=words.formats.short_month(starts),
+        when=_appointment(words, session.starts_at, session.ends_at, own_zone),
+        elsewhere=(
+            _appointment(words, session.starts_at, session.ends_at, home_zone)
+            if at_home.utcoffset() != starts.utcoffset()
+            else None
+        ),
+        moved_from=(
+            _appointment(words, moved_from, None, own_zone) if moved_from and is_moved else None
+        ),
+        join_url=join_url,
+        join_note=join_note,
+        speaker=speaker,
+        location=location,
+        details=tuple((label, value) for label, value in rows if value),
+        notes=_notes(session.preparation_notes or ""),
+        calendars=(
+            (
+                (labels.google, links.google_url),
+                (labels.outlook, links.outlook_url),
+                (labels.calendar_file, links.ics_url),
+            )
+            if links
+            else ()
+        ),
+        stop_url=links.stop_url if links and is_for_attendee else "",
+        is_stop_withheld=links is not None and not is_for_attendee,
+        brand=brand,
+        labels=labels,
+        language=words.language,
+        direction=words.direction,
+    )
+
+
+def _one_full_stop(sentence: str) -> str:
+    """The sentence, whose last word may be an abbreviation such as `a.m.`."""
+    return sentence[:-1] if sentence.endswith("..") else sentence
+
+
+def _appointment(
+    words: Wording, starts_at: datetime, ends_at: datetime | None, zone: ZoneInfo
+) -> Appointment:
+    """The session's time on the clocks of one zone."""
+    return _remembered(
+        words, starts_at.astimezone(UTC), ends_at.astimezone(UTC) if ends_at else None, zone
+    )
+
+
+@lru_cache(maxsize=4096)  # the attendees of a session share a handful
+def _remembered(
+    words: Wording, starts_at: datetime, ends_at: datetime | None, zone: ZoneInfo
+) -> Appointment:
+    return words.appointment(
+        starts_at.astimezone(zone), ends_at.astimezone(zone) if ends_at else None
+    )
+
+
+@lru_cache(maxsize=128)  # those of a session are the same for everybody
+def _notes(text: str) -> tuple[tuple[Piece, ...], ...]:
+    lines = []
+    links = LINKS_IN_NOTES
+    for line in paragraph(text, NOTES):
+        cut = pieces(line, links=links)
+        links -= sum(1 for piece in cut if piece.url)
+        lines.append(cut)
+    return tuple(lines)
+
+
+def _ways_to_join(stored: str | None) -> tuple[str, str]:
+    """The stored link as a web address for the button, or else as a note; one of them is empty."""
+    text = (stored or "").strip()
+    return (text, "") if is_web_address(text) else ("", one_line(text, TITLE))
