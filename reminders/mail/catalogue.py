@@ -8,12 +8,13 @@ goes before what ours say, and they may add a language.
 from __future__ import annotations
 
 import gettext
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from string import Formatter
 
-from babel import Locale, UnknownLocaleError
+from babel import UnknownLocaleError, localedata
 from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
@@ -22,6 +23,7 @@ from reminders.errors import ConfigurationError
 from reminders.mail.locales import ENGLISH
 
 OURS = Path(__file__).parent / "locale"
+_LANGUAGE = re.compile("[a-z]{2,3}")
 _FILE = Path("LC_MESSAGES", "reminders.po")
 
 
@@ -38,8 +40,10 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
     found = {language: _read(path, language) for language, path in _catalogues(OURS)}
     texts = {message.id for catalogue in found.values() for message in _messages(catalogue)}
     for language, path in _catalogues(theirs):
-        if not Locale.exists(language):
-            raise ConfigurationError(f"{path}: {language} is no language that is known here")
+        if not (_LANGUAGE.fullmatch(language) and localedata.exists(language)):
+            raise ConfigurationError(
+                f"{path}: {language} is no language that is known here; write for example it"
+            )
         added = _read(path, language)
         for message in _messages(added):
             if problem := wrong_names(message):
@@ -48,10 +52,10 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
             missing = texts - {message.id for message in _messages(added)}
             if missing:
                 raise ConfigurationError(f"{path}: {min(map(str, missing))!r} is not translated")
-        for message in _messages(found[language]) if language in found else ():
-            if message.id not in added:
-                added[message.id] = message
-        found[language] = added
+        known = found.setdefault(language, added)
+        for message in list(_messages(added)) if known is not added else ():
+            known.delete(message.id, message.context)
+            known[message.id] = message
     return {ENGLISH: gettext.NullTranslations()} | {
         language: _compiled(catalogue) for language, catalogue in found.items()
     }
@@ -96,7 +100,7 @@ def _read(path: Path, language: str) -> Catalog:
         with path.open("rb") as file:
             return read_po(file, locale=language, abort_invalid=True)
     except (PoFileError, ValueError, OSError, UnknownLocaleError) as error:
-        line = f", line {error.lineno}" if isinstance(error, PoFileError) else ""
+        line = f", line {error.lineno + 1}" if isinstance(error, PoFileError) else ""
         raise ConfigurationError(f"{path}{line}: {error}") from None
 
 

@@ -115,5 +115,3 @@ def _place(key: str, locale: Locale) -> str:
 
 def _tidy(text: str) -> str:
     return text.translate(_SPACES)
-
-

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from markupsafe import escape
+
 LONGEST_URL = 2_048
 """Characters; browsers and mail programs take at least as many."""
 
@@ -13,6 +15,8 @@ _CANDIDATE = re.compile(r"\b(?:https?://|mailto:)[^\s<>\"'`{}|\\^]+", re.IGNOREC
 _MAILBOX = re.compile(r"mailto:[^\s@?&]{1,64}@[\w.-]{1,255}", re.IGNORECASE)
 _TRAILING = ".,;:!?…"
 """Belongs to the sentence around a link."""
+_ANCHOR = 100
+"""Bytes of an `<a>` with its attributes, without the address."""
 _BRACKETS = {")": "(", "]": "[", "»": "«", "”": "“"}
 
 
@@ -44,29 +48,32 @@ def is_web_address(text: str) -> bool:
         return False
 
 
-def pieces(line: str, *, links: int) -> tuple[Piece, ...]:
+def pieces(line: str, *, room: int) -> tuple[Piece, ...]:
     """The line, cut where links begin and end; put together again it is the line.
 
     Args:
         line: Plain text.
-        links: How many links there may be at the most; the rest stays text.
+        room: Bytes that links may add to the HTML; what does not fit stays text. See `added_by`.
     """
     found: list[Piece] = []
     at = 0
     for match in _CANDIDATE.finditer(line):
         url = _without_the_sentence(match[0])
-        if links <= 0:
-            break
-        if not (is_web_address(url) or _MAILBOX.fullmatch(url)):
+        if not (is_web_address(url) or _MAILBOX.fullmatch(url)) or added_by(url) > room:
             continue
         if match.start() > at:
             found.append(Piece(line[at : match.start()]))
         found.append(Piece(url, url))
         at = match.start() + len(url)
-        links -= 1
+        room -= added_by(url)
     if at < len(line) or not found:
         found.append(Piece(line[at:]))
     return tuple(found)
+
+
+def added_by(url: str) -> int:
+    """How many bytes a link adds to the HTML: its address once more, escaped, and its looks."""
+    return len(escape(url).encode()) + _ANCHOR
 
 
 def _without_the_sentence(url: str) -> str:

@@ -9,9 +9,8 @@ holes are opened again, each exactly where it was, or the template is refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from itertools import zip_longest
 
 from css_inline import CSSInliner
 from jinja2 import BaseLoader, Environment
@@ -27,6 +26,11 @@ _HOLE = re.compile(
     re.DOTALL,
 )
 _COVER = re.compile(r"<!--zj(\d+)jz-->|zj(\d+)jz")
+_SHAPE = re.compile(
+    r"<!--zj\d+jz-->|<!--.*?-->|<(?P<tag>/?[A-Za-z][A-Za-z0-9]*)[^>]*>|zj\d+jz", re.DOTALL
+)
+_IMPLIED = ("", "html", "head", "body", "tbody", "style")
+"""Elements that the inliner adds, moves or drops; and what is no element."""
 _AT_RULES = re.compile(r"<head>(<style>.*?</style>)", re.DOTALL)
 
 _INLINER = CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
@@ -83,42 +87,33 @@ def inlined(source: str, css: str, *, name: str) -> str:
             html = html.replace(rules[1], "", 1).replace("</head>", f"{rules[1]}\n</head>", 1)
     else:
         html = _INLINER.inline_fragment(covered, css)
-    found = [int(first or second) for first, second in _COVER.findall(html)]
-    # The inliner sorts the attributes of an element; nothing else may change its place.
-    in_order = _in_runs(found, holes)
-    for expected, actual in zip(range(len(holes)), [*in_order, -1], strict=False):
+    for (expected, line), (actual, _) in zip_longest(
+        _shape(covered), _shape(html), fillvalue=("", 0)
+    ):
         if expected != actual:
-            hole = holes[expected]
-            raise ConfigurationError(
-                f"{name}, line {hole.line}: the HTML around {hole.source} is not well nested"
+            what = _COVER.sub(
+                lambda match: holes[int(match[1] or match[2])], str(expected or actual)
             )
-    return _COVER.sub(lambda match: holes[int(match[1] or match[2])].source, html)
+            raise ConfigurationError(
+                f"{name}, line {line or covered.count(chr(10)) + 1}: the HTML is not well nested"
+                f" or not closed at {what}"
+            )
+    return _COVER.sub(lambda match: holes[int(match[1] or match[2])], html)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hole:
-    """What Jinja fills or acts upon."""
-
-    source: str
-    line: int
-    is_in_tag: bool
-    """Whether it belongs to an attribute."""
-
-
-def _cover(source: str) -> tuple[str, list[_Hole]]:
-    """The template with its holes covered; and the holes."""
-    holes: list[_Hole] = []
+def _cover(source: str) -> tuple[str, list[str]]:
+    """The template with its holes covered, and what the holes were; lines stay where they are."""
+    holes: list[str] = []
     is_in_tag = False
 
     def covered(found: re.Match[str]) -> str:
         nonlocal is_in_tag
         kind = found.lastgroup
         if kind == "comment":
-            return ""
+            return "\n" * found[0].count("\n")
         if kind in ("text", "tag"):
             cover = f"zj{len(holes)}jz"
-            line = source.count("\n", 0, found.start()) + 1
-            holes.append(_Hole(found[0], line, is_in_tag))
+            holes.append(found[0])
             return cover if kind == "text" or is_in_tag else f"<!--{cover}-->"
         if kind in ("open", "close"):
             is_in_tag = kind == "open"
@@ -127,7 +122,11 @@ def _cover(source: str) -> tuple[str, list[_Hole]]:
     return _HOLE.sub(covered, source), holes
 
 
-def _in_runs(found: list[int], holes: list[_Hole]) -> list[int]:
-    """The numbers of holes as found, but neighbours that belong to attributes in ascending order."""
-    runs = groupby(found, key=lambda number: holes[number].is_in_tag)
-    return [number for in_tags, run in runs for number in (sorted(run) if in_tags else run)]
+def _shape(html: str) -> Iterator[tuple[str, int]]:
+    """Tags and covers in their order, each with its line; without what the inliner may add."""
+    for found in _SHAPE.finditer(html):
+        # The inliner sorts the attributes of an element; that harms nobody.
+        covers = "".join(sorted(match[0] for match in _COVER.finditer(found[0])))
+        tag = (found["tag"] or "").lower()
+        if text := covers if tag.lstrip("/") in _IMPLIED else f"<{tag}>{covers}":
+            yield text, html.count("\n", 0, found.start()) + 1

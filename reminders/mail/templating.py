@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from jinja2 import (
@@ -32,6 +31,7 @@ OURS = Path(__file__).parent / "templates"
 MAIL = "session_reminder"
 SUBJECT, HTML, TEXT = "subject.txt", "body.html", "body.txt"
 """The parts of a mail: files in its folder."""
+_ENDINGS = (".html", ".txt", ".css")
 
 
 class Templates:
@@ -84,9 +84,7 @@ class Templates:
 
     def _inlining(self, plain: Environment, palette: Palette) -> Environment:
         try:
-            css = plain.get_template(STYLE_SHEET).render(
-                light=asdict(palette.light), dark=asdict(palette.dark)
-            )
+            css = plain.get_template(STYLE_SHEET).render(light=palette.light, dark=palette.dark)
         except Exception as error:  # whatever a template does
             raise ConfigurationError(self._said(error)) from error
         return _environment(InliningLoader(self._loader, css), autoescape=True)
@@ -99,7 +97,7 @@ class Templates:
         else:
             roots = tuple(str(root) for root in (self._theirs, OURS) if root)
             for frame in traceback.extract_tb(error.__traceback__):
-                if frame.filename.startswith(roots) and frame.filename.endswith((".html", ".txt")):
+                if frame.filename.startswith(roots) and frame.filename.endswith(_ENDINGS):
                     where = f"{frame.filename}, line {frame.lineno}: "
         return f"e-mail template {where}{error or type(error).__name__}"
 

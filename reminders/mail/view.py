@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from markupsafe import escape
+
 from reminders.mail import wording
 from reminders.mail.branding import Branding
-from reminders.mail.hyperlinks import Piece, is_web_address, pieces
+from reminders.mail.hyperlinks import Piece, added_by, is_web_address, pieces
 from reminders.mail.links import AttendeeLinks
 from reminders.mail.plain_text import one_line, paragraph, shortened
 from reminders.mail.wording import Appointment, Labels, Tone, Urgency, Wording
@@ -21,9 +23,12 @@ SUBJECT_TITLE = 120
 """Shorter, so that what follows the title in a subject is still seen."""
 NAME = 100
 NOTES = 10_000
-"""All in code points. Escaped, the longest e-mail stays below the 102 KB at which Gmail clips."""
-LINKS_IN_NOTES = 30
-"""Further ones stay text, for the same reason."""
+"""All in code points."""
+NOTES_BYTES = 30_000
+"""Of the notes when escaped. With the links, the longest e-mail of all stays below the 102 KB at
+which Gmail clips."""
+LINKS_BYTES = 12_000
+"""That links may add to the notes; further ones stay text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,12 +196,20 @@ def _remembered(
 @lru_cache(maxsize=128)  # those of a session are the same for everybody
 def _notes(text: str) -> tuple[tuple[Piece, ...], ...]:
     lines = []
-    links = LINKS_IN_NOTES
-    for line in paragraph(text, NOTES):
-        cut = pieces(line, links=links)
-        links -= sum(1 for piece in cut if piece.url)
+    room = LINKS_BYTES
+    for line in paragraph(_fitting(text), NOTES):
+        cut = pieces(line, room=room)
+        room -= sum(added_by(piece.url) for piece in cut if piece.url)
         lines.append(cut)
     return tuple(lines)
+
+
+def _fitting(text: str) -> str:
+    """As much of the text as fits into its share of the e-mail once it is escaped."""
+    text = shortened(text.strip(), NOTES)
+    while (size := len(escape(text).encode(errors="replace"))) > NOTES_BYTES:
+        text = shortened(text, min(len(text) - 1, len(text) * NOTES_BYTES // size))
+    return text
 
 
 def _ways_to_join(stored: str | None) -> tuple[str, str]:

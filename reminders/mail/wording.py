@@ -238,9 +238,7 @@ def _tones(words: NullTranslations) -> Mapping[Urgency, Tone]:
             subject=words.gettext("Starting Soon: {title} starts {time_left}"),
             announcement=words.gettext("Your session starts {time_left}."),
             advice=words.gettext("Now is a good moment to get ready."),
-            advice_with_link=words.gettext(
-                "Now is a good moment to try the link and your sound."
-            ),
+            advice_with_link=words.gettext("Now is a good moment to try the link and your sound."),
             call_to_action=words.gettext("Get ready to join"),
         ),
         Urgency.NOW: Tone(

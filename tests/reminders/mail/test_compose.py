@@ -84,9 +84,7 @@ def test_a_live_email_can_be_stopped_with_one_click() -> None:
 
 def test_a_redirected_email_cannot_stop_the_attendees_reminders() -> None:
     """Neither a tester nor a scanner gets a link of the attendee's that stops anything."""
-    redirecting = composer(
-        DeliveryMode.REDIRECT, test_recipient="me@team.example", renderer=LINKED
-    )
+    redirecting = composer(DeliveryMode.REDIRECT, test_recipient="me@team.example", renderer=LINKED)
     mail = redirecting.compose(facts(), now=NOW)
     assert mail.headers == (("X-Entity-Ref-ID", str(REMINDER_ID)),)
     for part in (mail.text, mail.html):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.mail.render import RenderedMail
+from reminders.mail.branding import Branding
+from reminders.mail.links import AttendeeLinks
+from reminders.mail.render import MailRenderer, RenderedMail
+from reminders.model import Session
 from tests.reminders.mail.cases import ANA, FULL, mail
 from tests.reminders.mail.outline import Outline
 
@@ -63,6 +68,43 @@ def test_any_text_stays_text(text: str) -> None:
     assert rendered_mail.html.encode()
     assert rendered_mail.text.encode()
     assert len(rendered_mail.subject.splitlines()) == 1
+
+
+def test_the_longest_email_of_all_is_not_clipped() -> None:
+    """Everything at its longest, in the longest language, with all links: below 102 KB."""
+    longest = "&" * 9_000
+    url = "https://uni.example/?" + "&" * 2_000
+    of_ours = "https://uni.example/?" + "a=1&" * 300
+    links = " ".join(f"https://uni.example/{'&' * 280}{n}" for n in range(100))
+    session = replace(FULL, title=longest, speaker_name=longest, location=longest, join_url=url)
+    calendars = AttendeeLinks(
+        google_url=of_ours,
+        outlook_url=of_ours,
+        ics_url=of_ours,
+        stop_url=of_ours,
+        one_click_url=of_ours,
+    )
+
+    class LongLinks:
+        """Links as long as they may get."""
+
+        def links(self, session: Session, user_id: UUID) -> AttendeeLinks:
+            """The links."""
+            return calendars
+
+    renderer = MailRenderer(
+        links=LongLinks(),
+        brand=Branding(product_name="&" * 200, postal_address="&" * 300, logo_url=of_ours),
+    )
+    attendee = replace(ANA, full_name=longest, locale="de", time_zone="America/Los_Angeles")
+    for notes in (longest * 2, links, "a https://u.example/&" * 500):
+        rendered_mail = mail(
+            session=replace(session, preparation_notes=notes),
+            attendee=attendee,
+            moved_from=FULL.starts_at - timedelta(days=7),
+            renderer=renderer,
+        )
+        assert len(rendered_mail.html.encode()) < 102 * 1024
 
 
 def test_a_wall_of_notes_is_not_clipped_by_mail_programs() -> None:

@@ -264,9 +264,13 @@ def test_the_html_is_accessible(left: timedelta) -> None:
     """Language and direction are declared, tables are presentational, there is one heading."""
     html = mail(left, attendee=replace(ANA, time_zone="Asia/Tokyo")).html
     assert html.startswith("<!DOCTYPE html>")
-    assert len(re.findall(r'lang="en-GB" dir="ltr"|dir="ltr" lang="en-GB"', html)) == 3  # html, and what clients keep of body
+    assert (
+        len(re.findall(r'lang="en-GB" dir="ltr"|dir="ltr" lang="en-GB"', html)) == 3
+    )  # html, and what clients keep of body
     assert html.count("<h1") == 1
-    assert len(re.findall("<table", html)) == len(re.findall(r'<table [^>]*role="presentation"', html))
+    assert len(re.findall("<table", html)) == len(
+        re.findall(r'<table [^>]*role="presentation"', html)
+    )
     assert '<meta name="color-scheme" content="light dark">' in html
     assert "@media (prefers-color-scheme: dark)" in html
     assert "<title>" in html

@@ -1,0 +1,99 @@
+"""Whose e-mail it is, and that it can be read whatever colours they bring."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reminders.errors import ConfigurationError
+from reminders.mail.branding import Branding
+from reminders.mail.palette import PALETTES, READABLE, Palette, contrast, palette_around
+from reminders.mail.render import MailRenderer
+from reminders.mail.wording import Urgency
+from tests.reminders.mail.cases import LINKS, FixedLinks, mail
+
+BRAND = Branding(
+    product_name="Uni & Friends",
+    logo_url="https://uni.example/logo.png?a=1&b=2",
+    postal_address="1 Main Street <Springfield>",
+)
+
+
+def assert_readable(palette: Palette) -> None:
+    """Every text that the templates put on a background reaches 4.5:1, in light and dark."""
+    for colours in (palette.light, palette.dark):
+        on_card = product((colours.ink, colours.muted, colours.accent), (colours.card,))
+        on_tint = product((colours.ink, colours.accent), (colours.tint,))
+        on_page = product((colours.ink, colours.muted), (colours.page,))
+        on_accent = product((colours.on_accent,), (colours.accent,))
+        for text, background in (*on_card, *on_tint, *on_page, *on_accent):
+            assert contrast(text, background) >= READABLE, (text, background)
+
+
+def test_contrast_is_that_of_the_guidelines() -> None:
+    """Black on white is 21:1, and a known grey is just readable (WCAG 2.2)."""
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
+
+
+@pytest.mark.parametrize("urgency", Urgency)
+def test_every_text_can_be_read_on_its_background(urgency: Urgency) -> None:
+    """All pairs of text and background reach a contrast of 4.5:1, in light and dark."""
+    assert_readable(PALETTES[urgency])
+
+
+@given(st.integers(0, 0xFFFFFF))
+def test_any_brands_colour_can_be_read(colour: int) -> None:
+    """It is darkened for light screens and lightened for dark ones, as far as it needs."""
+    assert_readable(palette_around(f"#{colour:06x}"))
+
+
+def test_a_colour_that_can_be_read_stays_as_it_is() -> None:
+    """Nobody's brand is changed without need."""
+    assert palette_around("#0F5C73").light.accent == "#0f5c73"
+
+
+def test_each_urgency_has_its_own_colour() -> None:
+    """In light and dark."""
+    for screen in ("light", "dark"):
+        accents = {getattr(PALETTES[urgency], screen).accent for urgency in Urgency}
+        assert len(accents) == len(Urgency)
+
+
+def test_the_brand_is_in_both_parts() -> None:
+    """Logo with the name as its text, the name in the reason, the address at the foot; escaped."""
+    branded = mail(renderer=MailRenderer(brand=BRAND, links=FixedLinks()))
+    assert 'alt="Uni &amp; Friends"' in branded.html
+    assert 'src="https://uni.example/logo.png?a=1&amp;b=2"' in branded.html
+    assert "1 Main Street &lt;Springfield&gt;" in branded.html
+    assert "from Uni & Friends because" in branded.text
+    assert branded.text.endswith(f"{LINKS.stop_url}\n\n1 Main Street <Springfield>\n")
+
+
+def test_an_operators_colours_are_used_by_urgency() -> None:
+    """One that is not given stays ours."""
+    brand = Branding(colours={Urgency.SOON: "#5b2a86"})
+    renderer = MailRenderer(brand=brand)
+    assert "#5b2a86" in mail(renderer=renderer).html
+    assert PALETTES[Urgency.SOON].light.accent not in mail(renderer=renderer).html
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"product_name": "Uni\nBcc: x"}, "product name"),
+        ({"postal_address": "1 Main Street\n2nd floor"}, "postal address"),
+        ({"product_name": "Uni", "logo_url": "javascript:alert(1)"}, "logo"),
+        ({"product_name": "Uni", "logo_url": "logo.png"}, "logo"),
+        ({"logo_url": "https://uni.example/logo.png"}, "needs a product name"),
+        ({"colours": {Urgency.NOW: "red"}}, "colour of now e-mails is 'red'; write #rrggbb"),
+        ({"colours": {Urgency.CALM: "#fff;}"}}, "colour of calm"),
+    ],
+)
+def test_a_brand_that_cannot_be_shown_is_refused(fields: dict[str, object], problem: str) -> None:
+    """At the start, with the remedy."""
+    with pytest.raises(ConfigurationError, match=problem):
+        Branding(**fields)  # type: ignore[arg-type]
