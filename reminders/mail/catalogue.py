@@ -38,7 +38,9 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
             texts, or has other names in braces than the English text; names file and line.
     """
     found = {language: _read(path, language) for language, path in _catalogues(OURS)}
-    texts = {message.id for catalogue in found.values() for message in _messages(catalogue)}
+    texts = {
+        texts_of(message.id) for catalogue in found.values() for message in _messages(catalogue)
+    }
     for language, path in _catalogues(theirs):
         if not (_LANGUAGE.fullmatch(language) and localedata.exists(language)):
             raise ConfigurationError(
@@ -49,9 +51,9 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
             if problem := wrong_names(message):
                 raise ConfigurationError(f"{path}, line {message.lineno}: {problem}")
         if language not in found and language != ENGLISH:
-            missing = texts - {message.id for message in _messages(added)}
+            missing = texts - {texts_of(message.id) for message in _messages(added)}
             if missing:
-                raise ConfigurationError(f"{path}: {min(map(str, missing))!r} is not translated")
+                raise ConfigurationError(f"{path}: {min(missing)[0]!r} is not translated")
         known = found.setdefault(language, added)
         for message in list(_messages(added)) if known is not added else ():
             known.delete(message.id, message.context)
@@ -63,8 +65,7 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
 
 def wrong_names(message: Message) -> str | None:
     """What is wrong with the names in braces of a translation; none may be lost or invented."""
-    ids = message.id if isinstance(message.id, tuple) else (message.id,)
-    strings = message.string if isinstance(message.string, tuple) else (message.string,)
+    ids, strings = texts_of(message.id), texts_of(message.string)
     allowed = {name for text in ids for name in names_in(text)}
     try:
         if all(set(names_in(text)) == allowed for text in strings):
@@ -73,6 +74,11 @@ def wrong_names(message: Message) -> str | None:
         pass
     expected = ", ".join(f"{{{name}}}" for name in sorted(allowed)) or "no name"
     return f"the translation of {ids[0]!r} must have {expected} in braces, and nothing else"
+
+
+def texts_of(text: str | Sequence[str] | None) -> tuple[str, ...]:
+    """A text, or all its plural forms."""
+    return (text,) if isinstance(text, str) else tuple(text or ())
 
 
 def names_in(text: str) -> tuple[str, ...]:
@@ -106,11 +112,7 @@ def _read(path: Path, language: str) -> Catalog:
 
 def _messages(catalogue: Catalog) -> Iterator[Message]:
     """What is translated: not the header, nothing empty, nothing that is only a guess."""
-    return (m for m in catalogue if m.id and m.string and all(_strings(m)) and not m.fuzzy)
-
-
-def _strings(message: Message) -> Sequence[str]:
-    return message.string if isinstance(message.string, tuple) else (message.string,)
+    return (m for m in catalogue if m.id and m.string and all(texts_of(m.string)) and not m.fuzzy)
 
 
 def _compiled(catalogue: Catalog) -> gettext.GNUTranslations:

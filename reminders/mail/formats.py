@@ -24,8 +24,30 @@ _MINUTE = timedelta(minutes=1)
 _SPACES = str.maketrans({"\u202f": "\u00a0", "\u2009": None, "\u00ad": None})
 """CLDR's narrow and thin spaces and soft hyphens, which many a mail program cannot show."""
 _NOWHERE = frozenset(
-    "UTC UCT Universal Zulu GMT Greenwich GMT0 GMT+0 GMT-0 Factory localtime"
-    " EST MST HST CET EET MET WET EST5EDT CST6CDT MST7MDT PST8PDT".split()
+    [
+        "UTC",
+        "UCT",
+        "Universal",
+        "Zulu",
+        "GMT",
+        "Greenwich",
+        "GMT0",
+        "GMT+0",
+        "GMT-0",
+        "Factory",
+        "localtime",
+        "EST",
+        "MST",
+        "HST",
+        "CET",
+        "EET",
+        "MET",
+        "WET",
+        "EST5EDT",
+        "CST6CDT",
+        "MST7MDT",
+        "PST8PDT",
+    ]
 )
 """Zones that are no place, beside those in `Etc/`; CLDR would name some city for them."""
 

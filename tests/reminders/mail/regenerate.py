@@ -62,7 +62,7 @@ class Case:
     """Whether its HTML is kept, too."""
 
 
-def _case(  # noqa: PLR0913 -- each is one thing in which e-mails differ
+def _case(
     reminder_rule: ReminderRule,
     attendee: Attendee = ANA,
     session: Session = FULL,

@@ -54,15 +54,14 @@ def test_we_speak_four_languages() -> None:
 def test_a_catalogue_is_complete(language: str) -> None:
     """Every text of the sources is translated, none is a guess, none is left over."""
     texts = {
-        (found[0] if isinstance(found, tuple) else found, context)
+        (catalogue.texts_of(found)[0], context)
         for _, _, found, _, context in extract_from_dir(SOURCES, [("**.py", "python")])
     }
     written = [message for message in catalogue_of(language) if message.id]
-    ids = {(m.id[0] if isinstance(m.id, tuple) else m.id, m.context) for m in written}
+    ids = {(catalogue.texts_of(m.id)[0], m.context) for m in written}
     assert ids == texts
     for message in written:
-        strings = message.string if isinstance(message.string, tuple) else (message.string,)
-        assert all(strings), message.id
+        assert all(catalogue.texts_of(message.string)), message.id
         assert not message.fuzzy, message.id
         assert catalogue.wrong_names(message) is None
         assert isinstance(message.id, tuple) == isinstance(message.string, tuple)
@@ -202,7 +201,7 @@ def test_without_a_language_of_ours_the_default_is_spoken(
 
 def test_a_default_that_we_do_not_speak_is_refused() -> None:
     """The remedy is in the error."""
-    with pytest.raises(ConfigurationError, match="'pt-BR'.*none of the languages de, en, es, fr"):
+    with pytest.raises(ConfigurationError, match=r"'pt-BR'.*none of the languages de, en, es, fr"):
         MailRenderer(default_locale="pt-BR")
 
 

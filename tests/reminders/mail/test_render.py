@@ -15,8 +15,6 @@ from tests.reminders.mail.cases import (
     ANA,
     BARE,
     FULL,
-    LINKED,
-    LINKS,
     RENDERER,
     facts,
     mail,

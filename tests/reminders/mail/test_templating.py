@@ -34,7 +34,7 @@ def test_a_template_replaces_ours_by_name(tmp_path: Path) -> None:
     """What the folder has is theirs, and everything else stays ours."""
     write(tmp_path, body_txt="{{ mail.title }}, {{ mail.when.hours }}\n")
     theirs, ours = mail(renderer=MailRenderer(templates=tmp_path)), mail()
-    assert theirs.text == "Managing Atrial Fibrillation: what's new & why, 15:00–16:30\n"
+    assert theirs.text == "Managing Atrial Fibrillation: what's new & why, 15:00\N{EN DASH}16:30\n"
     assert (theirs.subject, theirs.html) == (ours.subject, ours.html)
 
 
