@@ -37,12 +37,10 @@ from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.errors import ReminderError
-from reminders.mail.addressing import DeliveryMode
-from reminders.mail.compose import MailComposer
-from reminders.mail.render import MailRenderer
 from reminders.mail.resend import ResendMailer
 from reminders.ports import Clock
 from reminders.settings import Settings
+from starter.composing import mail_composer
 from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
 from starter.reconciler import EnrollmentReconciler
 from starter.sweeps import ensure_sweep_schedule
@@ -126,7 +124,7 @@ async def delivery(
         ConfigurationError: If a setting is missing or contradicts another.
     """
     clock = clock or SystemClock()
-    sender, test_recipient = config.require_envelope()
+    composer = mail_composer(config)
     async with AsyncExitStack() as stack:
         if database is None:
             database = _database(config)
@@ -142,13 +140,7 @@ async def delivery(
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
                 requests_per_second=config.effective_requests_per_second(),
             ),
-            composer=MailComposer(
-                sender=sender,
-                reply_to=config.email_reply_to,
-                mode=DeliveryMode(config.delivery_mode),
-                test_recipient=test_recipient,
-                renderer=MailRenderer(),
-            ),
+            composer=composer,
             mailer=mailer,
             clock=clock,
             policy=DeliveryPolicy(

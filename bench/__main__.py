@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import herd
+from bench import herd, render
 
 BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
     "herd": ("every enrollment of one session, all due in the same second", herd.main),
@@ -14,6 +14,7 @@ BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
         "the same, and the only worker killed when 30 % are out",
         lambda arguments: herd.main(["--n", "1000", "--kill-at", "30", *arguments]),
     ),
+    "render": ("composing e-mails: subject, HTML, text, on one core", render.main),
 }
 """By name: what it measures, and what runs it."""
 

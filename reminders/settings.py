@@ -12,6 +12,7 @@ import re
 import sys
 from datetime import timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from reminders.keys import TASK_QUEUE
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_COLOUR = "^#[0-9a-fA-F]{6}$"
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "re_...", "re_xxxxxxxxx")
 
 
@@ -91,6 +93,24 @@ class Settings(BaseSettings):
     email_initial_backoff_ms: int = Field(default=1000, ge=10, le=60_000)
     email_max_backoff_ms: int = Field(default=30_000, ge=10, le=600_000)
     email_backoff_multiplier: float = Field(default=2, ge=1, le=10)
+
+    # The look of e-mails
+    email_locale: str = Field(default="en", min_length=2, max_length=35)
+    """Language, dates and clocks for attendees without a language of ours: BCP 47, such as `en-GB`."""
+    email_product_name: str | None = Field(default=None, max_length=100)
+    """Above every e-mail, and in the sentence that says why it was sent."""
+    email_logo_url: str | None = None
+    """A picture in place of the product name, which it needs as its text; shown 40 pixels high."""
+    email_color_calm: str | None = Field(default=None, pattern=_COLOUR)
+    """`#rrggbb`, more than three hours before; made darker or lighter as far as reading needs it."""
+    email_color_soon: str | None = Field(default=None, pattern=_COLOUR)
+    """`#rrggbb`, within three hours."""
+    email_color_now: str | None = Field(default=None, pattern=_COLOUR)
+    """`#rrggbb`, within 45 minutes."""
+    email_postal_address: str | None = Field(default=None, max_length=300)
+    """At the foot of every e-mail, on one line."""
+    email_templates_dir: Path | None = None
+    """A folder whose templates and translations go before ours; see docs/email.md."""
 
     # Reminders
     reschedule_resend_threshold: Duration = timedelta(minutes=60)

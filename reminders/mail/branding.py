@@ -33,25 +33,23 @@ class Branding:
             ConfigurationError: Names what is wrong, and how it should be written.
         """
         for name, text in (
-            ("product name", self.product_name),
-            ("postal address", self.postal_address),
+            ("EMAIL_PRODUCT_NAME", self.product_name),
+            ("EMAIL_POSTAL_ADDRESS", self.postal_address),
         ):
             if not is_one_line(text):
-                raise ConfigurationError(f"the {name} of the e-mails must be one line of text")
+                raise ConfigurationError(f"{name} must be one line of text")
         if self.logo_url and not is_web_address(self.logo_url):
             raise ConfigurationError(
-                "the logo of the e-mails must be a web address, such as https://uni.example/logo.png"
+                "EMAIL_LOGO_URL must be a web address, such as https://uni.example/logo.png"
             )
         if self.logo_url and not self.product_name:
             raise ConfigurationError(
-                "the logo of the e-mails needs a product name beside it, which is read where"
-                " pictures are not shown"
+                "EMAIL_LOGO_URL needs EMAIL_PRODUCT_NAME, which is read where pictures are not shown"
             )
         for urgency, colour in self.colours.items():
             if not is_colour(colour):
                 raise ConfigurationError(
-                    f"the colour of {urgency} e-mails is {colour[:20]!r}; write #rrggbb,"
-                    " such as #0f5c73"
+                    f"EMAIL_COLOR_{urgency.upper()} is {colour[:20]!r}; write #rrggbb, such as #0f5c73"
                 )
 
     def palette(self, urgency: Urgency) -> Palette:

@@ -79,7 +79,7 @@ class MailRenderer:
         default = locale_called(default_locale, self._languages)
         if default is None:
             raise ConfigurationError(
-                f"the locale of the e-mails is {default_locale[:40]!r}, which is in none of the"
+                f"EMAIL_LOCALE is {default_locale[:40]!r}, which is in none of the"
                 f" languages {', '.join(sorted(self._languages))}"
             )
         self._default = default

@@ -107,11 +107,11 @@ def _loader(theirs: Path | None) -> BaseLoader:
     if theirs is None:
         return ours
     if not theirs.is_dir():
-        raise ConfigurationError(f"the folder of e-mail templates does not exist: {theirs}")
+        raise ConfigurationError(f"EMAIL_TEMPLATES_DIR does not exist: {theirs}")
     known = [path.relative_to(OURS).as_posix() for path in sorted(OURS.rglob("*.*"))]
     if not any((theirs / name).is_file() for name in known) and not (theirs / "locale").is_dir():
         raise ConfigurationError(
-            f"{theirs} has none of the e-mail templates: {', '.join(known)}; and no locale/"
+            f"EMAIL_TEMPLATES_DIR, {theirs}, has none of the e-mail templates: {', '.join(known)}; and no locale/"
         )
     return ChoiceLoader([FileSystemLoader(theirs), ours, PrefixLoader({"ours": ours})])
 

@@ -84,13 +84,13 @@ def test_an_operators_colours_are_used_by_urgency() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"product_name": "Uni\nBcc: x"}, "product name"),
-        ({"postal_address": "1 Main Street\n2nd floor"}, "postal address"),
-        ({"product_name": "Uni", "logo_url": "javascript:alert(1)"}, "logo"),
-        ({"product_name": "Uni", "logo_url": "logo.png"}, "logo"),
-        ({"logo_url": "https://uni.example/logo.png"}, "needs a product name"),
-        ({"colours": {Urgency.NOW: "red"}}, "colour of now e-mails is 'red'; write #rrggbb"),
-        ({"colours": {Urgency.CALM: "#fff;}"}}, "colour of calm"),
+        ({"product_name": "Uni\nBcc: x"}, "EMAIL_PRODUCT_NAME"),
+        ({"postal_address": "1 Main Street\n2nd floor"}, "EMAIL_POSTAL_ADDRESS"),
+        ({"product_name": "Uni", "logo_url": "javascript:alert(1)"}, "EMAIL_LOGO_URL"),
+        ({"product_name": "Uni", "logo_url": "logo.png"}, "EMAIL_LOGO_URL"),
+        ({"logo_url": "https://uni.example/logo.png"}, "needs EMAIL_PRODUCT_NAME"),
+        ({"colours": {Urgency.NOW: "red"}}, "EMAIL_COLOR_NOW is 'red'; write #rrggbb"),
+        ({"colours": {Urgency.CALM: "#fff;}"}}, "EMAIL_COLOR_CALM"),
     ],
 )
 def test_a_brand_that_cannot_be_shown_is_refused(fields: dict[str, object], problem: str) -> None:

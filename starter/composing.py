@@ -1,0 +1,49 @@
+"""The composer that the settings describe: the worker sends with it, previews show what it makes."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from reminders.mail.addressing import DeliveryMode
+from reminders.mail.branding import Branding
+from reminders.mail.compose import MailComposer
+from reminders.mail.links import LinkMaker
+from reminders.mail.render import MailRenderer
+from reminders.mail.wording import Urgency
+from reminders.settings import Settings
+
+
+def mail_composer(settings: Settings, *, links: LinkMaker | None = None) -> MailComposer:
+    """The one composer of a process: compiles the templates, so it is made once.
+
+    Args:
+        settings: Of this process.
+        links: Makes calendar and stop links; absent where there is no public address.
+
+    Raises:
+        ConfigurationError: If sender, brand, templates or translations cannot be used.
+    """
+    sender, test_recipient = settings.require_envelope()
+    colours = {
+        Urgency.CALM: settings.email_color_calm,
+        Urgency.SOON: settings.email_color_soon,
+        Urgency.NOW: settings.email_color_now,
+    }
+    brand = Branding(
+        product_name=settings.email_product_name or "",
+        logo_url=settings.email_logo_url or "",
+        postal_address=settings.email_postal_address or "",
+        colours=MappingProxyType({urgency: c for urgency, c in colours.items() if c}),
+    )
+    return MailComposer(
+        sender=sender,
+        reply_to=settings.email_reply_to,
+        mode=DeliveryMode(settings.delivery_mode),
+        test_recipient=test_recipient,
+        renderer=MailRenderer(
+            brand=brand,
+            default_locale=settings.email_locale,
+            templates=settings.email_templates_dir,
+            links=links,
+        ),
+    )
