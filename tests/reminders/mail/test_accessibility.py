@@ -1,0 +1,34 @@
+"""A person who cannot see, or sees little, can read the e-mail: axe in a real browser says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.reminders.mail.browser import BROWSER, violations
+from tests.reminders.mail.regenerate import CASES, composed
+
+LOOKED_AT = ("en_calm", "de_moved", "en_now", "branded", "bare", "links_in_notes")
+"""Between them they have every part and every colour."""
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing(tmp_path: Path, dark: bool) -> None:
+    """No violation of any of its rules, contrast included, on light and dark screens."""
+    pages = {name: composed(CASES[name]).html for name in LOOKED_AT}
+    found = violations(pages, tmp_path, dark=dark)
+    assert found == dict.fromkeys(LOOKED_AT, [])
+
+
+def test_axe_would_find_something(tmp_path: Path) -> None:
+    """Grey on grey, a picture without a text and a page without a language are noticed."""
+    bad = (
+        "<!doctype html><html><head><title>x</title></head><body>"
+        '<img src="x.png"><p style="color:#999;background:#aaa">Hello</p></body></html>'
+    )
+    (found,) = violations({"bad": bad}, tmp_path).values()
+    rules = {violation.partition(":")[0] for violation in found}
+    assert {"color-contrast", "image-alt", "html-has-lang"} <= rules
