@@ -88,11 +88,6 @@ class MailRenderer:
         self._templates = Templates(palettes, theirs=templates)
         self._check_templates()
 
-    @property
-    def languages(self) -> frozenset[str]:
-        """The languages that e-mails can be in, as ISO 639 codes."""
-        return self._languages
-
     def render(
         self, facts: DeliveryFacts, *, now: datetime, is_for_attendee: bool = True
     ) -> RenderedMail:

@@ -8,15 +8,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
-
-import axe_core_python
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-_AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
+_AXE = resources.files("axe_core_python") / "axe.min.js"
 _FLAGS = (
     "--headless",
     "--no-sandbox",  # tests may run as root, and open nothing but their own pages
