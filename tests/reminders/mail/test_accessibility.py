@@ -24,11 +24,12 @@ def test_axe_finds_nothing(tmp_path: Path, dark: bool) -> None:
 
 
 def test_axe_would_find_something(tmp_path: Path) -> None:
-    """Grey on grey, a picture without a text and a page without a language are noticed."""
+    """Grey on grey on a dark screen, a picture without a text, a page without a language."""
     bad = (
-        "<!doctype html><html><head><title>x</title></head><body>"
-        '<img src="x.png"><p style="color:#999;background:#aaa">Hello</p></body></html>'
+        "<!doctype html><html><head><title>x</title><style>@media (prefers-color-scheme: dark)"
+        "{ p { color: #999; background: #aaa; } }</style></head><body>"
+        '<img src="x.png"><p>Hello</p></body></html>'
     )
-    (found,) = violations({"bad": bad}, tmp_path).values()
+    (found,) = violations({"bad": bad}, tmp_path, dark=True).values()
     rules = {violation.partition(":")[0] for violation in found}
     assert {"color-contrast", "image-alt", "html-has-lang"} <= rules
