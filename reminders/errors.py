@@ -9,7 +9,8 @@ ReminderError
 │   ├── SessionNotFoundError
 │   ├── UserNotFoundError
 │   ├── EnrollmentNotFoundError
-│   └── ReminderNotFoundError
+│   ├── ReminderNotFoundError
+│   └── LinkNotFoundError          a link of an e-mail that is none of ours, or of somebody erased
 ├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
 │   ├── DatabaseUnavailableError
 │   └── TemporalUnavailableError
@@ -95,6 +96,10 @@ class EnrollmentNotFoundError(NotFoundError):
 
 class ReminderNotFoundError(NotFoundError):
     """The ledger has no such reminder."""
+
+
+class LinkNotFoundError(NotFoundError):
+    """No such link; it may be incomplete, so copy all of it from the e-mail."""
 
 
 class ServiceUnavailableError(ReminderError):

@@ -11,8 +11,11 @@ from temporalio.client import Client  # noqa: TID251 - put together here, asked 
 
 from reminders import temporal
 from reminders.clock import SystemClock
+from reminders.db.calendar import CalendarEntries
 from reminders.db.catalogue import Catalogue
+from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
+from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_events import ProviderEvents
 from reminders.db.provider_state import ProviderState
@@ -20,8 +23,12 @@ from reminders.db.queries import ReminderQueries
 from reminders.errors import ConfigurationError
 from reminders.ports import Clock
 from reminders.settings import Settings
+from reminders.tokens import Tokens
+from starter.enrollments import EnrollmentWorkflows
+from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
 from starter.health import Examiner
+from starter.preferences import Preferences
 from starter.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin
 
@@ -40,6 +47,11 @@ class Parts:
     sweeps: Sweeps
     provider: ProviderState
     provider_events: ProviderEvents
+    preferences: Preferences
+    erasure: Erasure
+    calendar: CalendarEntries
+    tokens: Tokens | None
+    """Absent while links in e-mails are not configured."""
     clock: Clock
 
     def workflow_url(self, workflow_id: str, run_id: str | None) -> str | None:
@@ -72,6 +84,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
         planner = EnrollmentPlanner(
             database, clock, resend_threshold=settings.reschedule_resend_threshold
         )
+        workflows = EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue)
         yield Parts(
             settings=settings,
             database=database,
@@ -95,10 +108,22 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
             sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
             provider=ProviderState(database),
             provider_events=ProviderEvents(database),
+            preferences=Preferences(
+                store=ChoiceStore(database, clock), planner=planner, workflows=workflows
+            ),
+            erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
+            calendar=CalendarEntries(database),
+            tokens=tokens(settings),
             clock=clock,
         )
     finally:
         await database.aclose()
+
+
+def tokens(settings: Settings) -> Tokens | None:
+    """What signs the links of e-mails; `None` while they are not configured."""
+    secrets = [secret.get_secret_value() for secret in settings.token_secret]
+    return Tokens(secrets) if secrets else None
 
 
 async def connect(*, lazy: bool) -> Client:

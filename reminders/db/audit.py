@@ -27,6 +27,10 @@ class Action(StrEnum):
     """A session was cancelled, for everybody."""
     UNENROLLED = "unenrolled"
     """One enrollment was ended."""
+    PREFERENCES_CHANGED = "preferences_changed"
+    """A person is not to be reminded of something any more, or is again."""
+    USER_ERASED = "user_erased"
+    """A person's data was erased."""
     DELIVERY_RESUMED = "delivery_resumed"
     """A held queue was set going again."""
 
