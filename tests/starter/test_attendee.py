@@ -99,7 +99,7 @@ class TestStopPage:
         await api.enroll(other.session_id, other.user_id)
         answers = [await visit.post(action="session") for _ in range(2)]
         assert [200, 200] == [answer.status_code for answer in answers]
-        assert "Reminders of this session are off" in answers[1].text
+        assert "Reminders for this session are off" in answers[1].text
         assert ["skipped: opted_out"] * 3 == await visit.statuses(database)
         assert ["scheduled"] * 3 == await other.statuses(database)
         (entry,) = await AuditLog(database).entries(user_id=visit.user_id)
@@ -182,7 +182,7 @@ class TestStopPage:
         assert 200 == (await visit.post(**ONE_CLICK)).status_code
         assert 400 == (await visit.post(action="session")).status_code
         for text in (over, gone):
-            assert "Stop reminders of this session" not in text
+            assert "Stop reminders for this session" not in text
             assert "Stop all reminders" in text
         assert 200 == (await visit.post(action="everything")).status_code
 
@@ -231,7 +231,7 @@ class TestStopPage:
             stopped = await away.post(action="session")
             undone = await away.post(action="resume")
         assert 200 == stopped.status_code
-        assert "Reminders of this session are off" in stopped.text
+        assert "Reminders for this session are off" in stopped.text
         assert 503 == undone.status_code
         assert 'value="resume"' in undone.text
         await visit.post(action="session")
@@ -371,7 +371,7 @@ class TestInTheBrowser:
             await page.goto(url + visit.stop)
             steps = [
                 ("ask", None),
-                ("session", "Stop reminders of this session"),
+                ("session", "Stop reminders for this session"),
                 ("everything", "Stop all reminders"),
                 ("resumed", "Turn them on again"),
             ]
