@@ -111,9 +111,9 @@ async def act(token: str, request: Request) -> Response:
     return _page(request, _pages(request).stop(reader, now=now, resumed=action == "resume"))
 
 
-@router.api_route(
+@router.head("/calendar/{token}.ics", include_in_schema=False)
+@router.get(
     "/calendar/{token}.ics",
-    methods=["GET", "HEAD"],
     summary="A session as a calendar file that follows it",
     response_class=Response,
     responses={
