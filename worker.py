@@ -40,15 +40,7 @@ from reminders.errors import ReminderError
 from reminders.mail.resend import ResendMailer
 from reminders.ports import Clock
 from reminders.settings import Settings
-from starter.composing import mail_composer
-from reminders.mail.addressing import DeliveryMode
-from reminders.mail.compose import MailComposer
-from reminders.mail.links import LinkMaker, SignedLinks
-from reminders.mail.render import MailRenderer
-from reminders.mail.resend import ResendMailer
-from reminders.ports import Clock
-from reminders.settings import Settings
-from reminders.tokens import Tokens
+from starter.composing import attendee_links, mail_composer
 from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
 from starter.reconciler import EnrollmentReconciler
 from starter.sweeps import ensure_sweep_schedule
@@ -112,14 +104,6 @@ def _database(config: Settings) -> Database:
     return Database(config.require_database_url(), pool_size=config.database_pool_size)
 
 
-def attendee_links(config: Settings) -> LinkMaker | None:
-    """Makes the links of e-mails; `None` while `PUBLIC_BASE_URL` and `TOKEN_SECRET` are not set."""
-    if config.public_base_url is None:
-        return None
-    secrets = [secret.get_secret_value() for secret in config.token_secret]
-    return SignedLinks(config.public_base_url, Tokens(secrets))
-
-
 @asynccontextmanager
 async def delivery(
     config: Settings,
@@ -140,7 +124,7 @@ async def delivery(
         ConfigurationError: If a setting is missing or contradicts another.
     """
     clock = clock or SystemClock()
-    composer = mail_composer(config)
+    composer = mail_composer(config, links=attendee_links(config))
     async with AsyncExitStack() as stack:
         if database is None:
             database = _database(config)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import icalendar
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from reminders.db.calendar import CalendarEntries
@@ -18,6 +19,8 @@ from reminders.errors import UserNotFoundError
 from reminders.mail.calendar import calendar_file
 from reminders.model import Attendee, EnrollmentStatus, OptOut, Session
 from reminders.ports import Enrollment
+from reminders.settings import Settings
+from reminders.tokens import Purpose, Tokens
 from starter.enrollments import EnrollmentWorkflows
 from starter.erasure import Erasure
 from starter.preferences import Preferences
@@ -39,6 +42,26 @@ async def sent(stage: Stage, user_ids: Collection[UUID] = ()) -> list[str]:
     page = await stage.queries.list(limit=1000)
     rows = {str(r.id): r for r in page.reminders if not user_ids or r.user_id in user_ids}
     return [rows[tag].reminder_type for tag in tags if tag in rows]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Those of the other tests, with links in e-mails."""
+    return settings.model_copy(
+        update={"public_base_url": "https://r.example", "token_secret": (SecretStr("x" * 40),)}
+    )
+
+
+async def test_a_mail_carries_its_readers_links(stage: Stage) -> None:
+    """The header that mail programs post to names the reader's own enrollment."""
+    session, user_id = await stage.session(starts_in=35 * MINUTE), await stage.attendee()
+    await stage.forward(6 * MINUTE, await stage.enroll(session, user_id))
+    (mail,) = await stage.provider.accepted(bodies=True)
+    stop = mail["headers"]["List-Unsubscribe"].strip("<>")
+    assert stop in mail["text"]
+    assert stop.startswith("https://r.example/stop/")
+    tokens = Tokens(["x" * 40])
+    assert Enrollment(session.id, user_id) == tokens.read(Purpose.STOP, stop.rpartition("/")[2])
 
 
 async def is_asleep(stage: Stage, session: Session, user_id: UUID) -> bool:

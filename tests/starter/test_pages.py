@@ -10,10 +10,10 @@ from babel.messages.pofile import read_po
 from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
-import worker
 from reminders.errors import ConfigurationError
 from reminders.settings import Settings, load
 from starter import pages
+from starter.composing import attendee_links
 from tests.builders import USER, a_session
 
 ROOT = Path(pages.__file__).parent
@@ -77,8 +77,8 @@ def test_links_that_would_not_work_are_refused(
 def test_worker_and_api_agree_on_links() -> None:
     """Without the settings there are no links; with them, the worker's open what the API serves."""
     values: dict[str, Any] = {"public_base_url": URL, "token_secret": GOOD}
-    assert worker.attendee_links(Settings()) is None
-    maker = worker.attendee_links(Settings(**values))
+    assert attendee_links(Settings()) is None
+    maker = attendee_links(Settings(**values))
     assert maker is not None
     made = maker.links(a_session(), USER)
     assert made.stop_url.startswith(f"{URL}/stop/")
