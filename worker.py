@@ -15,8 +15,10 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import version
 
+from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
@@ -26,24 +28,31 @@ from activities.delivery import DeliveryActivities
 from activities.retention import RetentionActivities
 from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
-from reminders import observability, settings, temporal
+from reminders import settings, temporal
 from reminders.clock import SystemClock
+from reminders.db import migrate
 from reminders.db.catalogue import Catalogue
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
+from reminders.db.gauges import LedgerGauges
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
-from reminders.errors import ReminderError
+from reminders.errors import ConfigurationError, DatabaseUnavailableError, ReminderError
 from reminders.mail.resend import ResendMailer
-from reminders.ports import Clock
+from reminders.observability import endpoint, gauges, logs, tracing
+from reminders.observability.metrics import DeliveryMetrics
+from reminders.observability.scrape import Scrape
+from reminders.observability.sdk import sdk
+from reminders.observability.tracing import TracedMailer, Tracing
+from reminders.ports import Clock, DeliveryObserver, Mailer
 from reminders.settings import Settings
 from starter.composing import attendee_links, mail_composer
 from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
 from starter.reconciler import EnrollmentReconciler
-from starter.sweeps import ensure_sweep_schedule
+from starter.sweeps import Sweeps, ensure_sweep_schedule
 from workflows.plugin import SessionReminderPlugin
 
 logger = logging.getLogger("worker")
@@ -111,6 +120,8 @@ async def delivery(
     database: Database | None = None,
     clock: Clock | None = None,
     on_step: Callable[[Step], None] = ignore,
+    observer: DeliveryObserver | None = None,
+    traced: Tracing | None = None,
 ) -> AsyncIterator[DeliveryPipeline]:
     """A running delivery pipeline on the configured database and provider.
 
@@ -119,6 +130,8 @@ async def delivery(
         database: Shared with other parts of the process; absent means one of its own.
         clock: Judges what is due; tests bring their own.
         on_step: Called at every step of every batch; tests kill the process in it.
+        observer: Told what happens, for metrics.
+        traced: Requests to the provider get spans.
 
     Raises:
         ConfigurationError: If a setting is missing or contradicts another.
@@ -129,10 +142,11 @@ async def delivery(
         if database is None:
             database = _database(config)
             stack.push_async_callback(database.aclose)
-        mailer = ResendMailer(
+        resend = ResendMailer(
             api_key=config.require_resend_api_key(), api_url=config.resend_api_url, clock=clock
         )
-        stack.push_async_callback(mailer.aclose)
+        stack.push_async_callback(resend.aclose)
+        mailer: Mailer = TracedMailer(resend, traced.tracer) if traced else resend
         pipeline = DeliveryPipeline(
             ledger=PostgresDeliveryLedger(
                 database,
@@ -151,6 +165,7 @@ async def delivery(
                 backoff_multiplier=config.email_backoff_multiplier,
             ),
             on_step=on_step,
+            observer=observer,
         )
         await stack.enter_async_context(pipeline.running())
         yield pipeline
@@ -219,6 +234,52 @@ async def _ensure_schedule(config: Settings, client: Client) -> None:
         logger.info("the sweep's Schedule: %s", done)
 
 
+async def _ensure_search_attributes(client: Client) -> None:
+    """Register what is missing; refuse to start where that is not allowed and something is.
+
+    Without its search attributes no workflow could be started.
+
+    Raises:
+        ConfigurationError: Names the missing ones and the remedy.
+    """
+    try:
+        await temporal.ensure_search_attributes(client)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.PERMISSION_DENIED:
+            raise
+        try:
+            missing = await temporal.missing_search_attributes(client)
+        except RPCError:
+            logger.warning("search attributes are not known: this worker may not list them")
+            return
+        if missing:
+            msg = (
+                f"namespace {client.namespace} lacks the search attributes {', '.join(missing)},"
+                " and this worker may not register them: run `reminders temporal setup` once as"
+                " somebody who may"
+            )
+            raise ConfigurationError(msg) from error
+
+
+async def _refuse_old_schema(database: Database) -> None:
+    """Refuse to start on a schema that lacks something; one that is away or newer is no reason.
+
+    Raises:
+        ConfigurationError: Names the revision and the remedy.
+    """
+    try:
+        revision = await migrate.current(database)
+    except DatabaseUnavailableError:
+        logger.warning("PostgreSQL does not answer yet: what is due waits for it")
+        return
+    if migrate.lacks(revision):
+        msg = (
+            f"the schema is at {revision or 'nothing'}, this release needs {migrate.head()}:"
+            " run `reminders db upgrade`"
+        )
+        raise ConfigurationError(msg)
+
+
 async def run(
     config: Settings, stop: asyncio.Event, *, on_step: Callable[[Step], None] = ignore
 ) -> None:
@@ -233,25 +294,53 @@ async def run(
         ConfigurationError: If a setting is missing or contradicts another.
         ServiceUnavailableError: If Temporal does not answer at the start.
     """
-    client = await temporal.connect([SessionReminderPlugin()])
-    await temporal.ensure_search_attributes(client)
-    await _ensure_schedule(config, client)
+    metrics_on = config.serve_metrics_on()
     async with AsyncExitStack() as stack:
+        traced = tracing.start(config.otel_exporter_otlp_endpoint, service="reminders-worker")
+        if traced is not None:
+            stack.push_async_callback(traced.aclose)
+        own = sdk(with_metrics=metrics_on is not None)
+        plugins = [SessionReminderPlugin(), *([traced.plugin()] if traced else [])]
+        client = await temporal.connect(plugins, runtime=own.runtime)
+        await _ensure_search_attributes(client)
+        await _ensure_schedule(config, client)
         database = _database(config)
         stack.push_async_callback(database.aclose)
+        await _refuse_old_schema(database)
+        registry = CollectorRegistry()
         pipeline = await stack.enter_async_context(
-            delivery(config, database=database, on_step=on_step)
-        )
-        await stack.enter_async_context(
-            build_worker(
-                client,
-                DeliveryActivities(pipeline),
-                sweep=reconciliation(config, client, database),
-                session_change=session_changes(config, client, database),
-                forgetting=retention(database),
-                task_queue=config.temporal_task_queue,
+            delivery(
+                config,
+                database=database,
+                on_step=on_step,
+                observer=DeliveryMetrics(registry),
+                traced=traced,
             )
         )
+        worker = build_worker(
+            client,
+            DeliveryActivities(pipeline),
+            sweep=reconciliation(config, client, database),
+            session_change=session_changes(config, client, database),
+            forgetting=retention(database),
+            task_queue=config.temporal_task_queue,
+        )
+        if metrics_on is not None:
+            scrape = Scrape(
+                registry,
+                {
+                    "ledger": partial(gauges.ledger, LedgerGauges(database, SystemClock())),
+                    "sweeps": partial(
+                        gauges.last_sweep,
+                        Sweeps(client, task_queue=config.temporal_task_queue).last_completed_at,
+                    ),
+                },
+                sdk_url=own.metrics_url,
+            )
+            await stack.enter_async_context(
+                endpoint.serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
+            )
+        await stack.enter_async_context(worker)
         logger.info("worker polls %s", config.temporal_task_queue)
         await stop.wait()
         logger.info("worker stops; what is in flight may end")
@@ -273,7 +362,7 @@ def main() -> int:
     """
     try:
         config = settings.load()
-        observability.configure(config.log_format, config.log_level)
+        logs.configure(config.log_format, config.log_level)
         asyncio.run(_main(config))
     except ReminderError as error:
         print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - a command's last word

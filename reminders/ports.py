@@ -7,6 +7,7 @@ put them together. Nothing here does I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -265,6 +266,54 @@ class DeliveryLedger(Protocol):
         self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
     ) -> CloseRemindersResult:
         """End reminders that are still waiting; safe to repeat."""
+
+
+class DeliveryObserver(Protocol):
+    """Watches the delivery, for metrics: told afterwards, decides nothing, and never raises."""
+
+    def gathered(self, count: int) -> None:
+        """So many reminders are due and on their way."""
+
+    def frozen(self, count: int) -> None:
+        """A request with so many e-mails was stored, to be posted."""
+
+    def requesting(self) -> AbstractContextManager[None]:
+        """Spans one request to the provider; its failure passes through."""
+
+    def accepted(self, lag: timedelta) -> None:
+        """The provider accepted a reminder so long after it was due."""
+
+    def ended(self, status: ReminderStatus, reason: StatusReason | None, count: int = 1) -> None:
+        """The ledger has so many reminders as ended like this."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LedgerState:
+    """How the ledger stands, in numbers."""
+
+    overdue: int
+    """Reminders that still wait a minute after they were due."""
+    in_doubt: int
+    """Reminders frozen for more than a minute in a request without an outcome."""
+    hold: Hold | None
+    """Set while the provider takes nothing."""
+    quotas: Mapping[str, Quota]
+    """By `daily` and `monthly`, as the provider last said; none if it does not say."""
+    clock_skew: timedelta
+    """PostgreSQL's clock minus ours: positive when ours is behind."""
+    rows: Mapping[ReminderStatus, int]
+    """Of reminders due within a day of now, before or after."""
+
+
+class LedgerReader(Protocol):
+    """Reads how the ledger stands."""
+
+    async def state(self) -> LedgerState:
+        """The numbers as they are now.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ from reminders.errors import ConfigurationError
 from reminders.keys import TASK_QUEUE
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
+_LARGEST_PORT = 65_535
+_RESEND_CEILING = 10
+"""Requests a second of one team."""
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _COLOUR = "^#[0-9a-fA-F]{6}$"
 _SHORTEST_SECRET = 32
@@ -135,7 +138,11 @@ class Settings(BaseSettings):
     temporal_ui_url: str | None = None
     """Where people reach the Temporal UI, for links."""
 
-    # Logs
+    # Monitoring
+    metrics_address: str | None = None
+    """Host and port where a worker serves `/metrics` and `/healthz`; port 0 is any free one."""
+    otel_exporter_otlp_endpoint: str | None = None
+    """Where traces go, such as `http://127.0.0.1:4318`; needs the extra `otel`."""
     log_format: Literal["json", "console"] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )
@@ -164,6 +171,12 @@ class Settings(BaseSettings):
                 if getattr(self, name) is None:
                     msg = f"{name.upper()} is required when DELIVERY_MODE=live"
                     raise ValueError(msg)
+            if (self.email_from or "").rstrip("> ").endswith("@resend.dev"):
+                msg = (
+                    "EMAIL_FROM is at resend.dev, from where Resend writes to nobody but you;"
+                    " use a domain of yours when DELIVERY_MODE=live"
+                )
+                raise ValueError(msg)
         if self.email_max_backoff_ms < self.email_initial_backoff_ms:
             msg = "EMAIL_MAX_BACKOFF_MS is less than EMAIL_INITIAL_BACKOFF_MS"
             raise ValueError(msg)
@@ -249,23 +262,67 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: If the address is none, or reaches beyond this machine without keys.
         """
-        host, separator, port = self.api_address.rpartition(":")
-        if not separator or not port.isdecimal():
-            msg = f"API_ADDRESS is {self.api_address!r}; write host:port, such as 127.0.0.1:8000"
-            raise ConfigurationError(msg)
+        host, port = _address("API_ADDRESS", self.api_address)
         if not self.api_keys and not is_loopback(host):
             msg = "API_ADDRESS reaches beyond this machine; set API_KEYS, or listen on 127.0.0.1"
             raise ConfigurationError(msg)
         if not self.api_keys and self.delivery_mode == "live":
             msg = "API_KEYS is required when DELIVERY_MODE=live"
             raise ConfigurationError(msg)
-        return host.strip("[]"), int(port)
+        return host.strip("[]"), port
+
+    def serve_metrics_on(self) -> tuple[str, int] | None:
+        """Host and port of a worker's metrics; `None` if they are not wanted.
+
+        Raises:
+            ConfigurationError: If the address is none.
+        """
+        if self.metrics_address is None:
+            return None
+        host, port = _address("METRICS_ADDRESS", self.metrics_address)
+        return host.strip("[]"), port
 
     def effective_requests_per_second(self) -> float:
         """The pace of requests; `EMAIL_BATCH_DELAY_MS` can only slow it down."""
         if not self.email_batch_delay_ms:
             return self.email_requests_per_second
         return min(self.email_requests_per_second, 1000 / self.email_batch_delay_ms)
+
+    def doubts(self) -> tuple[tuple[str, str], ...]:
+        """What is allowed and hardly meant, each with its remedy; the weightiest first."""
+        found = []
+        resend = (urlsplit(self.resend_api_url).hostname or "").endswith("resend.com")
+        if self.delivery_mode == "live" and is_loopback(
+            urlsplit(self.resend_api_url).hostname or ""
+        ):
+            found.append(
+                (
+                    "DELIVERY_MODE is live, and RESEND_API_URL is a stand-in on this machine",
+                    "unset RESEND_API_URL, or set DELIVERY_MODE=redirect",
+                )
+            )
+        if resend and self.effective_requests_per_second() > _RESEND_CEILING:
+            found.append(
+                (
+                    f"EMAIL_REQUESTS_PER_SECOND is more than Resend's {_RESEND_CEILING}",
+                    f"set it to {_RESEND_CEILING} or less, or have the limit raised at Resend",
+                )
+            )
+        if self.delivery_mode == "live" and not self.resend_webhook_secret:
+            found.append(
+                (
+                    "DELIVERY_MODE is live without RESEND_WEBHOOK_SECRET: bounces are not seen",
+                    "create a webhook at https://resend.com/webhooks and set its secret",
+                )
+            )
+        if self.temporal_ui_url and urlsplit(self.temporal_ui_url).scheme not in ("http", "https"):
+            found.append(
+                (
+                    "TEMPORAL_UI_URL is no URL",
+                    "write for example http://127.0.0.1:8233",
+                )
+            )
+        return tuple(found)
 
 
 def load() -> Settings:
@@ -282,6 +339,15 @@ def load() -> Settings:
             name = "_".join(str(part) for part in problem["loc"]).upper()
             problems.append(f"{name}: {problem['msg']}" if name else problem["msg"])
         raise ConfigurationError("; ".join(problems)) from None
+
+
+def _address(name: str, text: str) -> tuple[str, int]:
+    """Host and port, as they were written."""
+    host, separator, port = text.rpartition(":")
+    if not separator or not port.isdecimal() or int(port) > _LARGEST_PORT:
+        msg = f"{name} is {text!r}; write host:port, such as 127.0.0.1:8000"
+        raise ConfigurationError(msg)
+    return host, int(port)
 
 
 def _is_webhook_secret(text: str) -> bool:

@@ -25,8 +25,8 @@ from reminders.model import (
 )
 from reminders.ports import Hold
 from starter.decisions import decision
+from starter.diagnosis import Diagnosis, Level
 from starter.erasure import ErasureReceipt
-from starter.health import Diagnosis
 from starter.preferences import PreferenceReceipt
 from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from starter.sweeps import Run, SweepStart
@@ -334,6 +334,8 @@ class CheckOut(_Out):
 
     name: str
     ok: bool
+    """Whether reminders go out as far as this is concerned; true for a warning, too."""
+    level: Level
     detail: str
     remedy: str | None
 
@@ -353,7 +355,7 @@ class Readiness(_Out):
             ready=diagnosis.ready,
             cause=diagnosis.cause,
             checks=[
-                CheckOut(name=c.name, ok=c.ok, detail=c.detail, remedy=c.remedy)
+                CheckOut(name=c.name, ok=c.ok, level=c.level, detail=c.detail, remedy=c.remedy)
                 for c in diagnosis.checks
             ],
         )

@@ -7,20 +7,25 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
 from importlib.metadata import version
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 
-from reminders import observability
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
+from reminders.db.gauges import LedgerGauges
 from reminders.errors import ConfigurationError
+from reminders.observability import gauges, logs, tracing
+from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
-from starter import api, attendee, openapi, probes, problems, webhooks
-from starter.assembly import assembled, connect
+from starter import api, attendee, health, openapi, probes, problems, webhooks
+from starter.assembly import Parts, assembled, connect
 from starter.body_limit import BodyLimit
+from starter.measure import Measure
 from starter.pages import Pages
 
 logger = logging.getLogger(__name__)
@@ -43,12 +48,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or environment.load()
     asyncpg_url(settings.require_database_url())
+    traced = tracing.start(settings.otel_exporter_otlp_endpoint, service="reminders-api")
+    registry = CollectorRegistry()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with assembled(settings) as parts:
+        async with AsyncExitStack() as stack:
+            if traced is not None:
+                stack.push_async_callback(traced.aclose)
+            plugins = [traced.plugin()] if traced else []
+            parts = await stack.enter_async_context(assembled(settings, plugins=plugins))
             app.state.parts = parts
             app.state.gateway = parts.gateway
+            app.state.scrape = Scrape(registry, _sources(parts))
             yield
 
     app = FastAPI(
@@ -58,17 +70,37 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={
+            "tracer_provider": traced.provider if traced else None,
+            "tracing": traced is not None,
+            # Paths elsewhere hold tokens; and what FastAPI logs and measures holds more than ids.
+            "exclude": lambda scope: not scope["path"].startswith("/v1/"),
+            "operation_spans": False,
+            "logs": False,
+            "metrics": False,
+            "auto_configure": False,
+        },
     )
     app.state.settings = settings
     app.state.pages = Pages()
     problems.install(app)
     app.add_middleware(BodyLimit, elsewhere={webhooks.PATH: webhooks.LARGEST_BODY})
+    app.add_middleware(Measure, registry=registry)
     app.include_router(api.router)
     app.include_router(probes.router)
     app.include_router(webhooks.router)
     app.include_router(attendee.router)
     openapi.install(app)
     return app
+
+
+def _sources(parts: Parts) -> dict[str, Source]:
+    """How things stand, for a scrape."""
+    return {
+        "ledger": partial(gauges.ledger, LedgerGauges(parts.database, parts.clock)),
+        "sweeps": partial(gauges.last_sweep, parts.sweeps.last_completed_at),
+        "checks": partial(health.measured, parts.examiner),
+    }
 
 
 def run(settings: Settings) -> None:
@@ -79,7 +111,7 @@ def run(settings: Settings) -> None:
         InvalidInputError: If `DATABASE_URL` is none of PostgreSQL's.
     """
     host, port = settings.listen_on()
-    observability.configure(settings.log_format, settings.log_level)
+    logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings)
     try:
         listener = socket.create_server(
@@ -91,7 +123,7 @@ def run(settings: Settings) -> None:
     server = _Server(
         uvicorn.Config(
             app,
-            log_config=None,  # everything goes through `observability`
+            log_config=None,  # everything goes through `observability.logs`
             server_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )

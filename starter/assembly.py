@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from temporalio.client import Client  # noqa: TID251 - put together here, asked by the gateway
+from temporalio.client import Client, Plugin  # noqa: TID251 - put together here, asked by the gateway
 
 from reminders import temporal
 from reminders.clock import SystemClock
@@ -16,6 +16,7 @@ from reminders.db.catalogue import Catalogue
 from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
+from reminders.db.gauges import LedgerGauges
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_events import ProviderEvents
 from reminders.db.provider_state import ProviderState
@@ -69,7 +70,7 @@ class Parts:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings) -> AsyncIterator[Parts]:
+async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> AsyncIterator[Parts]:
     """The parts, until the end of the block; nothing is connected before its first use.
 
     Raises:
@@ -77,7 +78,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
     """
     database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
     try:
-        client = await connect(lazy=True)
+        client = await connect(lazy=True, plugins=plugins)
         catalogue = Catalogue(database)
         queries = ReminderQueries(database)
         clock = SystemClock()
@@ -102,7 +103,8 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 client,
                 database=database,
                 queries=queries,
-                task_queue=settings.temporal_task_queue,
+                ledger=LedgerGauges(database, clock),
+                settings=settings,
                 clock=clock,
             ),
             sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
@@ -126,18 +128,19 @@ def tokens(settings: Settings) -> Tokens | None:
     return Tokens(secrets) if secrets else None
 
 
-async def connect(*, lazy: bool) -> Client:
+async def connect(*, lazy: bool, plugins: Sequence[Plugin] = ()) -> Client:
     """A client with our plugin, for the server that Temporal's own variables name.
 
     Args:
         lazy: Connect at the first call.
+        plugins: Besides ours, such as for traces.
 
     Raises:
         ConfigurationError: If those variables cannot be used.
         TemporalUnavailableError: If the server does not answer (not when lazy).
     """
     try:
-        return await temporal.connect([SessionReminderPlugin()], lazy=lazy)
+        return await temporal.connect([SessionReminderPlugin(), *plugins], lazy=lazy)
     except (RuntimeError, OSError, ValueError) as error:  # an unknown profile, a missing file
         msg = f"the TEMPORAL_ variables or the profile cannot be used: {error}"
         raise ConfigurationError(msg) from error

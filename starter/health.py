@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import text
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -19,11 +20,11 @@ from reminders import temporal
 from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.db.queries import ReminderQueries
-from reminders.errors import DatabaseUnavailableError, TemporalUnavailableError
 from reminders.keys import SWEEP_ID
 from reminders.model import StatusReason
-from reminders.ports import Clock
-from starter.failures import understood
+from reminders.ports import Clock, LedgerReader, LedgerState
+from reminders.settings import Settings
+from starter.diagnosis import Check, Diagnosis, FoundError, Level, bounded
 
 PATIENCE = timedelta(seconds=3)
 """How long one check may take; they run at the same time."""
@@ -33,56 +34,16 @@ WORKER_GONE = timedelta(minutes=2)
 """A worker polls at least once a minute (the server's long poll), or it is busy, or gone."""
 WORKER_SILENT = timedelta(seconds=65)
 """With reminders overdue, one long poll without a sign of a worker is reason enough."""
+SKEW = timedelta(seconds=2)
+"""How far clocks may differ; delivery waits for up to five seconds."""
+LITTLE_QUOTA = 0.2
+"""Fraction of a quota below which operators are warned."""
 
 _REMEDIES = {
     StatusReason.QUOTA: "raise the quota at Resend, or wait until it is renewed",
     StatusReason.MISCONFIGURED: "check RESEND_API_KEY and EMAIL_FROM against Resend's dashboard",
 }
 _NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
-    """What was found; no secrets, no addresses."""
-    remedy: str | None = None
-    """What to do about it; absent when `ok`."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Diagnosis:
-    """All checks, the most fundamental first."""
-
-    checks: tuple[Check, ...]
-
-    @property
-    def ready(self) -> bool:
-        """Whether everything is well."""
-        return all(check.ok for check in self.checks)
-
-    @property
-    def cause(self) -> str | None:
-        """The one thing to mend first; `None` when ready."""
-        red = [check for check in self.checks if not check.ok]
-        if not red:
-            return None
-        overdue = next((check for check in red if check.name == "overdue"), None)
-        if overdue is None or red[0] is overdue or red[0].name in ("database", "schema"):
-            return red[0].detail
-        return f"{overdue.detail}, because {red[0].detail}"
-
-
-class _RedError(Exception):
-    """A check failed."""
-
-    def __init__(self, detail: str, remedy: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.remedy = remedy
 
 
 class Examiner:
@@ -94,7 +55,8 @@ class Examiner:
         *,
         database: Database,
         queries: ReminderQueries,
-        task_queue: str,
+        ledger: LedgerReader,
+        settings: Settings,
         clock: Clock,
     ) -> None:
         """Ask these parts; nothing is asked yet.
@@ -103,13 +65,16 @@ class Examiner:
             client: May be lazy.
             database: Whose schema is compared with this release's.
             queries: Says what is overdue.
-            task_queue: Where a worker should poll.
+            ledger: Knows quotas, and what time it is in PostgreSQL.
+            settings: Of this process; a worker should poll their task queue.
             clock: Decides what is overdue.
         """
         self._client = client
         self._database = database
         self._queries = queries
-        self._task_queue = task_queue
+        self._ledger = ledger
+        self._settings = settings
+        self._task_queue = settings.temporal_task_queue
         self._clock = clock
         self._running: asyncio.Task[Diagnosis] | None = None
 
@@ -121,22 +86,32 @@ class Examiner:
         return await asyncio.shield(self._running)
 
     async def _examine(self) -> Diagnosis:
-        overdue = asyncio.create_task(_bounded("overdue", self._overdue))
+        def check(name: str, look: Callable[[], Awaitable[str]]) -> asyncio.Task[Check]:
+            return asyncio.create_task(bounded(name, look, PATIENCE))
 
-        async def worker() -> str:
-            return await self._worker(overdue)
-
+        overdue = check("overdue", self._overdue)
+        state = asyncio.create_task(self._ledger.state())
         checks = await asyncio.gather(
-            _bounded("database", self._reach_database),
-            _bounded("schema", self._schema),
-            _bounded("temporal", self._reach_temporal),
-            _bounded("search_attributes", self._search_attributes),
-            _bounded("schedule", self._schedule),
-            _bounded("worker", worker),
-            _bounded("delivery", self._delivery),
+            check("settings", self._contradictions),
+            check("database", self._reach_database),
+            check("schema", self._schema),
+            check("temporal", self._reach_temporal),
+            check("search_attributes", self._search_attributes),
+            check("schedule", self._schedule),
+            check("clock", lambda: self._clocks(state)),
+            check("worker", lambda: self._worker(overdue)),
+            check("delivery", self._delivery),
+            check("quota", lambda: self._quota(state)),
             overdue,
         )
+        state.cancel()
         return Diagnosis(checks=tuple(checks))
+
+    async def _contradictions(self) -> str:
+        doubts = self._settings.doubts()
+        if doubts:
+            raise FoundError(*doubts[0], Level.WARNING)
+        return f"nothing contradicts itself; DELIVERY_MODE is {self._settings.delivery_mode}"
 
     async def _reach_database(self) -> str:
         async with self._database.autocommit() as connection:
@@ -145,8 +120,14 @@ class Examiner:
 
     async def _schema(self) -> str:
         current, head = await migrate.current(self._database), _head()
+        if current != head and not migrate.lacks(current):
+            raise FoundError(
+                f"the schema is at {current}, which is newer than this release ({head})",
+                "bring this process to the release of the others",
+                Level.WARNING,
+            )
         if current != head:
-            raise _RedError(
+            raise FoundError(
                 f"the schema is at {current or 'nothing'}, this release needs {head}",
                 "run `reminders db upgrade`",
             )
@@ -168,7 +149,7 @@ class Examiner:
                 return "not known: listing them is not allowed here"
             raise
         if missing:
-            raise _RedError(
+            raise FoundError(
                 f"search attributes are not registered: {', '.join(missing)}",
                 "run `reminders temporal setup`",
             )
@@ -182,35 +163,40 @@ class Examiner:
                 return "not known: looking at Schedules is not allowed here"
             raise
         if found is None:
-            raise _RedError(
+            raise FoundError(
                 f"there is no Schedule {SWEEP_ID}: what nobody tells us is not found",
                 "run `reminders temporal setup`",
             )
         if found.schedule.state.paused:
-            raise _RedError(
+            raise FoundError(
                 f"the Schedule {SWEEP_ID} is paused: what nobody tells us is not found",
                 f"run `temporal schedule toggle --schedule-id {SWEEP_ID} --unpause`",
+                Level.WARNING,
             )
         return "the sweep is scheduled"
 
     async def _worker(self, overdue: asyncio.Task[Check]) -> str:
         now = self._clock.now()
-        polls = await asyncio.gather(
-            self._last_poll(TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
-            self._last_poll(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
-        )
+        polls = await self._last_polls()
         # Shielded: running out of time here must not cancel the other check.
         patience = WORKER_GONE if (await asyncio.shield(overdue)).ok else WORKER_SILENT
         known = [poll for poll in polls if poll is not None]
         queue = f"task queue {self._task_queue}"
         remedy = "start one: `reminders worker`"
         if len(known) < len(polls):
-            raise _RedError(f"no worker polls {queue}", remedy)
+            raise FoundError(f"no worker polls {queue}", remedy)
         silence = now - min(known)
         if silence > patience:
             seconds = int(silence.total_seconds())
-            raise _RedError(f"no worker has polled {queue} for {seconds} s", remedy)
+            raise FoundError(f"no worker has polled {queue} for {seconds} s", remedy)
         return f"a worker polls {queue}"
+
+    async def _last_polls(self) -> Sequence[datetime | None]:
+        """When a worker last asked for workflow tasks, and for activities."""
+        return await asyncio.gather(
+            self._last_poll(TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
+            self._last_poll(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+        )
 
     async def _last_poll(self, kind: TaskQueueType.ValueType) -> datetime | None:
         with temporal.unavailable():
@@ -225,10 +211,43 @@ class Examiner:
         polls = [p.last_access_time.ToDatetime(tzinfo=UTC) for p in found.pollers]
         return max(polls, default=None)
 
+    async def _clocks(self, state: asyncio.Task[LedgerState]) -> str:
+        skew = (await asyncio.shield(state)).clock_skew
+        if abs(skew) > SKEW:
+            direction = "behind" if skew > timedelta() else "ahead of"
+            seconds = f"{abs(skew).total_seconds():.0f} s"
+            raise FoundError(
+                f"this machine's clock is {seconds} {direction} PostgreSQL's",
+                "synchronise the clocks of both machines (chrony, systemd-timesyncd)",
+                Level.RED if abs(skew) > OVERDUE else Level.WARNING,
+            )
+        polled = [p for p in await self._last_polls() if p is not None]
+        if polled and (ahead := max(polled) - self._clock.now()) > SKEW:
+            raise FoundError(
+                f"this machine's clock is {ahead.total_seconds():.0f} s behind Temporal's",
+                "synchronise the clocks of both machines (chrony, systemd-timesyncd)",
+                Level.RED if ahead > OVERDUE else Level.WARNING,
+            )
+        return f"within {SKEW.seconds} s of PostgreSQL's, and not behind Temporal's"
+
+    async def _quota(self, state: asyncio.Task[LedgerState]) -> str:
+        quotas = (await asyncio.shield(state)).quotas
+        for name, quota in quotas.items():
+            if quota.remaining is None or quota.limit is None:
+                continue
+            if quota.remaining < quota.limit * LITTLE_QUOTA:
+                raise FoundError(
+                    f"{quota.remaining} of {quota.limit} e-mails are left of the {name} quota"
+                    f" until {quota.resets_at:%Y-%m-%d %H:%M} UTC",
+                    "raise the quota at Resend before it ends",
+                    Level.WARNING,
+                )
+        return "enough is left" if quotas else "not known: the provider has not said"
+
     async def _delivery(self) -> str:
         hold = await self._queries.hold()
         if hold is not None:
-            raise _RedError(
+            raise FoundError(
                 f"delivery is held until {hold.until:%Y-%m-%d %H:%M:%S} UTC: {hold.reason}",
                 _REMEDIES.get(hold.reason, "see the worker's log"),
             )
@@ -238,7 +257,7 @@ class Examiner:
         count = await self._queries.overdue(before=self._clock.now() - OVERDUE)
         if count:
             some = "1 reminder is" if count == 1 else f"{count} reminders are"
-            raise _RedError(
+            raise FoundError(
                 f"{some} overdue by more than {OVERDUE.seconds} s",
                 "see the other checks, then the worker's log",
             )
@@ -251,23 +270,14 @@ def _head() -> str:
     return migrate.head()
 
 
-async def _bounded(name: str, look: Callable[[], Awaitable[str]]) -> Check:
-    """The outcome of one check, in time and whatever happens."""
-    try:
-        async with asyncio.timeout(PATIENCE.total_seconds()):
-            detail = await look()
-    except _RedError as red:
-        return Check(name=name, ok=False, detail=red.detail, remedy=red.remedy)
-    except TimeoutError:
-        detail, remedy = f"no answer within {PATIENCE.seconds} s", "see that it is up and reachable"
-    except DatabaseUnavailableError:
-        detail, remedy = "PostgreSQL does not answer", "see that it is up, and DATABASE_URL"
-    except TemporalUnavailableError:
-        detail, remedy = "Temporal does not answer", "see that it is up, and TEMPORAL_ADDRESS"
-    except Exception as error:  # noqa: BLE001 - a check must say something, whatever happens
-        known = understood(error)
-        told = str(known) if known else f"the check failed with {type(error).__name__}"
-        detail, _, remedy = told.partition("; ")
-    else:
-        return Check(name=name, ok=True, detail=detail)
-    return Check(name=name, ok=False, detail=detail, remedy=remedy or "see the log")
+async def measured(examiner: Examiner) -> Sequence[Metric]:
+    """Every check as a number, for Prometheus: 1 unless it is red."""
+    diagnosis = await examiner.examine()
+    family = GaugeMetricFamily(
+        "reminders_check_ok",
+        "What doctor finds: 0 if reminders do not go out because of this, else 1.",
+        labels=["check"],
+    )
+    for check in diagnosis.checks:
+        family.add_metric([check.name], float(check.ok))
+    return [family]

@@ -34,7 +34,9 @@ from starter.answers import (
     SweepOut,
     UnderWayOut,
 )
+from starter.diagnosis import Level
 
+_LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}
 _WIDTH_OF_FILES = 200
 """Columns where the output is no terminal, so that nothing is cut off."""
 
@@ -254,7 +256,7 @@ def diagnosis(answer: Readiness) -> None:
     """All checks, and what to do."""
     _table(
         ("", "check", "found", "remedy"),
-        (("ok" if c.ok else "RED", c.name, c.detail, c.remedy) for c in answer.checks),
+        ((_LEVELS[c.level], c.name, c.detail, c.remedy) for c in answer.checks),
     )
     if answer.cause:
         _lines(cause=answer.cause)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
+from reminders.observability.scrape import Scrape
 from starter.answers import Readiness
 from starter.problems import RETRY_AFTER, problem
 
@@ -23,6 +25,13 @@ class Alive(BaseModel):
 async def healthz() -> Alive:
     """Asks nothing else: a process is not to be restarted because PostgreSQL is away."""
     return Alive()
+
+
+@router.get("/metrics", summary="Counts for Prometheus", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Numbers and closed vocabularies only; what is read for them is read every 10 s at the most."""
+    scrape: Scrape = request.app.state.scrape
+    return await scrape.response()
 
 
 @router.get(

@@ -192,6 +192,25 @@ class Sweeps:
             next_cursor=base64.urlsafe_b64encode(_OURS + token).decode() if token else None,
         )
 
+    async def last_completed_at(self) -> datetime | None:
+        """When the last sweep was done; `None` if none was, as far as Temporal still knows.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        # The newest to end come first: the server's own order.
+        found = self._client.list_workflows(
+            f"WorkflowType = '{ReminderSweepWorkflow.__name__}'"
+            f" AND TaskQueue = '{self._task_queue}' AND ExecutionStatus = 'Completed'",
+            page_size=1,
+            limit=1,
+            rpc_timeout=_RPC_TIMEOUT,
+        )
+        with unavailable():
+            async for run in found:
+                return run.close_time
+        return None
+
     async def _scheduled_run(self) -> SweepStart | None:
         """The sweep that the Schedule has started and that still runs."""
         found = await temporal.schedule(self._client, SWEEP_ID)

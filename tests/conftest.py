@@ -36,6 +36,8 @@ _OURS = (
     "API_",
     "PUBLIC_",
     "TOKEN_",
+    "METRICS_",
+    "OTEL_",
 )
 
 pytest_plugins = ["tests.browser"]

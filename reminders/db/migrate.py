@@ -45,6 +45,19 @@ def head() -> str:
     return newest
 
 
+def lacks(revision: str | None) -> bool:
+    """Whether a database at this revision lacks something that this release needs.
+
+    A revision that is not known here comes from a later release: the schema is migrated before
+    the processes are replaced, and the old ones go on meanwhile.
+    """
+    if revision is None:
+        return True
+    scripts = ScriptDirectory.from_config(_config())
+    known = {script.revision for script in scripts.walk_revisions()}
+    return revision in known and revision != scripts.get_current_head()
+
+
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("reminders.db") / "migrations"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,6 +24,8 @@ class Ticket:
     outcome: asyncio.Future[DeliveryOutcome]
     callers: int = 1
     """Calls of `deliver` that wait for the outcome; the second is a retry of the first."""
+    context: Context = field(default_factory=copy_context)
+    """Of the first call: a batch goes on in its first reminder's, so that a trace does, too."""
 
     def resolve(self, outcome: DeliveryOutcome) -> None:
         """Tell the callers what became of it, once."""

@@ -31,6 +31,7 @@ from reminders.contracts import (
 )
 from reminders.decide import Close, Send, Wait, decide
 from reminders.delivery.gather import Gatherer, Ticket
+from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.delivery.posting import Poster
 from reminders.errors import (
@@ -49,6 +50,7 @@ from reminders.ports import (
     Clock,
     Composer,
     DeliveryLedger,
+    DeliveryObserver,
     FrozenBatch,
     Hold,
     Mailer,
@@ -87,6 +89,7 @@ class DeliveryPipeline:
         clock: Clock,
         policy: DeliveryPolicy | None = None,
         on_step: Callable[[Step], None] = ignore,
+        observer: DeliveryObserver | None = None,
     ) -> None:
         """Deliver with these parts.
 
@@ -96,7 +99,8 @@ class DeliveryPipeline:
             mailer: Posts.
             clock: Judges what is due.
             policy: The numbers.
-            on_step: Called at every step of every batch; for tests and traces.
+            on_step: Called at every step of every batch; for tests.
+            observer: Told what happens, for metrics.
         """
         self._policy = policy or DeliveryPolicy()
         self._ledger = ledger
@@ -104,7 +108,10 @@ class DeliveryPipeline:
         self._mailer = mailer
         self._clock = clock
         self._on_step = on_step
-        self._poster = Poster(ledger, mailer, clock, self._policy, on_step)
+        self._observer = observer or Unobserved()
+        self._poster = Poster(
+            ledger, mailer, clock, self._policy, on_step=on_step, observer=self._observer
+        )
         self._gatherer = Gatherer(self._policy)
         self._tickets: dict[UUID, Ticket] = {}
         self._batches: set[asyncio.Task[None]] = set()
@@ -164,6 +171,8 @@ class DeliveryPipeline:
                 again, until whoever owns the request has resolved it.
         """
         result = await self._ledger.close(request.reminder_ids, request.status, request.reason)
+        if result.closed:
+            self._observer.ended(request.status, request.reason, result.closed)
         if result.in_doubt:
             raise BatchBusyError("in doubt; being resolved", retry_after=_RESOLVING)
         return result
@@ -174,7 +183,8 @@ class DeliveryPipeline:
             await self._permits.acquire()
             tickets = await self._gatherer.next_batch()
             self._on_step(Step.GATHERED)
-            task = asyncio.create_task(self._process(tickets))
+            self._observer.gathered(len(tickets))
+            task = asyncio.create_task(self._process(tickets), context=tickets[0].context)
             self._batches.add(task)
             task.add_done_callback(self._end_batch)
 
@@ -226,6 +236,7 @@ class DeliveryPipeline:
             )
             if wait is not None:
                 self._on_step(Step.FROZEN)
+                self._observe(verdict)
                 return verdict, wait
         raise BatchBusyError("the ledger keeps changing", retry_after=_BUSY)
 
@@ -283,6 +294,22 @@ class DeliveryPipeline:
             await self._process_in_two(mine, error.remaining)
             return
         _tell(settlements, mine)
+        self._observe_lag(settlements, mine)
+
+    def _observe(self, verdict: _Verdict) -> None:
+        """Tell what was just recorded."""
+        for closing in verdict.closings:
+            self._observer.ended(closing.status, closing.reason)
+        if verdict.batch is not None:
+            self._observer.frozen(len(verdict.batch.reminder_ids))
+
+    def _observe_lag(self, settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
+        """Tell how late those are that were accepted."""
+        now = self._clock.now()
+        sent = {s.reminder_id for s in settlements if s.status is ReminderStatus.SENT}
+        for ticket in tickets:
+            if ticket.reminder.reminder_id in sent:
+                self._observer.accepted(now - ticket.reminder.due_at)
 
     async def _process_in_two(self, tickets: Sequence[Ticket], first: int) -> None:
         """Process the first so many of a batch that does not go through as a whole, then the rest."""
@@ -297,6 +324,7 @@ class DeliveryPipeline:
         batch, wait = resumed
         settlements = await self._poster.post(batch, wait, in_doubt=True)
         _tell(settlements, tickets)
+        self._observe_lag(settlements, tickets)
 
     async def _watch_quota(self) -> None:
         """Record the provider's quotas now and then, and warn before one ends."""

@@ -26,6 +26,7 @@ from reminders.ports import (
     Accepted,
     Clock,
     DeliveryLedger,
+    DeliveryObserver,
     FrozenBatch,
     Hold,
     Mailer,
@@ -50,7 +51,9 @@ class Poster:
         mailer: Mailer,
         clock: Clock,
         policy: DeliveryPolicy,
+        *,
         on_step: Callable[[Step], None],
+        observer: DeliveryObserver,
     ) -> None:
         """Post with these parts."""
         self._ledger = ledger
@@ -58,6 +61,7 @@ class Poster:
         self._clock = clock
         self._policy = policy
         self._on_step = on_step
+        self._observer = observer
 
     async def post(
         self, batch: FrozenBatch, wait: timedelta, *, in_doubt: bool
@@ -87,7 +91,10 @@ class Poster:
                 return await self._settle(batch, ended, give_up_at)
             try:
                 async with self._lease_kept(batch):
-                    receipts = await self._mailer.post(batch.body, idempotency_key=str(batch.id))
+                    with self._observer.requesting():
+                        receipts = await self._mailer.post(
+                            batch.body, idempotency_key=str(batch.id)
+                        )
             except RetryDeliveryError as error:
                 # Whoever is told to slow down tells everybody; it is no failure of this batch.
                 slow_down = isinstance(error, MailRateLimitedError)
@@ -181,6 +188,8 @@ class Poster:
                 await asyncio.sleep(delay)
             else:
                 self._on_step(Step.SETTLED)
+                for settlement in settlements:
+                    self._observer.ended(settlement.status, settlement.reason)
                 return settlements
 
     @asynccontextmanager

@@ -1,0 +1,126 @@
+"""What a process counts, for Prometheus: every metric of ours, its name, labels and buckets.
+
+No label holds anything of a person or a session: all come from closed vocabularies, and each of
+their values is there from the start, so that an alert on the first failure sees it rise from zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from time import monotonic
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from reminders.errors import (
+    DeliveryError,
+    MailNotConfiguredError,
+    MailOutcomeUnknownError,
+    MailQuotaExceededError,
+    MailRateLimitedError,
+    MailRejectedError,
+    MailUnavailableError,
+)
+from reminders.model import ReminderStatus, StatusReason
+
+_LAG = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
+"""Seconds; a reminder is due to the second and overdue after a minute."""
+_SIZES = (1, 2, 5, 10, 20, 50, 75, 99, 100)
+"""E-mails in one request; 100 is the provider's limit."""
+_LATENCY = (0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10)
+"""Seconds; a request is given up after ten."""
+
+_KINDS: dict[type[DeliveryError], str] = {
+    MailRateLimitedError: "rate_limited",
+    MailUnavailableError: "unavailable",
+    MailQuotaExceededError: "quota",
+    MailNotConfiguredError: "misconfigured",
+    MailRejectedError: "rejected",
+    MailOutcomeUnknownError: "outcome_unknown",
+}
+"""What the provider's refusals are called in the label `kind`."""
+_OTHER = "other"
+
+
+class DeliveryMetrics:
+    """`DeliveryObserver` that counts, for one process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Register every metric, at zero."""
+        self._due = Counter(
+            "reminders_due", "Reminders taken on because they were due.", registry=registry
+        )
+        self._sent = Counter(
+            "reminders_sent", "Reminders that the provider accepted.", registry=registry
+        )
+        self._ended = {
+            status: Counter(
+                f"reminders_{status}",
+                f"Reminders that ended as {status}, by reason.",
+                ["reason"],
+                registry=registry,
+            )
+            for status in (ReminderStatus.FAILED, ReminderStatus.SKIPPED, ReminderStatus.CANCELLED)
+        }
+        self._lag = Histogram(
+            "reminders_lag_seconds",
+            "From a reminder's due instant until the provider had accepted it.",
+            buckets=_LAG,
+            registry=registry,
+        )
+        self._batch_size = Histogram(
+            "reminders_batch_size",
+            "E-mails in one request to the provider.",
+            buckets=_SIZES,
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "reminders_provider_request_seconds",
+            "How long a request to the provider took, whatever it answered.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._errors = Counter(
+            "reminders_provider_errors",
+            "Requests that the provider refused or did not answer, by kind.",
+            ["kind"],
+            registry=registry,
+        )
+        for counter in self._ended.values():
+            for reason in StatusReason:
+                counter.labels(reason=reason.value)
+        for kind in (*_KINDS.values(), _OTHER):
+            self._errors.labels(kind=kind)
+
+    def gathered(self, count: int) -> None:
+        """See `DeliveryObserver.gathered`."""
+        self._due.inc(count)
+
+    def frozen(self, count: int) -> None:
+        """See `DeliveryObserver.frozen`."""
+        self._batch_size.observe(count)
+
+    @contextmanager
+    def requesting(self) -> Iterator[None]:
+        """See `DeliveryObserver.requesting`."""
+        started = monotonic()
+        try:
+            yield
+        except Exception as error:
+            kind = next((name for cls, name in _KINDS.items() if isinstance(error, cls)), _OTHER)
+            self._errors.labels(kind=kind).inc()
+            raise
+        finally:
+            self._latency.observe(monotonic() - started)
+
+    def accepted(self, lag: timedelta) -> None:
+        """See `DeliveryObserver.accepted`."""
+        self._lag.observe(max(lag.total_seconds(), 0))
+
+    def ended(self, status: ReminderStatus, reason: StatusReason | None, count: int = 1) -> None:
+        """See `DeliveryObserver.ended`."""
+        if status.is_accepted:
+            self._sent.inc(count)
+        elif (counter := self._ended.get(status)) is not None:
+            counter.labels(reason=reason.value if reason else _OTHER).inc(count)
