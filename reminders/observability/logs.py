@@ -45,8 +45,9 @@ def configure(log_format: Literal["json", "console"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # One line per request to the provider says nothing that the ledger does not.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Lines per request to the provider say nothing that the ledger does not.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _describe_exception(_logger: object, _method: str, event: EventDict) -> EventDict:
