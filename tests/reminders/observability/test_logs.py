@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from typing import Any
-
-import pytest
 
 import worker
 from reminders.db.engine import Database
@@ -19,27 +19,26 @@ from tests.reminders.delivery.dispatch import deliver, due_reminders
 PERSON = "ana.ruiz@hospital.example"
 
 
-@pytest.fixture
-def _configured(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """Logs as a process writes them, in full detail; put back afterwards."""
+@contextmanager
+def logged() -> Iterator[list[dict[str, Any]]]:
+    """What is logged in the block, as a process writes it in full detail; filled at its end."""
     root = logging.getLogger()
-    before = root.handlers, root.level
-    logs.configure("json", "debug")
-    yield
-    root.handlers, root.level = before
+    before, level = list(root.handlers), root.level
+    lines: list[dict[str, Any]] = []
+    with redirect_stderr(io.StringIO()) as written:
+        logs.configure("json", "debug")
+        try:
+            yield lines
+        finally:
+            root.handlers = before
+            root.setLevel(level)
+    lines += [json.loads(line) for line in written.getvalue().splitlines()]
 
 
-def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    """What was logged."""
-    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-
-
-@pytest.mark.usefixtures("_configured")
 async def test_nothing_personal_is_logged_however_the_provider_misbehaves(
     settings: Settings,
     database: Database,
     provider: ProviderClient,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Answers that quote the address, refusals, hang-ups and bad rows: every line is JSON without it."""
     batch = {"path": "/emails/batch", "count": 1}
@@ -52,10 +51,10 @@ async def test_nothing_personal_is_logged_however_the_provider_misbehaves(
     )
     people = await due_reminders(database, 3, address=lambda _: PERSON)
     broken = await due_reminders(database, 1, address=lambda _: f"{PERSON} broken")
-    async with worker.delivery(settings) as pipeline:
-        await deliver(pipeline, [*people, *broken])
+    with logged() as told:
+        async with worker.delivery(settings) as pipeline:
+            await deliver(pipeline, [*people, *broken])
         logging.getLogger("unexpected").error("failed", exc_info=ValueError(PERSON))
-    told = lines(capsys)
     assert all({"level", "timestamp", "event", "logger"} <= line.keys() for line in told)
     assert any(line.get("exception") == "ValueError" for line in told)
     assert any("on hold" in line["event"] for line in told)
@@ -63,11 +62,12 @@ async def test_nothing_personal_is_logged_however_the_provider_misbehaves(
         assert private not in json.dumps(told)
 
 
-@pytest.mark.usefixtures("_configured")
-def test_temporals_ids_are_fields(capsys: pytest.CaptureFixture[str]) -> None:
+def test_temporals_ids_are_fields() -> None:
     """What Temporal's loggers attach becomes workflow id, type and attempt of the line."""
     details = {"workflow_id": "session-reminder:s:u", "workflow_type": "W", "attempt": 2, "args": 1}
-    logging.getLogger("temporalio.activity").warning("slow", extra={"temporal_activity": details})
-    (line,) = lines(capsys)
+    with logged() as told:
+        logger = logging.getLogger("temporalio.activity")
+        logger.warning("slow", extra={"temporal_activity": details})
+    (line,) = told
     assert ("session-reminder:s:u", 2) == (line["workflow_id"], line["attempt"])
     assert "args" not in line

@@ -83,6 +83,7 @@ async def collecting() -> AsyncIterator[Collector]:
 
 
 async def test_one_trace_from_the_request_to_the_provider(
+    *,
     settings: Settings,
     provider: ProviderClient,
     collector: Collector,
