@@ -12,6 +12,7 @@ from temporalio.client import Client
 
 from reminders.db import migrate
 from reminders.db.engine import Database
+from reminders.db.gauges import LedgerGauges
 from reminders.embedded.ports import free_ports
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.keys import SWEEP_ID
@@ -201,6 +202,96 @@ async def test_schema_behind(database: Database, settings: Settings) -> None:
     diagnosis = await examine(settings)
     assert red(diagnosis)["schema"].remedy == "run `reminders db upgrade`"
     assert diagnosis.cause == f"the schema is at nothing, this release needs {migrate.head()}"
+
+
+async def test_schema_of_a_later_release(database: Database, settings: Settings) -> None:
+    """While a release rolls out, the old API stays ready; its operator is told."""
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(
+            f"UPDATE {migrate.VERSION_TABLE} SET version_num = 'of_tomorrow'"
+        )
+    diagnosis = await examine(settings)
+    assert "schema" not in red(diagnosis)
+    assert "newer than this release" in warnings(diagnosis)["schema"].detail
+
+
+async def test_quota_near_its_end(database: Database, settings: Settings) -> None:
+    """A quota of which less than a fifth is left is a warning, with how much and until when."""
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO provider_usage (quota, used, quota_limit, resets_at, checked_at)"
+            " VALUES ('daily', 81, 100, now() + interval '1 hour', now()),"
+            " ('monthly', 81, NULL, now() + interval '9 days', now())"
+        )
+    quota = warnings(await examine(settings))["quota"]
+    assert quota.detail.startswith("19 of 100 e-mails are left of the daily quota until")
+    assert "raise the quota" in (quota.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level", "said"),
+    [
+        (timedelta(seconds=30), Level.WARNING, "30 s ahead of PostgreSQL's"),
+        (timedelta(minutes=-10), Level.RED, "600 s behind PostgreSQL's"),
+        (timedelta(), Level.OK, "within 2 s"),
+    ],
+)
+async def test_clocks_that_differ(
+    ahead: timedelta,
+    level: Level,
+    said: str,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Seconds are a warning, minutes are red: reminders would go out at the wrong time."""
+
+    class Skewed:
+        def now(self) -> datetime:
+            return datetime.now(UTC) + ahead
+
+    async with assembled(settings) as parts:
+        monkeypatch.setattr(parts.examiner, "_ledger", LedgerGauges(parts.database, Skewed()))
+        diagnosis = await parts.examiner.examine()
+    (clock,) = [check for check in diagnosis.checks if check.name == "clock"]
+    assert level is clock.level
+    assert said in clock.detail
+
+
+async def test_a_clock_behind_temporals(
+    settings: Settings,
+    working: AbstractAsyncContextManager[None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker's poll that lies in the future shows that this machine's clock is behind."""
+
+    class Behind:
+        def now(self) -> datetime:
+            return datetime.now(UTC) - timedelta(minutes=5)
+
+    async with working:
+        await polled(settings)
+        async with assembled(settings) as parts:
+            monkeypatch.setattr(parts.examiner, "_clock", Behind())
+            clock = red(await parts.examiner.examine())["clock"]
+    assert clock.detail.endswith("behind Temporal's")
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"email_requests_per_second": 20}, "EMAIL_REQUESTS_PER_SECOND"),
+        ({"delivery_mode": "live"}, "RESEND_WEBHOOK_SECRET"),
+        ({"delivery_mode": "live", "resend_api_url": "http://127.0.0.1:1"}, "RESEND_API_URL"),
+        ({"temporal_ui_url": "temporal.example"}, "TEMPORAL_UI_URL"),
+    ],
+)
+async def test_settings_that_are_hardly_meant(
+    changed: dict[str, object], named: str, settings: Settings
+) -> None:
+    """What is allowed and contradicts itself is a warning that names the variable."""
+    found = warnings(await examine(settings.model_copy(update=changed)))["settings"]
+    assert named in found.detail
+    assert found.remedy
 
 
 async def test_search_attributes_missing(
