@@ -110,7 +110,7 @@ async def test_a_metrics_address_that_is_none(settings: Settings, address: str) 
 
 def test_a_sender_that_can_write_to_nobody() -> None:
     """Resend's own address only reaches its owner: live delivery from it is refused."""
-    with pytest.raises(ValueError, match="EMAIL_FROM is at resend.dev"):
+    with pytest.raises(ValueError, match=r"EMAIL_FROM is at resend\.dev"):
         Settings(
             delivery_mode="live",
             resend_api_key=SecretStr("re_1234"),
