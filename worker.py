@@ -18,7 +18,6 @@ from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.service import RPCError, RPCStatusCode
@@ -43,7 +42,7 @@ from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.errors import ConfigurationError, DatabaseUnavailableError, ReminderError
 from reminders.mail.resend import ResendMailer
 from reminders.observability import endpoint, gauges, logs, tracing
-from reminders.observability.metrics import DeliveryMetrics
+from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
 from reminders.observability.sdk import sdk
 from reminders.observability.tracing import TracedMailer, Tracing
@@ -307,7 +306,7 @@ async def run(
         database = _database(config)
         stack.push_async_callback(database.aclose)
         await _refuse_old_schema(database)
-        registry = CollectorRegistry()
+        registry = a_registry()
         pipeline = await stack.enter_async_context(
             delivery(
                 config,

@@ -13,13 +13,13 @@ from importlib.metadata import version
 
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry
 
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
 from reminders.db.gauges import LedgerGauges
 from reminders.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
+from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
 from starter import api, attendee, health, openapi, probes, problems, webhooks
@@ -49,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or environment.load()
     asyncpg_url(settings.require_database_url())
     traced = tracing.start(settings.otel_exporter_otlp_endpoint, service="reminders-api")
-    registry = CollectorRegistry()
+    registry = a_registry()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -128,8 +128,6 @@ def run(settings: Settings) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
         )
     )
-    # One line for every probe of the schema's revision.
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
     logging.getLogger("uvicorn.access").addFilter(attendee.NoTokens())
     shown = f"[{host}]" if ":" in host else host
     logger.info("API on http://%s:%d, documentation at /docs", shown, listener.getsockname()[1])

@@ -45,8 +45,9 @@ def configure(log_format: Literal["json", "console"], level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Lines per request to the provider say nothing that the ledger does not.
-    for name in ("httpx", "httpcore"):
+    # A line for every request to the provider says nothing that the ledger does not; and one for
+    # every look at the schema's revision says nothing.
+    for name in ("httpx", "httpcore", "alembic.runtime.migration"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
