@@ -1,24 +1,40 @@
 # One image for worker, API and migrations; the command says which.
-# PYTHONDONTWRITEBYTECODE is left unset on purpose: every new workflow re-imports its module in the
-# sandbox, and without bytecode it would be compiled each time.
-FROM python:3.12-slim AS build
-RUN pip install --no-cache-dir uv==0.13.9
+#
+# Needs nothing of BuildKit, so that any builder takes it. Another base can be given, such as one
+# that `deploy/build_offline.py` makes where no registry can be reached: it needs Python >= 3.11,
+# called `python3`, with its module venv.
+ARG PYTHON_IMAGE=python:3.13-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+RUN python3 -m venv /uv && /uv/bin/pip install --no-cache-dir uv==0.13.9
 WORKDIR /app
-ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
+ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1
+# The dependencies first: they change less often than the code, and their layer is kept.
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN uv sync --frozen --no-dev --no-install-project
+RUN /uv/bin/uv sync --locked --no-dev --extra otel --no-install-project
 COPY activities ./activities
 COPY reminders ./reminders
 COPY starter ./starter
 COPY workflows ./workflows
 COPY worker.py ./
-RUN uv sync --frozen --no-dev --no-editable
+RUN /uv/bin/uv sync --locked --no-dev --extra otel --no-editable
 
-FROM python:3.12-slim
-RUN useradd --system --uid 10001 --no-create-home reminders
+FROM ${PYTHON_IMAGE}
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin reminders
 COPY --from=build /app/.venv /app/.venv
-ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
+WORKDIR /app
+# PYTHONDONTWRITEBYTECODE is left unset on purpose: every new workflow re-imports its module in the
+# sandbox. All bytecode is in the image already, so that nothing has to be written.
+ENV PATH=/app/.venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    API_ADDRESS=0.0.0.0:8000 \
+    METRICS_ADDRESS=0.0.0.0:9464 \
+    HEALTH_URL=http://127.0.0.1:9464/healthz
 USER 10001
+EXPOSE 8000 9464
+# Of a worker; for the API set HEALTH_URL to its /healthz.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python3", "-c", "import os, urllib.request as r; r.urlopen(os.environ['HEALTH_URL'], timeout=4)"]
 # What is in flight may end, for up to 30 seconds: give the container a little more.
 STOPSIGNAL SIGTERM
 CMD ["reminders", "worker"]

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import worker
+from reminders.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
+NOT_SETTINGS = {"HEALTH_URL"}
+"""Of the image's own health check."""
+
+
+def services() -> dict[str, dict[str, Any]]:
+    """Every service, with what it shares merged in."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))[
+        "services"
+    ]
+    return found
+
+
+def ours() -> dict[str, dict[str, Any]]:
+    """The services that run our image."""
+    return {n: s for n, s in services().items() if s.get("image") == "session-reminders"}
 
 
 def test_the_compose_file_is_valid() -> None:
@@ -20,14 +43,97 @@ def test_the_compose_file_is_valid() -> None:
     assert 0 == done.returncode, done.stdout
 
 
-def test_every_port_is_published_on_this_machine_only() -> None:
-    """Nobody else reaches Temporal, its UI or the API unless the operator decides so."""
-    published = re.findall(r"^\s+- (\S+:\d+:\d+)$", COMPOSE.read_text(), re.MULTILINE)
-    assert 3 == len(published)
-    assert all(port.startswith("127.0.0.1:") for port in published)
+def test_only_what_people_open_is_published_and_on_this_machine_only() -> None:
+    """Nobody else reaches the API or a UI, and nobody at all Temporal's and PostgreSQL's ports."""
+    published = {name: s["ports"] for name, s in services().items() if "ports" in s}
+    assert {"api", "temporal-ui"} == {n for n in published if "profiles" not in services()[n]}
+    assert {"dev-api", "dev-temporal", "dev-provider", "grafana"} == {
+        n for n in published if "profiles" in services()[n]
+    }
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
 def test_every_image_is_pinned() -> None:
     """A deployment repeated next year starts the same versions."""
-    images = re.findall(r"^\s+image: (\S+)$", COMPOSE.read_text(), re.MULTILINE)
-    assert all(re.search(r":\d+\.\d+", image) for image in images if image != "session-reminders")
+    images = {s["image"] for s in services().values()} - {"session-reminders"}
+    assert all(re.search(r":v?\d+\.\d+", image) for image in images)
+
+
+def test_no_secret_is_written_down() -> None:
+    """Passwords and keys come from the environment; without those that must be, nothing starts."""
+    text = COMPOSE.read_text(encoding="utf-8")
+    for name in ("POSTGRES_PASSWORD", "TEMPORAL_POSTGRES_PASSWORD", "API_KEYS"):
+        assert f"${{{name}:?" in text
+    for service in services().values():
+        for key, value in (service.get("environment") or {}).items():
+            if re.search(r"PASSWORD|_KEY|SECRET|PWD", key) and "profiles" not in service:
+                assert str(value).startswith("${"), key
+
+
+@pytest.mark.parametrize("name", sorted(ours()))
+def test_our_containers_have_no_rights(name: str) -> None:
+    """Nothing writable, no capability; and time to finish what is in flight."""
+    service = ours()[name]
+    assert (True, ["ALL"]) == (service["read_only"], service["cap_drop"])
+    grace = float(service["stop_grace_period"].removesuffix("s"))
+    assert grace > worker.GRACEFUL_SHUTDOWN.total_seconds()
+
+
+def test_every_setting_exists() -> None:
+    """What is set for our containers is a setting of ours or one of Temporal's own."""
+    named = {key for s in ours().values() for key in s["environment"]}
+    known = {name.upper() for name in Settings.model_fields} | NOT_SETTINGS
+    assert set() == {n for n in named - known if not n.startswith("TEMPORAL_")}
+
+
+def test_everything_waits_for_what_it_needs() -> None:
+    """Workers and API start on a migrated database and a namespace with search attributes."""
+    for name in ("worker", "api"):
+        assert {"migrate", "temporal-setup"} == set(services()[name]["depends_on"])
+    for name, service in services().items():
+        for needed, how in service.get("depends_on", {}).items():
+            ends = services()[needed].get("restart") == "no"
+            wanted = "service_completed_successfully" if ends else "service_healthy"
+            assert wanted == how["condition"], f"{name} needs {needed}"
+
+
+def test_every_file_that_is_mounted_is_there() -> None:
+    """And its shell scripts can be parsed."""
+    for service in services().values():
+        for volume in service.get("volumes", []):
+            if volume.startswith("./"):
+                assert (ROOT / volume.partition(":")[0]).exists(), volume
+    for script in (ROOT / "deploy" / "compose").glob("*.sh"):
+        subprocess.run(["sh", "-n", script], check=True)
+
+
+def test_the_image_has_what_it_needs_and_no_more() -> None:
+    """Every folder that is packaged is copied, and allowed into the build; nothing else is."""
+    copied = set(re.findall(r"(?m)^COPY (\w+) \./", (ROOT / "Dockerfile").read_text()))
+    allowed = set(re.findall(r"(?m)^!(\w+)$", (ROOT / ".dockerignore").read_text()))
+    packages = {"activities", "reminders", "starter", "workflows"}
+    assert packages == copied
+    assert packages <= allowed
+    assert "PYTHONDONTWRITEBYTECODE=" not in (ROOT / "Dockerfile").read_text()
+
+
+@pytest.mark.skipif(
+    subprocess.run(
+        ["sh", "-c", "docker compose version"], capture_output=True, check=False
+    ).returncode
+    != 0,
+    reason="no `docker compose` here",
+)
+def test_compose_itself_accepts_it() -> None:
+    """With the required variables set, every profile resolves."""
+    secrets = {"POSTGRES_PASSWORD": "a", "TEMPORAL_POSTGRES_PASSWORD": "b", "API_KEYS": "c"}
+    command = ["docker", "compose", "--profile", "*", "config", "--quiet"]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **secrets},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stderr

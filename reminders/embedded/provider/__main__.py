@@ -15,6 +15,7 @@ from pathlib import Path
 
 import uvicorn
 
+from reminders.embedded.ports import LOOPBACK
 from reminders.embedded.provider.app import Provider
 from reminders.embedded.provider.observation import parse_faults
 from reminders.embedded.provider.options import RETRY_SCHEDULE, ProviderOptions
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(("127.0.0.1", options.port))
+            listener.bind((options.host, options.port))
         except (OSError, OverflowError) as error:
             parser.error(f"--port {options.port}: {error}")
         serve(provider, listener, ready=lambda url: _announce(url, options.ready_file))
@@ -122,9 +123,10 @@ def _announce(url: str, ready_file: Path | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m reminders.embedded.provider",
-        description="A local stand-in for Resend on 127.0.0.1, with an inbox to read the mail in.",
+        description="A local stand-in for Resend, with an inbox to read the mail in.",
     )
     add = parser.add_argument
+    add("--host", default=LOOPBACK, help="IPv4 address to listen on; in a container 0.0.0.0")
     add("--port", type=_whole, default=0, help="0 takes a free one (default)")
     add("--data", type=Path, metavar="FILE", help="SQLite file; in memory without it")
     add("--rate", type=_whole, default=10, help="requests a second; 0 is unlimited (default 10)")

@@ -1,0 +1,144 @@
+"""The manifests are what Kubernetes accepts, and agree with the program and with each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+import worker
+from reminders.keys import TASK_QUEUE
+from reminders.settings import Settings
+from tests.deploy.prometheus import ROOT
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+TEMPORALS_OWN = "TEMPORAL_"
+NOT_KUBERNETES = {"Kustomization", "ServiceMonitor", "ScaledObject"}
+"""Kinds whose schemas come with their operators; their fields are compared by hand below."""
+PATCHES = {"temporal-cloud.yaml"}
+
+
+def documents() -> list[tuple[str, dict[str, Any]]]:
+    """Every manifest, with its file's name."""
+    return [
+        (file.name, document)
+        for file in sorted(FOLDER.rglob("*.yaml"))
+        for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    ]
+
+
+def of_kind(kind: str) -> dict[str, dict[str, Any]]:
+    """Manifests of a kind, by name; without patches."""
+    return {
+        document["metadata"]["name"]: document
+        for file, document in documents()
+        if document["kind"] == kind and file not in PATCHES
+    }
+
+
+def pods() -> list[tuple[str, dict[str, Any]]]:
+    """Every pod's specification, by the name of what makes it."""
+    owners = {**of_kind("Deployment"), **of_kind("Job")}
+    return [(name, owner["spec"]["template"]["spec"]) for name, owner in owners.items()]
+
+
+@pytest.mark.parametrize(
+    ("file", "document"),
+    documents(),
+    ids=[f"{file}-{document['kind']}" for file, document in documents()],
+)
+def test_kubernetes_accepts_it(file: str, document: dict[str, Any]) -> None:
+    """Its own schemas, strictly: an unknown field is a typo."""
+    if document["kind"] in NOT_KUBERNETES or file in PATCHES:
+        assert {"apiVersion", "kind"} <= document.keys()
+        return
+    kubernetes_validate.validate(document, "1.37", strict=True)
+
+
+def test_kustomize_has_all_of_it() -> None:
+    """Every file beside the kustomization is one of its resources, and every resource is there."""
+    kustomization = yaml.safe_load((FOLDER / "kustomization.yaml").read_text(encoding="utf-8"))
+    there = {file.name for file in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
+    assert there == set(kustomization["resources"])
+
+
+def test_every_setting_exists() -> None:
+    """What the manifests set is a setting of ours or one of Temporal's own."""
+    lines = (FOLDER / "settings.env").read_text(encoding="utf-8").splitlines()
+    named = {line.partition("=")[0] for line in lines}
+    for _, document in documents():
+        spec = document.get("spec", {}).get("template", {}).get("spec", {})
+        for container in spec.get("containers", []):
+            named |= {variable["name"] for variable in container.get("env", [])}
+    ours = {name.upper() for name in Settings.model_fields}
+    assert set() == {n for n in named - ours if not n.startswith(TEMPORALS_OWN)}
+
+
+def test_a_worker_may_finish_what_is_in_flight() -> None:
+    """Its pod is killed later than it gives itself, and one of several always works."""
+    spec = of_kind("Deployment")["worker"]["spec"]
+    grace = spec["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert grace > worker.GRACEFUL_SHUTDOWN.total_seconds() + 5
+    assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert of_kind("PodDisruptionBudget")["worker"]["spec"]["minAvailable"] == 1
+    assert of_kind("HorizontalPodAutoscaler")["worker"]["spec"]["minReplicas"] >= 1
+    assert of_kind("ScaledObject")["worker"]["spec"]["minReplicaCount"] >= 1
+
+
+def test_keda_asks_for_our_task_queue() -> None:
+    """A typo would scale by a queue that nobody uses."""
+    (trigger,) = of_kind("ScaledObject")["worker"]["spec"]["triggers"]
+    assert ("temporal", TASK_QUEUE) == (trigger["type"], trigger["metadata"]["taskQueue"])
+
+
+@pytest.mark.parametrize(("name", "pod"), pods(), ids=[name for name, _ in pods()])
+def test_every_pod_has_as_few_rights_as_it_needs(name: str, pod: dict[str, Any]) -> None:
+    """Not root, nothing writable, no capability, no token of the cluster; memory is bounded."""
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        rights = container["securityContext"]
+        assert rights["readOnlyRootFilesystem"] is True
+        assert rights["allowPrivilegeEscalation"] is False
+        assert rights["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in container["resources"]["limits"]
+
+
+def test_everything_is_found_by_what_looks_for_it() -> None:
+    """Services, budgets and the monitor select labels, and ports, that pods and Services have."""
+    labels = {
+        name: owner["spec"]["template"]["metadata"]["labels"]
+        for name, owner in of_kind("Deployment").items()
+    }
+    ports = {
+        port["name"]
+        for _, pod in pods()
+        for container in pod["containers"]
+        for port in container.get("ports", [])
+    }
+    for name, service in of_kind("Service").items():
+        assert service["spec"]["selector"].items() <= labels[name].items()
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports
+    for name, budget in of_kind("PodDisruptionBudget").items():
+        assert budget["spec"]["selector"]["matchLabels"].items() <= labels[name].items()
+    monitor = of_kind("ServiceMonitor")["reminders"]["spec"]
+    for service in of_kind("Service").values():
+        wanted = monitor["selector"]["matchLabels"].items()
+        assert wanted <= service["metadata"]["labels"].items()
+    offered = {p["name"] for s in of_kind("Service").values() for p in s["spec"]["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["endpoints"]} == offered
+
+
+def test_the_commands_exist() -> None:
+    """Every container runs one of `reminders ...`."""
+    from typer.main import get_command  # noqa: PLC0415 - slow to import
+
+    from starter import cli  # noqa: PLC0415
+
+    known = set(get_command(cli.app).commands)  # type: ignore[attr-defined]  # a group
+    for _, pod in pods():
+        for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            assert container["command"][0] == "reminders"
+            assert container["command"][1] in known
