@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ NOT_SETTINGS = {"HEALTH_URL"}
 """Of the image's own health check."""
 
 
+@cache
 def services() -> dict[str, dict[str, Any]]:
     """Every service, with what it shares merged in."""
     found: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))[

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ _BEFORE, _UNTIL = 10, 17
 """Minutes: how long all was as before, and when it is looked which alerts fire."""
 
 
+@cache
 def alerts() -> dict[str, dict[str, Any]]:
     """Every alert by its name."""
     (group,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import kubernetes_validate
@@ -20,6 +21,7 @@ NOT_KUBERNETES = {"Kustomization", "ServiceMonitor", "ScaledObject"}
 PATCHES = {"temporal-cloud.yaml"}
 
 
+@cache
 def documents() -> list[tuple[str, dict[str, Any]]]:
     """Every manifest, with its file's name."""
     return [
