@@ -20,7 +20,6 @@ from importlib.metadata import version
 
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
-from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.delivery import DeliveryActivities
@@ -29,7 +28,6 @@ from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
 from reminders import settings, temporal
 from reminders.clock import SystemClock
-from reminders.db import migrate
 from reminders.db.catalogue import Catalogue
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
@@ -39,7 +37,7 @@ from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
-from reminders.errors import ConfigurationError, DatabaseUnavailableError, ReminderError
+from reminders.errors import ReminderError
 from reminders.mail.resend import ResendMailer
 from reminders.observability import endpoint, gauges, logs, tracing
 from reminders.observability.metrics import DeliveryMetrics, a_registry
@@ -48,10 +46,11 @@ from reminders.observability.sdk import sdk
 from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.ports import Clock, DeliveryObserver, Mailer
 from reminders.settings import Settings
+from starter import boot
 from starter.composing import attendee_links, mail_composer
 from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
 from starter.reconciler import EnrollmentReconciler
-from starter.sweeps import Sweeps, ensure_sweep_schedule
+from starter.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin
 
 logger = logging.getLogger("worker")
@@ -219,66 +218,6 @@ def session_changes(
     )
 
 
-async def _ensure_schedule(config: Settings, client: Client) -> None:
-    """Create the sweep's Schedule, where a worker may; else `reminders temporal setup` does."""
-    try:
-        done = await ensure_sweep_schedule(
-            client, config.sweep_cron, task_queue=config.temporal_task_queue
-        )
-    except RPCError as error:
-        if error.status is not RPCStatusCode.PERMISSION_DENIED:
-            raise
-        logger.warning("the sweep's Schedule is left as it is: this worker may not change it")
-    else:
-        logger.info("the sweep's Schedule: %s", done)
-
-
-async def _ensure_search_attributes(client: Client) -> None:
-    """Register what is missing; refuse to start where that is not allowed and something is.
-
-    Without its search attributes no workflow could be started.
-
-    Raises:
-        ConfigurationError: Names the missing ones and the remedy.
-    """
-    try:
-        await temporal.ensure_search_attributes(client)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.PERMISSION_DENIED:
-            raise
-        try:
-            missing = await temporal.missing_search_attributes(client)
-        except RPCError:
-            logger.warning("search attributes are not known: this worker may not list them")
-            return
-        if missing:
-            msg = (
-                f"namespace {client.namespace} lacks the search attributes {', '.join(missing)},"
-                " and this worker may not register them: run `reminders temporal setup` once as"
-                " somebody who may"
-            )
-            raise ConfigurationError(msg) from error
-
-
-async def _refuse_old_schema(database: Database) -> None:
-    """Refuse to start on a schema that lacks something; one that is away or newer is no reason.
-
-    Raises:
-        ConfigurationError: Names the revision and the remedy.
-    """
-    try:
-        revision = await migrate.current(database)
-    except DatabaseUnavailableError:
-        logger.warning("PostgreSQL does not answer yet: what is due waits for it")
-        return
-    if migrate.lacks(revision):
-        msg = (
-            f"the schema is at {revision or 'nothing'}, this release needs {migrate.head()}:"
-            " run `reminders db upgrade`"
-        )
-        raise ConfigurationError(msg)
-
-
 async def run(
     config: Settings, stop: asyncio.Event, *, on_step: Callable[[Step], None] = ignore
 ) -> None:
@@ -301,11 +240,11 @@ async def run(
         own = sdk(with_metrics=metrics_on is not None)
         plugins = [SessionReminderPlugin(), *([traced.plugin()] if traced else [])]
         client = await temporal.connect(plugins, runtime=own.runtime)
-        await _ensure_search_attributes(client)
-        await _ensure_schedule(config, client)
+        await boot.ensure_search_attributes(client)
+        await boot.ensure_schedule(config, client)
         database = _database(config)
         stack.push_async_callback(database.aclose)
-        await _refuse_old_schema(database)
+        await boot.refuse_old_schema(database)
         registry = a_registry()
         pipeline = await stack.enter_async_context(
             delivery(

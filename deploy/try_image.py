@@ -1,7 +1,7 @@
 """Builds the image and lets it do the main job: `python deploy/try_image.py --base IMAGE`.
 
 For machines that have a container engine and cannot pull: PostgreSQL, Temporal and the Resend
-stand-in are those that the tests use, on this machine; migration, worker and API are containers,
+stand-in are those that the tests use, on this machine; worker and API are containers,
 as `docker-compose.yml` runs them: no root, no capability, nothing writable. One person is enrolled,
 and the script ends with 0 if the e-mail arrived once, the health check is green and the worker
 stopped in order.
@@ -21,6 +21,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -100,32 +101,38 @@ def play(image: str) -> None:
             "HEALTH_URL": f"http://127.0.0.1:{metrics_port}/healthz",
             "LOG_FORMAT": "json",
         }
-        socket_folder = parse_qs(urlsplit(stack.postgres.url(DATABASE)).query)["host"][0]
+        url = urlsplit(stack.postgres.url(DATABASE))
+        (sockets,) = parse_qs(url.query)["host"]
+        environment["DATABASE_URL"] = url.geturl().replace(sockets, "/sockets")
         # The image's user is neither root nor us.
-        Path(socket_folder).chmod(0o755)
-        options = ["--network=host", "--read-only", "--cap-drop=ALL", "--tmpfs=/tmp"]
-        options += ["--security-opt=no-new-privileges", f"--volume={socket_folder}:{socket_folder}"]
+        Path(sockets).chmod(0o755)
+        for file in Path(sockets).glob(".s.PGSQL.*"):
+            file.chmod(0o777)
+        options = ["--network=host", "--read-only", "--cap-drop=ALL"]
+        options += ["--security-opt=no-new-privileges", f"--volume={sockets}:/sockets"]
         options += [f"--env={name}={value}" for name, value in environment.items()]
         started: list[str] = []
         try:
-            docker("run", "--rm", *options, image, "reminders", "db", "upgrade")
-            print("ok: migrated", flush=True)
-            worker = docker("run", "--detach", *options, image)
-            started.append(worker)
-            started.append(docker("run", "--detach", *options, image, "reminders", "api"))
-            url = f"http://127.0.0.1:{api_port}"
+            with ThreadPoolExecutor() as pool:
+                worker_starts = pool.submit(docker, "run", "--detach", *options, image)
+                api_starts = pool.submit(
+                    docker, "run", "--detach", *options, image, "reminders", "api"
+                )
+            worker = worker_starts.result()
+            started += [worker, api_starts.result()]
+            api = f"http://127.0.0.1:{api_port}"
             until(
-                "the API is ready, so a worker polls", lambda: ask("GET", f"{url}/readyz")["ready"]
+                "the API is ready, so a worker polls", lambda: ask("GET", f"{api}/readyz")["ready"]
             )
             session, user = uuid4(), uuid4()
             start = datetime.now(UTC) + timedelta(minutes=30, seconds=5)
             ask(
                 "PUT",
-                f"{url}/v1/sessions/{session}",
+                f"{api}/v1/sessions/{session}",
                 {"title": "Trial", "start_time": start.isoformat()},
             )
-            ask("PUT", f"{url}/v1/users/{user}", {"email": "delivered@resend.dev"})
-            ask("POST", f"{url}/v1/enrollments", {"session_id": str(session), "user_id": str(user)})
+            ask("PUT", f"{api}/v1/users/{user}", {"email": "delivered@resend.dev"})
+            ask("POST", f"{api}/v1/enrollments", {"session_id": str(session), "user_id": str(user)})
 
             def accepted() -> list[Any]:
                 found: list[Any] = ask("GET", f"{stack.provider.url}/_/accepted")["data"]
