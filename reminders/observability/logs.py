@@ -69,6 +69,7 @@ def _describe_exception(_logger: object, _method: str, event: EventDict) -> Even
 
 def _flatten_temporal(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Lift the workflow's id and type out of the dictionary that Temporal's loggers attach."""
+    event.pop("color_message", None)  # uvicorn's, for terminals
     for key in ("temporal_workflow", "temporal_activity"):
         details = event.pop(key, None)
         if isinstance(details, dict):
