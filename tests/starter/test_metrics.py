@@ -13,7 +13,7 @@ from tests.starter.conftest import serving
 
 async def test_requests_are_counted_by_route_and_not_by_path(settings: Settings) -> None:
     """Ids, tokens and whatever strangers ask for never become labels."""
-    user_id, stranger = uuid4(), "/stop/eyJhbGciOiJIUzI1NiJ9"
+    user_id, stranger = uuid4(), "/nowhere/eyJhbGciOiJIUzI1NiJ9"
     async with serving(settings) as api:
         await api.put(f"/v1/users/{user_id}", json={"email": "no address"})
         await api.get(stranger)
