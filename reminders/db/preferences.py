@@ -5,12 +5,12 @@ from __future__ import annotations
 import unicodedata
 from uuid import UUID
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow
-from reminders.model import ReminderStatus, StatusReason
+from reminders.model import Reminder, ReminderStatus, StatusReason
 
 STOPPING = {
     "opted_out": StatusReason.OPTED_OUT,
@@ -39,6 +39,22 @@ async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason)
         .where(ReminderRow.user_id == user_id, ReminderRow.email_status == ReminderStatus.SCHEDULED)
         .values(email_status=ReminderStatus.SKIPPED, status_reason=reason, updated_at=func.now())
     )
+
+
+async def stopped_because(connection: AsyncConnection, reminder: Reminder) -> StatusReason | None:
+    """Why a person is not to get a reminder, if they are not.
+
+    Of several reasons the last by name: what the person asked for comes before all else.
+    """
+    of_session, of_type = ReminderPreferenceRow.session_id, ReminderPreferenceRow.reminder_type
+    reason = await connection.scalar(
+        select(func.max(ReminderPreferenceRow.reason)).where(
+            ReminderPreferenceRow.user_id == reminder.user_id,
+            of_session.is_(None) | (of_session == reminder.session_id),
+            of_type.is_(None) | (of_type == reminder.reminder_type),
+        )
+    )
+    return STOPPING[reason] if reason else None
 
 
 async def forget_address(connection: AsyncConnection, user_id: UUID) -> None:
