@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from starter.routes import delivery, enrollments, reminders, sessions, sweeps, users
+from starter.routes import (
+    configurations,
+    delivery,
+    enrollments,
+    reminders,
+    sessions,
+    sweeps,
+    users,
+)
 
 router = APIRouter()
 """In the order of `/docs`."""
 
-for _concern in (sessions, users, enrollments, reminders, sweeps, delivery):
+for _concern in (sessions, users, enrollments, reminders, configurations, sweeps, delivery):
     router.include_router(_concern.router)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -17,11 +17,17 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_events import ProviderEvents
 from reminders.db.provider_state import ProviderState
 from reminders.db.queries import ReminderQueries
+from reminders.db.redrive import FailedEnrollments
+from reminders.db.rule_effects import RuleEffects
+from reminders.db.rules import RuleStore
 from reminders.errors import ConfigurationError
 from reminders.ports import Clock
 from reminders.settings import Settings
+from starter.enrollments import EnrollmentWorkflows
 from starter.gateway import ReminderGateway
 from starter.health import Examiner
+from starter.resending import Resending
+from starter.rules import RuleAdmin
 from starter.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin
 
@@ -36,6 +42,8 @@ class Parts:
     catalogue: Catalogue
     queries: ReminderQueries
     gateway: ReminderGateway
+    rules: RuleAdmin
+    resending: Resending
     examiner: Examiner
     sweeps: Sweeps
     provider: ProviderState
@@ -72,31 +80,46 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
         planner = EnrollmentPlanner(
             database, clock, resend_threshold=settings.reschedule_resend_threshold
         )
-        yield Parts(
-            settings=settings,
-            database=database,
-            client=client,
+        gateway = ReminderGateway(
+            client,
+            planner=planner,
             catalogue=catalogue,
             queries=queries,
-            gateway=ReminderGateway(
-                client,
-                planner=planner,
+            task_queue=settings.temporal_task_queue,
+        )
+        rules = RuleAdmin(
+            gateway,
+            store=RuleStore(database),
+            effects=RuleEffects(database, clock),
+            clock=clock,
+            resend_threshold=settings.reschedule_resend_threshold,
+        )
+        async with aclosing(rules):
+            yield Parts(
+                settings=settings,
+                database=database,
+                client=client,
                 catalogue=catalogue,
                 queries=queries,
-                task_queue=settings.temporal_task_queue,
-            ),
-            examiner=Examiner(
-                client,
-                database=database,
-                queries=queries,
-                task_queue=settings.temporal_task_queue,
+                gateway=gateway,
+                rules=rules,
+                resending=Resending(
+                    EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue),
+                    planner=planner,
+                    failed=FailedEnrollments(database, clock),
+                ),
+                examiner=Examiner(
+                    client,
+                    database=database,
+                    queries=queries,
+                    task_queue=settings.temporal_task_queue,
+                    clock=clock,
+                ),
+                sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
+                provider=ProviderState(database),
+                provider_events=ProviderEvents(database),
                 clock=clock,
-            ),
-            sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
-            provider=ProviderState(database),
-            provider_events=ProviderEvents(database),
-            clock=clock,
-        )
+            )
     finally:
         await database.aclose()
 

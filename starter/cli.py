@@ -6,7 +6,15 @@ import logging
 
 import typer
 
-from starter.commands import delivery, enrollments, operation, reminders, sessions, sweeps
+from starter.commands import (
+    configurations,
+    delivery,
+    enrollments,
+    operation,
+    reminders,
+    sessions,
+    sweeps,
+)
 
 app = typer.Typer(
     name="reminders",
@@ -18,7 +26,7 @@ app = typer.Typer(
         " thing; 4 PostgreSQL or Temporal is away, repeat the command; 5 doctor found something."
     ),
 )
-for _concern in (enrollments, sessions, reminders, sweeps, delivery, operation):
+for _concern in (enrollments, sessions, reminders, configurations, sweeps, delivery, operation):
     app.add_typer(_concern.app)
 
 

@@ -22,12 +22,17 @@ from starlette.routing import Match
 
 from reminders.errors import (
     ConfigurationError,
+    ConflictError,
     DatabaseUnavailableError,
     EnrollmentNotFoundError,
     InvalidInputError,
     NotFoundError,
     ReminderError,
     ReminderNotFoundError,
+    ResendRefusedError,
+    RuleExistsError,
+    RuleNotFoundError,
+    SameLeadError,
     ServiceUnavailableError,
     SessionNotFoundError,
     TemporalUnavailableError,
@@ -59,6 +64,11 @@ _KINDS: dict[type[ReminderError], _Kind] = {
     UserNotFoundError: _Kind("user-not-found", HTTPStatus.NOT_FOUND, "No such user"),
     EnrollmentNotFoundError: _Kind("enrollment-not-found", HTTPStatus.NOT_FOUND, "Not enrolled"),
     ReminderNotFoundError: _Kind("reminder-not-found", HTTPStatus.NOT_FOUND, "No such reminder"),
+    RuleNotFoundError: _Kind("rule-not-found", HTTPStatus.NOT_FOUND, "No such reminder rule"),
+    RuleExistsError: _Kind("rule-exists", HTTPStatus.CONFLICT, "There is such a rule already"),
+    SameLeadError: _Kind("same-lead", HTTPStatus.CONFLICT, "Two rules would be due at once"),
+    ResendRefusedError: _Kind("resend-refused", HTTPStatus.CONFLICT, "Not to be sent once more"),
+    ConflictError: _Kind("conflict", HTTPStatus.CONFLICT, "Not as things are"),
     NotFoundError: _Kind("not-found", HTTPStatus.NOT_FOUND, "No such thing"),
     InvalidInputError: _Kind(
         "invalid-request", HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not acceptable"

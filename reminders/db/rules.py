@@ -112,12 +112,9 @@ class RuleStore:
             return tuple(records.rule(row) for row in found.mappings())
 
     async def proposed(
-        self,
-        reminder_type: str,
-        session_id: UUID | None,
-        fields: RuleFields | None,
+        self, reminder_type: str, session_id: UUID | None, fields: RuleFields | None
     ) -> RuleChange:
-        """What a change would make of a rule; writes nothing.
+        """What a change would make of a rule: it is made, and taken back.
 
         Args:
             reminder_type: Of an existing rule, or of one that would be added.
@@ -125,21 +122,23 @@ class RuleStore:
             fields: What would be changed; `None` means that the rule would be deleted.
 
         Raises:
-            InvalidInputError: If the rule would be new and a field is missing.
+            InvalidInputError: If a value is missing or not acceptable.
             RuleNotFoundError: If there is nothing to delete.
+            SameLeadError: If another rule is due at the same instant.
             SessionNotFoundError: If there is no such session.
         """
-        async with self._database.autocommit() as connection:
-            before = await _in_force(connection, reminder_type, session_id)
+        async with self._database.transaction() as connection:
+            savepoint = await connection.begin_nested()
             if fields is None:
-                if before is None or before.session_id != session_id:
-                    raise RuleNotFoundError
-                after = await _fallback(connection, before)
+                change = await _delete(connection, reminder_type, session_id)
+            elif await _in_force(connection, reminder_type, session_id) is None:
+                change = await _add(
+                    connection, with_fields(None, reminder_type, session_id, fields)
+                )
             else:
-                after = with_fields(before, reminder_type, session_id, fields)
-        return RuleChange(
-            reminder_type=reminder_type, session_id=session_id, before=before, after=after
-        )
+                change = await _change(connection, reminder_type, session_id, fields)
+            await savepoint.rollback()
+        return change
 
     async def add(self, rule: ReminderRule, *, actor: str, reason: str | None = None) -> RuleChange:
         """Add a rule.
@@ -150,18 +149,7 @@ class RuleStore:
             SessionNotFoundError: If there is no such session.
         """
         async with self._database.transaction() as connection:
-            await connection.execute(_ONE_AT_A_TIME)
-            before = await _in_force(connection, rule.reminder_type, rule.session_id)
-            if before is not None and before.session_id == rule.session_id:
-                raise RuleExistsError
-            await connection.execute(insert(ReminderConfigurationRow).values(**_values(rule)))
-            change = RuleChange(
-                reminder_type=rule.reminder_type,
-                session_id=rule.session_id,
-                before=before,
-                after=rule,
-            )
-            await _check_leads(connection, change)
+            change = await _add(connection, rule)
             await _note(connection, audit.Action.RULE_ADDED, change, actor, reason)
         return change
 
@@ -183,24 +171,9 @@ class RuleStore:
             SessionNotFoundError: If there is no such session.
         """
         async with self._database.transaction() as connection:
-            await connection.execute(_ONE_AT_A_TIME)
-            before = await _in_force(connection, reminder_type, session_id)
-            if before is None:
-                raise RuleNotFoundError
-            after = with_fields(before, reminder_type, session_id, fields)
-            if before.session_id == session_id:
-                await connection.execute(
-                    update(ReminderConfigurationRow)
-                    .where(*_is(reminder_type, session_id))
-                    .values(**_values(after), updated_at=func.now())
-                )
-            else:
-                await connection.execute(insert(ReminderConfigurationRow).values(**_values(after)))
-            change = RuleChange(
-                reminder_type=reminder_type, session_id=session_id, before=before, after=after
-            )
-            await _check_leads(connection, change)
-            await _note(connection, audit.Action.RULE_CHANGED, change, actor, reason)
+            change = await _change(connection, reminder_type, session_id, fields)
+            if not change.is_repeated:
+                await _note(connection, audit.Action.RULE_CHANGED, change, actor, reason)
         return change
 
     async def delete(
@@ -219,22 +192,70 @@ class RuleStore:
             SessionNotFoundError: If there is no such session.
         """
         async with self._database.transaction() as connection:
-            await connection.execute(_ONE_AT_A_TIME)
-            before = await _in_force(connection, reminder_type, session_id)
-            if before is None or before.session_id != session_id:
-                raise RuleNotFoundError
-            await connection.execute(
-                delete(ReminderConfigurationRow).where(*_is(reminder_type, session_id))
-            )
-            change = RuleChange(
-                reminder_type=reminder_type,
-                session_id=session_id,
-                before=before,
-                after=await _fallback(connection, before),
-            )
-            await _check_leads(connection, change)
+            change = await _delete(connection, reminder_type, session_id)
             await _note(connection, audit.Action.RULE_DELETED, change, actor, reason)
         return change
+
+
+async def _add(connection: AsyncConnection, rule: ReminderRule) -> RuleChange:
+    await connection.execute(_ONE_AT_A_TIME)
+    before = await _in_force(connection, rule.reminder_type, rule.session_id)
+    if before is not None and before.session_id == rule.session_id:
+        raise RuleExistsError
+    await connection.execute(insert(ReminderConfigurationRow).values(**_values(rule)))
+    return await _checked(connection, rule.reminder_type, rule.session_id, before, rule)
+
+
+async def _change(
+    connection: AsyncConnection, reminder_type: str, session_id: UUID | None, fields: RuleFields
+) -> RuleChange:
+    await connection.execute(_ONE_AT_A_TIME)
+    before = await _in_force(connection, reminder_type, session_id)
+    if before is None:
+        raise RuleNotFoundError
+    after = with_fields(before, reminder_type, session_id, fields)
+    values = _values(after)
+    if before.session_id == session_id:
+        await connection.execute(
+            update(ReminderConfigurationRow)
+            .where(*_is(reminder_type, session_id))
+            .values(**values, updated_at=func.now())
+        )
+    else:
+        await connection.execute(insert(ReminderConfigurationRow).values(**values))
+    return await _checked(connection, reminder_type, session_id, before, after)
+
+
+async def _delete(
+    connection: AsyncConnection, reminder_type: str, session_id: UUID | None
+) -> RuleChange:
+    await connection.execute(_ONE_AT_A_TIME)
+    before = await _in_force(connection, reminder_type, session_id)
+    if before is None or before.session_id != session_id:
+        raise RuleNotFoundError
+    await connection.execute(
+        delete(ReminderConfigurationRow).where(*_is(reminder_type, session_id))
+    )
+    after = await _in_force(connection, reminder_type, session_id)
+    return await _checked(connection, reminder_type, session_id, before, after)
+
+
+async def _checked(
+    connection: AsyncConnection,
+    reminder_type: str,
+    session_id: UUID | None,
+    before: ReminderRule | None,
+    after: ReminderRule | None,
+) -> RuleChange:
+    """The change, unless it would mail the same people twice at the same instant."""
+    change = RuleChange(
+        reminder_type=reminder_type, session_id=session_id, before=before, after=after
+    )
+    if change.moves_reminders:
+        other = await connection.scalar(_SAME_LEAD, {"reminder_type": reminder_type})
+        if other is not None:
+            raise SameLeadError(other)
+    return change
 
 
 async def _rules(
@@ -265,27 +286,10 @@ async def _in_force(
     return next((rule for rule in rules if rule.reminder_type == reminder_type), None)
 
 
-async def _fallback(connection: AsyncConnection, gone: ReminderRule) -> ReminderRule | None:
-    """What counts once a rule is deleted."""
-    if gone.session_id is None:
-        return None
-    rules = await _rules(connection, session_id=None)
-    return next((rule for rule in rules if rule.reminder_type == gone.reminder_type), None)
-
-
 async def _must_exist(connection: AsyncConnection, session_id: UUID) -> None:
     found = await connection.scalar(select(SessionRow.id).where(SessionRow.id == session_id))
     if found is None:
         raise SessionNotFoundError
-
-
-async def _check_leads(connection: AsyncConnection, change: RuleChange) -> None:
-    """Refuse what would mail the same people twice at the same instant."""
-    if not change.moves_reminders:
-        return
-    other = await connection.scalar(_SAME_LEAD, {"reminder_type": change.reminder_type})
-    if other is not None:
-        raise SameLeadError(other)
 
 
 async def _note(
