@@ -126,11 +126,14 @@ def once_more(
     )
 
 
-def failed_ones(recorded: Collection[Reminder]) -> tuple[Reminder | None, tuple[Refusal, ...]]:
+def failed_ones(
+    recorded: Collection[Reminder], *, now: datetime
+) -> tuple[Reminder | None, tuple[Refusal, ...]]:
     """Which of an enrollment's failed reminders a redrive takes: one e-mail a person, the latest.
 
     Args:
         recorded: All ledger rows of the enrollment.
+        now: The instant to judge by: a later reminder that is due takes their place; aware.
 
     Returns:
         The one to send, if there is one, and why each of the others is left alone.
@@ -141,7 +144,8 @@ def failed_ones(recorded: Collection[Reminder]) -> tuple[Reminder | None, tuple[
     is_served = False
     for row in reversed(newest):
         if row.status is not ReminderStatus.FAILED:
-            is_served |= row.status.is_accepted or row.status is ReminderStatus.SENDING
+            is_due = row.status.is_pending and row.due_at <= now
+            is_served |= row.status.is_accepted or is_due
         elif row.reason is StatusReason.OUTCOME_UNKNOWN:
             left.append(Refusal.OUTCOME_UNKNOWN)
         elif is_served:

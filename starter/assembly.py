@@ -107,6 +107,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                     EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue),
                     planner=planner,
                     failed=FailedEnrollments(database, clock),
+                    clock=clock,
                 ),
                 examiner=Examiner(
                     client,

@@ -16,7 +16,7 @@ from reminders.db.planning import EnrollmentPlanner, Resent
 from reminders.db.redrive import FailedEnrollments
 from reminders.errors import InvalidInputError, NotFoundError, ResendRefusedError
 from reminders.model import Reminder
-from reminders.ports import Enrollment
+from reminders.ports import Clock, Enrollment
 from reminders.resending import Refusal, failed_ones
 from starter.enrollments import EnrollmentWorkflows
 
@@ -50,6 +50,7 @@ class Resending:
         *,
         planner: EnrollmentPlanner,
         failed: FailedEnrollments,
+        clock: Clock,
     ) -> None:
         """Plan with this planner, and tell these workflows.
 
@@ -57,10 +58,12 @@ class Resending:
             workflows: Of the enrollments.
             planner: Writes plans.
             failed: Finds what failed.
+            clock: Judges what is due.
         """
         self._workflows = workflows
         self._planner = planner
         self._failed = failed
+        self._clock = clock
 
     async def resend(self, reminder_id: UUID, *, reason: str, actor: str) -> Resent:
         """Send one reminder once more. Safe to repeat: asked twice, it goes out once.
@@ -116,7 +119,7 @@ class Resending:
         left: Counter[str] = Counter()
 
         async def one(recorded: Sequence[Reminder]) -> int:
-            chosen, others = failed_ones(recorded)
+            chosen, others = failed_ones(recorded, now=self._clock.now())
             left.update(other.value for other in others)
             if chosen is None:
                 return 0
