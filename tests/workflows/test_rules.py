@@ -297,7 +297,7 @@ async def test_many_sessions_do_not_hold_a_caller_up(stage: Stage) -> None:
             rows = await connection.scalar(
                 text("SELECT count(*) FROM session_reminder_emails WHERE email_status='scheduled'")
             )
-        return rows == 120
+        return bool(rows == 120)
 
     await eventually(planned, within=PATIENCE)
 
