@@ -74,11 +74,13 @@ class Resending:
             actor: Who, for the audit log.
 
         Raises:
+            InvalidInputError: If there is no reason.
             ReminderNotFoundError: If the ledger has no such row.
             ResendRefusedError: If it may not be; the message says the remedy.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
+        _check(reason)
         resent = await self._planner.resend(reminder_id, reason=reason, actor=actor)
         if resent.planned is not None:
             await self._workflows.hand_over(resent.planned)
@@ -108,11 +110,13 @@ class Resending:
             limit: Enrollments at the most.
 
         Raises:
-            InvalidInputError: If the cursor is none of ours.
+            InvalidInputError: If the cursor is none of ours, or there is no reason.
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; what is planned by then is found by the
                 sweep, for the rest repeat the call.
         """
+        if not dry_run:
+            _check(reason)
         after = _decoded(cursor) if cursor else None
         page = await self._failed.page(session_id, after=after, limit=limit)
         slots = asyncio.Semaphore(AT_ONCE)
@@ -147,6 +151,12 @@ class Resending:
             left_alone={why: left[why] for why in Refusal if left[why]},
             next_cursor=_encoded(last) if last and len(page) == limit else None,
         )
+
+
+def _check(reason: str) -> None:
+    if not reason.strip():
+        msg = "reason is missing; say why, for the audit log"
+        raise InvalidInputError(msg, field="reason")
 
 
 def _encoded(enrollment: Enrollment) -> str:

@@ -286,6 +286,7 @@ class EnrollmentPlanner:
                 unchanged=(*others.values(), *(() if is_new else (again,))),
             )
             planned = await self._write(connection, session, user_id, revision)
+            planned = await _led_in(connection, planned, is_newest=False)
             return Resent(reminder=again, planned=planned, is_new=is_new)
 
     async def _once_more(
@@ -335,11 +336,7 @@ class EnrollmentPlanner:
         planned = await self._write(
             connection, session, user_id, revision, first=not recorded, called_off=called_off
         )
-        if not planned.has_pending:
-            return planned
-        enrolled = await connection.scalar(_ENROLLED, {"session_id": session.id, "limit": COUNTED})
-        early = lead_in(enrolled or 0, user_id, is_newest=enrolling and not recorded)
-        return replace(planned, lead_in=early)
+        return await _led_in(connection, planned, is_newest=enrolling and not recorded)
 
     async def _write(
         self,
@@ -380,6 +377,19 @@ class EnrollmentPlanner:
             written=len(revision.added) + len(revision.changed),
             called_off=called_off,
         )
+
+
+async def _led_in(
+    connection: AsyncConnection, planned: PlannedEnrollment, *, is_newest: bool
+) -> PlannedEnrollment:
+    """The plan with the time by which its workflow wakes early."""
+    if not planned.has_pending:
+        return planned
+    enrolled = await connection.scalar(
+        _ENROLLED, {"session_id": planned.session.id, "limit": COUNTED}
+    )
+    early = lead_in(enrolled or 0, planned.user_id, is_newest=is_newest)
+    return replace(planned, lead_in=early)
 
 
 async def _serialise(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:

@@ -7,7 +7,6 @@ from uuid import UUID
 
 from fastapi import Query, Response
 
-from reminders.errors import InvalidInputError
 from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
 from starter.bodies import RedriveBody, ReminderFilters, ResendBody
 from starter.routes.answering import (
@@ -59,9 +58,6 @@ async def redrive(body: RedriveBody, parts: Answering) -> RedriveOut:
     What may have been accepted after all (`outcome_unknown`) is left alone. With `dry_run` it only
     counts.
     """
-    if body.reason is None and not body.dry_run:
-        msg = "is missing; say why, for the audit log"
-        raise InvalidInputError(msg, field="reason")
     if body.session_id is not None:
         await parts.catalogue.session(body.session_id)
     receipt = await parts.resending.redrive(
