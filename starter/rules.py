@@ -20,7 +20,7 @@ from reminders import rules
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.errors import NotFoundError, ReminderError
-from reminders.mail.subject import check_subject_template
+from reminders.mail.subject import validate_subject_template
 from reminders.model import ReminderRule
 from reminders.ports import Clock
 from reminders.rules import RuleChange, RuleDiff, RuleFields, with_fields
@@ -136,7 +136,7 @@ class RuleAdmin:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was stored.
         """
         rule = with_fields(None, reminder_type, session_id, fields)
-        check_subject_template(rule.subject_template)
+        validate_subject_template(rule.subject_template)
         change = await self._store.add(rule, actor=actor, reason=reason)
         return await self._tell(change, wait)
 
@@ -163,7 +163,7 @@ class RuleAdmin:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was stored.
         """
         if fields.subject_template is not None:
-            check_subject_template(fields.subject_template)
+            validate_subject_template(fields.subject_template)
         change = await self._store.change(
             reminder_type, session_id, fields, actor=actor, reason=reason
         )
@@ -205,7 +205,7 @@ class RuleAdmin:
             DatabaseUnavailableError: If PostgreSQL is away.
         """
         if fields is not None and fields.subject_template is not None:
-            check_subject_template(fields.subject_template)
+            validate_subject_template(fields.subject_template)
         change = await self._store.proposed(reminder_type, session_id, fields)
         now = self._clock.now()
         concerned = await self._effects.enrollments(reminder_type, session_id, now=now)

@@ -11,7 +11,7 @@ from temporalio.client import Client
 
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.settings import Settings
-from starter import running
+from starter import enrollments, running
 from tests.starter.conftest import Api, Json, a_worker
 from tests.starter.test_cli import answer, reminders
 
@@ -172,6 +172,13 @@ async def test_unknown_rules_and_sessions(api: Api, verb: str) -> None:
     )  # fmt: skip
 
 
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for workflows that no worker runs."""
+    monkeypatch.setattr(enrollments, "UPDATE_TIMEOUT", timedelta(milliseconds=200))
+
+
+@pytest.mark.usefixtures("_impatient")
 async def test_resend_and_redrive_over_http(api: Api) -> None:
     """A reason is required; what waits is refused with the remedy; a redrive counts."""
     session_id, user_id = await api.enrolled(starts_in=timedelta(minutes=90))
@@ -217,6 +224,7 @@ async def test_rules_by_command(settings: Settings) -> None:
     assert (1, True) == (same.exit_code, "'2h'" in same.stderr)
 
 
+@pytest.mark.usefixtures("_impatient")
 async def test_resend_and_redrive_by_command(api: Api, settings: Settings) -> None:
     """`resend` needs a reason; `redrive` counts with --dry-run and wants --yes."""
     session_id, user_id = await api.enrolled(starts_in=timedelta(minutes=90))
