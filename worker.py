@@ -40,7 +40,7 @@ from reminders.errors import ReminderError
 from reminders.mail.resend import ResendMailer
 from reminders.ports import Clock
 from reminders.settings import Settings
-from starter.composing import mail_composer
+from starter.composing import attendee_links, mail_composer
 from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
 from starter.reconciler import EnrollmentReconciler
 from starter.sweeps import ensure_sweep_schedule
@@ -124,7 +124,7 @@ async def delivery(
         ConfigurationError: If a setting is missing or contradicts another.
     """
     clock = clock or SystemClock()
-    composer = mail_composer(config)
+    composer = mail_composer(config, links=attendee_links(config))
     async with AsyncExitStack() as stack:
         if database is None:
             database = _database(config)

@@ -10,7 +10,8 @@ ReminderError
 │   ├── UserNotFoundError
 │   ├── EnrollmentNotFoundError
 │   ├── ReminderNotFoundError
-│   └── RuleNotFoundError
+│   ├── RuleNotFoundError
+│   └── LinkNotFoundError          a link of an e-mail that is none of ours, or of somebody erased
 ├── ConflictError                  things are not so that it could be done: says the remedy
 │   ├── RuleExistsError
 │   ├── SameLeadError
@@ -104,6 +105,10 @@ class ReminderNotFoundError(NotFoundError):
 
 class RuleNotFoundError(NotFoundError):
     """There is no such reminder rule; `reminders config list` names those that there are."""
+
+
+class LinkNotFoundError(NotFoundError):
+    """No such link; it may be incomplete, so copy all of it from the e-mail."""
 
 
 class ConflictError(ReminderError):

@@ -264,3 +264,35 @@ class ProviderEvent:
     """Why its recipient is to get no further reminders; absent when they are."""
     detail: str | None = None
     """The provider's own reason; short, without addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """What a person asked not to be reminded of; without both fields, of anything."""
+
+    session_id: UUID | None = None
+    """Absent means every session."""
+    reminder_type: str | None = None
+    """Absent means every type."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalendarEntry:
+    """A session in one attendee's calendar, and which revision of it this is."""
+
+    session: Session
+    user_id: UUID
+    enrollment_status: EnrollmentStatus | None
+    """Absent when the enrollment was deleted."""
+    sequence: int
+    """From 0; rises with every change that a calendar was or could be shown."""
+    changed_at: datetime
+    """When this revision was first seen."""
+
+    @property
+    def is_called_off(self) -> bool:
+        """Whether the entry is to leave the calendar: no session, or not for this person."""
+        return self.session.status is SessionStatus.CANCELLED or self.enrollment_status in (
+            EnrollmentStatus.CANCELLED,
+            None,
+        )

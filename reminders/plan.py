@@ -5,7 +5,7 @@ Pure: start, rules, ledger rows and the present instant in; rows to add and rows
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -13,6 +13,16 @@ from uuid import UUID
 from reminders.errors import InvalidInputError, NaiveInstantError
 from reminders.keys import reminder_id
 from reminders.model import Reminder, ReminderRule, ReminderStatus, StatusReason
+
+_UNWANTED = frozenset(
+    {
+        StatusReason.UNCONFIRMED,
+        StatusReason.OPTED_OUT,
+        StatusReason.ADDRESS_BOUNCED,
+        StatusReason.SPAM_COMPLAINT,
+    }
+)
+"""Reasons that lie with the person, and may pass: a reminder that waits ends for them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,6 +107,23 @@ def plan(
     return tuple(sorted(due, key=lambda d: (d.due_at, d.reminder_type)))
 
 
+def withheld(
+    wanted: Iterable[DueReminder], reasons: Mapping[str, StatusReason]
+) -> tuple[DueReminder, ...]:
+    """The same reminders, without those that this person is not to get for now.
+
+    Args:
+        wanted: What `plan()` returned; what is skipped already stays as it is.
+        reasons: Why not, by reminder type.
+    """
+    return tuple(
+        replace(want, status=ReminderStatus.SKIPPED, reason=reasons[want.reminder_type])
+        if want.status is ReminderStatus.SCHEDULED and want.reminder_type in reasons
+        else want
+        for want in wanted
+    )
+
+
 def revise(
     wanted: Collection[DueReminder],
     recorded: Iterable[Reminder],
@@ -115,7 +142,7 @@ def revise(
     its reminder was out. A row in `sending` is left alone: its request resolves it.
 
     Args:
-        wanted: What `plan()` returned.
+        wanted: What `plan()` returned, and `withheld()` left of it.
         recorded: The enrollment's ledger rows, any generation, any order.
         session_id: Of the new rows.
         user_id: Of the new rows.
@@ -142,7 +169,9 @@ def revise(
                 continue
             generation = row.generation + 1 if row else 1
             added.append(_new(want, session_id, user_id, generation, starts_at))
-        elif row.status is ReminderStatus.SCHEDULED and _differs(row, want, starts_at):
+        elif row.status is ReminderStatus.SCHEDULED and (
+            _differs(row, want, starts_at) or want.reason in _UNWANTED
+        ):
             changed.append(
                 replace(
                     row,

@@ -25,6 +25,9 @@ from reminders.keys import TASK_QUEUE
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _COLOUR = "^#[0-9a-fA-F]{6}$"
+_SHORTEST_SECRET = 32
+_FEWEST_CHARACTERS = 10
+"""Different ones: a random text of that length has more, a typed one often has not."""
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "re_...", "re_xxxxxxxxx")
 
 
@@ -116,6 +119,14 @@ class Settings(BaseSettings):
     reschedule_resend_threshold: Duration = timedelta(minutes=60)
     """How far a session must move so that a reminder already sent goes out once more."""
 
+    # Links in e-mails
+    public_base_url: str | None = None
+    """Where attendees reach the API, such as `https://reminders.example.org`; calendar and stop
+    links are in e-mails only if it is set, together with `TOKEN_SECRET`."""
+    token_secret: Secrets = ()
+    """Signs those links: at least 32 random characters. Several, comma-separated, while rotating:
+    the first signs, all are accepted."""
+
     # HTTP API
     api_address: str = "127.0.0.1:8000"
     """Host and port to listen on."""
@@ -147,6 +158,7 @@ class Settings(BaseSettings):
                 " https://resend.com/webhooks, several with commas between"
             )
             raise ValueError(msg)
+        self._links_can_be_made()
         if self.delivery_mode == "live":
             for name in ("resend_api_key", "email_from"):
                 if getattr(self, name) is None:
@@ -156,6 +168,38 @@ class Settings(BaseSettings):
             msg = "EMAIL_MAX_BACKOFF_MS is less than EMAIL_INITIAL_BACKOFF_MS"
             raise ValueError(msg)
         return self
+
+    def _links_can_be_made(self) -> None:
+        """Refuse half of what links need, and what would not protect or not reach anybody."""
+        if bool(self.public_base_url) != bool(self.token_secret):
+            there, missing = "PUBLIC_BASE_URL", "TOKEN_SECRET"
+            if self.token_secret:
+                there, missing = missing, there
+            msg = f"{there} is set and {missing} is not; links in e-mails need both, or neither"
+            raise ValueError(msg)
+        for secret in self.token_secret:
+            text = secret.get_secret_value()
+            if len(text) < _SHORTEST_SECRET or len(set(text)) < _FEWEST_CHARACTERS:
+                msg = (
+                    "TOKEN_SECRET is too weak; make one with:"
+                    ' python -c "import secrets; print(secrets.token_urlsafe(32))"'
+                )
+                raise ValueError(msg)
+        if self.public_base_url is None:
+            return
+        parts = urlsplit(self.public_base_url)
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query + parts.fragment
+        ):
+            msg = (
+                "PUBLIC_BASE_URL is no web address; write for example https://reminders.example.org"
+            )
+            raise ValueError(msg)
+        if self.delivery_mode == "live" and parts.scheme != "https":
+            msg = "PUBLIC_BASE_URL must begin with https:// when DELIVERY_MODE=live"
+            raise ValueError(msg)
 
     def require_database_url(self) -> str:
         """The database, for everything that needs one.

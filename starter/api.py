@@ -8,6 +8,7 @@ from starter.routes import (
     configurations,
     delivery,
     enrollments,
+    preferences,
     reminders,
     sessions,
     sweeps,
@@ -17,5 +18,14 @@ from starter.routes import (
 router = APIRouter()
 """In the order of `/docs`."""
 
-for _concern in (sessions, users, enrollments, reminders, configurations, sweeps, delivery):
+for _concern in (
+    sessions,
+    users,
+    preferences,
+    enrollments,
+    reminders,
+    configurations,
+    sweeps,
+    delivery,
+):
     router.include_router(_concern.router)

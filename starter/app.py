@@ -18,9 +18,10 @@ from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
 from reminders.errors import ConfigurationError
 from reminders.settings import Settings
-from starter import api, openapi, probes, problems, webhooks
+from starter import api, attendee, openapi, probes, problems, webhooks
 from starter.assembly import assembled, connect
 from starter.body_limit import BodyLimit
+from starter.pages import Pages
 
 logger = logging.getLogger(__name__)
 
@@ -59,11 +60,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
+    app.state.pages = Pages()
     problems.install(app)
     app.add_middleware(BodyLimit, elsewhere={webhooks.PATH: webhooks.LARGEST_BODY})
     app.include_router(api.router)
     app.include_router(probes.router)
     app.include_router(webhooks.router)
+    app.include_router(attendee.router)
     openapi.install(app)
     return app
 
@@ -95,6 +98,7 @@ def run(settings: Settings) -> None:
     )
     # One line for every probe of the schema's revision.
     logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.access").addFilter(attendee.NoTokens())
     shown = f"[{host}]" if ":" in host else host
     logger.info("API on http://%s:%d, documentation at /docs", shown, listener.getsockname()[1])
     with listener:

@@ -11,8 +11,11 @@ from temporalio.client import Client  # noqa: TID251 - put together here, asked 
 
 from reminders import temporal
 from reminders.clock import SystemClock
+from reminders.db.calendar import CalendarEntries
 from reminders.db.catalogue import Catalogue
+from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
+from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_events import ProviderEvents
 from reminders.db.provider_state import ProviderState
@@ -23,9 +26,12 @@ from reminders.db.rules import RuleStore
 from reminders.errors import ConfigurationError
 from reminders.ports import Clock
 from reminders.settings import Settings
+from reminders.tokens import Tokens
 from starter.enrollments import EnrollmentWorkflows
+from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
 from starter.health import Examiner
+from starter.preferences import Preferences
 from starter.resending import Resending
 from starter.rules import RuleAdmin
 from starter.sweeps import Sweeps
@@ -48,6 +54,11 @@ class Parts:
     sweeps: Sweeps
     provider: ProviderState
     provider_events: ProviderEvents
+    preferences: Preferences
+    erasure: Erasure
+    calendar: CalendarEntries
+    tokens: Tokens | None
+    """Absent while links in e-mails are not configured."""
     clock: Clock
 
     def workflow_url(self, workflow_id: str, run_id: str | None) -> str | None:
@@ -80,6 +91,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
         planner = EnrollmentPlanner(
             database, clock, resend_threshold=settings.reschedule_resend_threshold
         )
+        workflows = EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue)
         gateway = ReminderGateway(
             client,
             planner=planner,
@@ -104,7 +116,7 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 gateway=gateway,
                 rules=rules,
                 resending=Resending(
-                    EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue),
+                    workflows,
                     planner=planner,
                     failed=FailedEnrollments(database, clock),
                     clock=clock,
@@ -120,9 +132,21 @@ async def assembled(settings: Settings) -> AsyncIterator[Parts]:
                 provider=ProviderState(database),
                 provider_events=ProviderEvents(database),
                 clock=clock,
+                preferences=Preferences(
+                    store=ChoiceStore(database, clock), planner=planner, workflows=workflows
+                ),
+                erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
+                calendar=CalendarEntries(database),
+                tokens=tokens(settings),
             )
     finally:
         await database.aclose()
+
+
+def tokens(settings: Settings) -> Tokens | None:
+    """What signs the links of e-mails; `None` while they are not configured."""
+    secrets = [secret.get_secret_value() for secret in settings.token_secret]
+    return Tokens(secrets) if secrets else None
 
 
 async def connect(*, lazy: bool) -> Client:

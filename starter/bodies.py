@@ -6,13 +6,14 @@ Unknown fields are refused, so that a misspelt one is not silently without effec
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from reminders.model import Attendee, ReminderStatus, Session, SessionStatus
+from reminders.db.choices import MOST_OPT_OUTS
+from reminders.model import Attendee, OptOut, ReminderStatus, Session, SessionStatus
 from starter.fields import (
     BlankIsAbsent,
     EmailAddress,
@@ -116,6 +117,37 @@ class EnrollmentBody(_In):
     user_id: UUID
     enrollment_id: UUID | None = None
     """The platform's own id of the enrollment, if it has one."""
+    status: Literal["confirmed", "pending"] = "confirmed"
+    """`pending` while the platform awaits a confirmation: nothing is sent until the same call says
+    `confirmed`. A confirmed enrollment stays confirmed."""
+
+
+class OptOutBody(_In):
+    """What not to be reminded of; without both fields, of anything."""
+
+    session_id: UUID | None = None
+    """Absent means every session."""
+    reminder_type: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, examples=["24h"]
+    )
+    """Absent means every type."""
+
+
+class PreferencesBody(_In):
+    """A person's preferences, whole: what is left out is wanted again."""
+
+    opt_outs: list[OptOutBody] = Field(max_length=MOST_OPT_OUTS)
+
+    def to_opt_outs(self) -> frozenset[OptOut]:
+        """In the domain's words."""
+        return frozenset(OptOut(o.session_id, o.reminder_type) for o in self.opt_outs)
+
+
+class ErasureOptions(_In):
+    """How to erase."""
+
+    dry_run: bool = False
+    """Only count."""
 
 
 class ReminderFilters(_In):

@@ -11,6 +11,7 @@ from starter.commands import (
     delivery,
     enrollments,
     operation,
+    people,
     reminders,
     sessions,
     sweeps,
@@ -26,7 +27,16 @@ app = typer.Typer(
         " thing; 4 PostgreSQL or Temporal is away, repeat the command; 5 doctor found something."
     ),
 )
-for _concern in (enrollments, sessions, reminders, configurations, sweeps, delivery, operation):
+for _concern in (
+    enrollments,
+    sessions,
+    people,
+    reminders,
+    configurations,
+    sweeps,
+    delivery,
+    operation,
+):
     app.add_typer(_concern.app)
 
 

@@ -7,10 +7,11 @@ from types import MappingProxyType
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.branding import Branding
 from reminders.mail.compose import MailComposer
-from reminders.mail.links import LinkMaker
+from reminders.mail.links import LinkMaker, SignedLinks
 from reminders.mail.render import MailRenderer
 from reminders.mail.wording import Urgency
 from reminders.settings import Settings
+from reminders.tokens import Tokens
 
 
 def mail_composer(settings: Settings, *, links: LinkMaker | None = None) -> MailComposer:
@@ -47,3 +48,11 @@ def mail_composer(settings: Settings, *, links: LinkMaker | None = None) -> Mail
             links=links,
         ),
     )
+
+
+def attendee_links(settings: Settings) -> LinkMaker | None:
+    """Makes the links of e-mails; `None` while `PUBLIC_BASE_URL` and `TOKEN_SECRET` are not set."""
+    if settings.public_base_url is None:
+        return None
+    secrets = [secret.get_secret_value() for secret in settings.token_secret]
+    return SignedLinks(settings.public_base_url, Tokens(secrets))

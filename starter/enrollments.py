@@ -155,14 +155,23 @@ class EnrollmentWorkflows:
 
     async def cancel(self, planned: PlannedEnrollment, reason: StatusReason) -> None:
         """Cancel a workflow; one that has ended or never started is fine."""
+        await self.cancel_enrollment(planned.session.id, planned.user_id, reason)
+
+    async def cancel_enrollment(
+        self, session_id: UUID, user_id: UUID, reason: StatusReason
+    ) -> bool:
+        """Cancel an enrollment's workflow; false if it has ended or never started."""
+        workflow_id = session_reminder_workflow_id(session_id, user_id)
         try:
             with unavailable():
-                await self._client.get_workflow_handle(_workflow_id(planned)).cancel(
+                await self._client.get_workflow_handle(workflow_id).cancel(
                     reason=reason, rpc_timeout=RPC_TIMEOUT
                 )
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
+            return False
+        return True
 
     async def hand_over(self, planned: PlannedEnrollment) -> None:
         """Make the workflow follow a plan that is in the ledger; safe to repeat.

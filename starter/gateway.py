@@ -26,7 +26,7 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.errors import EnrollmentNotFoundError, TemporalUnavailableError
 from reminders.keys import TASK_QUEUE, session_change_workflow_id, session_reminder_workflow_id
-from reminders.model import ReminderStatus, Session, StatusReason
+from reminders.model import EnrollmentStatus, ReminderStatus, Session, StatusReason
 from reminders.temporal import SESSION_ID, unavailable
 from starter.enrollments import RPC_TIMEOUT, EnrollmentWorkflows, receipt
 from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
@@ -67,12 +67,24 @@ class ReminderGateway:
         self._task_queue = task_queue
 
     async def enroll(
-        self, session_id: UUID, user_id: UUID, enrollment_id: UUID | None = None
+        self,
+        session_id: UUID,
+        user_id: UUID,
+        enrollment_id: UUID | None = None,
+        *,
+        status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
     ) -> Enrolled:
         """Enroll a person: plan their reminders and start their workflow. Safe to repeat.
 
         A repeated call returns the same run; a finished one is not sent again; after a
         cancellation the reminders that still lie ahead are planned anew. No worker needs to run.
+
+        Args:
+            session_id: In what.
+            user_id: Whom.
+            enrollment_id: The platform's own id.
+            status: `pending` while the platform awaits a confirmation: nothing is sent until the
+                same call says `confirmed`. A confirmed enrollment stays confirmed.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -80,7 +92,7 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        planned = await self._planner.enroll(session_id, user_id, enrollment_id)
+        planned = await self._planner.enroll(session_id, user_id, enrollment_id, status=status)
         created = planned.is_changed
         replace_run = False
         if not planned.is_first:
@@ -89,7 +101,9 @@ class ReminderGateway:
                 # It is on its way out and would take a new plan along: let it close its rows,
                 # then plan what it cancelled anew. Without a worker it cannot; then it is replaced.
                 await self._workflows.closed(run)
-                planned = await self._planner.enroll(session_id, user_id, enrollment_id)
+                planned = await self._planner.enroll(
+                    session_id, user_id, enrollment_id, status=status
+                )
                 created, replace_run = created or planned.is_changed, True
             elif run is not None and planned.is_changed:
                 replace_run = not await self._workflows.tell(planned)

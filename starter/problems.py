@@ -26,6 +26,7 @@ from reminders.errors import (
     DatabaseUnavailableError,
     EnrollmentNotFoundError,
     InvalidInputError,
+    LinkNotFoundError,
     NotFoundError,
     ReminderError,
     ReminderNotFoundError,
@@ -69,6 +70,7 @@ _KINDS: dict[type[ReminderError], _Kind] = {
     SameLeadError: _Kind("same-lead", HTTPStatus.CONFLICT, "Two rules would be due at once"),
     ResendRefusedError: _Kind("resend-refused", HTTPStatus.CONFLICT, "Not to be sent once more"),
     ConflictError: _Kind("conflict", HTTPStatus.CONFLICT, "Not as things are"),
+    LinkNotFoundError: _Kind("link-not-found", HTTPStatus.NOT_FOUND, "No such link"),
     NotFoundError: _Kind("not-found", HTTPStatus.NOT_FOUND, "No such thing"),
     InvalidInputError: _Kind(
         "invalid-request", HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not acceptable"
@@ -234,16 +236,22 @@ async def _failure(request: Request, error: Exception) -> Response:
         return _unacceptable(request, [{"field": known.field, "message": str(known)}])
     detail, headers = str(known), {}
     if kind.status is HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("%s %s: %s", request.method, request.url.path, known)
+        logger.error("%s %s: %s", request.method, _logged_path(request), known)
         detail = _INTERNAL
     if kind.status is HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": "Svix"}
     if kind.status is HTTPStatus.SERVICE_UNAVAILABLE:
-        logger.warning("%s %s: %s", request.method, request.url.path, known)
+        logger.warning("%s %s: %s", request.method, _logged_path(request), known)
         headers = {"Retry-After": str(RETRY_AFTER)}
     return problem(
         request, kind.status, slug=kind.slug, title=kind.title, detail=detail, headers=headers
     )
+
+
+def _logged_path(request: Request) -> str:
+    """The path without the token of an attendee's link, which is a credential."""
+    token = request.path_params.get("token")
+    return request.url.path.replace(token, "...") if token else request.url.path
 
 
 async def _mistake(request: Request, _error: Exception) -> Response:

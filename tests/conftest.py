@@ -26,7 +26,19 @@ from tests.provider import ProviderClient
 from tests.stage import Stage
 from tests.workflows.strict import StrictPlugin
 
-_OURS = ("DATABASE_", "TEMPORAL_", "RESEND_", "EMAIL_", "DELIVERY_", "VERIFIED_", "API_")
+_OURS = (
+    "DATABASE_",
+    "TEMPORAL_",
+    "RESEND_",
+    "EMAIL_",
+    "DELIVERY_",
+    "VERIFIED_",
+    "API_",
+    "PUBLIC_",
+    "TOKEN_",
+)
+
+pytest_plugins = ["tests.browser"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

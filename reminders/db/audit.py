@@ -35,6 +35,10 @@ class Action(StrEnum):
     """A reminder rule was deleted."""
     REMINDER_RESENT = "reminder_resent"
     """An operator asked for a reminder once more; it goes out as a new generation."""
+    PREFERENCES_CHANGED = "preferences_changed"
+    """A person is not to be reminded of something any more, or is again."""
+    USER_ERASED = "user_erased"
+    """A person's data was erased."""
     DELIVERY_RESUMED = "delivery_resumed"
     """A held queue was set going again."""
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import preferences, records
 from reminders.db.engine import Database
-from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
+from reminders.db.tables import EnrollmentRow, ErasedUserRow, ReminderRow, SessionRow, UserRow
 from reminders.errors import SessionNotFoundError, UserNotFoundError
 from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
 
@@ -89,7 +89,8 @@ class Catalogue:
     async def put_user(self, attendee: Attendee) -> bool:
         """Store a person, whole; true if they are new.
 
-        Somebody whose old address bounced or complained is reminded again at a new one.
+        Somebody whose old address bounced or complained is reminded again at a new one. Somebody
+        who was erased is there again: it is the platform that says who its people are.
         """
         values = {
             "id": attendee.user_id,
@@ -103,6 +104,9 @@ class Catalogue:
                 select(UserRow.email).where(UserRow.id == attendee.user_id).with_for_update()
             )
             await connection.execute(_upsert(UserRow, values))
+            await connection.execute(
+                delete(ErasedUserRow).where(ErasedUserRow.user_id == attendee.user_id)
+            )
             if known is not None and not preferences.same_address(known, attendee.email):
                 await preferences.forget_address(connection, attendee.user_id)
         return known is None

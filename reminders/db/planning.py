@@ -7,6 +7,7 @@ row is share-locked, so that an enrollment and a move of its session cannot miss
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,12 +18,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, records
+from reminders.db import audit, preferences, records
 from reminders.db.engine import Database
-from reminders.db.preferences import stopped_because
 from reminders.db.rules import effective_rules
 from reminders.db.tables import (
     EnrollmentRow,
+    ErasedUserRow,
     ReminderRow,
     SessionRow,
     plan_versions,
@@ -44,7 +45,7 @@ from reminders.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.plan import Revision, call_off, newest_of, plan, revise
+from reminders.plan import Revision, call_off, newest_of, plan, revise, withheld
 from reminders.ports import Clock
 from reminders.resending import once_more, successor
 
@@ -116,22 +117,34 @@ class EnrollmentPlanner:
         self._threshold = resend_threshold
 
     async def enroll(
-        self, session_id: UUID, user_id: UUID, enrollment_id: UUID | None = None
+        self,
+        session_id: UUID,
+        user_id: UUID,
+        enrollment_id: UUID | None = None,
+        *,
+        status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
     ) -> PlannedEnrollment:
         """Enroll a person, or confirm that they are, and plan their reminders.
 
         May run any number of times: the second plan finds the rows of the first. After a
         cancellation, what was cancelled and still lies ahead is planned as a new generation.
 
+        Args:
+            session_id: In what.
+            user_id: Whom.
+            enrollment_id: The platform's own id.
+            status: `pending` plans nothing yet, and never takes a confirmation back: the call may
+                be the repetition of an earlier one.
+
         Raises:
             SessionNotFoundError: If there is no such session.
-            UserNotFoundError: If there is no such user.
+            UserNotFoundError: If there is no such user, or they were erased.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
             await _serialise(connection, session_id, user_id)
             session = await _session(connection, session_id)
-            await _confirm(connection, session_id, user_id, enrollment_id)
+            await _store_enrollment(connection, session_id, user_id, enrollment_id, status)
             return await self._plan(connection, session, user_id, enrolling=True)
 
     async def replan(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
@@ -297,13 +310,14 @@ class EnrollmentPlanner:
         session: Session,
     ) -> Reminder:
         rules = await effective_rules(connection, session.id)
+        stopped = await preferences.stopped(connection, session.id, row.user_id, rules)
         return once_more(
             row,
             recorded,
             session=session,
             enrollment=await _enrollment_status(connection, session.id, row.user_id),
             rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
-            stopped=await stopped_because(connection, row),
+            stopped=stopped.get(row.reminder_type),
             now=self._clock.now(),
         )
 
@@ -315,17 +329,21 @@ class EnrollmentPlanner:
         called_off = None
         if session.status is SessionStatus.CANCELLED:
             called_off = StatusReason.SESSION_CANCELLED
-        elif status is not EnrollmentStatus.CONFIRMED:
+        elif status is None or status is EnrollmentStatus.CANCELLED:
             called_off = StatusReason.UNENROLLED
         if called_off is not None:
             revision = call_off(recorded, called_off)
         else:
+            rules = await effective_rules(connection, session.id)
+            wanted = plan(session.starts_at, rules, now=self._clock.now())
+            if status is EnrollmentStatus.PENDING:
+                reasons: Mapping[str, StatusReason] = {
+                    rule.reminder_type: StatusReason.UNCONFIRMED for rule in rules
+                }
+            else:
+                reasons = await preferences.stopped(connection, session.id, user_id, rules)
             revision = revise(
-                plan(
-                    session.starts_at,
-                    await effective_rules(connection, session.id),
-                    now=self._clock.now(),
-                ),
+                withheld(wanted, reasons),
                 recorded,
                 session_id=session.id,
                 user_id=user_id,
@@ -430,18 +448,24 @@ async def _enrollment_status(
     return EnrollmentStatus(status) if status else None
 
 
-async def _confirm(
-    connection: AsyncConnection, session_id: UUID, user_id: UUID, enrollment_id: UUID | None
+async def _store_enrollment(
+    connection: AsyncConnection,
+    session_id: UUID,
+    user_id: UUID,
+    enrollment_id: UUID | None,
+    status: EnrollmentStatus,
 ) -> None:
-    values: dict[str, Any] = {"session_id": session_id, "user_id": user_id, "status": "confirmed"}
+    values: dict[str, Any] = {"session_id": session_id, "user_id": user_id, "status": status}
     if enrollment_id is not None:
         values["id"] = enrollment_id
     statement = upsert(EnrollmentRow).values(**values)
+    not_confirmed = EnrollmentRow.status != EnrollmentStatus.CONFIRMED
     try:
         await connection.execute(
             statement.on_conflict_do_update(
                 index_elements=["session_id", "user_id"],
-                set_={"status": "confirmed", "updated_at": func.now()},
+                set_={"status": status, "updated_at": func.now()},
+                where=not_confirmed if status is EnrollmentStatus.PENDING else None,
             )
         )
     except IntegrityError as error:
@@ -449,6 +473,11 @@ async def _confirm(
             raise UserNotFoundError from error
         msg = "enrollment_id belongs to another enrollment; leave it out or send its own"
         raise InvalidInputError(msg, field="enrollment_id") from error
+    # Asked afterwards: the row above has waited for an erasure that was under way.
+    if await connection.scalar(
+        select(ErasedUserRow.user_id).where(ErasedUserRow.user_id == user_id)
+    ):
+        raise UserNotFoundError
 
 
 def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:

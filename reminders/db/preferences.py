@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Uuid, bindparam, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow
-from reminders.model import Reminder, ReminderStatus, StatusReason
+from reminders.model import OptOut, ReminderRule, ReminderStatus, StatusReason
 
 STOPPING = {
     "opted_out": StatusReason.OPTED_OUT,
@@ -41,22 +42,6 @@ async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason)
     )
 
 
-async def stopped_because(connection: AsyncConnection, reminder: Reminder) -> StatusReason | None:
-    """Why a person is not to get a reminder, if they are not.
-
-    Of several reasons the last by name: what the person asked for comes before all else.
-    """
-    of_session, of_type = ReminderPreferenceRow.session_id, ReminderPreferenceRow.reminder_type
-    reason = await connection.scalar(
-        select(func.max(ReminderPreferenceRow.reason)).where(
-            ReminderPreferenceRow.user_id == reminder.user_id,
-            of_session.is_(None) | (of_session == reminder.session_id),
-            of_type.is_(None) | (of_type == reminder.reminder_type),
-        )
-    )
-    return STOPPING[reason] if reason else None
-
-
 async def forget_address(connection: AsyncConnection, user_id: UUID) -> None:
     """Let a person be reminded again whose old address bounced or complained; safe to repeat."""
     await connection.execute(
@@ -65,6 +50,95 @@ async def forget_address(connection: AsyncConnection, user_id: UUID) -> None:
             ReminderPreferenceRow.reason.in_(_OF_THE_ADDRESS),
         )
     )
+
+
+async def stopped(
+    connection: AsyncConnection, session_id: UUID, user_id: UUID, rules: Iterable[ReminderRule]
+) -> Mapping[str, StatusReason]:
+    """Why a person is not to get a session's reminders, by type; types they are to get are missing.
+
+    Of several reasons the last by name, as at delivery: what the person asked for comes first.
+    """
+    preference = ReminderPreferenceRow
+    found = await connection.execute(
+        select(preference.reminder_type, func.max(preference.reason))
+        .where(
+            preference.user_id == user_id,
+            or_(preference.session_id.is_(None), preference.session_id == session_id),
+        )
+        .group_by(preference.reminder_type)
+    )
+    reasons: dict[str | None, str] = {row[0]: row[1] for row in found}
+    by_type = {
+        rule.reminder_type: max(reasons.get(None, ""), reasons.get(rule.reminder_type, ""))
+        for rule in rules
+    }
+    return {kind: STOPPING[reason] for kind, reason in by_type.items() if reason}
+
+
+async def opt_outs(connection: AsyncConnection, user_id: UUID) -> frozenset[OptOut]:
+    """What a person asked not to be reminded of."""
+    preference = ReminderPreferenceRow
+    found = await connection.execute(
+        select(preference.session_id, preference.reminder_type).where(
+            preference.user_id == user_id, preference.reason == "opted_out"
+        )
+    )
+    return frozenset(OptOut(row[0], row[1]) for row in found)
+
+
+async def opt_out(connection: AsyncConnection, user_id: UUID, scopes: Iterable[OptOut]) -> None:
+    """Add to what a person is not to be reminded of; safe to repeat."""
+    values = [
+        {
+            "user_id": user_id,
+            "session_id": scope.session_id,
+            "reminder_type": scope.reminder_type,
+            "reason": "opted_out",
+        }
+        for scope in scopes
+    ]
+    if values:
+        await connection.execute(upsert(ReminderPreferenceRow).on_conflict_do_nothing(), values)
+
+
+async def opt_in(connection: AsyncConnection, user_id: UUID, scopes: Iterable[OptOut]) -> None:
+    """Take away from what a person is not to be reminded of; safe to repeat."""
+    preference = ReminderPreferenceRow
+    for scope in scopes:
+        await connection.execute(
+            delete(preference).where(
+                preference.user_id == user_id,
+                preference.reason == "opted_out",
+                preference.session_id.is_not_distinct_from(scope.session_id),
+                preference.reminder_type.is_not_distinct_from(scope.reminder_type),
+            )
+        )
+
+
+_SKIP_OPTED_OUT = text("""
+WITH unwanted AS (
+    SELECT r.id FROM session_reminder_emails r
+     WHERE r.user_id = :user_id AND r.email_status = 'scheduled'
+       AND EXISTS (
+           SELECT FROM reminder_preferences p
+            WHERE p.user_id = r.user_id AND p.reason = 'opted_out'
+              AND (p.session_id IS NULL OR p.session_id = r.session_id)
+              AND (p.reminder_type IS NULL OR p.reminder_type = r.reminder_type))
+     ORDER BY r.id FOR UPDATE OF r)
+UPDATE session_reminder_emails r
+   SET email_status = 'skipped', status_reason = 'opted_out', updated_at = now()
+  FROM unwanted WHERE r.id = unwanted.id
+""").bindparams(bindparam("user_id", type_=Uuid()))
+
+
+async def skip_opted_out(connection: AsyncConnection, user_id: UUID) -> int:
+    """End what waits for a person although they asked not to get it; how many there were.
+
+    A person is locked before their reminders, and reminders by ascending id: here as everywhere.
+    """
+    done = await connection.execute(_SKIP_OPTED_OUT, {"user_id": user_id})
+    return done.rowcount
 
 
 def same_address(one: str, other: str) -> bool:

@@ -50,8 +50,8 @@ CALLED_OFF = """
 """
 """`reminders.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
 
-# Two conditions must agree with `reminders.plan.revise(..., enrolling=False)`: what it would leave
-# alone must not be found, or it would be found for ever. These are "called off" and "again".
+# Three conditions must agree with `reminders.plan`: what it would leave alone must not be found, or
+# it would be found for ever. These are "called off", "again" and "withheld".
 _LOST = _sql(f"""
 WITH ahead AS MATERIALIZED (
     SELECT id, start_time FROM sessions WHERE status = 'scheduled' AND start_time > :now),
@@ -81,13 +81,14 @@ SELECT DISTINCT w.session_id, w.user_id
        AND w.due_at >= :now
        AND CASE r.email_status
            WHEN 'cancelled' THEN r.status_reason = 'session_cancelled'
-           WHEN 'skipped' THEN NOT EXISTS (
-                SELECT FROM reminder_preferences p
-                 WHERE p.user_id = w.user_id
-                   AND (p.session_id IS NULL OR p.session_id = w.session_id)
-                   AND (p.reminder_type IS NULL OR p.reminder_type = w.reminder_type))
+           WHEN 'skipped' THEN true
            ELSE greatest(w.start_time - r.starts_at, r.starts_at - w.start_time) > :threshold
-           END)
+           END
+       AND NOT EXISTS (
+           SELECT FROM reminder_preferences p
+            WHERE p.user_id = w.user_id
+              AND (p.session_id IS NULL OR p.session_id = w.session_id)
+              AND (p.reminder_type IS NULL OR p.reminder_type = w.reminder_type)))
    AND (w.due_at >= :now OR NOT EXISTS (
         SELECT FROM session_reminder_emails any_row
          WHERE any_row.session_id = w.session_id AND any_row.user_id = w.user_id))

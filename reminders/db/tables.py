@@ -304,3 +304,28 @@ class ProviderPaceRow(Base):
     next_request_at: Mapped[datetime] = mapped_column(server_default=func.now())
     held_until: Mapped[datetime | None]
     held_because: Mapped[str | None]
+
+
+class CalendarRevisionRow(Base):
+    """How often the calendar entry of an enrollment has changed, as far as anybody looked.
+
+    No foreign keys: sessions and users may be a platform's own, which we only read.
+    """
+
+    __tablename__ = "calendar_revisions"
+
+    session_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+    sequence: Mapped[int]
+    fingerprint: Mapped[bytes]
+    """Of everything that the entry shows."""
+    changed_at: Mapped[datetime]
+
+
+class ErasedUserRow(Base):
+    """Somebody who was erased: nothing is planned for this id until the platform stores it anew."""
+
+    __tablename__ = "erased_users"
+
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    erased_at: Mapped[datetime] = mapped_column(server_default=func.now())

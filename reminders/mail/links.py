@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
+from reminders.mail.event import Event, event
 from reminders.model import Session
+from reminders.tokens import Purpose, Tokens
+
+_NOTES = 300
+"""Code points of the notes in a link: mail programs and calendars cut off long addresses."""
+_LOOK_ALIKES = {ord("<"): "\u2039", ord(">"): "\u203a"}
+"""Single angle quotation marks."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,3 +38,67 @@ class LinkMaker(Protocol):
 
     def links(self, session: Session, user_id: UUID) -> AttendeeLinks:
         """The links for one attendee of a session."""
+
+
+class SignedLinks:
+    """Makes links that carry a token; a `LinkMaker`."""
+
+    def __init__(self, base_url: str, tokens: Tokens) -> None:
+        """Make links below an address.
+
+        Args:
+            base_url: Where attendees reach the API; a path is kept.
+            tokens: Sign.
+        """
+        self._base = base_url.rstrip("/")
+        self._tokens = tokens
+
+    def links(self, session: Session, user_id: UUID) -> AttendeeLinks:
+        """See `LinkMaker.links`."""
+        stop = f"{self._base}/stop/{self._tokens.make(Purpose.STOP, session.id, user_id)}"
+        calendar = self._tokens.make(Purpose.CALENDAR, session.id, user_id)
+        entry = event(session, notes=_NOTES)
+        return AttendeeLinks(
+            google_url=_google(entry),
+            outlook_url=_outlook(entry),
+            ics_url=f"{self._base}/calendar/{calendar}.ics",
+            stop_url=stop,
+            # RFC 8058 posts to the address that a person would open: the body tells them apart.
+            one_click_url=stop,
+        )
+
+
+def _google(entry: Event) -> str:
+    span = f"{entry.starts_at:%Y%m%dT%H%M%SZ}/{entry.ends_at:%Y%m%dT%H%M%SZ}"
+    return _url(
+        "https://calendar.google.com/calendar/render",
+        action="TEMPLATE",
+        text=entry.title,
+        dates=span,
+        details=_no_markup(entry.details),
+        location=entry.location,
+    )
+
+
+def _outlook(entry: Event) -> str:
+    return _url(
+        "https://outlook.live.com/calendar/0/deeplink/compose",
+        path="/calendar/action/compose",
+        rru="addevent",
+        subject=entry.title,
+        startdt=f"{entry.starts_at:%Y-%m-%dT%H:%M:%SZ}",
+        enddt=f"{entry.ends_at:%Y-%m-%dT%H:%M:%SZ}",
+        body=_no_markup(entry.details),
+        location=entry.location,
+    )
+
+
+def _url(address: str, **query: str) -> str:
+    """With what is empty left out. A space is `%20`: Outlook shows a plus sign as one."""
+    given = {name: value for name, value in query.items() if value}
+    return f"{address}?{urlencode(given, quote_via=quote, safe='')}"
+
+
+def _no_markup(text: str) -> str:
+    """Both calendars read the details as HTML; look-alikes keep typed markup from being any."""
+    return text.translate(_LOOK_ALIKES)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import Response
 
+from reminders.model import EnrollmentStatus
 from starter.answers import CancelReceiptOut, EnrollmentOut, StoryOut
 from starter.bodies import EnrollmentBody
 from starter.routes.answering import (
@@ -35,8 +36,16 @@ async def enroll(body: EnrollmentBody, parts: Answering, response: Response) -> 
 
     A repeated call finds the same run (200). A finished one is not sent again; after an
     unenrollment, what still lies ahead is planned anew (201). No worker needs to be up.
+
+    With `"status": "pending"` every reminder is recorded as `skipped: unconfirmed`, and nothing is
+    sent. The same call with `"confirmed"` plans what still lies ahead by then.
     """
-    enrolled = await parts.gateway.enroll(body.session_id, body.user_id, body.enrollment_id)
+    enrolled = await parts.gateway.enroll(
+        body.session_id,
+        body.user_id,
+        body.enrollment_id,
+        status=EnrollmentStatus(body.status),
+    )
     if enrolled.created:
         response.status_code = CREATED
         response.headers["Location"] = f"/v1/enrollments/{body.session_id}/{body.user_id}"

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from reminders.errors import InvalidInputError, NaiveInstantError
 from reminders.model import Reminder, ReminderRule, ReminderStatus, StatusReason
-from reminders.plan import DueReminder, Revision, call_off, is_called_off, plan, revise
+from reminders.plan import (
+    DueReminder,
+    Revision,
+    call_off,
+    is_called_off,
+    plan,
+    revise,
+    withheld,
+)
 from tests.builders import NOW, SESSION, USER, a_reminder, a_rule, the_rules
 
 HOUR = timedelta(hours=1)
@@ -289,3 +297,43 @@ def test_what_an_operator_asked_for_waits_through_plans(
     assert asked in revised([asked], starts_at).unchanged
     after = {r.reminder_type: r for r in revised([asked], NOW + starts_in).reminders}["24h"]
     assert (2, NOW + due_in, reason) == (after.generation, after.due_at, after.reason)
+
+
+def test_what_a_person_does_not_want_is_planned_as_skipped() -> None:
+    """By type; what is past due stays past due."""
+    starts_at = NOW + 23 * HOUR
+    stopped = dict.fromkeys(("24h", "2h"), StatusReason.OPTED_OUT)
+    planned = withheld(plan(starts_at, the_rules(), now=NOW), stopped)
+    assert kinds(planned) == {
+        "24h": "past_due",
+        "2h": "opted_out",
+        "30min": "scheduled",
+    }
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (a_reminder("24h"), (0, 1)),
+        (a_reminder("24h", status=ReminderStatus.SENDING), (0, 0)),
+        (a_reminder("24h", status=ReminderStatus.SENT), (0, 0)),
+        (a_reminder("24h", status=ReminderStatus.SKIPPED, reason=StatusReason.OPTED_OUT), (0, 0)),
+    ],
+    ids=["waits", "in flight", "sent", "skipped already"],
+)
+def test_a_stop_ends_what_waits_and_nothing_else(row: Reminder, expected: tuple[int, int]) -> None:
+    """However far the session moves: rows added and rows changed."""
+    starts_at = NOW + timedelta(days=9)
+    rules = the_rules("24h")
+    stopped = {"24h": StatusReason.OPTED_OUT}
+    revision = revise(
+        withheld(plan(starts_at, rules, now=NOW), stopped),
+        [row],
+        session_id=SESSION,
+        user_id=USER,
+        starts_at=starts_at,
+        threshold=HOUR,
+        enrolling=True,
+    )
+    assert expected == (len(revision.added), len(revision.changed))
+    assert all(r.reason is StatusReason.OPTED_OUT for r in revision.changed)

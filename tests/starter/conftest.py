@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
 
 import httpx2
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from temporalio.client import Client
 
@@ -80,6 +83,27 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Api]:
     app = create_app(settings)
     async with app.router.lifespan_context(app), Api(app, **options) as api:
         yield api
+
+
+@asynccontextmanager
+async def listening(settings: Settings) -> AsyncIterator[str]:
+    """The API on a port of this machine, as uvicorn serves it; its URL."""
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            """Leave the signals to pytest."""
+            yield
+
+    config = uvicorn.Config(create_app(settings), log_config=None, lifespan="on", ws="none")
+    server = Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serves = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serves
 
 
 class _NobodyIsDue:

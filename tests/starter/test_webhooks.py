@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx2
 import pytest
-import uvicorn
 from pydantic import SecretStr
 from sqlalchemy import select, update
 
@@ -30,12 +26,11 @@ from reminders.embedded.provider.webhooks import sign
 from reminders.errors import ConfigurationError
 from reminders.model import Session
 from reminders.settings import Settings
-from starter.app import create_app
 from starter.webhooks import PATH
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 from tests.stage import eventually
-from tests.starter.conftest import Api, Json, serving
+from tests.starter.conftest import Api, Json, listening, serving
 
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cyBvbmx5ISEh"
 NEXT_SECRET = "whsec_dGhlIHNlY3JldCB0aGF0IGNvbWVzIG5leHQ="
@@ -329,24 +324,3 @@ async def enrolled_once_more(database: Database, reminders: list[UUID]) -> list[
         users = {row.id: row.user_id for row in found}
     planned = [await planner.enroll(session.id, users[i]) for i in reminders]
     return [[reminder.id for reminder in p.reminders] for p in planned]
-
-
-@asynccontextmanager
-async def listening(settings: Settings) -> AsyncIterator[str]:
-    """The API on a port of this machine, as uvicorn serves it; its URL."""
-
-    class Server(uvicorn.Server):
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            """Leave the signals to pytest."""
-            yield
-
-    config = uvicorn.Config(create_app(settings), log_config=None, lifespan="on", ws="none")
-    server = Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serves = asyncio.create_task(server.serve(sockets=[listener]))
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serves

@@ -360,12 +360,14 @@ async def test_a_final_bounce_or_complaint_stops_all_that_waits(
 
 
 async def test_whoever_is_stopped_is_planned_and_not_sent(world: World) -> None:
-    """A later enrollment has its rows; the delivery reads why they are not sent."""
+    """A later enrollment has its rows, which say why they are not sent; a delivery reads it too."""
     ana = await world.person()
     reminder = await world.reminder("sent", ana)
     await world.told("bounced", reminder)
     planned = await world.planner.enroll(await world.session(), ana)
-    assert {ReminderStatus.SCHEDULED} == {r.status for r in planned.reminders}
+    assert {(ReminderStatus.SKIPPED, StatusReason.ADDRESS_BOUNCED)} == {
+        (r.status, r.reason) for r in planned.reminders
+    }
     assert await world.stopped(planned.reminders[0].id) is StatusReason.ADDRESS_BOUNCED
 
 

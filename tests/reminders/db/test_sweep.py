@@ -179,6 +179,16 @@ async def test_what_is_found_is_gone_once_it_is_planned(
             " UPDATE session_reminder_emails SET email_status = 'skipped',"
             " status_reason = 'address_bounced'"
         ),
+        (
+            "INSERT INTO reminder_preferences (user_id, reason) SELECT id, 'opted_out' FROM users;"
+            " UPDATE session_reminder_emails SET email_status = 'cancelled',"
+            " status_reason = 'session_cancelled'"
+        ),
+        (
+            "INSERT INTO reminder_preferences (user_id, reason) SELECT id, 'opted_out' FROM users;"
+            " UPDATE session_reminder_emails SET email_status = 'sent',"
+            " starts_at = starts_at - interval '7 days'"
+        ),
     ],
 )
 async def test_what_needs_no_work_is_not_found(

@@ -1,0 +1,147 @@
+"""The calendar entry of an enrollment, and how often it has changed.
+
+The number is our own: a platform's table may tell when it was written, but not that anything a
+calendar shows was changed by it. What nobody has looked at counts as nothing, for no calendar has
+it. So a session that was moved and moved back between two looks is the same revision.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db import records
+from reminders.db.engine import Database
+from reminders.db.tables import (
+    CalendarRevisionRow,
+    EnrollmentRow,
+    ErasedUserRow,
+    SessionRow,
+    UserRow,
+)
+from reminders.model import CalendarEntry, EnrollmentStatus, Session
+
+_SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+
+
+class CalendarEntries:
+    """Entries on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        """Read and number them in this database."""
+        self._database = database
+
+    async def entry(self, session_id: UUID, user_id: UUID) -> CalendarEntry | None:
+        """The entry as it is now; `None` if the session or the person is gone.
+
+        A change that nobody has looked at yet gets its number here, once, however many look.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
+        async with self._database.autocommit() as connection:
+            found = await _read(connection, session_id, user_id)
+        if found is None or found[1] is not None:
+            return found and found[1]
+        async with self._database.transaction() as connection:
+            # What is read after the lock is at least as new as what the one before numbered.
+            await connection.execute(_SERIALISE, {"key": f"calendar:{session_id}:{user_id}"})
+            found = await _read(connection, session_id, user_id)
+            if found is None or found[1] is not None:
+                return found and found[1]
+            facts, _ = found
+            numbered = await connection.execute(_number(session_id, user_id, facts))
+            sequence, changed_at = numbered.one()
+            return _entry(facts, user_id, sequence, changed_at)
+
+
+_Facts = tuple[Session, EnrollmentStatus | None]
+
+
+async def _read(
+    connection: AsyncConnection, session_id: UUID, user_id: UUID
+) -> tuple[_Facts, CalendarEntry | None] | None:
+    """What the entry shows, and the entry itself if this very revision has its number."""
+    revision = CalendarRevisionRow
+    rows = await connection.execute(
+        select(
+            SessionRow.__table__,
+            EnrollmentRow.status.label("enrollment_status"),
+            revision.sequence,
+            revision.fingerprint,
+            revision.changed_at,
+        )
+        .select_from(SessionRow)
+        .join(UserRow, UserRow.id == user_id)
+        .outerjoin(
+            EnrollmentRow,
+            (EnrollmentRow.session_id == SessionRow.id) & (EnrollmentRow.user_id == user_id),
+        )
+        .outerjoin(revision, (revision.session_id == SessionRow.id) & (revision.user_id == user_id))
+        .where(
+            SessionRow.id == session_id,
+            ~select(ErasedUserRow).where(ErasedUserRow.user_id == user_id).exists(),
+        )
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
+        return None
+    status = row["enrollment_status"]
+    facts = records.session(row), EnrollmentStatus(status) if status else None
+    if row["fingerprint"] != _fingerprint(facts):
+        return facts, None
+    return facts, _entry(facts, user_id, row["sequence"], row["changed_at"])
+
+
+def _number(session_id: UUID, user_id: UUID, facts: _Facts) -> Any:  # noqa: ANN401
+    """The next number of an entry."""
+    revision = CalendarRevisionRow
+    # To the second: that is all an iCalendar file can say.
+    values = {
+        "fingerprint": _fingerprint(facts),
+        "changed_at": func.date_trunc("second", func.clock_timestamp()),
+    }
+    return (
+        upsert(revision)
+        .values(session_id=session_id, user_id=user_id, sequence=0, **values)
+        .on_conflict_do_update(
+            index_elements=["session_id", "user_id"],
+            set_={**values, "sequence": revision.sequence + 1},
+        )
+        .returning(revision.sequence, revision.changed_at)
+    )
+
+
+def _entry(facts: _Facts, user_id: UUID, sequence: int, changed_at: datetime) -> CalendarEntry:
+    session, status = facts
+    return CalendarEntry(
+        session=session,
+        user_id=user_id,
+        enrollment_status=status,
+        sequence=sequence,
+        changed_at=changed_at,
+    )
+
+
+def _fingerprint(facts: _Facts) -> bytes:
+    """Changes with everything that an entry shows."""
+    session, status = facts
+    shown = (
+        session.title,
+        session.starts_at.timestamp(),
+        session.ends_at and session.ends_at.timestamp(),
+        session.speaker_name,
+        session.location,
+        session.join_url,
+        session.preparation_notes,
+        session.status,
+        status,
+    )
+    return sha256(json.dumps(shown).encode()).digest()

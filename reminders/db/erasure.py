@@ -1,0 +1,217 @@
+"""Erases a person from the database, in one transaction; what was sent stays counted.
+
+The person's row stays as a shell without address or name, and so do the ledger's rows that hang
+on it: they say that a reminder was sent, and no longer to whom. The id means something only to the
+platform that gave it out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Update, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db import audit
+from reminders.db.engine import Database
+from reminders.db.tables import (
+    CalendarRevisionRow,
+    EnrollmentRow,
+    ErasedUserRow,
+    ReminderEventRow,
+    ReminderPreferenceRow,
+    ReminderRow,
+    SessionRow,
+    UserRow,
+    WebhookEventRow,
+)
+from reminders.errors import UserNotFoundError
+from reminders.model import ReminderStatus, StatusReason
+from reminders.ports import Clock
+
+NOBODY = "erased@erased.invalid"
+"""In place of the address: no mail system takes it, and our own check refuses it before."""
+_STILL_RUNNING = timedelta(days=1)
+"""A workflow ends when its session starts; within this margin, at the latest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """What was erased, or would be."""
+
+    is_first: bool
+    """False when this person was erased before."""
+    cancelled: int
+    """Reminders that waited."""
+    in_flight: int
+    """Reminders with the provider: their requests, addresses included, are purged once answered."""
+    kept: int
+    """Rows of the ledger that stay, without anything that leads to the person."""
+    enrollments: int
+    preferences: int
+    calendar_entries: int
+    webhook_events: int
+    """Events that no longer name the provider's e-mail."""
+    audit_entries: int
+    """Entries that no longer have a reason in somebody's words."""
+    sessions: tuple[UUID, ...]
+    """Sessions of which a workflow of this person may still run."""
+
+
+class _RehearsedError(Exception):
+    """Rolls the transaction back, and carries what it would have done."""
+
+    def __init__(self, erased: Erased) -> None:
+        super().__init__()
+        self.erased = erased
+
+
+class ErasureStore:
+    """Erases on PostgreSQL."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Erase from this database.
+
+        Args:
+            database: Migrated.
+            clock: Decides which workflows may still run.
+        """
+        self._database = database
+        self._clock = clock
+
+    async def erase(self, user_id: UUID, *, actor: str, dry_run: bool = False) -> Erased:
+        """Erase a person. Safe to repeat: what has come since is erased as well.
+
+        Args:
+            user_id: Whom.
+            actor: For the audit log.
+            dry_run: Do it all, count, and take it back.
+
+        Raises:
+            UserNotFoundError: If there is no such person, and never was.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
+        """
+        try:
+            async with self._database.transaction() as connection:
+                return await self._erase(connection, user_id, actor, dry_run=dry_run)
+        except _RehearsedError as rehearsed:
+            return rehearsed.erased
+
+    async def _erase(
+        self, connection: AsyncConnection, user_id: UUID, actor: str, *, dry_run: bool
+    ) -> Erased:
+        # The order in which everybody locks: the person, enrollments, reminders by ascending id.
+        person = await connection.scalar(
+            select(UserRow.id).where(UserRow.id == user_id).with_for_update()
+        )
+        if person is None:
+            raise UserNotFoundError
+        first = await connection.execute(
+            upsert(ErasedUserRow).values(user_id=user_id).on_conflict_do_nothing()
+        )
+        await connection.execute(
+            update(UserRow)
+            .where(UserRow.id == user_id)
+            .values(
+                email=NOBODY, full_name=None, time_zone=None, locale=None, updated_at=func.now()
+            )
+        )
+        sessions = await self._sessions(connection, user_id)
+        enrollments = await connection.execute(
+            delete(EnrollmentRow).where(EnrollmentRow.user_id == user_id)
+        )
+        rows = (
+            await connection.execute(
+                select(ReminderRow.id, ReminderRow.email_status)
+                .where(ReminderRow.user_id == user_id)
+                .order_by(ReminderRow.id)
+                .with_for_update()
+            )
+        ).all()
+        cancelled = await connection.execute(_cancel(user_id))
+        # The provider's words, and its ids, by which its own log leads to the address.
+        await connection.execute(
+            update(ReminderRow)
+            .where(
+                ReminderRow.user_id == user_id,
+                or_(ReminderRow.last_error.is_not(None), ReminderRow.resend_email_id.is_not(None)),
+            )
+            .values(last_error=None, resend_email_id=None)
+        )
+        reminder_ids = select(ReminderRow.id).where(ReminderRow.user_id == user_id)
+        events = await connection.execute(
+            update(WebhookEventRow)
+            .where(
+                WebhookEventRow.reminder_id.in_(reminder_ids),
+                WebhookEventRow.email_id.is_not(None),
+            )
+            .values(email_id=None)
+        )
+        preferences = await connection.execute(
+            delete(ReminderPreferenceRow).where(ReminderPreferenceRow.user_id == user_id)
+        )
+        calendars = await connection.execute(
+            delete(CalendarRevisionRow).where(CalendarRevisionRow.user_id == user_id)
+        )
+        notes = await connection.execute(
+            update(ReminderEventRow)
+            .where(ReminderEventRow.user_id == user_id, ReminderEventRow.reason.is_not(None))
+            .values(reason=None)
+        )
+        erased = Erased(
+            is_first=bool(first.rowcount),
+            cancelled=cancelled.rowcount,
+            in_flight=sum(row.email_status == ReminderStatus.SENDING for row in rows),
+            kept=len(rows),
+            enrollments=enrollments.rowcount,
+            preferences=preferences.rowcount,
+            calendar_entries=calendars.rowcount,
+            webhook_events=events.rowcount,
+            audit_entries=notes.rowcount,
+            sessions=sessions,
+        )
+        await audit.record(
+            connection,
+            audit.Event(
+                action=audit.Action.USER_ERASED,
+                actor=actor,
+                user_id=user_id,
+                details={"cancelled": erased.cancelled, "kept": erased.kept},
+            ),
+        )
+        if dry_run:
+            raise _RehearsedError(erased)
+        return erased
+
+    async def _sessions(self, connection: AsyncConnection, user_id: UUID) -> tuple[UUID, ...]:
+        """From the ledger as well: at a repetition the enrollments are gone."""
+        since = self._clock.now() - _STILL_RUNNING
+        from_ledger = (
+            select(ReminderRow.session_id)
+            .outerjoin(SessionRow, SessionRow.id == ReminderRow.session_id)
+            .where(
+                ReminderRow.user_id == user_id,
+                func.greatest(SessionRow.start_time, ReminderRow.starts_at) > since,
+            )
+        )
+        enrolled = (
+            select(EnrollmentRow.session_id)
+            .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
+            .where(EnrollmentRow.user_id == user_id, SessionRow.start_time > since)
+        )
+        return tuple(await connection.scalars(from_ledger.union(enrolled)))
+
+
+def _cancel(user_id: UUID) -> Update:
+    return (
+        update(ReminderRow)
+        .where(ReminderRow.user_id == user_id, ReminderRow.email_status == ReminderStatus.SCHEDULED)
+        .values(
+            email_status=ReminderStatus.CANCELLED,
+            status_reason=StatusReason.UNENROLLED,
+            updated_at=func.now(),
+        )
+    )

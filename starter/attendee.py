@@ -1,0 +1,228 @@
+"""What attendees reach from their e-mails: the stop page and the calendar file.
+
+No API key: the token in the address says whose it is, and that we made it. Nothing here tells a token that was made up from one that is out of date, and nothing that a mail
+scanner or a link preview does by opening an address changes anything: only a POST does.
+"""
+
+from __future__ import annotations
+
+import logging
+from hashlib import sha256
+
+from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
+
+from reminders.db.choices import Reader
+from reminders.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
+from reminders.mail.calendar import calendar_file
+from reminders.ports import Enrollment
+from reminders.tokens import Purpose
+from starter.assembly import Parts
+from starter.pages import Action, Pages
+from starter.problems import RETRY_AFTER
+from starter.routes.answering import Documented
+
+logger = logging.getLogger(__name__)
+
+_ONE_CLICK = ("List-Unsubscribe", "One-Click")
+"""The one field that a mail program posts (RFC 8058 §3.2)."""
+_MOST_FIELDS = 10
+_LONGEST_FIELD = 1024
+"""Bytes."""
+_ACTIONS: dict[str, Action] = {a: a for a in ("session", "everything", "resume")}
+_PRIVATE = {
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+"""The address is a credential: it is passed on to nobody, and found by no search."""
+_FORM = {
+    "description": "Posted by the page, or by a mail program (RFC 8058).",
+    "content": {
+        "application/x-www-form-urlencoded": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "action": {"enum": list(_ACTIONS)},
+                    "List-Unsubscribe": {"enum": ["One-Click"]},
+                },
+            }
+        }
+    },
+}
+_NO_LINK: Documented = {404: {"description": "The link names nobody, or links are not configured"}}
+_AWAY: Documented = {503: {"description": "PostgreSQL or Temporal is away; repeat the same call"}}
+
+router = APIRouter(tags=["attendees"])
+
+
+@router.get(
+    "/stop/{token}", summary="Ask what reminders are to stop", responses={**_NO_LINK, **_AWAY}
+)
+async def ask(token: str, request: Request) -> Response:
+    """The page of an attendee's stop link. Opening it changes nothing."""
+    try:
+        reader = await _reader(request, _named(request, Purpose.STOP, token))
+    except LinkNotFoundError:
+        return _unknown(request)
+    except ServiceUnavailableError as error:
+        return _unavailable(request, error, None)
+    return _page(request, _pages(request).stop(reader, now=_parts(request).clock.now()))
+
+
+@router.post(
+    "/stop/{token}",
+    summary="Stop reminders, or take it back",
+    openapi_extra={"requestBody": _FORM},
+    responses={
+        **_NO_LINK,
+        **_AWAY,
+        400: {"description": "Says neither what to stop nor to resume"},
+    },
+)
+async def act(token: str, request: Request) -> Response:
+    """Stop the session's reminders, or all, or take that back. Safe to repeat.
+
+    A mail program's one-click (`List-Unsubscribe=One-Click`) stops the session's, at once.
+    """
+    action: Action | None = None
+    try:
+        enrollment = _named(request, Purpose.STOP, token)
+        fields = await _fields(request)
+        if fields.get(_ONE_CLICK[0]) == _ONE_CLICK[1]:
+            return await _one_click(request, enrollment)
+        action = _ACTIONS.get(fields.get("action", ""))
+        reader = await _reader(request, enrollment)
+        if action is None or (action == "session" and reader.session is None):
+            return _page(
+                request, _pages(request).stop(reader, now=_parts(request).clock.now()), status=400
+            )
+        preferences = _parts(request).preferences
+        if action == "resume":
+            await preferences.resume(enrollment)
+        else:
+            await preferences.stop(enrollment, everything=action == "everything")
+        reader = await _reader(request, enrollment)
+    except (LinkNotFoundError, UserNotFoundError):
+        return _unknown(request)
+    except ServiceUnavailableError as error:
+        return _unavailable(request, error, action)
+    now = _parts(request).clock.now()
+    return _page(request, _pages(request).stop(reader, now=now, resumed=action == "resume"))
+
+
+@router.head("/calendar/{token}.ics", include_in_schema=False)
+@router.get(
+    "/calendar/{token}.ics",
+    summary="A session as a calendar file that follows it",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/calendar": {}}},
+        304: {"description": "It is as `If-None-Match` says"},
+        **_NO_LINK,
+        **_AWAY,
+    },
+)
+async def calendar(token: str, request: Request) -> Response:
+    """The same address for ever: the same UID, and a higher SEQUENCE after every change."""
+    enrollment = _named(request, Purpose.CALENDAR, token)
+    parts = _parts(request)
+    entry = await parts.calendar.entry(enrollment.session_id, enrollment.user_id)
+    if entry is None:
+        raise LinkNotFoundError
+    content = calendar_file(entry, organizer=parts.settings.email_from)
+    tag = f'"{sha256(content).hexdigest()[:32]}"'
+    headers = {
+        **_PRIVATE,
+        "ETag": tag,
+        # Kept by nobody without asking again: it is to be true when the session moves.
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": 'inline; filename="session.ics"',
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type="text/calendar; charset=utf-8", headers=headers)
+
+
+async def _one_click(request: Request, enrollment: Enrollment) -> Response:
+    """What RFC 8058 asks for: no cookies, no page, no redirect, no further question."""
+    reader = await _reader(request, enrollment)
+    if reader.session is not None:  # of a session that was deleted there is nothing to stop
+        await _parts(request).preferences.stop(enrollment, everything=False)
+    return Response(status_code=200, headers=_PRIVATE | {"Cache-Control": "no-store"})
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def _named(request: Request, purpose: Purpose, token: str) -> Enrollment:
+    """Whose link it is, without asking anything but the token."""
+    tokens = _parts(request).tokens
+    if tokens is None:
+        raise LinkNotFoundError
+    return tokens.read(purpose, token)
+
+
+def _pages(request: Request) -> Pages:
+    pages: Pages = request.app.state.pages
+    return pages
+
+
+async def _reader(request: Request, enrollment: Enrollment) -> Reader:
+    reader = await _parts(request).preferences.reader(enrollment)
+    if reader is None:
+        raise LinkNotFoundError
+    return reader
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    """The form's fields, whichever way it is encoded; nothing of a body that is none."""
+    try:
+        async with request.form(
+            max_files=0, max_fields=_MOST_FIELDS, max_part_size=_LONGEST_FIELD
+        ) as form:
+            return {name: value for name, value in form.items() if isinstance(value, str)}
+    except HTTPException as error:
+        if error.status_code == 413:  # the body as a whole
+            raise
+        return {}
+
+
+def _page(request: Request, html: str, *, status: int = 200, **headers: str) -> Response:
+    return Response(
+        html,
+        status_code=status,
+        media_type="text/html; charset=utf-8",
+        headers=_PRIVATE
+        | {"Cache-Control": "no-store", "Content-Security-Policy": _pages(request).policy}
+        | headers,
+    )
+
+
+def _unknown(request: Request) -> Response:
+    locale = _pages(request).preferred(request.headers.get("accept-language", ""))
+    return _page(request, _pages(request).unknown(locale), status=404)
+
+
+def _unavailable(request: Request, error: Exception, action: Action | None) -> Response:
+    """The token is left out of the log: it is a credential."""
+    logger.warning("%s /stop: %s", request.method, error)
+    locale = _pages(request).preferred(request.headers.get("accept-language", ""))
+    html = _pages(request).unavailable(locale, action)
+    return _page(request, html, status=503, **{"Retry-After": str(RETRY_AFTER)})
+
+
+class NoTokens(logging.Filter):
+    """Takes the tokens out of uvicorn's access log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the path, which is the third argument; everything passes."""
+        if isinstance(record.args, tuple) and len(record.args) > 2:
+            path = str(record.args[2])
+            for kind in ("/stop/", "/calendar/"):
+                if path.startswith(kind):
+                    record.args = (*record.args[:2], f"{kind}...", *record.args[3:])
+        return True

@@ -1,0 +1,160 @@
+"""The pages that attendees see: rendered here, no script, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import gettext
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+from babel import Locale, UnknownLocaleError
+from babel.dates import format_date, format_time, get_timezone_name
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from reminders.db.choices import Reader
+from reminders.mail.plain_text import one_line
+from reminders.mail.zones import first_known_zone
+from reminders.model import OptOut, SessionStatus
+
+_HERE = Path(__file__).parent
+_ENGLISH = Locale("en")
+_TITLE = 200
+"""Code points."""
+_LONGEST_HEADER = 200
+"""Characters of `Accept-Language` that are looked at."""
+
+Action = Literal["session", "everything", "resume"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopPage:
+    """What the stop page shows: plain text, not escaped."""
+
+    state: Literal["", "session", "everything"]
+    """What is stopped."""
+    is_resumed: bool
+    is_past: bool
+    """Whether the session has no more reminders anyway."""
+    title: str = ""
+    """Empty when the session is gone; so are the following."""
+    date: str = ""
+    time: str = ""
+    zone: str = ""
+
+
+class Pages:
+    """Renders; stateless after it is built, safe to share."""
+
+    def __init__(self) -> None:
+        """Compile templates and translations."""
+        self._catalogues = dict(_catalogues())
+        css = (_HERE / "templates" / "attendee" / "page.css").read_text(encoding="utf-8")
+        self._css = Markup(css)  # noqa: S704 - our own file
+        digest = base64.b64encode(sha256(css.encode()).digest()).decode()
+        self.policy = (
+            f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:;"
+            " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+        """Value of `Content-Security-Policy`: our one style sheet, our own forms, nothing else."""
+        self._environment = Environment(
+            loader=FileSystemLoader(_HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def stop(self, reader: Reader, *, now: datetime, resumed: bool = False) -> str:
+        """The page that asks what is to stop, or tells what is stopped.
+
+        Args:
+            reader: Whose link was followed.
+            now: Judges whether the session lies ahead.
+            resumed: Whether they have just taken a stop back.
+        """
+        locale = self.locale(reader.attendee.locale)
+        page = _stop_page(reader, locale, now=now, resumed=resumed)
+        return self._render("stop.html", locale, page=page)
+
+    def unknown(self, locale: Locale) -> str:
+        """The page of a link that names nobody."""
+        return self._render("unknown.html", locale)
+
+    def unavailable(self, locale: Locale, action: Action | None) -> str:
+        """The page of a moment at which nothing can be done; offers to do the same once more."""
+        return self._render("unavailable.html", locale, action=action)
+
+    def locale(self, name: str | None) -> Locale:
+        """The locale of that name if there are texts in its language; else English."""
+        return self._known(name or "") or _ENGLISH
+
+    def preferred(self, header: str) -> Locale:
+        """The first language of `Accept-Language` that there are texts in; else English.
+
+        Browsers write the preferred one first, so their weights are passed over.
+        """
+        names = (part.partition(";")[0].strip() for part in header[:_LONGEST_HEADER].split(","))
+        return next(filter(None, map(self._known, names)), _ENGLISH)
+
+    def _known(self, name: str) -> Locale | None:
+        for separator in ("-", "_"):
+            try:
+                locale = Locale.parse(name.partition(".")[0], sep=separator)
+            except (UnknownLocaleError, ValueError):
+                continue
+            if locale.language in self._catalogues:
+                return locale
+        return None
+
+    def _render(self, template: str, locale: Locale, **values: object) -> str:
+        return self._environment.get_template(f"attendee/{template}").render(
+            css=self._css,
+            language=str(locale).replace("_", "-"),
+            direction=locale.text_direction,
+            _=self._catalogues[locale.language].gettext,
+            **values,
+        )
+
+
+def _stop_page(reader: Reader, locale: Locale, *, now: datetime, resumed: bool) -> StopPage:
+    session = reader.session
+    state: Literal["", "session", "everything"] = ""
+    if OptOut() in reader.opt_outs:
+        state = "everything"
+    elif session is not None and OptOut(session_id=session.id) in reader.opt_outs:
+        state = "session"
+    if session is None:
+        return StopPage(state=state, is_resumed=resumed, is_past=True)
+    zone = first_known_zone(reader.attendee.time_zone, session.time_zone)
+    starts = session.starts_at.astimezone(zone)
+    return StopPage(
+        state=state,
+        is_resumed=resumed,
+        is_past=session.starts_at <= now or session.status is SessionStatus.CANCELLED,
+        title=one_line(session.title, _TITLE),
+        date=format_date(starts.date(), "full", locale),
+        time=format_time(starts.time(), "short", locale=locale),
+        zone=get_timezone_name(starts, locale=locale),
+    )
+
+
+def _catalogues() -> Iterator[tuple[str, gettext.NullTranslations]]:
+    """The texts by language, from their sources; the ids are the English ones."""
+    yield _ENGLISH.language, gettext.NullTranslations()
+    for path in sorted((_HERE / "locale").glob("*/LC_MESSAGES/attendee.po")):
+        language = path.parents[1].name
+        with path.open("rb") as file:
+            catalogue = read_po(file, locale=language, abort_invalid=True)
+        binary = BytesIO()
+        write_mo(binary, catalogue)
+        binary.seek(0)
+        yield language, gettext.GNUTranslations(binary)
