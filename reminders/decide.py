@@ -58,7 +58,8 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
 
     Returns:
         `Send` only if the session still takes place and lies ahead, the attendee is enrolled and
-        wants it, the rule is on, and start minus lead has been reached.
+        wants it, the rule is on, and start minus lead has been reached. What an operator asked
+        for once more goes out whatever else is due.
     """
     if facts.reminder.status is not ReminderStatus.SCHEDULED:
         return Settled()
@@ -74,9 +75,12 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
     if now >= session.starts_at:
         return _too_late(facts.reminder, session)
     due_at = session.starts_at - rule.lead
+    requested_at = facts.reminder.requested_at
+    if requested_at is not None:
+        due_at = max(due_at, requested_at)
     if now < due_at:
         return Wait(due_at, session.starts_at)
-    if facts.next_due_at is not None and now >= facts.next_due_at:
+    if requested_at is None and facts.next_due_at is not None and now >= facts.next_due_at:
         return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
     return Send()
 

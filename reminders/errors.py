@@ -10,7 +10,12 @@ ReminderError
 │   ├── UserNotFoundError
 │   ├── EnrollmentNotFoundError
 │   ├── ReminderNotFoundError
+│   ├── RuleNotFoundError
 │   └── LinkNotFoundError          a link of an e-mail that is none of ours, or of somebody erased
+├── ConflictError                  things are not so that it could be done: says the remedy
+│   ├── RuleExistsError
+│   ├── SameLeadError
+│   └── ResendRefusedError         carries why, as a word
 ├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
 │   ├── DatabaseUnavailableError
 │   └── TemporalUnavailableError
@@ -98,8 +103,40 @@ class ReminderNotFoundError(NotFoundError):
     """The ledger has no such reminder."""
 
 
+class RuleNotFoundError(NotFoundError):
+    """There is no such reminder rule; `reminders config list` names those that there are."""
+
+
 class LinkNotFoundError(NotFoundError):
     """No such link; it may be incomplete, so copy all of it from the e-mail."""
+
+
+class ConflictError(ReminderError):
+    """Things are not so that this could be done."""
+
+
+class RuleExistsError(ConflictError):
+    """There is a rule of this type already; change it, or take another reminder_type."""
+
+
+class SameLeadError(ConflictError):
+    """Another rule is due at the same instant."""
+
+    def __init__(self, other: str) -> None:
+        """Name the other rule's type."""
+        super().__init__(
+            f"the rule {other!r} is due at the same instant, and people would get two e-mails at"
+            " once; take another minutes_before, or switch one of the two off first"
+        )
+
+
+class ResendRefusedError(ConflictError):
+    """This reminder cannot be sent once more."""
+
+    def __init__(self, message: str, *, why: str) -> None:
+        """Say the remedy, and carry the cause as a word for counts."""
+        super().__init__(message)
+        self.why = why
 
 
 class ServiceUnavailableError(ReminderError):

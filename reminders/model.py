@@ -152,10 +152,13 @@ class Attendee:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReminderRule:
-    """One row of `reminder_configurations`: a kind of reminder that every enrollment gets."""
+    """One row of `reminder_configurations`: a kind of reminder that every enrollment gets.
+
+    A rule of one session only stands there in place of the one for all sessions of its type.
+    """
 
     reminder_type: str
-    """Unique name, such as `24h`."""
+    """Name, such as `24h`; of a type there is one rule for all sessions, and one for each."""
     lead: timedelta
     """How long before the start it goes out; positive, whole minutes."""
     is_enabled: bool
@@ -163,6 +166,8 @@ class ReminderRule:
     """Subject with `{session_title}` and the other names of `docs/configuration.md`."""
     display_name: str
     sort_order: int
+    session_id: UUID | None = None
+    """The only session it is for; absent means all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -188,6 +193,8 @@ class Reminder:
     workflow_id: str | None = None
     run_id: str | None = None
     batch_id: UUID | None = None
+    requested_at: datetime | None = None
+    """When an operator asked for it once more, its own instant being over: not due before."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
 

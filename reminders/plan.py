@@ -154,16 +154,19 @@ def revise(
     Returns:
         Rows to add and to change, and the newest generation of those left alone.
     """
-    newest = _newest(recorded)
-    called_off = not enrolling and any(_is_called_off(row) for row in newest.values())
+    newest = newest_of(recorded)
+    called_off = not enrolling and is_called_off(newest.values())
     added: list[Reminder] = []
     changed: list[Reminder] = []
     unchanged: list[Reminder] = []
     for want in wanted:
         row = newest.pop(want.reminder_type, None)
-        if row is None and called_off:
-            continue  # a new rule does not revive an enrollment whose reminders were called off
+        if row is not None and row.status is ReminderStatus.SCHEDULED:
+            want = _as_requested(want, row)  # noqa: PLW2901 - nothing else is to see it without
         if row is None or _again(row, want, starts_at, threshold, enrolling=enrolling):
+            if called_off:  # neither a new rule nor a move revives what somebody called off
+                unchanged += [row] if row else []
+                continue
             generation = row.generation + 1 if row else 1
             added.append(_new(want, session_id, user_id, generation, starts_at))
         elif row.status is ReminderStatus.SCHEDULED and (
@@ -183,6 +186,14 @@ def revise(
     for row in newest.values():  # its rule was switched off or deleted
         if row.status is ReminderStatus.SCHEDULED:
             changed.append(close(row, ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED))
+        elif enrolling and _is_called_off(row):
+            off = DueReminder(
+                reminder_type=row.reminder_type,
+                due_at=row.due_at,
+                status=ReminderStatus.SKIPPED,
+                reason=StatusReason.RULE_DISABLED,
+            )
+            added.append(_new(off, session_id, user_id, row.generation + 1, starts_at))
         else:
             unchanged.append(row)
     return Revision(added=tuple(added), changed=tuple(changed), unchanged=tuple(unchanged))
@@ -190,7 +201,7 @@ def revise(
 
 def call_off(recorded: Iterable[Reminder], reason: StatusReason) -> Revision:
     """The revision that calls off whatever is still waiting."""
-    rows = _newest(recorded).values()
+    rows = newest_of(recorded).values()
     waiting = [r for r in rows if r.status is ReminderStatus.SCHEDULED]
     return Revision(
         added=(),
@@ -204,13 +215,25 @@ def close(row: Reminder, status: ReminderStatus, reason: StatusReason) -> Remind
     return replace(row, status=status, reason=reason)
 
 
-def _newest(recorded: Iterable[Reminder]) -> dict[str, Reminder]:
+def newest_of(recorded: Iterable[Reminder]) -> dict[str, Reminder]:
     """The newest generation of every type."""
     newest: dict[str, Reminder] = {}
     for row in recorded:
         if (known := newest.get(row.reminder_type)) is None or known.generation < row.generation:
             newest[row.reminder_type] = row
     return newest
+
+
+def is_called_off(newest: Iterable[Reminder]) -> bool:
+    """Whether an enrollment's reminders were called off, and nobody has enrolled it anew since.
+
+    Enrolling anew follows every reminder that was called off by a new generation, so one that is
+    still the newest says that nobody did.
+
+    Args:
+        newest: The newest generation of every type.
+    """
+    return any(_is_called_off(row) for row in newest)
 
 
 def _is_called_off(row: Reminder) -> bool:
@@ -224,13 +247,32 @@ def _again(
     row: Reminder, want: DueReminder, starts_at: datetime, threshold: timedelta, *, enrolling: bool
 ) -> bool:
     """Whether a reminder that has ended is to be sent once more, as a new generation."""
-    if want.status is not ReminderStatus.SCHEDULED or row.status.is_pending:
+    if row.status.is_pending:
+        return False
+    if enrolling and _is_called_off(row):
+        return True
+    if want.status is not ReminderStatus.SCHEDULED:
         return False
     if row.status is ReminderStatus.SKIPPED:
         return True
     if row.status is ReminderStatus.CANCELLED:
-        return enrolling or not _is_called_off(row)
+        return not _is_called_off(row)
     return abs(starts_at - row.starts_at) > threshold
+
+
+def _as_requested(want: DueReminder, row: Reminder) -> DueReminder:
+    """What is wanted of a reminder that an operator asked for once more: not before they did.
+
+    Its own instant is over, so that is no reason to skip it.
+    """
+    if row.requested_at is None or want.reason not in (None, StatusReason.PAST_DUE):
+        return want
+    return replace(
+        want,
+        due_at=max(want.due_at, row.requested_at),
+        status=ReminderStatus.SCHEDULED,
+        reason=None,
+    )
 
 
 def _differs(row: Reminder, want: DueReminder, starts_at: datetime) -> bool:

@@ -5,6 +5,7 @@ Ids, instants and reasons; never an e-mail address.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
@@ -29,6 +30,7 @@ from starter.diagnosis import Diagnosis, Level
 from starter.erasure import ErasureReceipt
 from starter.preferences import PreferenceReceipt
 from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
+from starter.resending import RedriveReceipt
 from starter.sweeps import Run, SweepStart
 
 
@@ -205,6 +207,43 @@ class ReminderOut(PlannedReminderOut):
             workflow_id=reminder.workflow_id,
             run_id=reminder.run_id,
             updated_at=reminder.updated_at,
+        )
+
+
+class RedriveOut(_Out):
+    """What a redrive did with one page of enrollments, in reminders."""
+
+    dry_run: bool
+    found: int
+    """Failed reminders of sessions that take place and have not begun."""
+    resent: int
+    """Planned once more, as a new generation; with `dry_run`, what would be."""
+    left_alone: dict[str, int] = Field(examples=[{"outcome_unknown": 1, "superseded": 12}])
+    """Those that are not, by reason."""
+    next_cursor: str | None
+    """Null on the last page."""
+
+    @classmethod
+    def of(cls, receipt: RedriveReceipt, *, dry_run: bool) -> Self:
+        """The answer as JSON."""
+        return cls(
+            dry_run=dry_run,
+            found=receipt.found,
+            resent=receipt.resent,
+            left_alone=dict(receipt.left_alone),
+            next_cursor=receipt.next_cursor,
+        )
+
+    def plus(self, other: RedriveOut) -> RedriveOut:
+        """The counts of both pages; the next begins behind the other."""
+        left = Counter(self.left_alone)
+        left.update(other.left_alone)
+        return RedriveOut(
+            dry_run=self.dry_run,
+            found=self.found + other.found,
+            resent=self.resent + other.resent,
+            left_alone=dict(left),
+            next_cursor=other.next_cursor,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from starter.routes import (
+    configurations,
     delivery,
     enrollments,
     preferences,
@@ -17,5 +18,14 @@ from starter.routes import (
 router = APIRouter()
 """In the order of `/docs`."""
 
-for _concern in (sessions, users, preferences, enrollments, reminders, sweeps, delivery):
+for _concern in (
+    sessions,
+    users,
+    preferences,
+    enrollments,
+    reminders,
+    configurations,
+    sweeps,
+    delivery,
+):
     router.include_router(_concern.router)

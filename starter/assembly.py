@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -21,6 +21,9 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_events import ProviderEvents
 from reminders.db.provider_state import ProviderState
 from reminders.db.queries import ReminderQueries
+from reminders.db.redrive import FailedEnrollments
+from reminders.db.rule_effects import RuleEffects
+from reminders.db.rules import RuleStore
 from reminders.errors import ConfigurationError
 from reminders.ports import Clock
 from reminders.settings import Settings
@@ -30,6 +33,8 @@ from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
 from starter.health import Examiner
 from starter.preferences import Preferences
+from starter.resending import Resending
+from starter.rules import RuleAdmin
 from starter.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin
 
@@ -44,6 +49,8 @@ class Parts:
     catalogue: Catalogue
     queries: ReminderQueries
     gateway: ReminderGateway
+    rules: RuleAdmin
+    resending: Resending
     examiner: Examiner
     sweeps: Sweeps
     provider: ProviderState
@@ -86,38 +93,54 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
             database, clock, resend_threshold=settings.reschedule_resend_threshold
         )
         workflows = EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue)
-        yield Parts(
-            settings=settings,
-            database=database,
-            client=client,
+        gateway = ReminderGateway(
+            client,
+            planner=planner,
             catalogue=catalogue,
             queries=queries,
-            gateway=ReminderGateway(
-                client,
-                planner=planner,
+            task_queue=settings.temporal_task_queue,
+        )
+        rules = RuleAdmin(
+            gateway,
+            store=RuleStore(database),
+            effects=RuleEffects(database, clock),
+            clock=clock,
+            resend_threshold=settings.reschedule_resend_threshold,
+        )
+        async with aclosing(rules):
+            yield Parts(
+                settings=settings,
+                database=database,
+                client=client,
                 catalogue=catalogue,
                 queries=queries,
-                task_queue=settings.temporal_task_queue,
-            ),
-            examiner=Examiner(
-                client,
-                database=database,
-                queries=queries,
-                ledger=LedgerGauges(database, clock),
-                settings=settings,
+                gateway=gateway,
+                rules=rules,
+                resending=Resending(
+                    workflows,
+                    planner=planner,
+                    failed=FailedEnrollments(database, clock),
+                    clock=clock,
+                ),
+                examiner=Examiner(
+                    client,
+                    database=database,
+                    queries=queries,
+                    ledger=LedgerGauges(database, clock),
+                    settings=settings,
+                    clock=clock,
+                ),
+                sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
+                provider=ProviderState(database),
+                provider_events=ProviderEvents(database),
                 clock=clock,
-            ),
-            sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
-            provider=ProviderState(database),
-            provider_events=ProviderEvents(database),
-            preferences=Preferences(
-                store=ChoiceStore(database, clock), planner=planner, workflows=workflows
-            ),
-            erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
-            calendar=CalendarEntries(database),
-            tokens=tokens(settings),
-            clock=clock,
-        )
+                preferences=Preferences(
+                    store=ChoiceStore(database, clock), planner=planner, workflows=workflows
+                ),
+                erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
+                calendar=CalendarEntries(database),
+                tokens=tokens(settings),
+            )
     finally:
         await database.aclose()
 

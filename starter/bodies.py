@@ -21,6 +21,7 @@ from starter.fields import (
     Line,
     LocaleName,
     Notes,
+    Reason,
     Title,
     WebUrl,
     ZoneName,
@@ -158,6 +159,27 @@ class ReminderFilters(_In):
     cursor: Annotated[str, Field(max_length=200)] | None = None
     """`next_cursor` of the page before."""
     limit: int = Field(default=50, ge=1, le=200)
+
+
+class ResendBody(_In):
+    """Why a reminder is to go out once more."""
+
+    reason: Reason = Field(examples=["landed in the spam folder, ticket 4711"])
+
+
+class RedriveBody(_In):
+    """Which failed reminders are to go out once more, and why."""
+
+    session_id: UUID | None = None
+    """Only of this session."""
+    reason: Reason | None = Field(default=None, examples=["sender mended, incident 42"])
+    """Required unless `dry_run`."""
+    dry_run: bool = False
+    """Only count."""
+    cursor: Annotated[str, Field(max_length=200)] | None = None
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=200, ge=1, le=1000)
+    """Enrollments at the most."""
 
 
 class RunFilters(_In):

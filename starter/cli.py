@@ -6,7 +6,16 @@ import logging
 
 import typer
 
-from starter.commands import delivery, enrollments, operation, people, reminders, sessions, sweeps
+from starter.commands import (
+    configurations,
+    delivery,
+    enrollments,
+    operation,
+    people,
+    reminders,
+    sessions,
+    sweeps,
+)
 
 app = typer.Typer(
     name="reminders",
@@ -18,7 +27,16 @@ app = typer.Typer(
         " thing; 4 PostgreSQL or Temporal is away, repeat the command; 5 doctor found something."
     ),
 )
-for _concern in (enrollments, sessions, people, reminders, sweeps, delivery, operation):
+for _concern in (
+    enrollments,
+    sessions,
+    people,
+    reminders,
+    configurations,
+    sweeps,
+    delivery,
+    operation,
+):
     app.add_typer(_concern.app)
 
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from reminders.db.audit import LONGEST_REASON
 from reminders.errors import InvalidAddressError
 from reminders.mail.addressing import deliverable_address
 
@@ -130,6 +131,10 @@ WebUrl = Annotated[
 LocaleName = Annotated[str, StringConstraints(max_length=35, pattern=_LOCALE)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_one_line)]
 Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_one_line)]
+Reason = Annotated[
+    str, StringConstraints(min_length=1, max_length=LONGEST_REASON), AfterValidator(_one_line)
+]
+"""In the caller's words, for the audit log; ids, please, and no names or addresses."""
 Notes = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_readable)]
 BlankIsAbsent = BeforeValidator(_blank_is_absent)
 """For optional text: an empty field is an absent one."""

@@ -24,6 +24,7 @@ from starter.answers import (
     ErasureOut,
     PreferencesOut,
     Readiness,
+    RedriveOut,
     ReminderOut,
     ReminderPageOut,
     ResumedOut,
@@ -34,6 +35,7 @@ from starter.answers import (
     SweepOut,
     UnderWayOut,
 )
+from starter.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
 from starter.diagnosis import Level
 
 _LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}
@@ -141,6 +143,70 @@ def reminders(answer: ReminderPageOut) -> None:
     )
     if answer.next_cursor:
         _lines(more=f"--cursor {answer.next_cursor}")
+
+
+def redrive(answer: RedriveOut) -> None:
+    """What a redrive did, or would do."""
+    left = ", ".join(f"{why} {count}" for why, count in sorted(answer.left_alone.items()))
+    _table(
+        ("failed", "would be sent again" if answer.dry_run else "planned again", "left alone"),
+        [(str(answer.found), str(answer.resent), left or "0")],
+    )
+
+
+def rules(answer: RuleListOut) -> None:
+    """A list of rules."""
+    _table(
+        ("type", "minutes before", "", "name", "subject", "only for session"),
+        (
+            (
+                r.reminder_type,
+                str(r.minutes_before),
+                "on" if r.is_enabled else "off",
+                r.display_name,
+                r.email_subject_template,
+                str(r.session_id) if r.session_id else None,
+            )
+            for r in answer.items
+        ),
+    )
+
+
+def rule_change(answer: RuleChangeOut) -> None:
+    """A rule as it is now, and what the change did."""
+    if answer.configuration is not None:
+        rules(RuleListOut(items=[answer.configuration]))
+    else:
+        _lines(rule="deleted")
+    if answer.changes is not None:
+        changes(answer.changes)
+    if answer.under_way is not None:
+        _lines(
+            state="stored, and no old instant fires; workers tell the workflows: reminders runs",
+            sessions=f"{answer.under_way.sessions}, of which {answer.under_way.told} are at it",
+        )
+
+
+def rule_diff(answer: RuleDiffOut) -> None:
+    """What a change of a rule would do."""
+    for sentence in answer.in_words:
+        _console().print(Text(sentence), soft_wrap=True)
+    _table(
+        ("starts (UTC)", "session", "moved", "planned", "skipped", "switched off"),
+        (
+            (
+                s.start_time,
+                str(s.session_id),
+                str(s.moved),
+                str(s.planned),
+                ", ".join(f"{why} {count}" for why, count in sorted(s.skipped.items())) or "0",
+                str(s.switched_off),
+            )
+            for s in answer.sessions
+        ),
+    )
+    if answer.more_sessions:
+        _lines(more=f"{answer.more_sessions} further sessions")
 
 
 def session(answer: SessionWithCounts) -> None:

@@ -22,6 +22,7 @@ from starlette.routing import Match
 
 from reminders.errors import (
     ConfigurationError,
+    ConflictError,
     DatabaseUnavailableError,
     EnrollmentNotFoundError,
     InvalidInputError,
@@ -29,6 +30,10 @@ from reminders.errors import (
     NotFoundError,
     ReminderError,
     ReminderNotFoundError,
+    ResendRefusedError,
+    RuleExistsError,
+    RuleNotFoundError,
+    SameLeadError,
     ServiceUnavailableError,
     SessionNotFoundError,
     TemporalUnavailableError,
@@ -60,6 +65,11 @@ _KINDS: dict[type[ReminderError], _Kind] = {
     UserNotFoundError: _Kind("user-not-found", HTTPStatus.NOT_FOUND, "No such user"),
     EnrollmentNotFoundError: _Kind("enrollment-not-found", HTTPStatus.NOT_FOUND, "Not enrolled"),
     ReminderNotFoundError: _Kind("reminder-not-found", HTTPStatus.NOT_FOUND, "No such reminder"),
+    RuleNotFoundError: _Kind("rule-not-found", HTTPStatus.NOT_FOUND, "No such reminder rule"),
+    RuleExistsError: _Kind("rule-exists", HTTPStatus.CONFLICT, "There is such a rule already"),
+    SameLeadError: _Kind("same-lead", HTTPStatus.CONFLICT, "Two rules would be due at once"),
+    ResendRefusedError: _Kind("resend-refused", HTTPStatus.CONFLICT, "Not to be sent once more"),
+    ConflictError: _Kind("conflict", HTTPStatus.CONFLICT, "Not as things are"),
     LinkNotFoundError: _Kind("link-not-found", HTTPStatus.NOT_FOUND, "No such link"),
     NotFoundError: _Kind("not-found", HTTPStatus.NOT_FOUND, "No such thing"),
     InvalidInputError: _Kind(

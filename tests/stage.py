@@ -26,12 +26,18 @@ from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
+from reminders.db.redrive import FailedEnrollments
+from reminders.db.rule_effects import RuleEffects
+from reminders.db.rules import RuleStore
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
 from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.model import Attendee, Reminder, Session
 from reminders.settings import Settings
+from starter.enrollments import EnrollmentWorkflows
 from starter.gateway import ReminderGateway
+from starter.resending import Resending
+from starter.rules import RuleAdmin
 from starter.sweeps import Sweeps
 from tests.provider import ProviderClient
 from workflows.reminder_sweep import ReminderSweepWorkflow
@@ -94,6 +100,18 @@ class Stage:
             queries=self.queries,
             task_queue=settings.temporal_task_queue,
         )
+        self.rules = RuleAdmin(
+            self.gateway,
+            store=RuleStore(database),
+            effects=RuleEffects(database, self.clock),
+            clock=self.clock,
+        )
+        self.resending = Resending(
+            EnrollmentWorkflows(self.client, task_queue=settings.temporal_task_queue),
+            planner=self.planner,
+            failed=FailedEnrollments(database, self.clock),
+            clock=self.clock,
+        )
         self.sweeps = Sweeps(self.client, task_queue=settings.temporal_task_queue)
         self.on_step: Callable[[Step], None] = ignore
         self._worker: AsyncExitStack | None = None
@@ -154,6 +172,7 @@ class Stage:
     async def attendee(self, email: str | None = None, **fields: Any) -> UUID:
         """A stored person."""
         user_id = uuid4()
+        fields.setdefault("locale", "en-GB")  # reads 24 hours, as tests write them
         email = email or f"ana.{user_id.hex[:8]}@hospital.example"
         await self.catalogue.put_user(
             Attendee(user_id=user_id, email=email, full_name="Ana Ruiz", **fields)

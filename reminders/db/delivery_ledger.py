@@ -26,6 +26,7 @@ from reminders.contracts import CloseRemindersResult
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.preferences import STOPPING
+from reminders.db.rules import counts_for
 from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason
 from reminders.ports import Clock, FrozenBatch, Hold, Reading, Settlement, Usage
 
@@ -72,7 +73,7 @@ def _sql(statement: str) -> TextClause:
     return clause.bindparams(*(bindparam(n, type_=_TYPES[n]) for n in names if n in _TYPES))
 
 
-_READ = _sql("""
+_READ = _sql(f"""
 SELECT r.*, r.xmin::text AS row_version,
        s.id AS s_id, s.title AS s_title, s.start_time AS s_start_time, s.end_time AS s_end_time,
        s.time_zone AS s_time_zone, s.speaker_name AS s_speaker_name, s.location AS s_location,
@@ -85,7 +86,8 @@ SELECT r.*, r.xmin::text AS row_version,
        c.display_name AS c_display_name, c.sort_order AS c_sort_order,
        (SELECT min(later.due_at) FROM session_reminder_emails later
          WHERE later.session_id = r.session_id AND later.user_id = r.user_id
-           AND later.email_status = 'scheduled' AND later.due_at > r.due_at) AS next_due_at,
+           AND later.email_status = 'scheduled' AND later.requested_at IS NULL
+           AND later.due_at > r.due_at) AS next_due_at,
        (SELECT told.starts_at FROM session_reminder_emails told
          WHERE told.session_id = r.session_id AND told.user_id = r.user_id
            AND told.sent_at IS NOT NULL
@@ -99,10 +101,11 @@ SELECT r.*, r.xmin::text AS row_version,
   LEFT JOIN sessions s ON s.id = r.session_id
   LEFT JOIN users u ON u.id = r.user_id
   LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
-  LEFT JOIN reminder_configurations c ON c.reminder_type = r.reminder_type
+  LEFT JOIN reminder_configurations c
+         ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
  WHERE r.id = ANY(:ids)
    AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp())
-""")
+""")  # noqa: S608 - composed of constants
 
 _HELD = _sql("""
 SELECT held_until, held_because FROM provider_pace WHERE held_until > clock_timestamp()

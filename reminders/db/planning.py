@@ -18,12 +18,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import preferences, records
+from reminders.db import audit, preferences, records
 from reminders.db.engine import Database
+from reminders.db.rules import effective_rules
 from reminders.db.tables import (
     EnrollmentRow,
     ErasedUserRow,
-    ReminderConfigurationRow,
     ReminderRow,
     SessionRow,
     plan_versions,
@@ -31,6 +31,7 @@ from reminders.db.tables import (
 from reminders.errors import (
     EnrollmentNotFoundError,
     InvalidInputError,
+    ReminderNotFoundError,
     SessionNotFoundError,
     UserNotFoundError,
 )
@@ -39,14 +40,14 @@ from reminders.lead_in import COUNTED, lead_in
 from reminders.model import (
     EnrollmentStatus,
     Reminder,
-    ReminderRule,
     ReminderStatus,
     Session,
     SessionStatus,
     StatusReason,
 )
-from reminders.plan import Revision, call_off, plan, revise, withheld
+from reminders.plan import Revision, call_off, newest_of, plan, revise, withheld
 from reminders.ports import Clock
+from reminders.resending import once_more, successor
 
 _SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
@@ -83,6 +84,18 @@ class PlannedEnrollment:
     def has_pending(self) -> bool:
         """Whether a workflow has something left to do."""
         return any(r.status.is_pending for r in self.reminders)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resent:
+    """A reminder that goes out once more."""
+
+    reminder: Reminder
+    """The new generation."""
+    planned: PlannedEnrollment | None
+    """The enrollment's plan with it; absent when it was asked for before, and has ended."""
+    is_new: bool
+    """False when it was asked for before."""
 
 
 class EnrollmentPlanner:
@@ -222,6 +235,92 @@ class EnrollmentPlanner:
             revision = call_off(recorded, called_off)
             return await self._write(connection, session, user_id, revision, called_off=called_off)
 
+    async def resend(
+        self, reminder_id: UUID, *, reason: str, actor: str, dry_run: bool = False
+    ) -> Resent:
+        """Plan a reminder that has ended once more, as its next generation; safe to repeat.
+
+        Args:
+            reminder_id: The newest generation; one that has a next already gives that one.
+            reason: Why, for the audit log.
+            actor: Who, for the audit log.
+            dry_run: Only judge, and write nothing.
+
+        Raises:
+            ReminderNotFoundError: If the ledger has no such row.
+            ResendRefusedError: If it may not be sent once more.
+            InvalidInputError: If the reason is too long.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            of = await connection.execute(
+                select(ReminderRow.session_id, ReminderRow.user_id).where(
+                    ReminderRow.id == reminder_id
+                )
+            )
+            enrollment = of.one_or_none()
+            if enrollment is None:
+                raise ReminderNotFoundError
+            session_id, user_id = enrollment
+            await _serialise(connection, session_id, user_id)
+            session = await _session(connection, session_id)
+            recorded = await _recorded(connection, session_id, user_id)
+            row = next((r for r in recorded if r.id == reminder_id), None)
+            if row is None:
+                raise ReminderNotFoundError
+            again = successor(row, recorded)
+            is_new = again is None
+            if again is None:
+                again = await self._once_more(connection, row, recorded, session)
+                if dry_run:
+                    return Resent(reminder=again, planned=None, is_new=True)
+                await audit.record(
+                    connection,
+                    audit.Event(
+                        action=audit.Action.REMINDER_RESENT,
+                        actor=actor,
+                        reason=reason,
+                        session_id=session_id,
+                        user_id=user_id,
+                        reminder_id=again.id,
+                        details={
+                            "reminder_type": again.reminder_type,
+                            "generation": again.generation,
+                            "before": {"email_status": row.status, "status_reason": row.reason},
+                        },
+                    ),
+                )
+            if not is_new and not again.status.is_pending:
+                return Resent(reminder=again, planned=None, is_new=False)
+            others = newest_of(r for r in recorded if r.reminder_type != row.reminder_type)
+            revision = Revision(
+                added=(again,) if is_new else (),
+                changed=(),
+                unchanged=(*others.values(), *(() if is_new else (again,))),
+            )
+            planned = await self._write(connection, session, user_id, revision)
+            planned = await _led_in(connection, planned, is_newest=False)
+            return Resent(reminder=again, planned=planned, is_new=is_new)
+
+    async def _once_more(
+        self,
+        connection: AsyncConnection,
+        row: Reminder,
+        recorded: tuple[Reminder, ...],
+        session: Session,
+    ) -> Reminder:
+        rules = await effective_rules(connection, session.id)
+        stopped = await preferences.stopped(connection, session.id, row.user_id, rules)
+        return once_more(
+            row,
+            recorded,
+            session=session,
+            enrollment=await _enrollment_status(connection, session.id, row.user_id),
+            rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
+            stopped=stopped.get(row.reminder_type),
+            now=self._clock.now(),
+        )
+
     async def _plan(
         self, connection: AsyncConnection, session: Session, user_id: UUID, *, enrolling: bool
     ) -> PlannedEnrollment:
@@ -235,7 +334,7 @@ class EnrollmentPlanner:
         if called_off is not None:
             revision = call_off(recorded, called_off)
         else:
-            rules = await _rules(connection)
+            rules = await effective_rules(connection, session.id)
             wanted = plan(session.starts_at, rules, now=self._clock.now())
             if status is EnrollmentStatus.PENDING:
                 reasons: Mapping[str, StatusReason] = {
@@ -255,11 +354,7 @@ class EnrollmentPlanner:
         planned = await self._write(
             connection, session, user_id, revision, first=not recorded, called_off=called_off
         )
-        if not planned.has_pending:
-            return planned
-        enrolled = await connection.scalar(_ENROLLED, {"session_id": session.id, "limit": COUNTED})
-        early = lead_in(enrolled or 0, user_id, is_newest=enrolling and not recorded)
-        return replace(planned, lead_in=early)
+        return await _led_in(connection, planned, is_newest=enrolling and not recorded)
 
     async def _write(
         self,
@@ -302,6 +397,19 @@ class EnrollmentPlanner:
         )
 
 
+async def _led_in(
+    connection: AsyncConnection, planned: PlannedEnrollment, *, is_newest: bool
+) -> PlannedEnrollment:
+    """The plan with the time by which its workflow wakes early."""
+    if not planned.has_pending:
+        return planned
+    enrolled = await connection.scalar(
+        _ENROLLED, {"session_id": planned.session.id, "limit": COUNTED}
+    )
+    early = lead_in(enrolled or 0, planned.user_id, is_newest=is_newest)
+    return replace(planned, lead_in=early)
+
+
 async def _serialise(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
     await connection.execute(_SERIALISE, {"key": session_reminder_workflow_id(session_id, user_id)})
 
@@ -314,13 +422,6 @@ async def _session(connection: AsyncConnection, session_id: UUID) -> Session:
     if row is None:
         raise SessionNotFoundError
     return records.session(row)
-
-
-async def _rules(connection: AsyncConnection) -> tuple[ReminderRule, ...]:
-    found = await connection.execute(
-        select(ReminderConfigurationRow.__table__).where(ReminderConfigurationRow.is_enabled)
-    )
-    return tuple(records.rule(row) for row in found.mappings())
 
 
 async def _recorded(
@@ -390,5 +491,6 @@ def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:
         "starts_at": reminder.starts_at,
         "email_status": reminder.status,
         "status_reason": reminder.reason,
+        "requested_at": reminder.requested_at,
         "workflow_id": workflow_id,
     }

@@ -40,6 +40,7 @@ def reminder(row: Record) -> Reminder:
         workflow_id=row["workflow_id"],
         run_id=row["run_id"],
         batch_id=row["batch_id"],
+        requested_at=row["requested_at"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
@@ -81,6 +82,7 @@ def rule(row: Record) -> ReminderRule:
         subject_template=row["email_subject_template"],
         display_name=row["display_name"],
         sort_order=row["sort_order"],
+        session_id=row.get("session_id"),
     )
 
 

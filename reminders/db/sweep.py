@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
 
 from reminders.db.engine import Database
+from reminders.db.rules import counts_for
 from reminders.ports import Clock, Enrollment
 
 OVERDUE = timedelta(minutes=2)
@@ -43,9 +44,15 @@ def _sql(statement: str) -> TextClause:
     return text(statement).bindparams(*named)
 
 
+CALLED_OFF = """
+    SELECT DISTINCT session_id, user_id FROM newest
+     WHERE email_status = 'cancelled' AND status_reason IS DISTINCT FROM 'session_cancelled'
+"""
+"""`reminders.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
+
 # Three conditions must agree with `reminders.plan`: what it would leave alone must not be found, or
 # it would be found for ever. These are "called off", "again" and "withheld".
-_LOST = _sql("""
+_LOST = _sql(f"""
 WITH ahead AS MATERIALIZED (
     SELECT id, start_time FROM sessions WHERE status = 'scheduled' AND start_time > :now),
 newest AS MATERIALIZED (
@@ -55,16 +62,16 @@ newest AS MATERIALIZED (
            SELECT FROM session_reminder_emails n
             WHERE n.session_id = r.session_id AND n.user_id = r.user_id
               AND n.reminder_type = r.reminder_type AND n.generation > r.generation)),
-called_off AS MATERIALIZED (
-    SELECT DISTINCT session_id, user_id FROM newest
-     WHERE email_status = 'cancelled' AND status_reason IS DISTINCT FROM 'session_cancelled'),
-wanted AS (
-    SELECT e.session_id, e.user_id, s.start_time, c.reminder_type,
+called_off AS MATERIALIZED ({CALLED_OFF}),
+rules AS MATERIALIZED (
+    SELECT s.id AS session_id, s.start_time, c.reminder_type,
            s.start_time - c.minutes_before * interval '1 minute' AS due_at
-      FROM ahead s
-      JOIN enrollments e ON e.session_id = s.id AND e.status = 'confirmed'
-     CROSS JOIN reminder_configurations c
-     WHERE c.is_enabled AND (e.session_id, e.user_id) > (:after_session, :after_user))
+      FROM ahead s JOIN reminder_configurations c ON {counts_for("c", "s.id")}
+     WHERE c.is_enabled),
+wanted AS (
+    SELECT e.session_id, e.user_id, c.start_time, c.reminder_type, c.due_at
+      FROM rules c JOIN enrollments e ON e.session_id = c.session_id AND e.status = 'confirmed'
+     WHERE (e.session_id, e.user_id) > (:after_session, :after_user))
 SELECT DISTINCT w.session_id, w.user_id
   FROM wanted w
   LEFT JOIN newest r ON r.session_id = w.session_id AND r.user_id = w.user_id
@@ -88,14 +95,15 @@ SELECT DISTINCT w.session_id, w.user_id
    AND NOT EXISTS (
         SELECT FROM called_off o WHERE o.session_id = w.session_id AND o.user_id = w.user_id)
  ORDER BY w.session_id, w.user_id LIMIT :limit
-""")
+""")  # noqa: S608 - composed of constants
 
-_DRIFTED = _sql("""
+_DRIFTED = _sql(f"""
 SELECT DISTINCT r.session_id, r.user_id
   FROM session_reminder_emails r
   LEFT JOIN sessions s ON s.id = r.session_id
   LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
-  LEFT JOIN reminder_configurations c ON c.reminder_type = r.reminder_type
+  LEFT JOIN reminder_configurations c
+         ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
  WHERE r.email_status = 'scheduled'
    AND (r.session_id, r.user_id) > (:after_session, :after_user)
    -- Whoever is not confirmed yet gets nothing: that is judged when it is due, and not before.
@@ -104,9 +112,11 @@ SELECT DISTINCT r.session_id, r.user_id
         OR e.session_id IS NULL OR e.status = 'cancelled'
         OR c.reminder_type IS NULL OR NOT c.is_enabled
         OR r.starts_at <> s.start_time
-        OR r.due_at <> s.start_time - c.minutes_before * interval '1 minute')
+        -- What an operator asked for once more is not due before they did.
+        OR r.due_at <> greatest(s.start_time - c.minutes_before * interval '1 minute',
+                                r.requested_at))
  ORDER BY r.session_id, r.user_id LIMIT :limit
-""")
+""")  # noqa: S608 - composed of constants
 
 _WAITING = _sql("""
 SELECT DISTINCT r.session_id, r.user_id

@@ -108,13 +108,26 @@ class EnrollmentRow(Base):
 
 
 class ReminderConfigurationRow(Base):
-    """A rule: a kind of reminder that every enrollment gets."""
+    """A rule: a kind of reminder that every enrollment gets, or every one of a single session.
+
+    Which one counts for a session is said in `reminders.db.rules`.
+    """
 
     __tablename__ = "reminder_configurations"
-    __table_args__ = (CheckConstraint("minutes_before > 0", name="minutes_before"),)
+    __table_args__ = (
+        UniqueConstraint(
+            "reminder_type",
+            "session_id",
+            name="uq_reminder_configurations_scope",
+            postgresql_nulls_not_distinct=True,
+        ),
+        CheckConstraint("minutes_before > 0", name="minutes_before"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
-    reminder_type: Mapped[str] = mapped_column(unique=True)
+    reminder_type: Mapped[str]
+    session_id: Mapped[UUID | None]
+    """Absent means every session; no foreign key, as sessions may be a platform's own."""
     minutes_before: Mapped[int]
     is_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
     email_subject_template: Mapped[str]
@@ -171,6 +184,8 @@ class ReminderRow(Base):
     workflow_id: Mapped[str]
     run_id: Mapped[str | None]
     batch_id: Mapped[UUID | None]
+    requested_at: Mapped[datetime | None]
+    """When an operator asked for it once more, after its own instant; it is due then."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 

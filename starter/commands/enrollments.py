@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 from uuid import UUID
 
@@ -11,8 +10,8 @@ import typer
 from starter import printing
 from starter.answers import CancelReceiptOut, EnrollmentOut, StoryOut, UnderWayOut
 from starter.assembly import Parts
-from starter.commands.options import CHANGE_WAIT, AsJson, Session, User, show
-from starter.running import ExitCode, ask
+from starter.commands.options import CHANGE_WAIT, AsJson, Session, User, Yes, confirmed, show
+from starter.running import ask
 
 app = typer.Typer()
 
@@ -31,7 +30,7 @@ def cancel(
         UUID | None, typer.Argument(metavar="USER", help="Only this user's enrollment.")
     ] = None,
     *,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -42,7 +41,13 @@ def cancel(
         receipt = ask(lambda parts: parts.gateway.unenroll(session, user))
     else:
         if not yes:
-            _confirm(session)
+            confirmed(
+                lambda: (
+                    "Cancel the session and its"
+                    f" {ask(lambda parts: parts.gateway.expected(session)).cancelled}"
+                    " pending reminders?"
+                )
+            )
         done = ask(lambda parts: parts.gateway.cancel_session(session, wait=CHANGE_WAIT))
         if not done.is_done:
             show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
@@ -64,14 +69,3 @@ def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
         return StoryOut.of(story, parts.workflow_url(story.workflow_id, story.run_id))
 
     show(ask(told), printing.story, as_json=as_json)
-
-
-def _confirm(session: UUID) -> None:
-    """Ask on a terminal; without one, demand `--yes`."""
-    if not sys.stdin.isatty():
-        typer.echo(
-            "reminders: nobody is there to confirm; add --yes, or --dry-run to see", err=True
-        )
-        raise typer.Exit(ExitCode.USAGE)
-    pending = ask(lambda parts: parts.gateway.expected(session)).cancelled
-    typer.confirm(f"Cancel the session and its {pending} pending reminders?", abort=True, err=True)

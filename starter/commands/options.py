@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, TypeVar
@@ -11,6 +12,7 @@ import typer
 from pydantic import BaseModel
 
 from starter import printing
+from starter.running import ExitCode
 
 _A = TypeVar("_A", bound=BaseModel)
 CHANGE_WAIT = timedelta(seconds=5)
@@ -19,6 +21,21 @@ CHANGE_WAIT = timedelta(seconds=5)
 Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
 User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def confirmed(question: Callable[[], str]) -> None:
+    """Ask on a terminal; without one, demand `--yes`.
+
+    Args:
+        question: Made only if there is somebody to answer it.
+    """
+    if not sys.stdin.isatty():
+        typer.echo(
+            "reminders: nobody is there to confirm; add --yes, or --dry-run to see", err=True
+        )
+        raise typer.Exit(ExitCode.USAGE)
+    typer.confirm(question(), abort=True, err=True)
 
 
 def show(answer: _A, table: Callable[[_A], None], *, as_json: bool) -> None:

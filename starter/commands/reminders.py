@@ -9,13 +9,14 @@ import typer
 
 from reminders.model import Reminder, ReminderStatus
 from starter import printing
-from starter.answers import ReminderOut, ReminderPageOut
+from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
-from starter.commands.options import AsJson, show
+from starter.commands.options import AsJson, Yes, confirmed, show
 from starter.running import ask
 
 app = typer.Typer()
 
+ACTOR = "cli"
 _LARGEST_PAGE = 200
 
 
@@ -49,3 +50,60 @@ def list_(
         return ReminderPageOut(items=[ReminderOut.of(r) for r in found], next_cursor=after)
 
     show(ask(listed), printing.reminders, as_json=as_json)
+
+
+@app.command()
+def resend(
+    reminder: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send one reminder once more, as a new generation. Asked twice, it goes out once."""
+
+    async def resent(parts: Parts) -> ReminderOut:
+        done = await parts.resending.resend(reminder, reason=reason, actor=ACTOR)
+        return ReminderOut.of(done.reminder)
+
+    show(
+        ask(resent),
+        lambda answer: printing.reminders(ReminderPageOut(items=[answer], next_cursor=None)),
+        as_json=as_json,
+    )
+
+
+@app.command()
+def redrive(
+    session: Annotated[UUID | None, typer.Option(help="Only this session's.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "reminders redrive",
+    *,
+    yes: Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send once more what failed, of sessions that have not begun: one e-mail a person."""
+
+    async def redriven(parts: Parts, *, only_count: bool) -> RedriveOut:
+        if session is not None:
+            await parts.catalogue.session(session)
+        total: RedriveOut | None = None
+        while total is None or total.next_cursor is not None:
+            page = await parts.resending.redrive(
+                reason=reason,
+                actor=ACTOR,
+                session_id=session,
+                dry_run=only_count,
+                cursor=total.next_cursor if total else None,
+            )
+            told = RedriveOut.of(page, dry_run=only_count)
+            total = total.plus(told) if total else told
+        return total
+
+    if not dry_run and not yes:
+        confirmed(
+            lambda: (
+                f"Send {ask(lambda p: redriven(p, only_count=True)).resent} reminders once more?"
+            )
+        )
+    done = ask(lambda parts: redriven(parts, only_count=dry_run))
+    show(done, printing.redrive, as_json=as_json)

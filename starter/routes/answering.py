@@ -27,6 +27,9 @@ NO_ENROLLMENT: Documented = {
 }
 
 
+CONFLICT: Documented = {409: {"description": "Not as things are; `detail` says the remedy"}}
+
+
 def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Response
 
-from starter.answers import ReminderOut, ReminderPageOut
-from starter.bodies import ReminderFilters
-from starter.routes.answering import INVALID, Answering, v1_router
+from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
+from starter.bodies import RedriveBody, ReminderFilters, ResendBody
+from starter.routes.answering import (
+    BODY,
+    CONFLICT,
+    CREATED,
+    INVALID,
+    NO_SESSION,
+    Answering,
+    created,
+    v1_router,
+)
 
 router = v1_router("reminders")
+
+ACTOR = "api"
 
 
 @router.get(
@@ -32,3 +44,52 @@ async def list_reminders(
     return ReminderPageOut(
         items=[ReminderOut.of(r) for r in page.reminders], next_cursor=page.next_cursor
     )
+
+
+@router.post(
+    "/reminders/redrive",
+    summary="Send once more what failed and can still be of use",
+    responses={**NO_SESSION, **BODY},
+)
+async def redrive(body: RedriveBody, parts: Answering) -> RedriveOut:
+    """Plan the failed reminders of sessions that have not begun once more, a page at a time.
+
+    One e-mail a person: of several failed reminders the latest, and none if a later one went out.
+    What may have been accepted after all (`outcome_unknown`) is left alone. With `dry_run` it only
+    counts.
+    """
+    if body.session_id is not None:
+        await parts.catalogue.session(body.session_id)
+    receipt = await parts.resending.redrive(
+        reason=body.reason or "",
+        actor=ACTOR,
+        session_id=body.session_id,
+        dry_run=body.dry_run,
+        cursor=body.cursor,
+        limit=body.limit,
+    )
+    return RedriveOut.of(receipt, dry_run=body.dry_run)
+
+
+@router.post(
+    "/reminders/{reminder_id}/resend",
+    summary="Send one reminder once more",
+    responses={
+        **created(ReminderOut, "It is planned, as a new generation"),
+        404: {"description": "There is no such reminder"},
+        **CONFLICT,
+        **BODY,
+    },
+)
+async def resend(
+    reminder_id: UUID, body: ResendBody, parts: Answering, response: Response
+) -> ReminderOut:
+    """Plan the next generation of a reminder that has ended. Safe to repeat.
+
+    It is due at its instant, or now if that has passed, and its workflow sends it. Asked twice for
+    the same one, the second answer is the generation that the first has made (200).
+    """
+    resent = await parts.resending.resend(reminder_id, reason=body.reason, actor=ACTOR)
+    if resent.is_new:
+        response.status_code = CREATED
+    return ReminderOut.of(resent.reminder)

@@ -99,3 +99,21 @@ def test_nothing_is_sent_early_or_after_the_start(starts_in: timedelta, lead: ti
     decision = decide(facts(session=session, rule=a_rule(lead=lead), next_due_at=None), now=NOW)
     due_at: datetime = session.starts_at - lead
     assert isinstance(decision, Send) == (due_at <= NOW < session.starts_at)
+
+
+def test_asked_for_once_more_it_goes_out_whatever_else_is_due() -> None:
+    """Long after its own instant, and with a later reminder due: an operator wants it now."""
+    asked = a_reminder("24h", starts_at=NOW + HOUR, due_at=NOW, requested_at=NOW)
+    session = a_session(starts_in=HOUR)
+    late = facts(reminder=asked, session=session, next_due_at=NOW)
+    assert Send() == decide(late, now=NOW + timedelta(seconds=1))
+    early = decide(late, now=NOW - timedelta(seconds=1))
+    assert Wait(NOW, session.starts_at) == early
+
+
+def test_asked_for_once_more_and_moved_it_waits_for_its_new_instant() -> None:
+    """A session moved far away unannounced: start minus lead counts again."""
+    asked = a_reminder("24h", starts_at=NOW + HOUR, due_at=NOW, requested_at=NOW)
+    session = a_session(starts_in=timedelta(days=7))
+    moved = decide(facts(reminder=asked, session=session, next_due_at=None), now=NOW)
+    assert Wait(session.starts_at - 24 * HOUR, session.starts_at) == moved

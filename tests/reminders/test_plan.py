@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from reminders.errors import InvalidInputError, NaiveInstantError
 from reminders.model import Reminder, ReminderRule, ReminderStatus, StatusReason
-from reminders.plan import DueReminder, Revision, call_off, plan, revise, withheld
+from reminders.plan import (
+    DueReminder,
+    Revision,
+    call_off,
+    is_called_off,
+    plan,
+    revise,
+    withheld,
+)
 from tests.builders import NOW, SESSION, USER, a_reminder, a_rule, the_rules
 
 HOUR = timedelta(hours=1)
@@ -243,6 +251,52 @@ def test_no_history_of_moves_schedules_a_reminder_for_the_past(
                     status=ReminderStatus.SENT,
                 )
                 recorded[row.id] = ended
+
+
+def test_nothing_but_enrolling_revives_what_was_called_off() -> None:
+    """Sent, then cancelled by hand, then moved a week: no second generation of any."""
+    sent = a_reminder("24h", status=ReminderStatus.SENT)
+    off = a_reminder("2h", status=ReminderStatus.CANCELLED, reason=StatusReason.WORKFLOW_CANCELLED)
+    assert revised([sent, off], NOW + timedelta(days=14)).is_empty
+    again = revised([sent, off], NOW + timedelta(days=14), enrolling=True)
+    assert {"24h": 2, "2h": 2, "30min": 1} == {r.reminder_type: r.generation for r in again.added}
+
+
+def test_enrolling_anew_follows_every_cancellation_by_a_generation() -> None:
+    """What is past due by then, or has no rule, is skipped anew: nothing is called off any more."""
+    off = [
+        a_reminder(kind, status=ReminderStatus.CANCELLED, reason=StatusReason.UNENROLLED)
+        for kind in ("24h", "2h", "30min", "1h")
+    ]
+    again = revised(off, NOW + 3 * HOUR, enrolling=True)
+    assert {
+        "24h": StatusReason.PAST_DUE,
+        "2h": None,
+        "30min": None,
+        "1h": StatusReason.RULE_DISABLED,
+    } == {r.reminder_type: r.reason for r in again.added}
+    assert not is_called_off(again.reminders)
+    assert revised([*off, *again.added], NOW + 3 * HOUR, enrolling=True).is_empty
+
+
+@pytest.mark.parametrize(
+    ("starts_in", "due_in", "reason"),
+    [
+        (25 * HOUR, HOUR, None),
+        (2 * HOUR, timedelta(), None),
+        (timedelta(), timedelta(hours=-24), StatusReason.SESSION_STARTED),
+    ],
+    ids=["moved-away", "moved-closer", "moved-into-the-past"],
+)
+def test_what_an_operator_asked_for_waits_through_plans(
+    starts_in: timedelta, due_in: timedelta, reason: StatusReason | None
+) -> None:
+    """Past its own instant it is not past due; moved away it waits for its new instant."""
+    starts_at = NOW + 3 * HOUR
+    asked = a_reminder("24h", starts_at=starts_at, due_at=NOW, requested_at=NOW, generation=2)
+    assert asked in revised([asked], starts_at).unchanged
+    after = {r.reminder_type: r for r in revised([asked], NOW + starts_in).reminders}["24h"]
+    assert (2, NOW + due_in, reason) == (after.generation, after.due_at, after.reason)
 
 
 def test_what_a_person_does_not_want_is_planned_as_skipped() -> None:

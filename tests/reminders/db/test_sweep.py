@@ -47,6 +47,11 @@ UPDATE session_reminder_emails SET due_at = now() - interval '10 min', starts_at
  WHERE reminder_type = '24h'
    AND user_id IN (SELECT id FROM users ORDER BY id OFFSET 200 LIMIT 3);
 """
+OWN_RULE = """
+INSERT INTO reminder_configurations (session_id, reminder_type, minutes_before, is_enabled,
+                                     email_subject_template, display_name)
+SELECT id, '{type}', {minutes}, {on}, 'S', 'N' FROM sessions
+"""
 
 
 @pytest.fixture
@@ -107,6 +112,16 @@ async def sql(database: Database, statements: str) -> None:
         ("UPDATE reminder_configurations SET minutes_before = minutes_before + 1", "drifted"),
         ("UPDATE reminder_configurations SET is_enabled = false", "drifted"),
         ("DELETE FROM reminder_configurations WHERE reminder_type = '2h'", "drifted"),
+        (OWN_RULE.format(type="2h", minutes=180, on="true"), "drifted"),
+        (OWN_RULE.format(type="2h", minutes=120, on="false"), "drifted"),
+        (OWN_RULE.format(type="3h", minutes=180, on="true"), "lost"),
+        (
+            (
+                "UPDATE session_reminder_emails SET due_at = due_at + interval '1 h',"
+                " requested_at = due_at + interval '2 h' WHERE reminder_type = '24h'"
+            ),
+            "drifted",
+        ),
     ],
 )
 async def test_what_is_found_is_gone_once_it_is_planned(
@@ -148,6 +163,16 @@ async def test_what_is_found_is_gone_once_it_is_planned(
             " status_reason = 'workflow_cancelled' WHERE reminder_type <> '24h';"
             " DELETE FROM session_reminder_emails WHERE reminder_type = '24h';"
             " UPDATE reminder_configurations SET is_enabled = true"
+        ),
+        OWN_RULE.format(type="2h", minutes=120, on="true"),
+        OWN_RULE.format(type="1h", minutes=60, on="false"),
+        (
+            "INSERT INTO reminder_configurations (session_id, reminder_type, minutes_before,"
+            " email_subject_template, display_name) VALUES (gen_random_uuid(), '2h', 180, 'S', 'N')"
+        ),
+        (
+            "UPDATE session_reminder_emails SET due_at = due_at + interval '1 h',"
+            " requested_at = due_at + interval '1 h'"
         ),
         (
             "INSERT INTO reminder_preferences (user_id, reason) SELECT id, 'bounced' FROM users;"

@@ -1,0 +1,172 @@
+"""Reminders once more: one, as an operator asks, or all that failed and could still be sent.
+
+The ledger first, then the enrollment's workflow, which sends it as it sends any other. Nothing is
+sent from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from reminders.db.planning import EnrollmentPlanner, Resent
+from reminders.db.redrive import FailedEnrollments
+from reminders.errors import InvalidInputError, NotFoundError, ResendRefusedError
+from reminders.model import Reminder
+from reminders.ports import Clock, Enrollment
+from reminders.resending import Refusal, failed_ones
+from starter.enrollments import EnrollmentWorkflows
+
+AT_ONCE = 20
+"""Enrollments that are worked on at the same time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RedriveReceipt:
+    """What a redrive did with one page of enrollments, in reminders."""
+
+    resent: int
+    """Planned once more; or in a dry run, would be."""
+    left_alone: Mapping[str, int]
+    """Failed ones that are not sent once more, by the reason."""
+    next_cursor: str | None
+    """Where the next page begins; `None` after the last."""
+
+    @property
+    def found(self) -> int:
+        """Failed reminders that were looked at."""
+        return self.resent + sum(self.left_alone.values())
+
+
+class Resending:
+    """Sends reminders once more, through their workflows."""
+
+    def __init__(
+        self,
+        workflows: EnrollmentWorkflows,
+        *,
+        planner: EnrollmentPlanner,
+        failed: FailedEnrollments,
+        clock: Clock,
+    ) -> None:
+        """Plan with this planner, and tell these workflows.
+
+        Args:
+            workflows: Of the enrollments.
+            planner: Writes plans.
+            failed: Finds what failed.
+            clock: Judges what is due.
+        """
+        self._workflows = workflows
+        self._planner = planner
+        self._failed = failed
+        self._clock = clock
+
+    async def resend(self, reminder_id: UUID, *, reason: str, actor: str) -> Resent:
+        """Send one reminder once more. Safe to repeat: asked twice, it goes out once.
+
+        Args:
+            reminder_id: Its newest generation.
+            reason: Why, for the audit log.
+            actor: Who, for the audit log.
+
+        Raises:
+            InvalidInputError: If there is no reason.
+            ReminderNotFoundError: If the ledger has no such row.
+            ResendRefusedError: If it may not be; the message says the remedy.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
+            TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
+        """
+        _check(reason)
+        resent = await self._planner.resend(reminder_id, reason=reason, actor=actor)
+        if resent.planned is not None:
+            await self._workflows.hand_over(resent.planned)
+        return resent
+
+    async def redrive(
+        self,
+        *,
+        reason: str,
+        actor: str,
+        session_id: UUID | None = None,
+        dry_run: bool = False,
+        cursor: str | None = None,
+        limit: int = 200,
+    ) -> RedriveReceipt:
+        """Send once more what failed, of sessions that have not begun: a page of enrollments.
+
+        One e-mail a person: of several failed reminders the latest, and none if a later one has
+        gone out. What may have been accepted after all (`outcome_unknown`) is left alone.
+
+        Args:
+            reason: Why, for the audit log.
+            actor: Who, for the audit log.
+            session_id: Only of this session.
+            dry_run: Only count.
+            cursor: Where the page before ended.
+            limit: Enrollments at the most.
+
+        Raises:
+            InvalidInputError: If the cursor is none of ours, or there is no reason.
+            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
+            TemporalUnavailableError: If Temporal is away; what is planned by then is found by the
+                sweep, for the rest repeat the call.
+        """
+        if not dry_run:
+            _check(reason)
+        after = _decoded(cursor) if cursor else None
+        page = await self._failed.page(session_id, after=after, limit=limit)
+        slots = asyncio.Semaphore(AT_ONCE)
+        left: Counter[str] = Counter()
+
+        async def one(recorded: Sequence[Reminder]) -> int:
+            chosen, others = failed_ones(recorded, now=self._clock.now())
+            left.update(other.value for other in others)
+            if chosen is None:
+                return 0
+            async with slots:
+                try:
+                    resent = await self._planner.resend(
+                        chosen.id, reason=reason, actor=actor, dry_run=dry_run
+                    )
+                    if resent.planned is not None:
+                        await self._workflows.hand_over(resent.planned)
+                except ResendRefusedError as refused:
+                    left[refused.why] += 1
+                    return 0
+                except NotFoundError:  # deleted since
+                    return 0
+                return int(resent.is_new)
+
+        done = await asyncio.gather(*map(one, page.values()), return_exceptions=True)
+        for outcome in done:
+            if isinstance(outcome, BaseException):
+                raise outcome
+        last = next(reversed(list(page)), None)
+        return RedriveReceipt(
+            resent=sum(outcome for outcome in done if isinstance(outcome, int)),
+            left_alone={why: left[why] for why in Refusal if left[why]},
+            next_cursor=_encoded(last) if last and len(page) == limit else None,
+        )
+
+
+def _check(reason: str) -> None:
+    if not reason.strip():
+        msg = "reason is missing; say why, for the audit log"
+        raise InvalidInputError(msg, field="reason")
+
+
+def _encoded(enrollment: Enrollment) -> str:
+    return f"{enrollment.session_id}:{enrollment.user_id}"
+
+
+def _decoded(cursor: str) -> Enrollment:
+    session_id, _, user_id = cursor.partition(":")
+    try:
+        return Enrollment(UUID(session_id), UUID(user_id))
+    except ValueError as error:
+        msg = "cursor is not one that this API gave out; leave it out to start from the beginning"
+        raise InvalidInputError(msg, field="cursor") from error
