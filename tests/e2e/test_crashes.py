@@ -65,7 +65,7 @@ async def test_the_worker_is_killed_while_a_hundred_sends_are_in_flight(system: 
     """A hundred accepted, a hundred recorded with the provider's id, no reminder twice."""
     async with system.platform() as platform:
         await platform.provider.reset()
-        session = await platform.enroll(100, due_in=4 * SECONDS)
+        session = await platform.enroll(100, due_in=8 * SECONDS)
         await eventually(lambda: requested(platform), within=30 * SECONDS)
         system.worker.kill()
         system.worker.start()
@@ -89,7 +89,7 @@ async def test_the_provider_is_killed_and_comes_back(system: System) -> None:
     """What was under way is repeated under the same key; each is accepted once."""
     async with system.platform() as platform:
         await platform.provider.reset()
-        session = await platform.enroll(100, due_in=4 * SECONDS)
+        session = await platform.enroll(100, due_in=8 * SECONDS)
         await eventually(lambda: requested(platform), within=30 * SECONDS)
         system.provider.kill()
         system.provider.start()
@@ -100,7 +100,7 @@ async def test_the_wire_to_the_provider_is_cut_and_mended(system: System) -> Non
     """Answers that never arrived are asked for again under the same key; each is accepted once."""
     async with system.platform() as platform:
         await platform.provider.reset()
-        session = await platform.enroll(100, due_in=4 * SECONDS)
+        session = await platform.enroll(100, due_in=8 * SECONDS)
         await eventually(lambda: requested(platform), within=30 * SECONDS)
         system.wire.cut()
         await asyncio.sleep(2)
