@@ -10,8 +10,11 @@ from reminders.db.audit import Action, AuditLog, Event
 from reminders.db.browsing import Browser
 from reminders.db.provider_history import ProviderHistory
 from reminders.errors import ReminderNotFoundError
+from reminders.model import SessionStatus
+from reminders.plan import newest_of
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
+from starter.receipts import Story
 
 router = pages()
 
@@ -31,10 +34,19 @@ async def enrollment(
         session=story.session,
         attendee=attendee,
         events=events,
+        resendable=_resendable(story),
         entries=await AuditLog(parts.database).of_enrollment(session_id, user_id),
         workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
         run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
     )
+
+
+def _resendable(story: Story) -> set[UUID]:
+    """What may be sent once more: the newest generations that have ended, while it is of use."""
+    newest = newest_of(story.reminders).values()
+    if story.session.status is SessionStatus.CANCELLED:
+        return set()
+    return {r.id for r in newest if not r.status.is_pending}
 
 
 @router.get("/enrollments/{session_id}/{user_id}/cancel")

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from reminders.errors import (
+    ConflictError,
     InvalidInputError,
     NotFoundError,
     ServiceUnavailableError,
@@ -145,6 +146,8 @@ def _error_page(request: Request, error: Exception) -> Response:
         return _page(request, 500, "Something went wrong here", "The log of the API says what.")
     if isinstance(known, InvalidInputError):
         return _page(request, 422, "Not acceptable", f"{known.field}: {known}")
+    if isinstance(known, ConflictError):
+        return _page(request, 409, "Not as things are", str(known))
     if isinstance(known, NotFoundError):
         return _page(request, 404, "Not found", str(known))
     if isinstance(known, ServiceUnavailableError):

@@ -14,6 +14,9 @@ from starter.admin import (
     ledger,
     overview,
     people,
+    preview,
+    resending,
+    rules,
     runs,
     search,
     session,
@@ -22,6 +25,7 @@ from starter.admin import (
 )
 from starter.admin.door import Door
 from starter.admin.guard import pages
+from starter.admin.mails import Mails
 from starter.admin.view import STATIC
 
 _elsewhere = pages()
@@ -41,6 +45,7 @@ def install(app: FastAPI, settings: Settings) -> None:
         settings: Of this process.
     """
     app.state.admin_door = Door(settings)
+    app.state.admin_mails = Mails(settings)
     router = APIRouter()
     for page in (
         signing_in.router,
@@ -53,6 +58,9 @@ def install(app: FastAPI, settings: Settings) -> None:
         people.router,
         ledger.router,
         failed.router,
+        resending.router,
+        rules.router,
+        preview.router,
         runs.router,
         audit.router,
         _elsewhere,

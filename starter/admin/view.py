@@ -28,6 +28,8 @@ NAVIGATION = (
     ("/sessions", "Sessions"),
     ("/people", "People"),
     ("/failed", "Failed"),
+    ("/rules", "Rules"),
+    ("/preview", "E-mails"),
     ("/runs", "Runs"),
     ("/audit", "Audit log"),
 )
