@@ -21,13 +21,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reminders.db.audit import Action, AuditLog
 from reminders.db.tables import EnrollmentRow
-from reminders.embedded.stack import LocalStack
+from reminders.embedded.stack import TEST_INBOX, LocalStack
 from reminders.keys import session_reminder_workflow_id
 from reminders.model import Attendee, ReminderStatus, Session, SessionStatus
 from starter.sweeps import MANUAL_ID
 from tests.browser import DESK, PHONE, Scheme, dressed, hindrances, overflow
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
+from workflows.session_reminder import SessionReminderWorkflow
 
 NAME, PASSWORD = "maria", "correct horse battery"
 QUICKLY = 5000
@@ -157,6 +158,10 @@ async def test_every_page_reads_well_on_a_desk_and_a_phone_in_light_and_dark(
         f"/admin/people/{user_id}",
         "/admin/reminders",
         "/admin/failed",
+        "/admin/redrive",
+        "/admin/rules",
+        "/admin/rules/edit?reminder_type=2h",
+        "/admin/preview",
         "/admin/runs",
         "/admin/audit",
     ]
@@ -351,6 +356,127 @@ async def test_a_sweep_is_started_by_hand_and_followed(desk: Page, house: House)
     run = desk.locator("#runs tbody tr", has_text=MANUAL_ID).first
     await expect(run).to_contain_text("completed")
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, untold)
+
+
+async def test_a_rule_is_changed_after_seeing_what_it_would_do(desk: Page, house: House) -> None:
+    """The diff counts and stores nothing; then every sleeping workflow has the new instant."""
+    session, people = await house.enrolled(1)
+    await desk.goto(f"/admin/rules?session={session.id}")
+    await desk.get_by_role("link", name="Edit 2h").click()
+    await desk.get_by_label("Minutes before the start").fill("180")
+    await desk.get_by_label("Subject").fill("Soon: {session_title}")
+    await desk.get_by_role("button", name="See what it would do").click()
+    await expect(desk.locator("#effect dl div", has_text="moved")).to_contain_text("1")
+    await expect(desk.locator("tr", has_text="as people get it")).to_contain_text("Soon: Sample")
+    rows = (await house.platform.queries.list(session_id=session.id)).reminders
+    before = next(r for r in rows if r.reminder_type == "2h")
+    assert session.starts_at - timedelta(hours=2) == before.due_at
+    await desk.get_by_label("Why?").fill("people come from far away")
+    await desk.get_by_role("button", name="Save").click()
+    await expect(desk.locator("#receipt")).to_contain_text("stored")
+
+    async def moved() -> bool:
+        handle = house.platform.client.get_workflow_handle(
+            session_reminder_workflow_id(session.id, people[0])
+        )
+        plan = await handle.query(SessionReminderWorkflow.plan)
+        due = {r.reminder_type: r.due_at for r in plan.reminders}
+        return due["2h"] == session.starts_at - timedelta(hours=3)
+
+    await eventually(moved)
+    entry = (await AuditLog(house.platform.database).entries(limit=1))[0]
+    assert (Action.RULE_CHANGED, "admin:maria", "people come from far away") == (
+        entry.action,
+        entry.actor,
+        entry.reason,
+    )
+
+
+async def test_a_rule_that_cannot_be_is_refused_in_words(desk: Page, house: House) -> None:
+    """A subject with an unknown name never reaches the ledger."""
+    session, _ = await house.enrolled(1)
+    await desk.goto(f"/admin/rules/edit?session={session.id}")
+    await desk.get_by_label("Type").fill("12h")
+    await desk.get_by_label("Minutes before the start").fill("720")
+    await desk.get_by_label("Subject").fill("{nonsense}")
+    await desk.get_by_role("button", name="See what it would do").click()
+    await expect(desk.get_by_role("heading", name="Not acceptable")).to_be_visible()
+    await expect(desk.locator("main")).to_contain_text("nonsense")
+
+
+async def test_a_reminder_is_sent_again(desk: Page, house: House) -> None:
+    """As a new generation, which its workflow sends and the provider accepts."""
+    session_id = await house.platform.enroll(1, due_in=timedelta(seconds=1))
+    await house.platform.all_sent_once(session_id, 1)
+    (sent,) = await house.platform.due_reminders(session_id)
+    await desk.goto(f"/admin/reminders/{sent.id}")
+    line = desk.locator(f"[id='{sent.id}']")
+    await line.get_by_text("Send again").click()
+    await line.get_by_label("Why?").fill("it was deleted by mistake")
+    await line.get_by_role("button", name="Send 30min again").click()
+    again = desk.locator("ol.line > li", has_text="generation 2")
+    await expect(again.locator(".badge")).to_have_text("delivered", timeout=20_000)
+    rows = await house.platform.due_reminders(session_id)
+    accepted = [m["tags"]["reminder_id"] for m in await house.platform.accepted()]
+    assert [1, 1] == [accepted.count(str(row.id)) for row in rows]
+
+
+async def test_what_failed_is_sent_again_with_a_receipt(desk: Page, house: House) -> None:
+    """After a dry run; the reminder waits in its workflow again."""
+    session, people = await house.enrolled(1)
+    async with house.platform.database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE session_reminder_emails SET email_status = 'failed',"
+                " status_reason = 'misconfigured' WHERE session_id = :id AND reminder_type = '24h'"
+            ),
+            {"id": session.id},
+        )
+    await desk.goto(f"/admin/failed?session={session.id}")
+    await desk.get_by_role("link", name="Send again what still can be").click()
+    await expect(desk.locator("dl.figures div", has_text="would be sent")).to_contain_text("1")
+    await desk.get_by_label("What was mended?").fill("the key")
+    await desk.get_by_role("button", name="Send again").click()
+    await expect(desk.locator("#receipt dl.figures div", has_text="resent")).to_contain_text("1")
+    rows = await house.platform.queries.of_enrollment(session.id, people[0])
+    waiting = [r for r in rows if r.reminder_type == "24h" and r.status.is_pending]
+    assert [2] == [r.generation for r in waiting]
+
+
+async def test_the_e_mail_is_seen_and_sent_to_the_test_address(desk: Page, house: House) -> None:
+    """At a chosen moment and in another language; the test goes to `VERIFIED_TEST_EMAIL` only."""
+    await desk.goto("/admin/preview?rule=2h&at=2030-05-14T14:20&locale=de")
+    mail = desk.frame_locator("iframe.light")
+    await expect(mail.get_by_role("heading", name="Sample session")).to_be_visible()
+    await expect(mail.locator("strong", has_text="40 Minuten")).to_be_visible()
+    before = len(await house.platform.accepted())
+    await desk.get_by_role("button", name=f"Send to {TEST_INBOX}").click()
+    await expect(desk.get_by_role("heading", name="Test sent")).to_be_visible()
+    (sent,) = (await house.platform.accepted())[before:]
+    assert TEST_INBOX in str(sent["to"])
+    await desk.goto("/admin/preview?at=2031-01-01T00:00")
+    await expect(desk.get_by_role("alert")).to_contain_text("the session has begun")
+
+
+async def test_an_e_mail_in_a_frame_is_dark_where_it_should_be(
+    browser: Browser, house: House, desk: Page
+) -> None:
+    """Each frame shows one of the two, whatever the operator's own colours are."""
+    context = await browser.new_context(
+        base_url=house.stack.api_url,
+        color_scheme="null",
+        storage_state=await desk.context.storage_state(),
+    )
+    page = await context.new_page()
+    await page.goto("/admin/preview")
+    colours = [
+        await page.frame_locator(f"iframe.{name}")
+        .locator("body")
+        .evaluate("() => matchMedia('(prefers-color-scheme: dark)').matches")
+        for name in ("light", "dark")
+    ]
+    assert [False, True] == colours
+    await context.close()
 
 
 async def test_the_audit_log_tells_who_did_what_and_why(desk: Page, house: House) -> None:
