@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from datetime import datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from reminders.clock import SystemClock
 from reminders.errors import MailRejectedError
 from reminders.mail.compose import MailComposer
+from reminders.mail.links import AttendeeLinks
 from reminders.mail.preview import preview
 from reminders.mail.resend import ResendMailer
-from reminders.mail.samples import SESSION
+from reminders.mail.samples import LINKS, SESSION
 from reminders.model import Attendee, Message, ReminderRule, Session
 from reminders.ports import Refused
 from reminders.settings import Settings
@@ -20,6 +21,14 @@ from starter.composing import mail_composer
 AT_MOST = 5
 """Test e-mails a minute, of one process: they share the pace of what people wait for."""
 _MINUTE = timedelta(minutes=1)
+
+
+class _SampleLinks:
+    """Links that lead nowhere: nobody stops an attendee's reminders by looking at an e-mail."""
+
+    def links(self, session: Session, user_id: UUID) -> AttendeeLinks:  # noqa: ARG002 - of nobody
+        """See `LinkMaker.links`."""
+        return LINKS
 
 
 class Mails:
@@ -135,5 +144,6 @@ class Mails:
             settings = self._settings.model_copy(
                 update={"delivery_mode": mode, "email_from": sender}
             )
-            self._composers[mode] = mail_composer(settings)
+            links = _SampleLinks() if settings.public_base_url else None
+            self._composers[mode] = mail_composer(settings, links=links)
         return self._composers[mode]
