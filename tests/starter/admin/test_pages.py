@@ -14,16 +14,16 @@ from uuid import UUID, uuid4
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
 from sqlalchemy import insert, text
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
+from reminders.clock import SystemClock
 from reminders.db.audit import Action, AuditLog
+from reminders.db.planning import EnrollmentPlanner
 from reminders.db.tables import EnrollmentRow
 from reminders.embedded.stack import TEST_INBOX, LocalStack
 from reminders.keys import session_reminder_workflow_id
-from reminders.model import Attendee, ReminderStatus, Session, SessionStatus
+from reminders.model import Attendee, ReminderStatus, Session
 from starter.sweeps import MANUAL_ID
 from tests.browser import DESK, PHONE, Scheme, dressed, hindrances, overflow
 from tests.e2e.platform import Platform, a_platform
@@ -72,30 +72,6 @@ class House:
             session_reminder_workflow_id(session.id, user_id)
         )
         return (await handle.describe()).status
-
-    async def forget(self, workflow_id: str) -> None:
-        """Have Temporal delete a workflow, as it does after its retention."""
-        client = self.platform.client
-        handle = client.get_workflow_handle(workflow_id)
-
-        async def closed() -> bool:
-            return (await handle.describe()).close_time is not None
-
-        async def forgotten() -> bool:
-            try:
-                await handle.describe()
-            except RPCError as error:
-                return error.status is RPCStatusCode.NOT_FOUND
-            return False
-
-        await eventually(closed)
-        await client.workflow_service.delete_workflow_execution(
-            DeleteWorkflowExecutionRequest(
-                namespace=client.namespace,
-                workflow_execution=WorkflowExecution(workflow_id=workflow_id),
-            )
-        )
-        await eventually(forgotten, within=timedelta(seconds=60))
 
     async def statuses(self, session: Session) -> set[ReminderStatus]:
         """What the ledger says of a session's reminders."""
@@ -517,15 +493,18 @@ async def test_everything_can_be_done_without_a_script_and_with_the_keyboard(
 
 
 async def test_the_story_is_told_after_temporal_has_forgotten_it(desk: Page, house: House) -> None:
-    """Every reminder and every deed comes from PostgreSQL; Temporal shows nothing any more."""
-    session, people = await house.enrolled(1)
-    await house.platform.gateway.cancel_session(session.id)
-    workflow_id = session_reminder_workflow_id(session.id, people[0])
-    await house.forget(workflow_id)
-    await desk.goto(f"/admin/enrollments/{session.id}/{people[0]}")
+    """Every reminder and every deed comes from PostgreSQL, and Temporal knows no such workflow."""
+    session, user_id = (await house.enrolled(0))[0], uuid4()
+    await house.person(user_id)
+    planner = EnrollmentPlanner(house.platform.database, SystemClock())
+    await planner.enroll(session.id, user_id)
+    await planner.unenroll(session.id, user_id)
+    with pytest.raises(RPCError, match="not found"):
+        await house.status(session, user_id)
+    await desk.goto(f"/admin/enrollments/{session.id}/{user_id}")
     await expect(desk.get_by_text("Temporal no longer has it")).to_be_visible()
-    await expect(desk.get_by_text("Called off: the session was cancelled.")).to_have_count(3)
-    assert (
-        SessionStatus.CANCELLED
-        is (await house.platform.gateway.why(session.id, people[0])).session.status
+    await expect(desk.get_by_text("Called off: the attendee is no longer enrolled.")).to_have_count(
+        3
     )
+    story = await house.platform.gateway.why(session.id, user_id)
+    assert (None, 3) == (story.workflow_status, len(story.reminders))
