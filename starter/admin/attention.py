@@ -10,7 +10,7 @@ from reminders.db.overview import Backlog, Day
 from reminders.db.provider_state import QuotaReading
 from reminders.model import ReminderStatus
 from reminders.ports import Hold
-from starter.health import Check, Diagnosis
+from starter.diagnosis import Check, Diagnosis, Level
 
 QUOTA_IS_LOW = 0.8
 """From which used part of a quota on somebody should know."""
@@ -55,7 +55,7 @@ def concerns(
         quotas: As the provider told them.
         hold: Why nothing is posted at present.
     """
-    found = [_of(check) for check in diagnosis.checks if not check.ok]
+    found = [_of(check) for check in diagnosis.checks if check.level is not Level.OK]
     if backlog is not None and backlog.redrivable:
         found.append(
             Concern(
@@ -107,6 +107,7 @@ def _of(check: Check) -> Concern:
         remedy=check.remedy,
         link=link,
         link_text=link_text,
+        is_urgent=not check.ok,
     )
 
 
