@@ -6,9 +6,10 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import herd, render
+from bench import admin, herd, render
 
 BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
+    "admin": ("every admin page, with 10,000 sessions and 100,000 reminders", admin.main),
     "herd": ("every enrollment of one session, all due in the same second", herd.main),
     "crash": (
         "the same, and the only worker killed when 30 % are out",

@@ -135,6 +135,10 @@ class Settings(BaseSettings):
     """Host and port to listen on."""
     api_keys: Secrets = ()
     """Keys of the platform, comma-separated; without any the API serves this machine only."""
+    admin_username: str | None = None
+    """Name to sign in with at `/admin`; needs `ADMIN_PASSWORD`."""
+    admin_password: SecretStr | None = None
+    """Password to sign in with. Changing it signs everybody out. Without it, see docs/admin.md."""
     temporal_ui_url: str | None = None
     """Where people reach the Temporal UI, for links."""
 
@@ -152,7 +156,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         """Refuse what cannot work, by the variable's name."""
-        for name in ("resend_api_key", *(f"api_keys.{i}" for i in range(len(self.api_keys)))):
+        secrets = ["resend_api_key", *(f"api_keys.{i}" for i in range(len(self.api_keys)))]
+        if self.delivery_mode == "live":
+            secrets.append("admin_password")
+        for name in secrets:
             field, _, index = name.partition(".")
             value = getattr(self, field)
             secret = value[int(index)] if index else value
@@ -213,6 +220,17 @@ class Settings(BaseSettings):
         if self.delivery_mode == "live" and parts.scheme != "https":
             msg = "PUBLIC_BASE_URL must begin with https:// when DELIVERY_MODE=live"
             raise ValueError(msg)
+
+    @model_validator(mode="after")
+    def _whole_sign_in(self) -> Self:
+        """Refuse a name without a password, and the other way round."""
+        given, missing = "ADMIN_USERNAME", "ADMIN_PASSWORD"
+        if self.admin_username is None:
+            given, missing = missing, given
+        if (self.admin_username is None) != (self.admin_password is None):
+            msg = f"{given} is set and {missing} is not; set both, or neither"
+            raise ValueError(msg)
+        return self
 
     def require_database_url(self) -> str:
         """The database, for everything that needs one.

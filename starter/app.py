@@ -23,6 +23,7 @@ from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
 from starter import api, attendee, health, openapi, probes, problems, webhooks
+from starter.admin import router as admin
 from starter.assembly import Parts, assembled, connect
 from starter.body_limit import BodyLimit
 from starter.measure import Measure
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Reminds every enrolled person of every session, on time, exactly once.",
         version=version("session-reminders"),
         lifespan=lifespan,
+        docs_url=None,  # ours needs no other host
         redoc_url=None,
         redirect_slashes=False,
         telemetry={
@@ -90,6 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(probes.router)
     app.include_router(webhooks.router)
     app.include_router(attendee.router)
+    admin.install(app, settings)
     openapi.install(app)
     return app
 

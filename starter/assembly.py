@@ -75,6 +75,21 @@ class Parts:
         path += [run_id, "history"] if run_id else []
         return "/".join([base.rstrip("/"), *(quote(part, safe="") for part in path)])
 
+    def workflows_url(self, query: str) -> str | None:
+        """Where people see the workflows that a query finds in the Temporal UI.
+
+        Args:
+            query: In the words of `temporal workflow list --query`.
+
+        Returns:
+            `None` unless `TEMPORAL_UI_URL` is set.
+        """
+        base = self.settings.temporal_ui_url
+        if base is None:
+            return None
+        namespace = quote(self.client.namespace, safe="")
+        return f"{base.rstrip('/')}/namespaces/{namespace}/workflows?query={quote(query, safe='')}"
+
 
 @asynccontextmanager
 async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> AsyncIterator[Parts]:

@@ -54,7 +54,7 @@ def authorize(request: Request, keys: tuple[SecretStr, ...]) -> None:
         UnauthorizedError: If it may not pass.
     """
     if not keys:
-        if not _is_from_this_machine(request):
+        if not is_from_this_machine(request):
             msg = "No API_KEYS are set here, so only this machine may ask."
             raise UnauthorizedError(msg, challenge=_CHALLENGE)
         return
@@ -79,7 +79,7 @@ def _digest(secret: str) -> bytes:
     return sha256(secret.encode(errors="surrogatepass")).digest()
 
 
-def _is_from_this_machine(request: Request) -> bool:
+def is_from_this_machine(request: Request) -> bool:
     """Whether a program on this machine asks, rather than a web page open in a browser on it.
 
     A page elsewhere can have its own domain name resolve to 127.0.0.1 (DNS rebinding); the `Host`

@@ -45,3 +45,8 @@ def decision(reminder: Reminder) -> str:
     """What was decided about a reminder, and why."""
     status = _STATUSES[reminder.status]
     return f"{status}: {_REASONS[reminder.reason]}" if reminder.reason else status
+
+
+def reason(why: StatusReason | None) -> str:
+    """A reason for itself."""
+    return _REASONS[why] if why else "no reason was recorded"

@@ -1,4 +1,7 @@
-"""The API's description: errors are problem documents, and the routes' own words stay."""
+"""The API's description: errors are problem documents, and the routes' own words stay.
+
+`/docs` shows it with a Swagger UI of our own: no other host is asked for anything.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import HTMLResponse
 
 from starter.problems import MEDIA_TYPE, Problem
 
@@ -14,8 +18,38 @@ _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 """Schemas of errors as the framework would tell them."""
 
 
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+  <meta charset="utf-8">
+  <title>Session reminders: API</title>
+  <meta name="viewport" content="width=device-width, initial-scale=1">
+  <link rel="icon" href="/static/admin/icon.svg" type="image/svg+xml">
+  <link rel="stylesheet" href="/static/swagger-ui/swagger-ui.css">
+</head>
+<body>
+  <div id="swagger-ui"></div>
+  <script src="/static/swagger-ui/swagger-ui-bundle.js"></script>
+  <script src="/static/swagger-ui/initializer.js"></script>
+</body>
+</html>
+"""
+_HEADERS = {
+    # Swagger UI styles its elements one by one, and has its icons as data.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"
+        " img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+}
+
+
 def install(app: FastAPI) -> None:
-    """Describe every error of an application as what `problems` answers."""
+    """Describe every error of an application as what `problems` answers, and show it at `/docs`."""
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_PAGE, headers=_HEADERS)
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:

@@ -164,6 +164,21 @@ class Sweeps:
                 await handle.result(follow_runs=False)
             return await self._told(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
 
+    async def run(self, workflow_id: str, run_id: str | None) -> Run | None:
+        """One run, as it stands; `None` if Temporal no longer has it.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id or None)
+        with unavailable():
+            try:
+                return await self._told(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+        return None
+
     async def runs(self, *, limit: int = 20, cursor: str | None = None) -> RunPage:
         """Sweeps and session changes, the newest first, as far as Temporal still has them.
 

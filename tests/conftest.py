@@ -27,6 +27,7 @@ from tests.stage import Stage
 from tests.workflows.strict import StrictPlugin
 
 _OURS = (
+    "ADMIN_",
     "DATABASE_",
     "TEMPORAL_",
     "RESEND_",

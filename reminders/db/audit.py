@@ -39,6 +39,14 @@ class Action(StrEnum):
     """A person is not to be reminded of something any more, or is again."""
     USER_ERASED = "user_erased"
     """A person's data was erased."""
+    SESSION_REPLANNED = "session_replanned"
+    """All enrollments of a session were planned anew."""
+    FAILED_REDRIVEN = "failed_redriven"
+    """An operator had failed reminders sent once more, as many as still are of use."""
+    TEST_SENT = "test_sent"
+    """An e-mail was sent to the test recipient, to look at."""
+    SWEEP_STARTED = "sweep_started"
+    """A sweep was started by hand."""
     DELIVERY_RESUMED = "delivery_resumed"
     """A held queue was set going again."""
 
@@ -63,16 +71,20 @@ class Event:
     """Set by the database."""
 
 
-async def record(connection: AsyncConnection, event: Event) -> None:
+async def record(connection: AsyncConnection, event: Event) -> int:
     """Add an entry, in the transaction of what it tells of.
+
+    Returns:
+        Its id.
 
     Raises:
         InvalidInputError: If the reason is longer than 500 characters.
     """
     if event.reason is not None and len(event.reason) > LONGEST_REASON:
         raise InvalidInputError(f"at most {LONGEST_REASON} characters", field="reason")
-    await connection.execute(
-        insert(ReminderEventRow).values(
+    added = await connection.execute(
+        insert(ReminderEventRow)
+        .values(
             action=event.action,
             actor=event.actor,
             reason=event.reason,
@@ -81,7 +93,9 @@ async def record(connection: AsyncConnection, event: Event) -> None:
             reminder_id=event.reminder_id,
             details=dict(event.details),
         )
+        .returning(ReminderEventRow.id)
     )
+    return added.scalar_one()
 
 
 class AuditLog:
@@ -91,10 +105,34 @@ class AuditLog:
         """Read from this database."""
         self._database = database
 
-    async def record(self, event: Event) -> None:
-        """Add an entry that belongs to no transaction of ours."""
+    async def record(self, event: Event) -> int:
+        """Add an entry that belongs to no transaction of ours; its id."""
         async with self._database.transaction() as connection:
-            await record(connection, event)
+            return await record(connection, event)
+
+    async def entry(self, event_id: int) -> Event | None:
+        """One entry; `None` if there is none."""
+        query = select(ReminderEventRow.__table__).where(ReminderEventRow.id == event_id)
+        async with self._database.autocommit() as connection:
+            row = (await connection.execute(query)).mappings().one_or_none()
+        return Event(**{**row, "action": Action(row["action"])}) if row else None
+
+    async def of_enrollment(
+        self, session_id: UUID, user_id: UUID, *, limit: int = 50
+    ) -> tuple[Event, ...]:
+        """What was done to an enrollment, or to its whole session; the newest first."""
+        query = (
+            select(ReminderEventRow.__table__)
+            .where(
+                ReminderEventRow.session_id == session_id,
+                (ReminderEventRow.user_id == user_id) | ReminderEventRow.user_id.is_(None),
+            )
+            .order_by(ReminderEventRow.id.desc())
+            .limit(limit)
+        )
+        async with self._database.autocommit() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return tuple(Event(**{**row, "action": Action(row["action"])}) for row in rows)
 
     async def entries(
         self,

@@ -166,6 +166,11 @@ class ReminderRow(Base):
             "resend_email_id",
             postgresql_where=text("resend_email_id IS NOT NULL"),
         ),
+        Index(
+            "ix_session_reminder_emails_sent_at",
+            "sent_at",
+            postgresql_where=text("sent_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -250,6 +255,13 @@ class WebhookEventRow(Base):
     """An event of the provider that was taken in, so that its repetition is known as one."""
 
     __tablename__ = "webhook_events"
+    __table_args__ = (
+        Index(
+            "ix_webhook_events_reminder_id",
+            "reminder_id",
+            postgresql_where=text("reminder_id IS NOT NULL"),
+        ),
+    )
 
     svix_id: Mapped[str] = mapped_column(primary_key=True)
     type: Mapped[str]

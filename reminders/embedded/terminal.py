@@ -45,6 +45,7 @@ def links(stack: LocalStack) -> Table:
     table.add_row("Inbox", stack.inbox_url, "every e-mail, as people get it")
     table.add_row("Temporal UI", stack.temporal.ui_url, "every sleeping reminder")
     if stack.api is not None:
+        table.add_row("Admin", f"{stack.api_url}/admin", "what was sent, what will be, and why not")
         table.add_row("HTTP API", f"{stack.api_url}/docs", "what a platform calls")
     return table
 

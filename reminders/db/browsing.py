@@ -1,0 +1,334 @@
+"""Sessions and people as operators look for them, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from reminders.db import records
+from reminders.db.engine import Database
+from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
+from reminders.model import (
+    Attendee,
+    EnrollmentStatus,
+    Reminder,
+    ReminderStatus,
+    SessionStatus,
+)
+
+PAGE = 50
+"""Rows of a page."""
+
+FOUND_AT_ONCE = 20
+"""People that a search shows; whoever is not among them is looked for more precisely."""
+
+
+class Period(StrEnum):
+    """Which sessions are listed."""
+
+    UPCOMING = "upcoming"
+    """Those that have not begun, the next one first."""
+    PAST = "past"
+    """Those that have, the last one first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionEntry:
+    """A session in a list."""
+
+    id: UUID
+    title: str
+    starts_at: datetime
+    status: SessionStatus
+    enrolled: int
+    """People who take part, whether confirmed or not yet."""
+    counts: Mapping[ReminderStatus, int]
+    """Its reminders by status, all generations."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RosterEntry:
+    """A person enrolled in a session, and the newest of each of their reminders."""
+
+    attendee: Attendee
+    enrollment_status: EnrollmentStatus
+    reminders: Mapping[str, Reminder]
+    """By type."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EnrolledSession:
+    """A session that a person is, or was, enrolled in."""
+
+    session_id: UUID
+    title: str
+    starts_at: datetime
+    session_status: SessionStatus
+    enrollment_status: EnrollmentStatus
+    counts: Mapping[ReminderStatus, int]
+
+
+class Browser:
+    """Lists for people, read only."""
+
+    def __init__(self, database: Database) -> None:
+        """Read this database."""
+        self._database = database
+
+    async def sessions(
+        self,
+        now: datetime,
+        *,
+        period: Period = Period.UPCOMING,
+        search: str = "",
+        cursor: tuple[datetime, UUID] | None = None,
+        limit: int = PAGE,
+    ) -> tuple[SessionEntry, ...]:
+        """A page of sessions.
+
+        Args:
+            now: Parts upcoming from past.
+            period: Which.
+            search: Part of a title, or a whole id, which is found in either period.
+            cursor: Start and id of the last one of the page before.
+            limit: At most this many.
+        """
+        query = select(
+            SessionRow.id, SessionRow.title, SessionRow.start_time, SessionRow.status
+        ).limit(limit)
+        order = tuple_(SessionRow.start_time, SessionRow.id)
+        exact = _as_uuid(search)
+        if exact is not None:
+            query = query.where(SessionRow.id == exact)
+        elif period is Period.UPCOMING:
+            query = query.where(SessionRow.start_time > now)
+            query = query.order_by(SessionRow.start_time, SessionRow.id)
+            query = query if cursor is None else query.where(order > cursor)
+        else:
+            query = query.where(SessionRow.start_time <= now)
+            query = query.order_by(SessionRow.start_time.desc(), SessionRow.id.desc())
+            query = query if cursor is None else query.where(order < cursor)
+        if exact is None and search:
+            query = query.where(SessionRow.title.icontains(search, autoescape=True))
+        async with self._database.autocommit() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+            ids = [row["id"] for row in rows]
+            counts = _nested(
+                await connection.execute(
+                    select(ReminderRow.session_id, ReminderRow.email_status, func.count())
+                    .where(ReminderRow.session_id.in_(ids))
+                    .group_by(ReminderRow.session_id, ReminderRow.email_status)
+                )
+            )
+            found = await connection.execute(
+                select(EnrollmentRow.session_id, func.count())
+                .where(
+                    EnrollmentRow.session_id.in_(ids),
+                    EnrollmentRow.status != EnrollmentStatus.CANCELLED,
+                )
+                .group_by(EnrollmentRow.session_id)
+            )
+            enrolled: dict[UUID, int] = dict(found.all())
+        return tuple(
+            SessionEntry(
+                id=row["id"],
+                title=row["title"],
+                starts_at=row["start_time"],
+                status=SessionStatus(row["status"]),
+                enrolled=enrolled.get(row["id"], 0),
+                counts=counts.get(row["id"], {}),
+            )
+            for row in rows
+        )
+
+    async def by_type(self, session_id: UUID) -> dict[str, dict[ReminderStatus, int]]:
+        """A session's reminders counted by type and status, the newest generation of each."""
+        newest = (
+            _newest(ReminderRow.reminder_type, ReminderRow.email_status)
+            .where(ReminderRow.session_id == session_id)
+            .subquery()
+        )
+        async with self._database.autocommit() as connection:
+            return _nested(
+                await connection.execute(
+                    select(newest.c.reminder_type, newest.c.email_status, func.count()).group_by(
+                        newest.c.reminder_type, newest.c.email_status
+                    )
+                )
+            )
+
+    async def enrolled(self, session_id: UUID) -> dict[EnrollmentStatus, int]:
+        """How many are enrolled in a session, by status."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                select(EnrollmentRow.status, func.count())
+                .where(EnrollmentRow.session_id == session_id)
+                .group_by(EnrollmentRow.status)
+            )
+            return {EnrollmentStatus(status): count for status, count in found}
+
+    async def roster(
+        self,
+        session_id: UUID,
+        *,
+        status: ReminderStatus | None = None,
+        search: str = "",
+        after: UUID | None = None,
+        limit: int = PAGE,
+    ) -> tuple[RosterEntry, ...]:
+        """Who is enrolled in a session, by address.
+
+        Args:
+            session_id: Whose.
+            status: Only people with a reminder in this status.
+            search: Part of a name or an address, or a whole user id.
+            after: The last person of the page before.
+            limit: At most this many.
+        """
+        query = (
+            select(UserRow.__table__, EnrollmentRow.status.label("enrollment_status"))
+            .join(EnrollmentRow, EnrollmentRow.user_id == UserRow.id)
+            .where(EnrollmentRow.session_id == session_id)
+            .order_by(UserRow.email, UserRow.id)
+            .limit(limit)
+        )
+        if status is not None:
+            query = query.where(
+                UserRow.id.in_(
+                    select(ReminderRow.user_id).where(
+                        ReminderRow.session_id == session_id, ReminderRow.email_status == status
+                    )
+                )
+            )
+        if search:
+            query = _matching(query, search)
+        if after is not None:
+            last = select(UserRow.email).where(UserRow.id == after).scalar_subquery()
+            query = query.where(tuple_(UserRow.email, UserRow.id) > tuple_(last, after))
+        async with self._database.autocommit() as connection:
+            people = (await connection.execute(query)).mappings().all()
+            found = await connection.execute(
+                _newest(ReminderRow.__table__).where(
+                    ReminderRow.session_id == session_id,
+                    ReminderRow.user_id.in_([row["id"] for row in people]),
+                )
+            )
+            reminders: dict[UUID, dict[str, Reminder]] = {}
+            for row in found.mappings():
+                reminder = records.reminder(row)
+                reminders.setdefault(reminder.user_id, {})[reminder.reminder_type] = reminder
+        return tuple(
+            RosterEntry(
+                attendee=records.attendee(row),
+                enrollment_status=EnrollmentStatus(row["enrollment_status"]),
+                reminders=reminders.get(row["id"], {}),
+            )
+            for row in people
+        )
+
+    async def people(self, search: str, *, limit: int = FOUND_AT_ONCE) -> tuple[Attendee, ...]:
+        """People by part of a name or an address, or by id; by address.
+
+        Args:
+            search: Not empty.
+            limit: At most this many.
+        """
+        query = select(UserRow.__table__).order_by(UserRow.email, UserRow.id).limit(limit)
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(_matching(query, search))
+            return tuple(records.attendee(row) for row in found.mappings())
+
+    async def enrollments(self, user_id: UUID, *, limit: int = 200) -> tuple[EnrolledSession, ...]:
+        """What a person is or was enrolled in, the latest session first."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                select(
+                    SessionRow.id,
+                    SessionRow.title,
+                    SessionRow.start_time,
+                    SessionRow.status,
+                    EnrollmentRow.status.label("enrollment_status"),
+                )
+                .join(EnrollmentRow, EnrollmentRow.session_id == SessionRow.id)
+                .where(EnrollmentRow.user_id == user_id)
+                .order_by(SessionRow.start_time.desc(), SessionRow.id)
+                .limit(limit)
+            )
+            rows = found.mappings().all()
+            counts = _nested(
+                await connection.execute(
+                    select(ReminderRow.session_id, ReminderRow.email_status, func.count())
+                    .where(ReminderRow.user_id == user_id)
+                    .group_by(ReminderRow.session_id, ReminderRow.email_status)
+                )
+            )
+        return tuple(
+            EnrolledSession(
+                session_id=row["id"],
+                title=row["title"],
+                starts_at=row["start_time"],
+                session_status=SessionStatus(row["status"]),
+                enrollment_status=EnrollmentStatus(row["enrollment_status"]),
+                counts=counts.get(row["id"], {}),
+            )
+            for row in rows
+        )
+
+    async def reminder(self, reminder_id: UUID) -> Reminder | None:
+        """One row of the ledger; `None` if there is none."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                select(ReminderRow.__table__).where(ReminderRow.id == reminder_id)
+            )
+            row = found.mappings().one_or_none()
+        return records.reminder(row) if row else None
+
+    async def by_provider_id(self, email_id: str) -> Reminder | None:
+        """The row whose e-mail has this id at the provider; `None` if there is none."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                select(ReminderRow.__table__).where(ReminderRow.resend_email_id == email_id)
+            )
+            row = found.mappings().first()
+        return records.reminder(row) if row else None
+
+
+def _newest(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
+    """The newest generation of every reminder."""
+    return (
+        select(*columns)
+        .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
+        .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
+    )
+
+
+def _matching(query: Select[Any], search: str) -> Select[Any]:
+    exact = _as_uuid(search)
+    if exact is not None:
+        return query.where(UserRow.id == exact)
+    return query.where(
+        UserRow.email.icontains(search, autoescape=True)
+        | UserRow.full_name.icontains(search, autoescape=True)
+    )
+
+
+def _as_uuid(search: str) -> UUID | None:
+    try:
+        return UUID(search)
+    except ValueError:
+        return None
+
+
+def _nested(rows: Iterable[Any]) -> dict[Any, dict[ReminderStatus, int]]:
+    """Counts by their first column, then by status."""
+    counts: dict[Any, dict[ReminderStatus, int]] = {}
+    for key, status, count in rows:
+        counts.setdefault(key, {})[ReminderStatus(status)] = count
+    return counts

@@ -1,0 +1,86 @@
+"""Who did what and why; and the receipt of each deed, which follows the work until it is done."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from reminders.db.audit import AuditLog, Event
+from reminders.errors import NotFoundError, TemporalUnavailableError
+from starter.admin.guard import Answering, pages
+from starter.admin.view import render
+from starter.assembly import Parts
+from starter.sweeps import Run
+
+router = pages()
+
+_PAGE = 50
+_LARGEST_ID = 2**63 - 1
+
+
+@router.get("/audit")
+async def audit(
+    request: Request,
+    parts: Answering,
+    session: UUID | None = None,
+    user: UUID | None = None,
+    before: int | None = None,
+) -> Response:
+    """All entries, or those about a session or a person; the newest first."""
+    entries = await AuditLog(parts.database).entries(
+        session_id=session,
+        user_id=user,
+        before=None if before is None else min(max(before, 0), _LARGEST_ID),
+        limit=_PAGE + 1,
+    )
+    return render(
+        request,
+        "audit.html",
+        entries=entries[:_PAGE],
+        more=entries[_PAGE - 1].id if len(entries) > _PAGE else None,
+        session_id=session,
+        user_id=user,
+    )
+
+
+@router.get("/audit/{event_id}")
+async def receipt(request: Request, event_id: int, parts: Answering) -> Response:
+    """One entry: what was done, by whom, why, and what came of it."""
+    entry = await AuditLog(parts.database).entry(min(max(event_id, 0), _LARGEST_ID))
+    if entry is None:
+        msg = "There is no such entry."
+        raise NotFoundError(msg)
+    run = await _run(parts, entry)
+    return render(
+        request,
+        "receipt.html",
+        entry=entry,
+        counts=_counts(entry, run),
+        other={k: v for k, v in entry.details.items() if not _is_count(v)},
+        run=run,
+        is_running=run is not None and run.status == "running",
+        run_url=parts.workflow_url(run.workflow_id, run.run_id) if run else None,
+    )
+
+
+async def _run(parts: Parts, entry: Event) -> Run | None:
+    """The workflow that did it; `None` if there is none, or Temporal does not say any more."""
+    workflow_id, run_id = entry.details.get("workflow_id"), entry.details.get("run_id")
+    if not workflow_id:
+        return None
+    try:
+        return await parts.sweeps.run(workflow_id, run_id)
+    except TemporalUnavailableError:
+        return None
+
+
+def _counts(entry: Event, run: Run | None) -> dict[str, int]:
+    """What was counted: by the workflow if it is done, otherwise when it was written down."""
+    found: dict[str, Any] = {**entry.details, **((run.result or {}) if run else {})}
+    return {name: value for name, value in found.items() if _is_count(value)}
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,96 @@
+"""One enrollment: why each of its reminders was sent, will be, or was not; and calling it off."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from reminders.db.audit import Action, AuditLog, Event
+from reminders.db.browsing import Browser
+from reminders.db.provider_history import ProviderHistory
+from reminders.errors import ReminderNotFoundError
+from reminders.model import SessionStatus
+from reminders.plan import newest_of
+from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
+from starter.admin.view import render
+from starter.receipts import Story
+
+router = pages()
+
+
+@router.get("/enrollments/{session_id}/{user_id}")
+async def enrollment(
+    request: Request, session_id: UUID, user_id: UUID, parts: Answering
+) -> Response:
+    """Every reminder of it, all generations; from the ledger, whatever Temporal still knows."""
+    story = await parts.gateway.why(session_id, user_id)
+    attendee = await parts.catalogue.user(user_id)
+    events = await ProviderHistory(parts.database).of([r.id for r in story.reminders])
+    return render(
+        request,
+        "enrollment.html",
+        story=story,
+        session=story.session,
+        attendee=attendee,
+        events=events,
+        resendable=_resendable(story),
+        entries=await AuditLog(parts.database).of_enrollment(session_id, user_id),
+        workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
+        run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
+    )
+
+
+def _resendable(story: Story) -> set[UUID]:
+    """What may be sent once more: the newest generations that have ended, while it is of use."""
+    newest = newest_of(story.reminders).values()
+    if story.session.status is SessionStatus.CANCELLED:
+        return set()
+    return {r.id for r in newest if not r.status.is_pending}
+
+
+@router.get("/enrollments/{session_id}/{user_id}/cancel")
+async def cancel_page(
+    request: Request, session_id: UUID, user_id: UUID, parts: Answering
+) -> Response:
+    """What ending the enrollment would do, before it is done."""
+    return render(
+        request,
+        "enrollment_cancel.html",
+        session=await parts.catalogue.session(session_id),
+        attendee=await parts.catalogue.user(user_id),
+        expected=await parts.gateway.expected(session_id, user_id),
+    )
+
+
+@router.post("/enrollments/{session_id}/{user_id}/cancel")
+async def cancel(
+    session_id: UUID, user_id: UUID, parts: Answering, visitor: SignedIn, form: Sent
+) -> Response:
+    """End the enrollment and cancel its workflow."""
+    reason = form.reason()
+    receipt = await parts.gateway.unenroll(session_id, user_id)
+    entry = await AuditLog(parts.database).record(
+        Event(
+            action=Action.UNENROLLED,
+            actor=visitor.actor,
+            reason=reason,
+            session_id=session_id,
+            user_id=user_id,
+            details={
+                "cancelled": receipt.cancelled,
+                "already_sent": receipt.already_sent,
+                "in_flight": receipt.in_flight,
+            },
+        )
+    )
+    return redirect(f"/audit/{entry}")
+
+
+@router.get("/reminders/{reminder_id}")
+async def reminder(reminder_id: UUID, parts: Answering) -> Response:
+    """Where a reminder is explained: at its enrollment."""
+    found = await Browser(parts.database).reminder(reminder_id)
+    if found is None:
+        raise ReminderNotFoundError
+    return redirect(f"/enrollments/{found.session_id}/{found.user_id}#{found.id}")

@@ -1,0 +1,172 @@
+"""What every page has in common: who may see it, its headers, and errors that are pages too."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from reminders.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
+from starter.admin import form
+from starter.admin.door import PATH, Door, RefusedError, SignInNeededError
+from starter.admin.form import Form
+from starter.admin.view import render
+from starter.admin.visitors import Visitor
+from starter.assembly import Parts
+from starter.failures import understood
+from starter.problems import RETRY_AFTER
+
+logger = logging.getLogger(__name__)
+
+SEE_OTHER = 303
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+        " connect-src 'self'; frame-src 'self'; form-action 'self'; frame-ancestors 'none';"
+        " base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not `no-referrer`: browsers would then send `Origin: null` with our own forms.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+"""Of every answer, unless a page says otherwise."""
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class PageRoute(APIRoute):
+    """A route for everybody, such as the one to sign in."""
+
+    def get_route_handler(self) -> Handler:
+        """The handler, with errors as pages and the headers of all pages."""
+        handle = self.guard(super().get_route_handler())
+
+        async def paged(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except Exception as error:  # noqa: BLE001 - people are to see a page, whatever happens
+                response = _error_page(request, error)
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            return response
+
+        return paged
+
+    def guard(self, handle: Handler) -> Handler:
+        """The handler as it is."""
+        return handle
+
+
+class AdminRoute(PageRoute):
+    """A route for those who are signed in; a form is checked before its handler sees it."""
+
+    def guard(self, handle: Handler) -> Handler:
+        """The handler behind the door."""
+
+        async def guarded(request: Request) -> Response:
+            door: Door = request.app.state.admin_door
+            admitted = door.admit(request)
+            request.state.visitor = admitted.visitor
+            if request.method == "POST":
+                request.state.form = await form.read(request)
+                door.check_form(request, admitted.visitor, request.state.form)
+            response = await handle(request)
+            if admitted.new_cookie is not None and "set-cookie" not in response.headers:
+                door.write_cookie(request, response, admitted.new_cookie)
+            return response
+
+        return guarded
+
+
+def pages() -> APIRouter:
+    """A router for pages behind the door."""
+    return APIRouter(prefix=PATH, route_class=AdminRoute, include_in_schema=False)
+
+
+def redirect(path: str) -> RedirectResponse:
+    """Send the browser on, with a GET.
+
+    Args:
+        path: Below `/admin`.
+    """
+    return RedirectResponse(f"{PATH}{path}", SEE_OTHER)
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+def _visitor(request: Request) -> Visitor:
+    visitor: Visitor = request.state.visitor
+    return visitor
+
+
+def _form(request: Request) -> Form:
+    sent: Form = request.state.form
+    return sent
+
+
+Answering = Annotated[Parts, Depends(_parts)]
+SignedIn = Annotated[Visitor, Depends(_visitor)]
+Sent = Annotated[Form, Depends(_form)]
+
+
+def _error_page(request: Request, error: Exception) -> Response:
+    """What people are shown instead; a mistake in our program is told to the log."""
+    if isinstance(error, SignInNeededError):
+        return _to_sign_in(request)
+    if isinstance(error, RefusedError):
+        return _page(request, 403, "Not allowed", str(error))
+    if isinstance(error, RequestValidationError):
+        return _page(request, 404, "No such page", "The address of this page is not a valid one.")
+    if isinstance(error, HTTPException):
+        return _page(request, error.status_code, "Not possible", str(error.detail))
+    known = understood(error)
+    if known is None:
+        logger.error("%s %s", request.method, request.url.path, exc_info=error)
+        return _page(request, 500, "Something went wrong here", "The log of the API says what.")
+    if isinstance(known, InvalidInputError):
+        return _page(request, 422, "Not acceptable", f"{known.field}: {known}")
+    if isinstance(known, ConflictError):
+        return _page(request, 409, "Not as things are", str(known))
+    if isinstance(known, NotFoundError):
+        return _page(request, 404, "Not found", str(known))
+    if isinstance(known, ServiceUnavailableError):
+        logger.warning("%s %s: %s", request.method, request.url.path, known)
+        page = _page(request, 503, "A part of the system is away", f"{known} Nothing is lost.")
+        page.headers["Retry-After"] = str(RETRY_AFTER)
+        return page
+    logger.error("%s %s: %s", request.method, request.url.path, known)
+    return _page(request, 500, "Something is not set up", "The log of the API says what.")
+
+
+def _page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
+    return render(request, "error.html", http_status=status, title=title, detail=detail)
+
+
+def _to_sign_in(request: Request) -> Response:
+    if "hx-request" in request.headers:  # part of a page: have the whole page ask
+        return Response(status_code=204, headers={"HX-Refresh": "true"})
+    if request.method != "GET":
+        return redirect("/sign-in")
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return redirect(f"/sign-in?next={quote(wanted, safe='')}")

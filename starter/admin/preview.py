@@ -1,0 +1,224 @@
+"""The e-mail itself: at any moment, for any attendee, in light and dark; and one to oneself."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+from fastapi.responses import HTMLResponse
+
+from reminders.db.audit import Action, AuditLog, Event
+from reminders.errors import DeliveryError, InvalidInputError, ReminderError
+from reminders.mail.samples import SESSION
+from reminders.model import Attendee, Message, ReminderRule, Session
+from starter.admin.form import clean
+from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
+from starter.admin.mails import Mails
+from starter.admin.view import render
+from starter.assembly import Parts
+
+router = pages()
+
+_MAIL_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src https: data:;"
+    " frame-ancestors 'self'; sandbox allow-popups"
+)
+"""An e-mail styles itself and shows pictures; it runs nothing, and only our page frames it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is to be seen, as the URL says: ids and instants only."""
+
+    session: str = ""
+    """Empty means a sample one."""
+    user: str = ""
+    """Empty means a sample one."""
+    rule: str = ""
+    """Empty means the first."""
+    at: str = ""
+    """`2026-12-01T15:00`, in UTC; empty means the rule's own instant."""
+    locale: str = ""
+    zone: str = ""
+
+    @property
+    def query(self) -> str:
+        """As a part of a URL."""
+        return urlencode({name: getattr(self, name) for name in self.__slots__})
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What was chosen, looked up."""
+
+    session: Session
+    attendee: Attendee | None
+    rule: ReminderRule
+    rules: tuple[ReminderRule, ...]
+    at: datetime
+    locale: str | None
+    zone: str | None
+
+
+def _choice(
+    *,
+    session: str = "",
+    user: str = "",
+    rule: str = "",
+    at: str = "",
+    locale: str = "",
+    zone: str = "",
+) -> Choice:
+    fields = {
+        "session": session,
+        "user": user,
+        "rule": rule,
+        "at": at,
+        "locale": locale,
+        "zone": zone,
+    }
+    return Choice(**{name: clean(text, name, longest=100) for name, text in fields.items()})
+
+
+Chosen = Annotated[Choice, Depends(_choice)]
+
+
+@router.get("/preview")
+async def preview_page(request: Request, parts: Answering, choice: Chosen) -> Response:
+    """The e-mail in two frames, its text, and the form to choose another moment."""
+    mails: Mails = request.app.state.admin_mails
+    message, problem, scene = None, None, None
+    try:
+        scene = await _scene(parts, choice)
+        message = await _composed(mails, scene)
+    except ReminderError as error:
+        field = f"{error.field}: " if isinstance(error, InvalidInputError) else ""
+        problem = f"{field}{error}"
+    return render(
+        request,
+        "preview.html",
+        choice=choice,
+        scene=scene,
+        rules=scene.rules if scene else await parts.rules.all(),
+        message=message,
+        problem=problem,
+        test_recipient=mails.test_recipient,
+    )
+
+
+@router.get("/preview/mail")
+async def mail(request: Request, parts: Answering, choice: Chosen) -> Response:
+    """The HTML part alone, for the frames; nothing in it can run or reach our pages."""
+    message = await _composed(request.app.state.admin_mails, await _scene(parts, choice))
+    return HTMLResponse(
+        message.html,
+        headers={"Content-Security-Policy": _MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"},
+    )
+
+
+@router.post("/preview/test")
+async def test_send(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+    """Send it to `VERIFIED_TEST_EMAIL`, and to nobody else; a few a minute."""
+    mails: Mails = request.app.state.admin_mails
+    choice = _choice(**{name: form.raw(name) for name in Choice.__slots__})
+    scene = await _scene(parts, choice)
+    wait = math.ceil(mails.wait().total_seconds())
+    if wait:
+        page = render(
+            request,
+            "error.html",
+            http_status=429,
+            title="Not so many at once",
+            detail=f"The next test e-mail may go out in {wait} s.",
+        )
+        page.headers["Retry-After"] = str(wait)
+        return page
+    try:
+        email_id = await mails.test(
+            session=scene.session,
+            rule=scene.rule,
+            at=scene.at,
+            attendee=scene.attendee,
+            locale=scene.locale,
+            time_zone=scene.zone,
+        )
+    except DeliveryError as error:
+        return render(
+            request,
+            "error.html",
+            http_status=502,
+            title="The provider did not take it",
+            detail=str(error),
+        )
+    entry = await AuditLog(parts.database).record(
+        Event(
+            action=Action.TEST_SENT,
+            actor=visitor.actor,
+            session_id=None if scene.session is SESSION else scene.session.id,
+            user_id=scene.attendee.user_id if scene.attendee else None,
+            details={"reminder_type": scene.rule.reminder_type, "email_id": email_id},
+        )
+    )
+    return redirect(f"/audit/{entry}")
+
+
+async def _scene(parts: Parts, choice: Choice) -> _Scene:
+    """Look up what was chosen.
+
+    Raises:
+        InvalidInputError: If something is no id or no instant.
+        NotFoundError: If something does not exist.
+    """
+    session_id, user_id = _uuid(choice.session, "session"), _uuid(choice.user, "user")
+    session = await parts.catalogue.session(session_id) if session_id else SESSION
+    if session_id:
+        rules = await parts.rules.of_session(session_id)
+    else:
+        rules = tuple(r for r in await parts.rules.all() if r.session_id is None)
+    rule = next((r for r in rules if choice.rule in ("", r.reminder_type)), None)
+    if rule is None:
+        raise InvalidInputError("there is no such rule", field="rule")
+    return _Scene(
+        session=session,
+        attendee=await parts.catalogue.user(user_id) if user_id else None,
+        rule=rule,
+        rules=rules,
+        at=_instant(choice.at) or session.starts_at - rule.lead,
+        locale=None if user_id else choice.locale or None,
+        zone=None if user_id else choice.zone or None,
+    )
+
+
+async def _composed(mails: Mails, scene: _Scene) -> Message:
+    return await asyncio.to_thread(
+        mails.preview,
+        session=scene.session,
+        rule=scene.rule,
+        at=scene.at,
+        attendee=scene.attendee,
+        locale=scene.locale,
+        time_zone=scene.zone,
+    )
+
+
+def _uuid(text: str, field: str) -> UUID | None:
+    try:
+        return UUID(text) if text else None
+    except ValueError as error:
+        raise InvalidInputError("is no id", field=field) from error
+
+
+def _instant(text: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidInputError("write for example 2026-12-01T15:00 (UTC)", field="at") from error
+    return at.astimezone(UTC) if at.utcoffset() is not None else at.replace(tzinfo=UTC)

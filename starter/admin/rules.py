@@ -1,0 +1,153 @@
+"""Reminder rules: which e-mails go out and when; compared before they are changed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from reminders.errors import InvalidInputError, ReminderError, RuleNotFoundError
+from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
+from reminders.model import ReminderRule
+from reminders.rules import RuleFields
+from starter.admin.form import Form
+from starter.admin.guard import Answering, Sent, SignedIn, pages
+from starter.admin.mails import Mails
+from starter.admin.view import render
+from starter.assembly import Parts
+
+router = pages()
+
+_VERBS = ("add", "change", "delete")
+_LONGEST_NUMBER = 9
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A change of a rule as a form says it."""
+
+    verb: str
+    reminder_type: str
+    session_id: UUID | None
+    fields: RuleFields | None
+    """Absent when the rule is to be deleted."""
+
+    @classmethod
+    def of(cls, form: Form) -> Self:
+        """Read a form.
+
+        Raises:
+            InvalidInputError: If a field is none.
+        """
+        verb, session = form.text("verb"), form.text("session")
+        if verb not in _VERBS:
+            raise InvalidInputError("is none of add, change and delete", field="verb")
+        try:
+            session_id = UUID(session) if session else None
+        except ValueError as error:
+            raise InvalidInputError("is no id of a session", field="session") from error
+        reminder_type = form.required("reminder_type")
+        if verb == "delete":
+            return cls(verb, reminder_type, session_id, None)
+        return cls(
+            verb,
+            reminder_type,
+            session_id,
+            RuleFields(
+                lead=timedelta(minutes=_number(form, "minutes_before")),
+                is_enabled=form.flag("is_enabled"),
+                subject_template=form.required("email_subject_template", longest=LONGEST_TEMPLATE),
+                display_name=form.text("display_name") or reminder_type,
+                sort_order=_number(form, "sort_order"),
+            ),
+        )
+
+
+@router.get("/rules")
+async def rules(request: Request, parts: Answering, session: UUID | None = None) -> Response:
+    """The rules for all sessions and those of single ones; or those that count for one session."""
+    about = await parts.catalogue.session(session) if session else None
+    found = await parts.rules.of_session(session) if session else await parts.rules.all()
+    return render(request, "rules.html", rules=found, session=about)
+
+
+@router.get("/rules/edit")
+async def edit(
+    request: Request, parts: Answering, reminder_type: str = "", session: UUID | None = None
+) -> Response:
+    """A form with the rule as it is, or an empty one for a new rule."""
+    about = await parts.catalogue.session(session) if session else None
+    rule = await _rule(parts, reminder_type, session) if reminder_type else None
+    return render(request, "rule_edit.html", rule=rule, session=about, names=SUBJECT_NAMES)
+
+
+@router.post("/rules/diff")
+async def diff(request: Request, parts: Answering, form: Sent) -> Response:
+    """What the change would do, and the subject as people would get it; nothing is stored."""
+    wish = _Wish.of(form)
+    found = await parts.rules.diff(wish.reminder_type, wish.session_id, wish.fields)
+    mails: Mails = request.app.state.admin_mails
+    return render(
+        request,
+        "rule_diff.html",
+        wish=wish,
+        session=await parts.catalogue.session(wish.session_id) if wish.session_id else None,
+        diff=found,
+        subjects={
+            "before": await _subject(mails, found.change.before),
+            "after": await _subject(mails, found.change.after),
+        },
+    )
+
+
+@router.post("/rules/apply")
+async def apply(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+    """Store the change and tell every workflow that it concerns. Safe to repeat."""
+    wish, reason = _Wish.of(form), form.reason()
+    if wish.fields is None:
+        receipt = await parts.rules.delete(
+            wish.reminder_type, wish.session_id, actor=visitor.actor, reason=reason
+        )
+    else:
+        act = parts.rules.add if wish.verb == "add" else parts.rules.change
+        receipt = await act(
+            wish.reminder_type, wish.session_id, wish.fields, actor=visitor.actor, reason=reason
+        )
+    return render(request, "rule_receipt.html", wish=wish, receipt=receipt, reason=reason)
+
+
+async def _rule(parts: Parts, reminder_type: str, session_id: UUID | None) -> ReminderRule:
+    """The rule that counts.
+
+    Raises:
+        RuleNotFoundError: If there is none.
+    """
+    if session_id is not None:
+        found = await parts.rules.of_session(session_id)
+    else:
+        found = tuple(rule for rule in await parts.rules.all() if rule.session_id is None)
+    rule = next((rule for rule in found if rule.reminder_type == reminder_type), None)
+    if rule is None:
+        raise RuleNotFoundError
+    return rule
+
+
+async def _subject(mails: Mails, rule: ReminderRule | None) -> str | None:
+    """The subject of a sample e-mail, at the rule's own instant; `None` if it cannot be shown."""
+    if rule is None:
+        return None
+    try:
+        return (await asyncio.to_thread(mails.sample, rule)).subject
+    except ReminderError as error:
+        return f"({error})"
+
+
+def _number(form: Form, name: str) -> int:
+    text = form.text(name) or "0"
+    if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+        raise InvalidInputError("is no whole number", field=name)
+    return int(text)

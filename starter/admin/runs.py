@@ -1,0 +1,45 @@
+"""What keeps house: sweeps and changes of sessions, and a sweep by hand."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+
+from reminders.db.audit import Action, AuditLog, Event
+from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
+from starter.admin.view import render
+
+router = pages()
+
+
+@router.get("/runs")
+async def runs(request: Request, parts: Answering, after: str = "") -> Response:
+    """Past and present runs, as long as Temporal keeps them."""
+    page = await parts.sweeps.runs(limit=15, cursor=after or None)
+    return render(
+        request,
+        "runs.html",
+        runs=page.runs,
+        more=page.next_cursor,
+        is_first=not after,
+        run_url=lambda run: parts.workflow_url(run.workflow_id, run.run_id),
+    )
+
+
+@router.post("/sweeps")
+async def sweep(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+    """Look now for what nobody told us; it reconciles and sends nothing."""
+    reason = form.text("reason") or None
+    started = await parts.sweeps.start()
+    entry = await AuditLog(parts.database).record(
+        Event(
+            action=Action.SWEEP_STARTED,
+            actor=visitor.actor,
+            reason=reason,
+            details={
+                "workflow_id": started.workflow_id,
+                "run_id": started.run_id,
+                "was_running": not started.started,
+            },
+        )
+    )
+    return redirect(f"/audit/{entry}")

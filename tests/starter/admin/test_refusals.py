@@ -1,0 +1,212 @@
+"""What the pages refuse or make harmless: forms from elsewhere, huge ones, SQL and HTML in every field."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from html import escape
+from uuid import uuid4
+
+import pytest
+
+from reminders.db.audit import LONGEST_REASON, AuditLog
+from reminders.db.engine import Database
+from starter.admin.visitors import COOKIE
+from tests.starter.admin.conftest import Pages
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'; DROP TABLE session_reminder_emails; --",
+    "{{ 7 * 7 }}{% raw %}",
+    "%_\\",
+    "\N{PILE OF POO}\u202eevil",
+)
+
+
+async def test_a_form_without_its_token_is_refused(pages: Pages) -> None:
+    """A cookie alone changes nothing."""
+    session_id, _ = await pages.api.enrolled()
+    answer = await pages.post(f"/admin/sessions/{session_id}/cancel", data={"reason": "x"})
+    assert 403 == answer.status_code
+    assert "scheduled" == (await pages.api.get(f"/v1/sessions/{session_id}")).json()["status"]
+
+
+async def test_a_form_with_the_token_of_another_session_is_refused(pages: Pages) -> None:
+    """Tokens belong to one session, as its cookie does."""
+    foreign = await pages.token()
+    await pages.sign_in()
+    answer = await pages.post("/admin/search", data={"csrf": foreign, "q": "x"})
+    assert 403 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/admin/search", "/admin/sign-in"])
+async def test_a_form_from_another_site_is_refused(
+    pages: Pages, headers: dict[str, str], path: str
+) -> None:
+    """Even with the right token, and signing in as well."""
+    fields = {"csrf": await pages.token(), "q": "x", "username": "maria", "password": "y"}
+    answer = await pages.post(path, data=fields, headers=headers)
+    assert 403 == answer.status_code
+
+
+async def test_a_form_of_our_own_page_passes(pages: Pages) -> None:
+    """Browsers say where a form is from; from here is fine."""
+    headers = {"origin": "http://127.0.0.1:8000", "sec-fetch-site": "same-origin"}
+    fields = {"csrf": await pages.token(), "q": "x"}
+    assert 303 == (await pages.post("/admin/search", data=fields, headers=headers)).status_code
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_huge_form_is_refused_unread(pages: Pages, chunked: bool) -> None:
+    """Announced or not, it never is in memory."""
+
+    async def body() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"q=" + b"x" * 1024
+
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    content = body() if chunked else b"q=" + b"x" * 100_000
+    answer = await pages.post("/admin/search", content=content, headers=headers)
+    assert 413 == answer.status_code
+
+
+async def test_a_form_of_a_thousand_fields_is_refused(pages: Pages) -> None:
+    """So many fields has no form of ours."""
+    answer = await pages.submit("/admin/search", **{f"f{n}": "x" for n in range(1000)})
+    assert 422 == answer.status_code
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+async def test_whatever_people_typed_is_shown_as_text(
+    pages: Pages, database: Database, text: str
+) -> None:
+    """HTML, SQL and template code in titles, names, reasons and searches are only letters."""
+    session_id = await pages.api.session(title=text, speaker_name=text, location=text)
+    user_id = uuid4()
+    body = {"email": "ana@hospital.example", "full_name": text}
+    await pages.api.put(f"/v1/users/{user_id}", json=body)
+    await pages.api.enroll(session_id, user_id)
+    here = f"/admin/enrollments/{session_id}/{user_id}"
+    answer = await pages.submit(f"{here}/cancel", reason=text)
+    assert 303 == answer.status_code
+    entries = await AuditLog(database).entries(session_id=session_id)
+    assert [text] == [entry.reason for entry in entries]
+    for path in (
+        f"/admin/sessions/{session_id}",
+        f"/admin/sessions/{session_id}/cancel",
+        here,
+        f"{here}/cancel",
+        f"/admin/people/{user_id}",
+        answer.headers["location"],
+        f"/admin/audit?session={session_id}",
+    ):
+        shown = await pages.get(path)
+        assert 200 == shown.status_code, path
+        assert escape(text).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in shown.text, (
+            path
+        )
+        assert "<script>alert" not in shown.text
+        assert "<img src=x" not in shown.text
+    for path in (f"/admin/sessions/{session_id}/roster", "/admin/people", "/admin/search"):
+        assert (await pages.submit(path, q=text)).status_code in (200, 303), path
+    listed = await pages.get("/admin/sessions", params={"q": text})
+    assert f"/admin/sessions/{session_id}" in listed.text
+
+
+@pytest.mark.parametrize("path", ["/admin/people", "/admin/search"])
+async def test_what_cannot_be_stored_is_refused_by_its_field(pages: Pages, path: str) -> None:
+    """PostgreSQL keeps no NUL; that is said, not stumbled over."""
+    answer = await pages.submit(path, q="a\0b")
+    assert 422 == answer.status_code
+    assert "q: has a character that cannot be stored" in answer.text
+
+
+async def test_a_deed_needs_a_reason_of_bounded_length(pages: Pages) -> None:
+    """Nothing is done without one, and no novel is kept."""
+    session_id, _ = await pages.api.enrolled()
+    for reason in ("", "   ", "x" * (LONGEST_REASON + 1)):
+        answer = await pages.submit(f"/admin/sessions/{session_id}/cancel", reason=reason)
+        assert 422 == answer.status_code
+        assert "reason: " in answer.text
+    assert "scheduled" == (await pages.api.get(f"/v1/sessions/{session_id}")).json()["status"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/nowhere",
+        "/admin/sessions/not-a-uuid",
+        f"/admin/sessions/{uuid4()}",
+        f"/admin/people/{uuid4()}",
+        f"/admin/enrollments/{uuid4()}/{uuid4()}",
+        f"/admin/reminders/{uuid4()}",
+        "/admin/audit/999999999999999999999999",
+    ],
+)
+async def test_what_does_not_exist_is_a_page_that_says_so(pages: Pages, path: str) -> None:
+    """In words, with the way back, and as a 404."""
+    answer = await pages.get(path)
+    assert 404 == answer.status_code
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "To the overview" in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/admin/sessions?after=x",
+        "/admin/sessions?after=2026-01-01~x",
+        "/admin/reminders?status=x",
+        "/admin/reminders?after=x",
+        "/admin/failed?reason=x",
+        "/admin/runs?after=x",
+    ],
+)
+async def test_a_query_that_is_none_of_ours_names_its_field(pages: Pages, path: str) -> None:
+    """Typed by hand or cut by a mail program."""
+    answer = await pages.get(path)
+    assert 422 == answer.status_code
+    assert "Not acceptable" in answer.text
+
+
+async def test_every_answer_has_the_headers_that_keep_others_out(pages: Pages) -> None:
+    """Pages, errors and the way to sign in alike."""
+    answers = [await pages.get(p) for p in ("/admin", "/admin/nowhere", "/admin/sign-in")]
+    answers.append(await pages.post("/admin/search"))
+    for answer in answers:
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "no-store" == answer.headers["cache-control"]
+        assert "nosniff" == answer.headers["x-content-type-options"]
+        assert "same-origin" == answer.headers["referrer-policy"]
+
+
+async def test_addresses_do_not_reach_urls(pages: Pages, caplog: pytest.LogCaptureFixture) -> None:
+    """URLs end up in logs: people are looked for in forms, and lead to ids."""
+    await pages.api.user()
+    answer = await pages.submit("/admin/people", q="ana.ruiz@hospital.example")
+    assert answer.status_code in (200, 303)
+    assert "hospital.example" not in answer.headers.get("location", "")
+    assert "ana.ruiz" not in caplog.text
+
+
+async def test_a_key_of_the_api_does_not_open_the_pages(pages: Pages) -> None:
+    """And a cookie of the pages does not open the API."""
+    assert 303 == (await pages.api.get("/admin")).status_code
+    session_id = await pages.api.session(starts_in=timedelta(days=1))
+    cookie = {"cookie": f"{COOKIE}={pages.cookies[COOKIE]}"}
+    answer = await pages.get(f"/v1/sessions/{session_id}", headers=cookie)
+    assert 401 == answer.status_code
