@@ -108,7 +108,11 @@ def build_worker(
 
 
 def _database(config: Settings) -> Database:
-    return Database(config.require_database_url(), pool_size=config.database_pool_size)
+    return Database(
+        config.require_database_url(),
+        pool_size=config.database_pool_size,
+        host_schema=config.existing_host_schema(),
+    )
 
 
 @asynccontextmanager

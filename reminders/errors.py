@@ -15,7 +15,8 @@ ReminderError
 ├── ConflictError                  things are not so that it could be done: says the remedy
 │   ├── RuleExistsError
 │   ├── SameLeadError
-│   └── ResendRefusedError         carries why, as a word
+│   ├── ResendRefusedError         carries why, as a word
+│   └── PlatformOwnedError         the row is an existing platform's: it must change it itself
 ├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
 │   ├── DatabaseUnavailableError
 │   └── TemporalUnavailableError
@@ -137,6 +138,17 @@ class ResendRefusedError(ConflictError):
         """Say the remedy, and carry the cause as a word for counts."""
         super().__init__(message)
         self.why = why
+
+
+class PlatformOwnedError(ConflictError):
+    """Sessions, users and enrollments are the platform's own: it must change them itself."""
+
+    def __init__(self) -> None:
+        """Say the remedy."""
+        super().__init__(
+            "DATABASE_MODE=existing: sessions, users and enrollments are the platform's own; change"
+            " them there, then call POST /v1/sessions/{session_id}/changed"
+        )
 
 
 class ServiceUnavailableError(ReminderError):

@@ -62,8 +62,12 @@ class Settings(BaseSettings):
     # Database
     database_url: SecretStr | None = None
     """PostgreSQL; `postgresql://` and `postgresql+asyncpg://` both work. Required."""
-    database_mode: Literal["owned"] = "owned"
-    """`owned`: the tables `sessions`, `users` and `enrollments` are ours."""
+    database_mode: Literal["owned", "existing"] = "owned"
+    """`owned`: the tables `sessions`, `users` and `enrollments` are ours. `existing`: they are a
+    platform's, and only read; all that is ours is in the schema `session_reminders`."""
+    host_schema: str = Field(default="public", pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
+    """Where an existing platform's tables `sessions`, `users` and `enrollments` are, or the views
+    with these names over its own ones; see `docs/existing-platform.md`."""
     database_pool_size: int = Field(default=10, ge=1, le=100)
     """Connections of one process at the most."""
 
@@ -180,6 +184,9 @@ class Settings(BaseSettings):
         if self.email_max_backoff_ms < self.email_initial_backoff_ms:
             msg = "EMAIL_MAX_BACKOFF_MS is less than EMAIL_INITIAL_BACKOFF_MS"
             raise ValueError(msg)
+        if self.database_mode == "existing" and self.host_schema == "session_reminders":
+            msg = "HOST_SCHEMA is the schema of our own tables; name the platform's"
+            raise ValueError(msg)
         return self
 
     def _links_can_be_made(self) -> None:
@@ -224,6 +231,10 @@ class Settings(BaseSettings):
             msg = "DATABASE_URL is not set; for example postgresql://user:password@host/database"
             raise ConfigurationError(msg)
         return self.database_url.get_secret_value()
+
+    def existing_host_schema(self) -> str | None:
+        """Where an existing platform's relations are; `None` in owned mode."""
+        return self.host_schema if self.database_mode == "existing" else None
 
     def require_resend_api_key(self) -> str:
         """The provider's key.

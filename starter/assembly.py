@@ -83,7 +83,11 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
     Raises:
         ConfigurationError: If a setting is missing or cannot be used.
     """
-    database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
+    database = Database(
+        settings.require_database_url(),
+        pool_size=settings.database_pool_size,
+        host_schema=settings.existing_host_schema(),
+    )
     try:
         client = await connect(lazy=True, plugins=plugins)
         catalogue = Catalogue(database)

@@ -28,6 +28,8 @@ from tests.workflows.strict import StrictPlugin
 
 _OURS = (
     "DATABASE_",
+    "HOST_",
+    "SHADOW_",
     "TEMPORAL_",
     "RESEND_",
     "EMAIL_",

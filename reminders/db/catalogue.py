@@ -1,4 +1,4 @@
-"""Sessions, users and who is enrolled: the platform's own data, in owned mode."""
+"""Sessions, users and who is enrolled: the platform's own data, read in both modes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import preferences, records
 from reminders.db.engine import Database
+from reminders.db.platform import platform_of
 from reminders.db.tables import EnrollmentRow, ErasedUserRow, ReminderRow, SessionRow, UserRow
 from reminders.errors import SessionNotFoundError, UserNotFoundError
 from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
@@ -34,11 +35,17 @@ class Catalogue:
     """Sessions and users on PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
-        """Read and write this database."""
+        """Read and, in owned mode, write this database."""
         self._database = database
+        self._platform = platform_of(database)
 
     async def put_session(self, session: Session) -> SessionChange:
-        """Store a session, whole; the same call twice changes nothing the second time."""
+        """Store a session, whole; the same call twice changes nothing the second time.
+
+        Raises:
+            PlatformOwnedError: If sessions are an existing platform's.
+        """
+        self._database.require_owned()
         values = {
             "id": session.id,
             "title": session.title,
@@ -72,26 +79,35 @@ class Catalogue:
         """Mark a session as cancelled; safe to repeat.
 
         From then on every enrollment that is planned, and every reminder that falls due, finds it
-        so: the row holds back also those that nobody could tell.
+        so: the row (or the tombstone) holds back also those that nobody could tell.
 
         Raises:
             SessionNotFoundError: If there is none.
         """
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                update(SessionRow)
-                .where(SessionRow.id == session_id)
-                .values(status=SessionStatus.CANCELLED, updated_at=func.now())
-            )
-        if found.rowcount == 0:
-            raise SessionNotFoundError
+        async with self._database.transaction() as connection:
+            await self._platform.call_off(connection, session_id)
+
+    async def restore_session(self, session_id: UUID) -> None:
+        """Take a cancellation back; safe to repeat.
+
+        One that is an existing platform's own stands: only the platform can take that back.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
+        async with self._database.transaction() as connection:
+            await self._platform.hold_after_all(connection, session_id)
 
     async def put_user(self, attendee: Attendee) -> bool:
         """Store a person, whole; true if they are new.
 
         Somebody whose old address bounced or complained is reminded again at a new one. Somebody
         who was erased is there again: it is the platform that says who its people are.
+
+        Raises:
+            PlatformOwnedError: If users are an existing platform's.
         """
+        self._database.require_owned()
         values = {
             "id": attendee.user_id,
             "email": attendee.email,

@@ -1,6 +1,7 @@
 """The schema as SQLAlchemy sees it; the Alembic migrations are what makes it.
 
-`sessions`, `users` and `enrollments` are the platform's own (owned mode). Everything else is ours.
+`sessions`, `users` and `enrollments` are tables in owned mode; over an existing platform's own
+tables they are views, see `reminders.db.host`. Everything else is ours in both modes.
 Every instant is `timestamptz`; the test suite compares this file with a migrated database.
 """
 
@@ -105,6 +106,26 @@ class EnrollmentRow(Base):
     status: Mapped[str] = mapped_column(server_default="confirmed")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class TombstoneRow(Base):
+    """What was called off with us, where the platform's own row is not ours to change."""
+
+    __tablename__ = "reminder_tombstones"
+    __table_args__ = (
+        UniqueConstraint(
+            "session_id",
+            "user_id",
+            name="uq_reminder_tombstones_scope",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    session_id: Mapped[UUID]
+    user_id: Mapped[UUID | None]
+    """Absent means the whole session."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class ReminderConfigurationRow(Base):
