@@ -155,6 +155,7 @@ async def delivery(
                 clock,
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
                 requests_per_second=config.effective_requests_per_second(),
+                shadow=config.shadow_mode,
             ),
             composer=composer,
             mailer=mailer,

@@ -26,6 +26,7 @@ ReminderError
     │   ├── MailRateLimitedError   carries `retry_after`; provably not accepted
     │   ├── MailUnavailableError   `outcome_unknown` says whether it may have been accepted
     │   ├── BatchBusyError         another worker is at it
+    │   ├── CutoverUnderWayError   its session is being taken over from another system
     │   └── NotDueYetError         this worker's clock is behind
     ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
     ├── MailNotConfiguredError     the operator must act: key, sender or domain refused
@@ -205,6 +206,10 @@ class MailUnavailableError(RetryDeliveryError):
 
 class BatchBusyError(RetryDeliveryError):
     """Another worker is sending the batch this reminder is in."""
+
+
+class CutoverUnderWayError(RetryDeliveryError):
+    """Its session is being taken over; `reminders cutover` ends that."""
 
 
 class NotDueYetError(RetryDeliveryError):

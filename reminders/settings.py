@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     """`whsec_...`; several, comma-separated, while rotating. Without any, no webhook is taken."""
     delivery_mode: Literal["redirect", "live"] = "redirect"
     """`redirect`: every e-mail goes to `VERIFIED_TEST_EMAIL`. `live`: attendees get theirs."""
+    shadow_mode: bool = False
+    """Whether a cron job still sends: reminders are planned and only recorded, but for sessions that
+    `reminders cutover` has taken over; see `docs/migration.md`."""
     verified_test_email: str | None = None
     """Where redirected e-mail goes; required in `redirect`."""
     email_from: str | None = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Select, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import preferences, records
@@ -16,6 +17,7 @@ from reminders.db.platform import platform_of
 from reminders.db.tables import EnrollmentRow, ErasedUserRow, ReminderRow, SessionRow, UserRow
 from reminders.errors import SessionNotFoundError, UserNotFoundError
 from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
+from reminders.ports import Enrollment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +203,40 @@ class Catalogue:
         async with self._database.autocommit() as connection:
             return list(await connection.scalars(query))
 
+    async def ahead(
+        self,
+        *,
+        now: datetime,
+        session_id: UUID | None = None,
+        after: Enrollment | None = None,
+        limit: int = 1000,
+    ) -> list[Enrollment]:
+        """Confirmed enrollments in sessions that lie ahead, by ascending session and user.
+
+        Args:
+            now: The instant to judge by.
+            session_id: Only this session's.
+            after: Continue behind this one.
+            limit: At most this many.
+        """
+        query = (
+            _ahead(now, session_id)
+            .with_only_columns(EnrollmentRow.session_id, EnrollmentRow.user_id)
+            .order_by(EnrollmentRow.session_id, EnrollmentRow.user_id)
+            .limit(limit)
+        )
+        if after is not None:
+            behind = tuple_(after.session_id, after.user_id)
+            query = query.where(tuple_(EnrollmentRow.session_id, EnrollmentRow.user_id) > behind)
+        async with self._database.autocommit() as connection:
+            return [Enrollment(*row) for row in await connection.execute(query)]
+
+    async def count_ahead(self, *, now: datetime, session_id: UUID | None = None) -> int:
+        """How many enrollments `ahead` goes through."""
+        query = _ahead(now, session_id).with_only_columns(func.count())
+        async with self._database.autocommit() as connection:
+            return await connection.scalar(query) or 0
+
     async def counts(self, session_id: UUID) -> dict[ReminderStatus, int]:
         """How many ledger rows of a session are in each status; statuses without rows are left out."""
         async with self._database.autocommit() as connection:
@@ -210,6 +246,20 @@ class Catalogue:
                 .group_by(ReminderRow.email_status)
             )
             return {ReminderStatus(status): count for status, count in found}
+
+
+def _ahead(now: datetime, session_id: UUID | None) -> Select[Any]:
+    """Confirmed enrollments in sessions that lie ahead."""
+    query = (
+        select(EnrollmentRow.session_id)
+        .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
+        .where(
+            EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
+            SessionRow.status == SessionStatus.SCHEDULED,
+            SessionRow.start_time > now,
+        )
+    )
+    return query if session_id is None else query.where(EnrollmentRow.session_id == session_id)
 
 
 def _upsert(table: type[SessionRow | UserRow], values: Mapping[str, Any]) -> Any:  # noqa: ANN401

@@ -163,8 +163,15 @@ class EnrollmentPlanner:
                 raise EnrollmentNotFoundError
             return await self._plan(connection, session, user_id, enrolling=False)
 
-    async def reconcile(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
+    async def reconcile(
+        self, session_id: UUID, user_id: UUID, *, dry_run: bool = False
+    ) -> PlannedEnrollment:
         """Plan as `replan` does; an enrollment that the platform has deleted is called off.
+
+        Args:
+            session_id: Whose.
+            user_id: Whose.
+            dry_run: Only say what it would do.
 
         Raises:
             SessionNotFoundError: If there is no such session; see `close_waiting`.
@@ -173,7 +180,10 @@ class EnrollmentPlanner:
         async with self._database.transaction() as connection:
             await _serialise(connection, session_id, user_id)
             session = await self._session(connection, session_id)
-            return await self._plan(connection, session, user_id, enrolling=False)
+            planned = await self._plan(connection, session, user_id, enrolling=False)
+            if dry_run:
+                await connection.rollback()
+            return planned
 
     async def close_waiting(
         self,

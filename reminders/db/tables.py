@@ -183,6 +183,11 @@ class ReminderRow(Base):
             postgresql_where=text("email_status = 'sending'"),
         ),
         Index(
+            "ix_session_reminder_emails_shadowed_at",
+            "shadowed_at",
+            postgresql_where=text("shadowed_at IS NOT NULL"),
+        ),
+        Index(
             "ix_session_reminder_emails_resend_email_id",
             "resend_email_id",
             postgresql_where=text("resend_email_id IS NOT NULL"),
@@ -207,8 +212,25 @@ class ReminderRow(Base):
     batch_id: Mapped[UUID | None]
     requested_at: Mapped[datetime | None]
     """When an operator asked for it once more, after its own instant; it is due then."""
+    shadowed_at: Mapped[datetime | None]
+    """When it would have been sent, had delivery not been in shadow mode."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CutoverRow(Base):
+    """A session, or every session, that a cron job has handed over to us, or is about to."""
+
+    __tablename__ = "session_cutovers"
+    __table_args__ = (UniqueConstraint("session_id", postgresql_nulls_not_distinct=True),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    session_id: Mapped[UUID | None]
+    """Absent means every session."""
+    requested_at: Mapped[datetime]
+    """From then on the cron job leaves it alone."""
+    taken_over_at: Mapped[datetime | None]
+    """From then on we send; in between nobody does."""
 
 
 class EmailBatchRow(Base):

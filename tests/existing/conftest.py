@@ -14,7 +14,7 @@ from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.settings import Settings
-from tests.existing.host import PLATFORM, ROLE, Host, statements
+from tests.existing.host import CRON, PLATFORM, ROLE, CronJob, Host, statements
 from tests.provider import ProviderClient
 from tests.stage import Stage
 
@@ -43,6 +43,14 @@ async def shown(host: Host) -> Host:
     """The platform, after its administrator has followed the first step of the guide."""
     await host.run(*statements(DOCUMENT, "1. Show us your tables"))
     return host
+
+
+@pytest.fixture
+async def cron(shown: Host) -> CronJob:
+    """The platform's cron job, and that we may read its tables, as the guide has it."""
+    await shown.run(*filter(str.strip, CRON.split(";")))
+    await shown.run(*statements("migration.md", "1. Let us read the old tables"))
+    return CronJob(shown)
 
 
 @pytest.fixture

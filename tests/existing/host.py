@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,6 +16,10 @@ from reminders.db.engine import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = "session_reminders"
+LEFT_ALONE = """AND NOT EXISTS (
+    SELECT FROM session_reminders.session_cutovers c
+     WHERE c.session_id = s.id OR c.session_id IS NULL)"""
+"""The one condition that the cron job's query gets; `docs/migration.md` shows it."""
 
 PLATFORM = """
 CREATE SCHEMA auth;
@@ -39,6 +43,28 @@ CREATE TABLE public.session_enrollments (
 ALTER TABLE public.profiles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.session_enrollments ENABLE ROW LEVEL SECURITY;
 """
+
+CRON = """
+CREATE TABLE public.reminder_configurations (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(), reminder_type text NOT NULL UNIQUE,
+    minutes_before int NOT NULL, is_enabled boolean NOT NULL DEFAULT true,
+    email_subject_template text NOT NULL, display_name text NOT NULL,
+    sort_order int NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE public.session_reminder_emails (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    session_id uuid NOT NULL REFERENCES public.sessions ON DELETE CASCADE,
+    user_id uuid NOT NULL REFERENCES auth.users ON DELETE CASCADE,
+    reminder_type text NOT NULL, sent_at timestamptz,
+    email_status text NOT NULL DEFAULT 'pending', resend_email_id text,
+    created_at timestamptz NOT NULL DEFAULT now(), UNIQUE (session_id, user_id, reminder_type));
+INSERT INTO public.reminder_configurations
+       (reminder_type, minutes_before, is_enabled, email_subject_template, display_name, sort_order)
+VALUES ('24h', 1440, true, 'Reminder: {session_title} starts tomorrow', '24 Hours Before', 1),
+       ('2h', 120, true, 'In 2 hours: {session_title}', '2 Hours Before', 2),
+       ('15min', 15, true, 'Now: {session_title}', '15 Minutes Before', 5);
+"""
+"""What a platform with a cron job has: two rules of its own, one as ours, and a log."""
 
 _ROWS = """
 SELECT 'SELECT ''' || c.oid::regclass || ''' AS relation, ctid::text, xmin::text, xmax::text, '
@@ -129,3 +155,49 @@ class Host:
         before = await self.snapshot()
         yield
         assert before == await self.snapshot()
+
+
+class CronJob:
+    """The job of before: every so often it mails what has fallen due, and writes its log."""
+
+    PERIOD = timedelta(minutes=15)
+
+    def __init__(self, host: Host, *, ahead: timedelta = timedelta()) -> None:
+        """Run on this platform.
+
+        Args:
+            host: Whose.
+            ahead: How much before its instant a reminder may go out already.
+        """
+        self._host = host
+        self._ahead = ahead
+
+    async def run(self, now: datetime) -> None:
+        """Send once, as the guide tells it to: what is cut over is left alone."""
+        await self._host.run(
+            "INSERT INTO public.session_reminder_emails"
+            "       (session_id, user_id, reminder_type, sent_at, email_status, resend_email_id)"
+            " SELECT e.session_id, e.user_id, c.reminder_type, :now, 'sent', gen_random_uuid()"
+            "   FROM public.sessions s"
+            "   JOIN public.session_enrollments e ON e.session_id = s.id"
+            "  CROSS JOIN public.reminder_configurations c"
+            "  WHERE c.is_enabled AND e.status = 'registered' AND s.state = 'published'"
+            "    AND s.scheduled_at - c.minutes_before * interval '1 minute' <= :until"
+            "    AND s.scheduled_at - c.minutes_before * interval '1 minute' > :since"
+            f"   {LEFT_ALONE.replace('c.', 'x.').replace('cutovers c', 'cutovers x')}"
+            " ON CONFLICT DO NOTHING",
+            now=now,
+            since=now + self._ahead - self.PERIOD,
+            until=now + self._ahead,
+        )
+
+    async def log(self) -> list[tuple[UUID, UUID, str]]:
+        """What it has sent."""
+        async with self._host.database.transaction() as connection:
+            found = await connection.execute(
+                text(
+                    "SELECT session_id, user_id, reminder_type FROM public.session_reminder_emails"
+                    " WHERE sent_at IS NOT NULL"
+                )
+            )
+            return [tuple(row) for row in found]
