@@ -67,7 +67,7 @@ _LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
-_TAKING_OVER = timedelta(seconds=2)
+_TAKING_OVER = timedelta(seconds=5)
 """When to look again at a session that is being taken over from another system."""
 _BUSY = timedelta(seconds=1)
 """When to look again at a batch that somebody else is posting."""

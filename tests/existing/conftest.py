@@ -18,48 +18,69 @@ from tests.existing.host import CRON, PLATFORM, ROLE, CronJob, Host, statements
 from tests.provider import ProviderClient
 from tests.stage import Stage
 
-DOCUMENT = "existing-platform.md"
+GUIDE = "existing-platform.md"
+BARE, SHOWN = "platform_bare", "platform_shown"
+"""Databases to copy: as a platform was before us, and after the guide's first three steps."""
 
 
-@pytest.fixture
-async def host(postgres: EmbeddedPostgres) -> AsyncIterator[Host]:
-    """A platform that has never heard of us."""
-    name = f"test_{uuid4().hex}"
-    await asyncio.to_thread(postgres.create_database, name)
-    database = Database(postgres.url(name))
-    host = Host(database)
-    await host.run(*filter(str.strip, PLATFORM.split(";")))
-    yield host
-    await database.aclose()
-    await asyncio.to_thread(postgres.drop_database, name)
+@pytest.fixture(scope="session")
+async def _templates(postgres: EmbeddedPostgres) -> AsyncIterator[None]:
+    """Follow the guide once, and see that the platform does not notice."""
+    postgres.create_database(BARE)
+    bare = Database(postgres.url(BARE))
+    await Host(bare).run(*filter(str.strip, PLATFORM.split(";")))
+    await bare.aclose()
+    postgres.create_database(SHOWN, template=BARE)
+    shown = Database(postgres.url(SHOWN))
+    ours = Database(_as_role(postgres.url(SHOWN)), host_schema="reminders_host")
+    host = Host(shown)
+    async with host.untouched():
+        await host.run(*statements(GUIDE, "1. Show us your tables"))
+        await migrate.upgrade(ours)
+        await migrate.upgrade(ours)
+    await ours.aclose()
+    await shown.aclose()
+    yield
+    for name in (SHOWN, BARE):
+        postgres.drop_database(name)
     administrator = Database(postgres.url("postgres"))
-    async with administrator.transaction() as connection:
-        await connection.exec_driver_sql(f"DROP ROLE IF EXISTS {ROLE}")
+    await Host(administrator).run(
+        statements(GUIDE, "Taking it out again")[-1], "DROP ROLE IF EXISTS service_role"
+    )
     await administrator.aclose()
 
 
 @pytest.fixture
-async def shown(host: Host) -> Host:
-    """The platform, after its administrator has followed the first step of the guide."""
-    await host.run(*statements(DOCUMENT, "1. Show us your tables"))
-    return host
+async def template() -> str:
+    """What the platform's database is a copy of; tests of the very beginning take the bare one."""
+    return SHOWN
 
 
 @pytest.fixture
-async def cron(shown: Host) -> CronJob:
+async def host(postgres: EmbeddedPostgres, _templates: None, template: str) -> AsyncIterator[Host]:
+    """A platform, in a database of this test's own."""
+    name = f"test_{uuid4().hex}"
+    await asyncio.to_thread(postgres.create_database, name, template=template)
+    database = Database(postgres.url(name))
+    yield Host(database)
+    await database.aclose()
+    await asyncio.to_thread(postgres.drop_database, name)
+
+
+@pytest.fixture
+async def cron(host: Host) -> CronJob:
     """The platform's cron job, and that we may read its tables, as the guide has it."""
-    await shown.run(*filter(str.strip, CRON.split(";")))
-    await shown.run(*statements("migration.md", "1. Let us read the old tables"))
-    return CronJob(shown)
+    await host.run(*filter(str.strip, CRON.split(";")))
+    await host.run(*statements("migration.md", "1. Let us read the old tables"))
+    return CronJob(host)
 
 
 @pytest.fixture
 def settings(settings: Settings, host: Host) -> Settings:
     """Settings of the guide's second step."""
-    url = make_url(host.database.engine.url.render_as_string(hide_password=False))
-    ours = url.set(username=ROLE, password="choose-a-long-one")
+    url = host.database.engine.url.render_as_string(hide_password=False)
     changed = {
-        "database_url": ours.render_as_string(hide_password=False),
+        "database_url": _as_role(url),
         "database_mode": "existing",
         "host_schema": "reminders_host",
     }
@@ -68,7 +89,7 @@ def settings(settings: Settings, host: Host) -> Settings:
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """The platform's database as we see it; not migrated yet."""
+    """The platform's database as we see it."""
     database = Database(
         settings.require_database_url(), host_schema=settings.existing_host_schema()
     )
@@ -78,14 +99,14 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def stage(
-    settings: Settings,
-    database: Database,
-    client: Client,
-    provider: ProviderClient,
-    shown: Host,
+    settings: Settings, database: Database, client: Client, provider: ProviderClient
 ) -> AsyncIterator[Stage]:
-    """The whole system beside the platform, migrated without a trace in the platform's tables."""
-    async with shown.untouched():
-        await migrate.upgrade(database)
+    """The whole system beside the platform."""
     async with Stage(settings, database, client, provider) as stage:
         yield stage
+
+
+def _as_role(url: str) -> str:
+    """The URL with the role that the guide makes."""
+    ours = make_url(url).set(username=ROLE, password="choose-a-long-one")
+    return ours.render_as_string(hide_password=False)

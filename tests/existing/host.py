@@ -16,9 +16,11 @@ from reminders.db.engine import Database
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = "session_reminders"
-LEFT_ALONE = """AND NOT EXISTS (
-    SELECT FROM session_reminders.session_cutovers c
-     WHERE c.session_id = s.id OR c.session_id IS NULL)"""
+LEFT_ALONE = """
+AND NOT EXISTS (
+    SELECT FROM session_reminders.session_cutovers x
+     WHERE x.session_id = s.id OR x.session_id IS NULL)
+"""
 """The one condition that the cron job's query gets; `docs/migration.md` shows it."""
 
 PLATFORM = """
@@ -184,7 +186,7 @@ class CronJob:
             "  WHERE c.is_enabled AND e.status = 'registered' AND s.state = 'published'"
             "    AND s.scheduled_at - c.minutes_before * interval '1 minute' <= :until"
             "    AND s.scheduled_at - c.minutes_before * interval '1 minute' > :since"
-            f"   {LEFT_ALONE.replace('c.', 'x.').replace('cutovers c', 'cutovers x')}"
+            f" {LEFT_ALONE}"
             " ON CONFLICT DO NOTHING",
             now=now,
             since=now + self._ahead - self.PERIOD,
