@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from reminders.db.cron_rules import CronRules, RuleChange
 from reminders.db.engine import Database
-from reminders.db.importing import CronTables, Imported, RuleChange
+from reminders.db.importing import CronTables, Imported
 from reminders.db.shadow import Cutovers, Difference, ShadowLog
 from reminders.errors import ConfigurationError, InvalidInputError
 from reminders.mail.subject import check_subject_template
@@ -56,6 +57,7 @@ class CronMigration:
             schema: Where the platform's old tables are.
         """
         self._tables = CronTables(database, schema=schema)
+        self._rules = CronRules(database, schema=schema)
         self._cutovers = Cutovers(database)
         self._log = ShadowLog(database, schema=schema)
         self._gateway = gateway
@@ -78,12 +80,12 @@ class CronMigration:
             InvalidInputError: If a rule of theirs cannot be ours; nothing was done.
         """
         await self._tables.check()
-        changes = await self._tables.rule_changes()
+        changes = await self._rules.changes()
         for change in changes:
             if change.after.is_enabled:
                 _check(change)
         if not dry_run:
-            await self._tables.take_rules_over()
+            await self._rules.take_over()
         imported = await self._import(None, dry_run=dry_run, on_progress=on_progress)
         return CronImport(rules=changes, reminders=imported)
 

@@ -1,4 +1,4 @@
-"""What a cron-era platform has recorded: its rules, and its log of reminders sent.
+"""What a cron-era platform has recorded: its log of reminders sent.
 
 The tables are called as ours (`reminder_configurations`, `session_reminder_emails`) and lie in a
 schema of the platform's. They are only read.
@@ -15,16 +15,14 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Boolean, DateTime, SmallInteger, Text, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records
 from reminders.db.engine import Database
 from reminders.errors import ConfigurationError
 from reminders.keys import reminder_id, session_reminder_workflow_id
-from reminders.model import ReminderRule
 
-_LOG, _RULES = "session_reminder_emails", "reminder_configurations"
+LOG, RULES = "session_reminder_emails", "reminder_configurations"
 _NEEDED = {
-    _LOG: ("session_id", "user_id", "reminder_type", "sent_at"),
-    _RULES: ("reminder_type", "minutes_before", "is_enabled", "email_subject_template"),
+    LOG: ("session_id", "user_id", "reminder_type", "sent_at"),
+    RULES: ("reminder_type", "minutes_before", "is_enabled", "email_subject_template"),
 }
 _NOT_SENT = ("pending", "failed")
 """Statuses of a log's row whose e-mail did not go out, whatever its other columns say."""
@@ -107,22 +105,6 @@ class CronEntry:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RuleChange:
-    """What taking the old rules over does to one of ours."""
-
-    reminder_type: str
-    before: ReminderRule | None
-    """Absent when it is new."""
-    after: ReminderRule
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The names of what differs; all of them when it is new."""
-        names = ("lead", "is_enabled", "subject_template", "display_name", "sort_order")
-        return tuple(n for n in names if getattr(self.before, n, None) != getattr(self.after, n))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Imported:
     """What became of some rows of the old log; counts."""
 
@@ -170,7 +152,7 @@ class CronTables:
             ConfigurationError: If not; names what is missing.
         """
         async with self._database.autocommit() as connection:
-            await self._columns(connection)
+            await columns_of(connection, self._schema)
 
     async def has_status(self) -> bool:
         """Whether the log says of each row how its e-mail ended.
@@ -179,29 +161,7 @@ class CronTables:
             ConfigurationError: See `check`.
         """
         async with self._database.autocommit() as connection:
-            return "email_status" in (await self._columns(connection))[_LOG]
-
-    async def rule_changes(self) -> tuple[RuleChange, ...]:
-        """What taking the rules over would change; one that the platform has not is switched off."""
-        async with self._database.autocommit() as connection:
-            return await self._rule_changes(connection)
-
-    async def take_rules_over(self) -> tuple[RuleChange, ...]:
-        """Make our rules the platform's; safe to repeat. Returns what changed."""
-        async with self._database.transaction() as connection:
-            changes = await self._rule_changes(connection)
-            for change in changes:
-                rule = change.after
-                values = {
-                    "reminder_type": rule.reminder_type,
-                    "minutes_before": rule.lead // timedelta(minutes=1),
-                    "is_enabled": rule.is_enabled,
-                    "subject": rule.subject_template,
-                    "display_name": rule.display_name,
-                    "sort_order": rule.sort_order,
-                }
-                await connection.execute(_UPDATE_RULE if change.before else _ADD_RULE, values)
-        return changes
+            return "email_status" in (await columns_of(connection, self._schema))[LOG]
 
     async def entries(
         self, *, after: CronEntry | None = None, limit: int = 1000, session_id: UUID | None = None
@@ -214,13 +174,13 @@ class CronTables:
             session_id: Only this session's.
         """
         async with self._database.autocommit() as connection:
-            there = await self._columns(connection)
+            there = await columns_of(connection, self._schema)
             found = await connection.execute(
                 text(f"""
 SELECT session_id, user_id, reminder_type, sent_at,
        {_or_null("email_status", there)} AS status,
        {_or_null("resend_email_id", there)} AS resend_email_id
-  FROM "{self._schema}".{_LOG}
+  FROM "{self._schema}".{LOG}
  WHERE (:session_id IS NULL OR session_id = :session_id)
    AND (:after_type IS NULL
         OR (session_id, user_id, reminder_type) > (:after_session, :after_user, :after_type))
@@ -311,84 +271,33 @@ SELECT session_id, user_id, reminder_type, sent_at,
             )
         return rows
 
-    async def _rule_changes(self, connection: AsyncConnection) -> tuple[RuleChange, ...]:
-        there = (await self._columns(connection)).get(_RULES)
-        if there is None:
-            return ()
-        ours = {
-            row["reminder_type"]: records.rule(row)
-            for row in (await connection.execute(_OUR_RULES)).mappings()
-        }
-        display_name = "display_name" if "display_name" in there else "reminder_type"
-        sort_order = "sort_order" if "sort_order" in there else "0"
-        found = await connection.execute(
-            text(f"""
-SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
-       {display_name} AS display_name, {sort_order} AS sort_order
-  FROM "{self._schema}".{_RULES} ORDER BY minutes_before DESC
-""")  # noqa: S608 - the schema is checked, the columns are from a closed list
-        )
-        theirs = {row["reminder_type"]: records.rule(row) for row in found.mappings()}
-        changes = [
-            RuleChange(reminder_type=name, before=ours.get(name), after=rule)
-            for name, rule in theirs.items()
-            if ours.get(name) != rule
-        ]
-        changes += [
-            RuleChange(reminder_type=name, before=rule, after=_switched_off(rule))
-            for name, rule in ours.items()
-            if name not in theirs and rule.is_enabled
-        ]
-        return tuple(changes)
-
-    async def _columns(self, connection: AsyncConnection) -> Mapping[str, set[str]]:
-        """The columns of the platform's tables; its rules may be missing, its log may not."""
-        there: dict[str, set[str]] = {}
-        for relation, column in await connection.execute(_COLUMNS, {"schema": self._schema}):
-            there.setdefault(relation, set()).add(column)
-        if _LOG not in there:
-            msg = f"there is no {self._schema}.{_LOG}; say with --schema where the old tables are"
-            raise ConfigurationError(msg)
-        if "generation" in there[_LOG]:
-            msg = f"{self._schema}.{_LOG} is our own ledger; say with --schema where the old one is"
-            raise ConfigurationError(msg)
-        missing = [
-            f"{self._schema}.{relation} has no column {column}"
-            for relation, columns in there.items()
-            for column in _NEEDED[relation]
-            if column not in columns
-        ]
-        if missing:
-            msg = f"{'; '.join(missing)}; show the table through a view with these names"
-            raise ConfigurationError(msg)
-        return there
-
-
-_OUR_RULES = text("SELECT * FROM reminder_configurations ORDER BY sort_order")
-_UPDATE_RULE = text("""
-UPDATE reminder_configurations
-   SET minutes_before = :minutes_before, is_enabled = :is_enabled,
-       email_subject_template = :subject, display_name = :display_name, sort_order = :sort_order,
-       updated_at = now()
- WHERE reminder_type = :reminder_type
-""")
-_ADD_RULE = text("""
-INSERT INTO reminder_configurations (reminder_type, minutes_before, is_enabled,
-       email_subject_template, display_name, sort_order)
-VALUES (:reminder_type, :minutes_before, :is_enabled, :subject, :display_name, :sort_order)
-""")
-
 
 def _or_null(column: str, there: Mapping[str, set[str]]) -> str:
-    return f"{column}::text" if column in there[_LOG] else "NULL::text"
+    return f"{column}::text" if column in there[LOG] else "NULL::text"
 
 
-def _switched_off(rule: ReminderRule) -> ReminderRule:
-    return ReminderRule(
-        reminder_type=rule.reminder_type,
-        lead=rule.lead,
-        is_enabled=False,
-        subject_template=rule.subject_template,
-        display_name=rule.display_name,
-        sort_order=rule.sort_order,
-    )
+async def columns_of(connection: AsyncConnection, schema: str) -> Mapping[str, set[str]]:
+    """The columns of the platform's tables; its rules may be missing, its log may not.
+
+    Raises:
+        ConfigurationError: If the log is missing or our own, or a column is missing.
+    """
+    there: dict[str, set[str]] = {}
+    for relation, column in await connection.execute(_COLUMNS, {"schema": schema}):
+        there.setdefault(relation, set()).add(column)
+    if LOG not in there:
+        msg = f"there is no {schema}.{LOG}; say with --schema where the old tables are"
+        raise ConfigurationError(msg)
+    if "generation" in there[LOG]:
+        msg = f"{schema}.{LOG} is our own ledger; say with --schema where the old one is"
+        raise ConfigurationError(msg)
+    missing = [
+        f"{schema}.{relation} has no column {column}"
+        for relation, columns in there.items()
+        for column in _NEEDED[relation]
+        if column not in columns
+    ]
+    if missing:
+        msg = f"{'; '.join(missing)}; show the table through a view with these names"
+        raise ConfigurationError(msg)
+    return there
