@@ -12,7 +12,7 @@ from reminders.db.engine import Database
 from reminders.db.importing import CronTables, Imported
 from reminders.db.shadow import Cutovers, Difference, ShadowLog
 from reminders.errors import ConfigurationError, InvalidInputError
-from reminders.mail.subject import check_subject_template
+from reminders.mail.subject import validate_subject_template
 from reminders.ports import Clock
 from starter.gateway import ReminderGateway
 
@@ -181,7 +181,7 @@ def _check(change: RuleChange) -> None:
         msg = f"minutes_before of {rule.reminder_type!r} must be positive; mend it in the old table"
         raise InvalidInputError(msg, field="minutes_before")
     try:
-        check_subject_template(rule.subject_template)
+        validate_subject_template(rule.subject_template)
     except InvalidInputError as error:
         msg = f"the subject of {rule.reminder_type!r}: {error}; mend it in the old table"
         raise InvalidInputError(msg, field="email_subject_template") from error
