@@ -13,13 +13,15 @@ from reminders.db.engine import Database
 from reminders.db.importing import RULES, columns_of
 from reminders.model import ReminderRule
 
-_OUR_RULES = text("SELECT * FROM reminder_configurations ORDER BY sort_order")
+_OUR_RULES = text(
+    "SELECT * FROM reminder_configurations WHERE session_id IS NULL ORDER BY sort_order"
+)
 _UPDATE_RULE = text("""
 UPDATE reminder_configurations
    SET minutes_before = :minutes_before, is_enabled = :is_enabled,
        email_subject_template = :subject, display_name = :display_name, sort_order = :sort_order,
        updated_at = now()
- WHERE reminder_type = :reminder_type
+ WHERE reminder_type = :reminder_type AND session_id IS NULL
 """)
 _ADD_RULE = text("""
 INSERT INTO reminder_configurations (reminder_type, minutes_before, is_enabled,

@@ -80,6 +80,11 @@ _RELATIONS: Mapping[str, tuple[_Column, ...]] = {
         *_STAMPS,
     ),
 }
+_NOT_ERASED = {
+    "users": " AND NOT EXISTS (SELECT FROM erased_users g WHERE g.user_id = h.id)",
+    "enrollments": " AND NOT EXISTS (SELECT FROM erased_users g WHERE g.user_id = h.user_id)",
+}
+"""Whom we have erased is not there any more, although the platform may still have them."""
 _KNOWN_STATUSES = {
     "sessions": ("scheduled", "cancelled"),
     "enrollments": ("confirmed", "pending", "cancelled"),
@@ -153,6 +158,7 @@ async def make_views(connection: AsyncConnection, host_schema: str, columns: Col
     for relation, ours in _RELATIONS.items():
         selected = ",\n       ".join(_selected(column, columns[relation]) for column in ours)
         required = " AND ".join(f'h."{c.name}" IS NOT NULL' for c in ours if _is_key(c))
+        required += _NOT_ERASED.get(relation, "")
         await connection.execute(
             text(
                 f"CREATE OR REPLACE VIEW {relation} AS\n"

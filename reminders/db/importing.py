@@ -16,6 +16,7 @@ from sqlalchemy import ARRAY, Boolean, DateTime, SmallInteger, Text, Uuid, bindp
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
+from reminders.db.rules import counts_for
 from reminders.errors import ConfigurationError
 from reminders.keys import reminder_id, session_reminder_workflow_id
 
@@ -36,10 +37,11 @@ SELECT c.relname, a.attname
  WHERE n.nspname = :schema AND c.relname IN ('session_reminder_emails', 'reminder_configurations')
 """)
 
-_TARGETS = text("""
+_TARGETS = text(f"""
 SELECT l.position, s.start_time,
        (SELECT c.minutes_before FROM reminder_configurations c
-         WHERE c.reminder_type = l.reminder_type LIMIT 1) AS minutes_before,
+         WHERE c.reminder_type = l.reminder_type AND {counts_for("c", "l.session_id")})
+       AS minutes_before,
        coalesce((SELECT max(r.generation) FROM session_reminder_emails r
                   WHERE r.session_id = l.session_id AND r.user_id = l.user_id
                     AND r.reminder_type = l.reminder_type AND r.created_at <= l.sent_at), 1)
@@ -48,7 +50,7 @@ SELECT l.position, s.start_time,
        AS l (session_id, user_id, reminder_type, sent_at, position)
   JOIN sessions s ON s.id = l.session_id
   JOIN users u ON u.id = l.user_id
-""").bindparams(
+""").bindparams(  # noqa: S608 - composed of constants
     bindparam("sessions", type_=ARRAY(Uuid())),
     bindparam("users", type_=ARRAY(Uuid())),
     bindparam("types", type_=ARRAY(Text())),

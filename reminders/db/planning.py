@@ -22,7 +22,6 @@ from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import (
     EnrollmentRow,
-    ErasedUserRow,
     ReminderRow,
     SessionRow,
     plan_versions,
@@ -143,9 +142,7 @@ class EnrollmentPlanner:
         async with self._database.transaction() as connection:
             await _serialise(connection, session_id, user_id)
             session = await self._session(connection, session_id)
-            await self._platform.enroll(
-                connection, session_id, user_id, enrollment_id, status
-            )
+            await self._platform.enroll(connection, session_id, user_id, enrollment_id, status)
             return await self._plan(connection, session, user_id, enrolling=True)
 
     async def replan(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
@@ -426,8 +423,6 @@ async def _led_in(
 
 async def _serialise(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
     await connection.execute(_SERIALISE, {"key": session_reminder_workflow_id(session_id, user_id)})
-
-
 
 
 async def _recorded(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -164,6 +164,7 @@ class ExistingPlatform:
         status: EnrollmentStatus,  # noqa: ARG002 - as the platform's row says
     ) -> None:
         """See `Platform.enroll`."""
+        await serialise_person(connection, user_id)
         if not await connection.scalar(select(exists().where(UserRow.id == user_id))):
             raise UserNotFoundError
         await _see_unerased(connection, user_id)
@@ -215,6 +216,16 @@ class ExistingPlatform:
             .values(session_id=session_id, user_id=user_id)
             .on_conflict_do_nothing()
         )
+
+
+async def serialise_person(connection: AsyncConnection, user_id: UUID) -> None:
+    """Let who erases, stops or enrolls a person wait for each other, until the transaction ends.
+
+    An advisory lock, in place of one on an existing platform's row.
+    """
+    await connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"user:{user_id}"}
+    )
 
 
 async def _see_unerased(connection: AsyncConnection, user_id: UUID) -> None:

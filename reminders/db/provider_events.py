@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import preferences
 from reminders.db.engine import Database
+from reminders.db.platform import serialise_person
 from reminders.db.tables import ReminderRow
 from reminders.model import ProviderEvent, ReminderStatus
 
@@ -148,6 +149,8 @@ async def _lock_recipient(
     """
     ids = {"reminder_id": event.reminder_id, "email_id": event.email_id}
     person = (await connection.execute(query, ids)).one_or_none()
+    if person is not None and query is _PERSON:
+        await serialise_person(connection, person.user_id)
     if person is None or len(event.recipients) != 1:
         return None
     if not preferences.same_address(event.recipients[0], person.email):

@@ -10,7 +10,9 @@ from sqlalchemy import text
 
 from reminders.db import host as views
 from reminders.db import migrate
+from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
+from reminders.db.erasure import ErasureStore
 from reminders.db.provider_events import ProviderEvents
 from reminders.errors import (
     ConfigurationError,
@@ -19,7 +21,7 @@ from reminders.errors import (
     UserNotFoundError,
 )
 from reminders.keys import session_reminder_workflow_id
-from reminders.model import Attendee, ProviderEvent, ReminderStatus, Session, StatusReason
+from reminders.model import Attendee, OptOut, ProviderEvent, ReminderStatus, Session, StatusReason
 from reminders.settings import Settings
 from tests.existing.conftest import BARE, GUIDE
 from tests.existing.host import ROLE, Host, statements
@@ -183,6 +185,27 @@ async def test_a_hard_bounce_stops_a_person(stage: Stage, host: Host) -> None:
     async with host.untouched():
         assert await ProviderEvents(stage.database).record(bounced)
     assert {"bounced", "skipped: address_bounced"} == await statuses(stage, session, user)
+
+
+async def test_a_person_is_erased_with_us(stage: Stage, host: Host) -> None:
+    """What waits is called off and nothing is planned again; the platform's rows stay as they are."""
+    session, user = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, user)
+    await stage.gateway.enroll(session, user)
+    store = ErasureStore(stage.database, stage.clock)
+    choices = ChoiceStore(stage.database, stage.clock)
+    async with host.untouched():
+        await choices.change(
+            user, lambda _before: frozenset({OptOut(reminder_type="2h")}), actor="a"
+        )
+        erased = await store.erase(user, actor="cli")
+        assert (True, 2, (session,)) == (erased.is_first, erased.cancelled, erased.sessions)
+        assert not (await store.erase(user, actor="cli")).is_first
+        with pytest.raises(UserNotFoundError):
+            await stage.gateway.enroll(session, user)
+        assert 0 == (await stage.sweep()).processed
+    with pytest.raises(UserNotFoundError):
+        await store.erase(session, actor="cli")
 
 
 async def test_the_role_may_only_read(stage: Stage, database: Database) -> None:
