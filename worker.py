@@ -108,7 +108,11 @@ def build_worker(
 
 
 def _database(config: Settings) -> Database:
-    return Database(config.require_database_url(), pool_size=config.database_pool_size)
+    return Database(
+        config.require_database_url(),
+        pool_size=config.database_pool_size,
+        host_schema=config.existing_host_schema(),
+    )
 
 
 @asynccontextmanager
@@ -151,6 +155,7 @@ async def delivery(
                 clock,
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
                 requests_per_second=config.effective_requests_per_second(),
+                shadow=config.shadow_mode,
             ),
             composer=composer,
             mailer=mailer,

@@ -228,6 +228,8 @@ def _written(value: Any) -> str:  # noqa: ANN401 - whatever a default may be
     """A value as it is written in the environment."""
     if value is None or value == ():
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
         units = _UNITS[2:] if seconds <= _LONGEST_IN_MINUTES else _UNITS

@@ -17,6 +17,7 @@ from reminders.model import (
     Session,
     SessionStatus,
     StatusReason,
+    Turn,
 )
 
 
@@ -46,7 +47,12 @@ class Settled:
     """It has already ended, or is frozen in a request; there is nothing to decide."""
 
 
-Decision = Send | Close | Wait | Settled
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """It is to go out, but not before its session has been taken over from another system."""
+
+
+Decision = Send | Close | Wait | Settled | Pause
 
 
 def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
@@ -82,7 +88,15 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         return Wait(due_at, session.starts_at)
     if requested_at is None and facts.next_due_at is not None and now >= facts.next_due_at:
         return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
-    return Send()
+    return _IN_TURN[facts.turn]
+
+
+_IN_TURN: dict[Turn, Decision] = {
+    Turn.OURS: Send(),
+    Turn.THEIRS: Close(ReminderStatus.SKIPPED, StatusReason.SHADOWED),
+    Turn.BETWEEN: Pause(),
+}
+"""What becomes of a reminder that is to go out now."""
 
 
 def _unwanted_by_attendee(facts: DeliveryFacts) -> Close | None:

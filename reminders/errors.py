@@ -15,7 +15,8 @@ ReminderError
 ├── ConflictError                  things are not so that it could be done: says the remedy
 │   ├── RuleExistsError
 │   ├── SameLeadError
-│   └── ResendRefusedError         carries why, as a word
+│   ├── ResendRefusedError         carries why, as a word
+│   └── PlatformOwnedError         the row is an existing platform's: it must change it itself
 ├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
 │   ├── DatabaseUnavailableError
 │   └── TemporalUnavailableError
@@ -25,6 +26,7 @@ ReminderError
     │   ├── MailRateLimitedError   carries `retry_after`; provably not accepted
     │   ├── MailUnavailableError   `outcome_unknown` says whether it may have been accepted
     │   ├── BatchBusyError         another worker is at it
+    │   ├── CutoverUnderWayError   its session is being taken over from another system
     │   └── NotDueYetError         this worker's clock is behind
     ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
     ├── MailNotConfiguredError     the operator must act: key, sender or domain refused
@@ -139,6 +141,17 @@ class ResendRefusedError(ConflictError):
         self.why = why
 
 
+class PlatformOwnedError(ConflictError):
+    """Sessions, users and enrollments are the platform's own: it must change them itself."""
+
+    def __init__(self) -> None:
+        """Say the remedy."""
+        super().__init__(
+            "DATABASE_MODE=existing: sessions, users and enrollments are the platform's own; change"
+            " them there, then call POST /v1/sessions/{session_id}/changed"
+        )
+
+
 class ServiceUnavailableError(ReminderError):
     """A part of the system is away; nothing was half-done and the same call may be repeated."""
 
@@ -193,6 +206,10 @@ class MailUnavailableError(RetryDeliveryError):
 
 class BatchBusyError(RetryDeliveryError):
     """Another worker is sending the batch this reminder is in."""
+
+
+class CutoverUnderWayError(RetryDeliveryError):
+    """Its session is being taken over; `reminders cutover` ends that."""
 
 
 class NotDueYetError(RetryDeliveryError):

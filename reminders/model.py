@@ -76,6 +76,8 @@ class StatusReason(StrEnum):
     """An earlier e-mail to the attendee's address bounced for good. Litmus: not this one."""
     SPAM_COMPLAINT = "spam_complaint"
     """The attendee reported an earlier e-mail as spam. Litmus: not this one."""
+    SHADOWED = "shadowed"
+    """It would have been sent, but delivery was in shadow mode: another system sends it."""
     RULE_DISABLED = "rule_disabled"
     """The rule was switched off or deleted."""
     WORKFLOW_CANCELLED = "workflow_cancelled"
@@ -199,6 +201,17 @@ class Reminder:
     updated_at: datetime | None = None
 
 
+class Turn(StrEnum):
+    """Whose turn it is to mail a session, while another system is being replaced by this one."""
+
+    OURS = "ours"
+    """We send. Litmus: always so outside shadow mode."""
+    THEIRS = "theirs"
+    """The other system sends; we only record."""
+    BETWEEN = "between"
+    """It is being taken over: the other one no longer sends, and we not yet."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryFacts:
     """Everything that is true of a reminder at the moment it is to be sent, read in one statement."""
@@ -218,6 +231,7 @@ class DeliveryFacts:
     """Why this person is not to get it, by what they asked for or what became of earlier e-mails."""
     moved_from: datetime | None = None
     """The start that the person was told by the e-mail before, if it is another one now."""
+    turn: Turn = Turn.OURS
     row_version: str = ""
     """Changes with every change of the ledger's row."""
 

@@ -62,8 +62,12 @@ class Settings(BaseSettings):
     # Database
     database_url: SecretStr | None = None
     """PostgreSQL; `postgresql://` and `postgresql+asyncpg://` both work. Required."""
-    database_mode: Literal["owned"] = "owned"
-    """`owned`: the tables `sessions`, `users` and `enrollments` are ours."""
+    database_mode: Literal["owned", "existing"] = "owned"
+    """`owned`: the tables `sessions`, `users` and `enrollments` are ours. `existing`: they are a
+    platform's, and only read; all that is ours is in the schema `session_reminders`."""
+    host_schema: str = Field(default="public", pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
+    """Where an existing platform's tables `sessions`, `users` and `enrollments` are, or the views
+    with these names over its own ones; see `docs/existing-platform.md`."""
     database_pool_size: int = Field(default=10, ge=1, le=100)
     """Connections of one process at the most."""
 
@@ -82,6 +86,9 @@ class Settings(BaseSettings):
     """`whsec_...`; several, comma-separated, while rotating. Without any, no webhook is taken."""
     delivery_mode: Literal["redirect", "live"] = "redirect"
     """`redirect`: every e-mail goes to `VERIFIED_TEST_EMAIL`. `live`: attendees get theirs."""
+    shadow_mode: bool = False
+    """Whether a cron job still sends: reminders are planned and only recorded, but for sessions that
+    `reminders cutover` has taken over; see `docs/migration.md`."""
     verified_test_email: str | None = None
     """Where redirected e-mail goes; required in `redirect`."""
     email_from: str | None = None
@@ -154,8 +161,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        """Refuse what cannot work, by the variable's name."""
+    def _no_placeholders(self) -> Self:
+        """Refuse secrets that are none, by the variable's name."""
         secrets = ["resend_api_key", *(f"api_keys.{i}" for i in range(len(self.api_keys)))]
         if self.delivery_mode == "live":
             secrets.append("admin_password")
@@ -172,20 +179,34 @@ class Settings(BaseSettings):
                 " https://resend.com/webhooks, several with commas between"
             )
             raise ValueError(msg)
-        self._links_can_be_made()
-        if self.delivery_mode == "live":
-            for name in ("resend_api_key", "email_from"):
-                if getattr(self, name) is None:
-                    msg = f"{name.upper()} is required when DELIVERY_MODE=live"
-                    raise ValueError(msg)
-            if (self.email_from or "").rstrip("> ").endswith("@resend.dev"):
-                msg = (
-                    "EMAIL_FROM is at resend.dev, from where Resend writes to nobody but you;"
-                    " use a domain of yours when DELIVERY_MODE=live"
-                )
+        return self
+
+    @model_validator(mode="after")
+    def _live_is_complete(self) -> Self:
+        """Refuse to write to attendees without what that needs."""
+        if self.delivery_mode != "live":
+            return self
+        for name in ("resend_api_key", "email_from"):
+            if getattr(self, name) is None:
+                msg = f"{name.upper()} is required when DELIVERY_MODE=live"
                 raise ValueError(msg)
+        if (self.email_from or "").rstrip("> ").endswith("@resend.dev"):
+            msg = (
+                "EMAIL_FROM is at resend.dev, from where Resend writes to nobody but you;"
+                " use a domain of yours when DELIVERY_MODE=live"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        """Refuse what contradicts itself."""
+        self._links_can_be_made()
         if self.email_max_backoff_ms < self.email_initial_backoff_ms:
             msg = "EMAIL_MAX_BACKOFF_MS is less than EMAIL_INITIAL_BACKOFF_MS"
+            raise ValueError(msg)
+        if self.database_mode == "existing" and self.host_schema == "session_reminders":
+            msg = "HOST_SCHEMA is the schema of our own tables; name the platform's"
             raise ValueError(msg)
         return self
 
@@ -242,6 +263,10 @@ class Settings(BaseSettings):
             msg = "DATABASE_URL is not set; for example postgresql://user:password@host/database"
             raise ConfigurationError(msg)
         return self.database_url.get_secret_value()
+
+    def existing_host_schema(self) -> str | None:
+        """Where an existing platform's relations are; `None` in owned mode."""
+        return self.host_schema if self.database_mode == "existing" else None
 
     def require_resend_api_key(self) -> str:
         """The provider's key.

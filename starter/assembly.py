@@ -28,6 +28,7 @@ from reminders.errors import ConfigurationError
 from reminders.ports import Clock
 from reminders.settings import Settings
 from reminders.tokens import Tokens
+from starter.backfill import Backfill
 from starter.enrollments import EnrollmentWorkflows
 from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
@@ -35,6 +36,7 @@ from starter.health import Examiner
 from starter.preferences import Preferences
 from starter.resending import Resending
 from starter.rules import RuleAdmin
+from starter.shadow import CronMigration
 from starter.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin
 
@@ -54,6 +56,7 @@ class Parts:
     examiner: Examiner
     sweeps: Sweeps
     provider: ProviderState
+    backfill: Backfill
     provider_events: ProviderEvents
     preferences: Preferences
     erasure: Erasure
@@ -61,6 +64,10 @@ class Parts:
     tokens: Tokens | None
     """Absent while links in e-mails are not configured."""
     clock: Clock
+
+    def cron_migration(self, schema: str) -> CronMigration:
+        """The way from a cron job whose tables are in this schema."""
+        return CronMigration(self.database, gateway=self.gateway, clock=self.clock, schema=schema)
 
     def workflow_url(self, workflow_id: str, run_id: str | None) -> str | None:
         """Where people see a workflow in the Temporal UI.
@@ -98,7 +105,11 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
     Raises:
         ConfigurationError: If a setting is missing or cannot be used.
     """
-    database = Database(settings.require_database_url(), pool_size=settings.database_pool_size)
+    database = Database(
+        settings.require_database_url(),
+        pool_size=settings.database_pool_size,
+        host_schema=settings.existing_host_schema(),
+    )
     try:
         client = await connect(lazy=True, plugins=plugins)
         catalogue = Catalogue(database)
@@ -147,6 +158,9 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
                 ),
                 sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
                 provider=ProviderState(database),
+                backfill=Backfill(
+                    catalogue=catalogue, planner=planner, workflows=workflows, clock=clock
+                ),
                 provider_events=ProviderEvents(database),
                 clock=clock,
                 preferences=Preferences(

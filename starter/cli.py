@@ -10,6 +10,7 @@ from starter.commands import (
     configurations,
     delivery,
     enrollments,
+    migration,
     operation,
     people,
     reminders,
@@ -24,7 +25,8 @@ app = typer.Typer(
     help="Reminds every enrolled person of every session, on time, exactly once.",
     epilog=(
         "Exit codes: 0 done; 1 failed, and one line says the remedy; 2 wrong usage; 3 no such"
-        " thing; 4 PostgreSQL or Temporal is away, repeat the command; 5 doctor found something."
+        " thing; 4 PostgreSQL or Temporal is away, repeat the command; 5 doctor, db check or shadow-diff"
+        " found something."
     ),
 )
 for _concern in (
@@ -35,6 +37,7 @@ for _concern in (
     configurations,
     sweeps,
     delivery,
+    migration,
     operation,
 ):
     app.add_typer(_concern.app)

@@ -28,6 +28,7 @@ _REASONS = {
     StatusReason.OPTED_OUT: "the attendee asked for no reminders",
     StatusReason.ADDRESS_BOUNCED: "an earlier e-mail to the attendee's address bounced for good",
     StatusReason.SPAM_COMPLAINT: "the attendee reported an earlier e-mail as spam",
+    StatusReason.SHADOWED: "it was only recorded: another system still sends (shadow mode)",
     StatusReason.RULE_DISABLED: "its rule was switched off or deleted",
     StatusReason.WORKFLOW_CANCELLED: "its workflow was cancelled by hand",
     StatusReason.INVALID_ADDRESS: "the attendee's address is no e-mail address",

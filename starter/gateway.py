@@ -89,6 +89,7 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             UserNotFoundError: If there is no such user.
+            EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
@@ -143,6 +144,7 @@ class ReminderGateway:
             wait: See `session_changed`.
 
         Raises:
+            PlatformOwnedError: If sessions are an existing platform's.
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
@@ -202,6 +204,25 @@ class ReminderGateway:
         if dry_run:
             return ChangeReceipt(reminders=await self.expected(session_id))
         await self._catalogue.cancel_session(session_id)
+        return await self._fan_out(session_id, wait)
+
+    async def restore_session(
+        self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
+    ) -> ChangeReceipt:
+        """Hold a session after all: take `cancel_session` back. Safe to repeat.
+
+        What still lies ahead is planned anew for everybody who is enrolled; nothing is sent late.
+
+        Args:
+            session_id: Whose.
+            wait: See `session_changed`.
+
+        Raises:
+            SessionNotFoundError: If there is no such session.
+            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
+            TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
+        """
+        await self._catalogue.restore_session(session_id)
         return await self._fan_out(session_id, wait)
 
     async def expected(self, session_id: UUID, user_id: UUID | None = None) -> CancelReceipt:

@@ -371,6 +371,11 @@ def _lines(**values: str | None) -> None:
             console.print(Text(f"{name:<10} {_shown(value)}"), soft_wrap=True)
 
 
+def table(columns: Sequence[str], rows: Iterable[Sequence[str | datetime | None]]) -> None:
+    """A table, for a command that prints its own."""
+    _table(columns, rows)
+
+
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str | datetime | None]]) -> None:
     table = Table(*columns)
     for row in rows:

@@ -28,6 +28,7 @@ from reminders.errors import (
     InvalidInputError,
     LinkNotFoundError,
     NotFoundError,
+    PlatformOwnedError,
     ReminderError,
     ReminderNotFoundError,
     ResendRefusedError,
@@ -72,6 +73,9 @@ _KINDS: dict[type[ReminderError], _Kind] = {
     ConflictError: _Kind("conflict", HTTPStatus.CONFLICT, "Not as things are"),
     LinkNotFoundError: _Kind("link-not-found", HTTPStatus.NOT_FOUND, "No such link"),
     NotFoundError: _Kind("not-found", HTTPStatus.NOT_FOUND, "No such thing"),
+    PlatformOwnedError: _Kind(
+        "platform-owned", HTTPStatus.CONFLICT, "The platform owns its tables"
+    ),
     InvalidInputError: _Kind(
         "invalid-request", HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not acceptable"
     ),

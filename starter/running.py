@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
     UNAVAILABLE = 4
     """PostgreSQL or Temporal is away; repeat the same command."""
     RED = 5
-    """`doctor` found something."""
+    """`doctor`, `db check` or `shadow-diff` found something."""
 
 
 def ask(question: Callable[[Parts], Awaitable[_T]]) -> _T:

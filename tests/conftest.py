@@ -29,6 +29,8 @@ from tests.workflows.strict import StrictPlugin
 _OURS = (
     "ADMIN_",
     "DATABASE_",
+    "HOST_",
+    "SHADOW_",
     "TEMPORAL_",
     "RESEND_",
     "EMAIL_",

@@ -1,20 +1,23 @@
-"""Sessions, users and who is enrolled: the platform's own data, in owned mode."""
+"""Sessions, users and who is enrolled: the platform's own data, read in both modes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import preferences, records
 from reminders.db.engine import Database
+from reminders.db.platform import platform_of
 from reminders.db.tables import EnrollmentRow, ErasedUserRow, ReminderRow, SessionRow, UserRow
 from reminders.errors import SessionNotFoundError, UserNotFoundError
 from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
+from reminders.ports import Enrollment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,11 +37,17 @@ class Catalogue:
     """Sessions and users on PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
-        """Read and write this database."""
+        """Read and, in owned mode, write this database."""
         self._database = database
+        self._platform = platform_of(database)
 
     async def put_session(self, session: Session) -> SessionChange:
-        """Store a session, whole; the same call twice changes nothing the second time."""
+        """Store a session, whole; the same call twice changes nothing the second time.
+
+        Raises:
+            PlatformOwnedError: If sessions are an existing platform's.
+        """
+        self._database.require_owned()
         values = {
             "id": session.id,
             "title": session.title,
@@ -72,26 +81,35 @@ class Catalogue:
         """Mark a session as cancelled; safe to repeat.
 
         From then on every enrollment that is planned, and every reminder that falls due, finds it
-        so: the row holds back also those that nobody could tell.
+        so: the row (or the tombstone) holds back also those that nobody could tell.
 
         Raises:
             SessionNotFoundError: If there is none.
         """
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                update(SessionRow)
-                .where(SessionRow.id == session_id)
-                .values(status=SessionStatus.CANCELLED, updated_at=func.now())
-            )
-        if found.rowcount == 0:
-            raise SessionNotFoundError
+        async with self._database.transaction() as connection:
+            await self._platform.call_off(connection, session_id)
+
+    async def restore_session(self, session_id: UUID) -> None:
+        """Take a cancellation back; safe to repeat.
+
+        One that is an existing platform's own stands: only the platform can take that back.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
+        async with self._database.transaction() as connection:
+            await self._platform.hold_after_all(connection, session_id)
 
     async def put_user(self, attendee: Attendee) -> bool:
         """Store a person, whole; true if they are new.
 
         Somebody whose old address bounced or complained is reminded again at a new one. Somebody
         who was erased is there again: it is the platform that says who its people are.
+
+        Raises:
+            PlatformOwnedError: If users are an existing platform's.
         """
+        self._database.require_owned()
         values = {
             "id": attendee.user_id,
             "email": attendee.email,
@@ -185,6 +203,40 @@ class Catalogue:
         async with self._database.autocommit() as connection:
             return list(await connection.scalars(query))
 
+    async def ahead(
+        self,
+        *,
+        now: datetime,
+        session_id: UUID | None = None,
+        after: Enrollment | None = None,
+        limit: int = 1000,
+    ) -> list[Enrollment]:
+        """Confirmed enrollments in sessions that lie ahead, by ascending session and user.
+
+        Args:
+            now: The instant to judge by.
+            session_id: Only this session's.
+            after: Continue behind this one.
+            limit: At most this many.
+        """
+        query = (
+            _ahead(now, session_id)
+            .with_only_columns(EnrollmentRow.session_id, EnrollmentRow.user_id)
+            .order_by(EnrollmentRow.session_id, EnrollmentRow.user_id)
+            .limit(limit)
+        )
+        if after is not None:
+            behind = tuple_(after.session_id, after.user_id)
+            query = query.where(tuple_(EnrollmentRow.session_id, EnrollmentRow.user_id) > behind)
+        async with self._database.autocommit() as connection:
+            return [Enrollment(*row) for row in await connection.execute(query)]
+
+    async def count_ahead(self, *, now: datetime, session_id: UUID | None = None) -> int:
+        """How many enrollments `ahead` goes through."""
+        query = _ahead(now, session_id).with_only_columns(func.count())
+        async with self._database.autocommit() as connection:
+            return await connection.scalar(query) or 0
+
     async def counts(self, session_id: UUID) -> dict[ReminderStatus, int]:
         """How many ledger rows of a session are in each status; statuses without rows are left out."""
         async with self._database.autocommit() as connection:
@@ -194,6 +246,20 @@ class Catalogue:
                 .group_by(ReminderRow.email_status)
             )
             return {ReminderStatus(status): count for status, count in found}
+
+
+def _ahead(now: datetime, session_id: UUID | None) -> Select[Any]:
+    """Confirmed enrollments in sessions that lie ahead."""
+    query = (
+        select(EnrollmentRow.session_id)
+        .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
+        .where(
+            EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
+            SessionRow.status == SessionStatus.SCHEDULED,
+            SessionRow.start_time > now,
+        )
+    )
+    return query if session_id is None else query.where(EnrollmentRow.session_id == session_id)
 
 
 def _upsert(table: type[SessionRow | UserRow], values: Mapping[str, Any]) -> Any:  # noqa: ANN401

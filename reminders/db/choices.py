@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, preferences, records
 from reminders.db.engine import Database
+from reminders.db.platform import serialise_person
 from reminders.db.tables import (
     EnrollmentRow,
     ErasedUserRow,
@@ -136,7 +137,10 @@ class ChoiceStore:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
         """
         async with self._database.transaction() as connection:
-            await _person(connection, user_id, lock=True)
+            owned = self._database.host_schema is None
+            if not owned:
+                await serialise_person(connection, user_id)
+            await _person(connection, user_id, lock=owned)
             before = await preferences.opt_outs(connection, user_id)
             after = change(before)
             added, removed = after - before, before - after

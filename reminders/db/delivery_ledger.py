@@ -17,7 +17,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Integer, Interval, LargeBinary, Text, Uuid, bindparam, text
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    DateTime,
+    Integer,
+    Interval,
+    LargeBinary,
+    Text,
+    Uuid,
+    bindparam,
+    text,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.types import TypeEngine
@@ -27,7 +38,7 @@ from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.preferences import STOPPING
 from reminders.db.rules import counts_for
-from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason
+from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason, Turn
 from reminders.ports import Clock, FrozenBatch, Hold, Reading, Settlement, Usage
 
 SENDING = ReminderStatus.SENDING
@@ -59,6 +70,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "until": DateTime(timezone=True),
     "useful_until": DateTime(timezone=True),
     "limit": Integer(),
+    "shadow": Boolean(),
     "quota": Text(),
     "used": Integer(),
     "quota_limit": Integer(),
@@ -96,7 +108,11 @@ SELECT r.*, r.xmin::text AS row_version,
        (SELECT max(p.reason) FROM reminder_preferences p
          WHERE p.user_id = r.user_id
            AND (p.session_id IS NULL OR p.session_id = r.session_id)
-           AND (p.reminder_type IS NULL OR p.reminder_type = r.reminder_type)) AS stopped
+           AND (p.reminder_type IS NULL OR p.reminder_type = r.reminder_type)) AS stopped,
+       CASE WHEN NOT :shadow THEN 'ours' ELSE coalesce(
+       (SELECT CASE WHEN o.taken_over_at IS NULL THEN 'between' ELSE 'ours' END
+          FROM session_cutovers o WHERE o.session_id = r.session_id OR o.session_id IS NULL
+         ORDER BY o.taken_over_at LIMIT 1), 'theirs') END AS turn
   FROM session_reminder_emails r
   LEFT JOIN sessions s ON s.id = r.session_id
   LEFT JOIN users u ON u.id = r.user_id
@@ -127,6 +143,7 @@ marked AS (
            batch_id = CASE WHEN d.status = 'sending' THEN :batch_id END,
            attempts = r.attempts + CASE WHEN d.status = 'sending' THEN 1 ELSE 0 END,
            starts_at = coalesce(d.starts_at, r.starts_at),  -- the one that the e-mail tells
+           shadowed_at = CASE WHEN d.reason = 'shadowed' THEN :now ELSE r.shadowed_at END,
            run_id = d.run_id, updated_at = now()
       FROM input d, unchanged
      WHERE r.id = d.id)
@@ -242,7 +259,13 @@ class PostgresDeliveryLedger:
     """`DeliveryLedger` on PostgreSQL."""
 
     def __init__(
-        self, database: Database, clock: Clock, *, owner: str, requests_per_second: float
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        owner: str,
+        requests_per_second: float,
+        shadow: bool = False,
     ) -> None:
         """Keep the ledger for one worker.
 
@@ -251,16 +274,20 @@ class PostgresDeliveryLedger:
             clock: Stamps what is recorded.
             owner: Names this worker in leases; unique among live workers.
             requests_per_second: The pace that all workers together keep.
+            shadow: Whether another system still sends, but for the sessions cut over.
         """
         self._database = database
         self._clock = clock
         self._owner = owner
         self._gap = timedelta(seconds=1 / requests_per_second)
+        self._shadow = shadow
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
         """See `DeliveryLedger.read`."""
         async with self._database.autocommit() as connection:
-            found = await connection.execute(_READ, {"ids": list(reminder_ids)})
+            found = await connection.execute(
+                _READ, {"ids": list(reminder_ids), "shadow": self._shadow}
+            )
             facts = tuple(_facts(row) for row in found.mappings())
             return Reading(facts=facts, hold=None if facts else await _held(connection))
 
@@ -285,6 +312,7 @@ class PostgresDeliveryLedger:
             ],
             "run_ids": [run_ids[mark.reminder_id] for mark in marks],
             "batch_id": batch.id if batch else None,
+            "now": batch.frozen_at if batch else self._clock.now(),
         }
         statement = _CLOSE_UNCHANGED
         if batch is not None:
@@ -293,7 +321,6 @@ class PostgresDeliveryLedger:
                 "sending": list(batch.reminder_ids),
                 "body": batch.body,
                 "useful_until": batch.useful_until,
-                "now": batch.frozen_at,
                 "owner": self._owner,
                 "lease": LEASE,
                 "gap": self._gap,
@@ -424,6 +451,7 @@ def _facts(row: records.Record) -> DeliveryFacts:
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
         moved_from=told_start if told_start != row["s_start_time"] else None,
+        turn=Turn(row["turn"]),
         row_version=row["row_version"],
     )
 

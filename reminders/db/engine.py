@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from reminders.errors import DatabaseUnavailableError, InvalidInputError
+from reminders.errors import DatabaseUnavailableError, InvalidInputError, PlatformOwnedError
+
+OUR_SCHEMA = "session_reminders"
+"""Where everything of ours is when the platform's tables are its own (existing mode)."""
 
 _DRIVER = "postgresql+asyncpg"
 _AWAY = ("08", "53", "57P")
@@ -23,12 +27,14 @@ class Database:
     Close it with `aclose()`; it belongs to the event loop it is first used in.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 10, host_schema: str | None = None) -> None:
         """Prepare a pool; nothing is connected yet.
 
         Args:
             url: `postgresql://` or `postgresql+asyncpg://`.
             pool_size: Connections held at the most.
+            host_schema: Where an existing platform keeps its sessions, users and enrollments,
+                which are only read; absent means that these tables are ours.
 
         Raises:
             InvalidInputError: If the URL names another database system.
@@ -44,6 +50,19 @@ class Database:
             connect_args={"timeout": 5, "command_timeout": 30},
         )
         self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.host_schema = host_schema
+        if host_schema is not None:
+            # First of all listeners: what is read of a new connection is read in this schema.
+            event.listen(self._engine.sync_engine, "connect", _use_our_schema, insert=True)
+
+    def require_owned(self) -> None:
+        """See that sessions, users and enrollments are ours to write.
+
+        Raises:
+            PlatformOwnedError: If they are an existing platform's.
+        """
+        if self.host_schema is not None:
+            raise PlatformOwnedError
 
     @property
     def engine(self) -> AsyncEngine:
@@ -72,6 +91,14 @@ class Database:
     async def aclose(self) -> None:
         """Close the pool."""
         await self._engine.dispose()
+
+
+def _use_our_schema(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's adapter
+    """Look for every table in our schema only, the platform's views among them.
+
+    By a statement and not in the connection's options, which connection poolers refuse.
+    """
+    connection.run_async(lambda driver: driver.execute(f"SET search_path TO {OUR_SCHEMA}"))
 
 
 def asyncpg_url(url: str) -> str:

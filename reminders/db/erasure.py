@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Update, delete, func, or_, select, update
+from sqlalchemy import Update, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit
 from reminders.db.engine import Database
+from reminders.db.platform import serialise_person
 from reminders.db.tables import (
     CalendarRevisionRow,
     EnrollmentRow,
@@ -104,25 +105,13 @@ class ErasureStore:
         self, connection: AsyncConnection, user_id: UUID, actor: str, *, dry_run: bool
     ) -> Erased:
         # The order in which everybody locks: the person, enrollments, reminders by ascending id.
-        person = await connection.scalar(
-            select(UserRow.id).where(UserRow.id == user_id).with_for_update()
-        )
-        if person is None:
-            raise UserNotFoundError
+        owned = self._database.host_schema is None
+        await (_lock_owned if owned else _lock_known)(connection, user_id)
+        sessions = await self._sessions(connection, user_id)
         first = await connection.execute(
             upsert(ErasedUserRow).values(user_id=user_id).on_conflict_do_nothing()
         )
-        await connection.execute(
-            update(UserRow)
-            .where(UserRow.id == user_id)
-            .values(
-                email=NOBODY, full_name=None, time_zone=None, locale=None, updated_at=func.now()
-            )
-        )
-        sessions = await self._sessions(connection, user_id)
-        enrollments = await connection.execute(
-            delete(EnrollmentRow).where(EnrollmentRow.user_id == user_id)
-        )
+        enrollments = await _empty(connection, user_id) if owned else 0
         rows = (
             await connection.execute(
                 select(ReminderRow.id, ReminderRow.email_status)
@@ -166,7 +155,7 @@ class ErasureStore:
             cancelled=cancelled.rowcount,
             in_flight=sum(row.email_status == ReminderStatus.SENDING for row in rows),
             kept=len(rows),
-            enrollments=enrollments.rowcount,
+            enrollments=enrollments,
             preferences=preferences.rowcount,
             calendar_entries=calendars.rowcount,
             webhook_events=events.rowcount,
@@ -203,6 +192,38 @@ class ErasureStore:
             .where(EnrollmentRow.user_id == user_id, SessionRow.start_time > since)
         )
         return tuple(await connection.scalars(from_ledger.union(enrolled)))
+
+
+async def _lock_owned(connection: AsyncConnection, user_id: UUID) -> None:
+    person = select(UserRow.id).where(UserRow.id == user_id).with_for_update()
+    if await connection.scalar(person) is None:
+        raise UserNotFoundError
+
+
+async def _lock_known(connection: AsyncConnection, user_id: UUID) -> None:
+    """An existing platform's person: its row is not locked, and may be gone or hidden by now."""
+    await serialise_person(connection, user_id)
+    known = (
+        exists().where(UserRow.id == user_id),
+        exists().where(ErasedUserRow.user_id == user_id),
+        exists().where(ReminderRow.user_id == user_id),
+    )
+    if not await connection.scalar(select(or_(*known))):
+        raise UserNotFoundError
+
+
+async def _empty(connection: AsyncConnection, user_id: UUID) -> int:
+    """Make a shell of the person's row, and end their enrollments; how many these were.
+
+    An existing platform's rows are its own to erase; our views hide an erased person.
+    """
+    await connection.execute(
+        update(UserRow)
+        .where(UserRow.id == user_id)
+        .values(email=NOBODY, full_name=None, time_zone=None, locale=None, updated_at=func.now())
+    )
+    ended = await connection.execute(delete(EnrollmentRow).where(EnrollmentRow.user_id == user_id))
+    return ended.rowcount
 
 
 def _cancel(user_id: UUID) -> Update:

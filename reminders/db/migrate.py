@@ -1,4 +1,8 @@
-"""Brings a database to the schema of this release. Alembic's migrations are its only source."""
+"""Brings a database to the schema of this release. Alembic's migrations are its only source.
+
+In existing mode three views over the platform's relations come on top: they follow from what these
+look like, and are made anew each time.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from reminders.db import host
 from reminders.db.engine import Database
 
 VERSION_TABLE = "session_reminders_version"
@@ -18,16 +23,24 @@ _LOCK = 0x5E5510
 
 
 async def upgrade(database: Database, revision: str = "head") -> None:
-    """Migrate up to a revision; safe to run again, and by several processes at once."""
+    """Migrate up to a revision; safe to run again, and by several processes at once.
+
+    Raises:
+        ConfigurationError: If an existing platform's relations cannot be read; nothing was done.
+    """
+    host_schema = database.host_schema
     async with database.transaction() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        await connection.run_sync(_run, command.upgrade, revision)
+        columns = await host.prepare(connection, host_schema) if host_schema else {}
+        await connection.run_sync(_run, command.upgrade, revision, host_schema)
+        if host_schema:
+            await host.make_views(connection, host_schema, columns)
 
 
 async def downgrade(database: Database, revision: str) -> None:
     """Migrate down to a revision; data of what goes is lost."""
     async with database.transaction() as connection:
-        await connection.run_sync(_run, command.downgrade, revision)
+        await connection.run_sync(_run, command.downgrade, revision, database.host_schema)
 
 
 async def current(database: Database) -> str | None:
@@ -65,9 +78,10 @@ def _config() -> Config:
     return config
 
 
-def _run(connection: Connection, verb: object, revision: str) -> None:
+def _run(connection: Connection, verb: object, revision: str, host_schema: str | None) -> None:
     config = _config()
     config.attributes["connection"] = connection
+    config.attributes["host_schema"] = host_schema
     verb(config, revision)  # type: ignore[operator]  # alembic.command has no common type
 
 

@@ -1,8 +1,8 @@
 """Plans enrollments: reads session, rules and ledger, and writes the plan, in one transaction.
 
 All planning of one enrollment is serialised by an advisory lock, and every plan takes its version
-inside that lock: of two plans the one with the higher version saw the newer state. The session's
-row is share-locked, so that an enrollment and a move of its session cannot miss each other.
+inside that lock: of two plans the one with the higher version saw the newer state. Where we own the
+session's row it is share-locked, so that an enrollment and a move of it cannot miss each other.
 """
 
 from __future__ import annotations
@@ -14,26 +14,22 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, preferences, records
 from reminders.db.engine import Database
+from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import (
     EnrollmentRow,
-    ErasedUserRow,
     ReminderRow,
     SessionRow,
     plan_versions,
 )
 from reminders.errors import (
     EnrollmentNotFoundError,
-    InvalidInputError,
     ReminderNotFoundError,
     SessionNotFoundError,
-    UserNotFoundError,
 )
 from reminders.keys import session_reminder_workflow_id
 from reminders.lead_in import COUNTED, lead_in
@@ -113,6 +109,7 @@ class EnrollmentPlanner:
                 once more.
         """
         self._database = database
+        self._platform = platform_of(database)
         self._clock = clock
         self._threshold = resend_threshold
 
@@ -139,12 +136,13 @@ class EnrollmentPlanner:
         Raises:
             SessionNotFoundError: If there is no such session.
             UserNotFoundError: If there is no such user, or they were erased.
+            EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
             await _serialise(connection, session_id, user_id)
-            session = await _session(connection, session_id)
-            await _store_enrollment(connection, session_id, user_id, enrollment_id, status)
+            session = await self._session(connection, session_id)
+            await self._platform.enroll(connection, session_id, user_id, enrollment_id, status)
             return await self._plan(connection, session, user_id, enrolling=True)
 
     async def replan(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
@@ -157,13 +155,20 @@ class EnrollmentPlanner:
         """
         async with self._database.transaction() as connection:
             await _serialise(connection, session_id, user_id)
-            session = await _session(connection, session_id)
+            session = await self._session(connection, session_id)
             if await _enrollment_status(connection, session_id, user_id) is None:
                 raise EnrollmentNotFoundError
             return await self._plan(connection, session, user_id, enrolling=False)
 
-    async def reconcile(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
+    async def reconcile(
+        self, session_id: UUID, user_id: UUID, *, dry_run: bool = False
+    ) -> PlannedEnrollment:
         """Plan as `replan` does; an enrollment that the platform has deleted is called off.
+
+        Args:
+            session_id: Whose.
+            user_id: Whose.
+            dry_run: Only say what it would do.
 
         Raises:
             SessionNotFoundError: If there is no such session; see `close_waiting`.
@@ -171,8 +176,11 @@ class EnrollmentPlanner:
         """
         async with self._database.transaction() as connection:
             await _serialise(connection, session_id, user_id)
-            session = await _session(connection, session_id)
-            return await self._plan(connection, session, user_id, enrolling=False)
+            session = await self._session(connection, session_id)
+            planned = await self._plan(connection, session, user_id, enrolling=False)
+            if dry_run:
+                await connection.rollback()
+            return planned
 
     async def close_waiting(
         self,
@@ -222,14 +230,8 @@ class EnrollmentPlanner:
         """
         async with self._database.transaction() as connection:
             await _serialise(connection, session_id, user_id)
-            session = await _session(connection, session_id)
-            ended = await connection.execute(
-                update(EnrollmentRow)
-                .where(EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id)
-                .values(status=EnrollmentStatus.CANCELLED, updated_at=func.now())
-            )
-            if ended.rowcount == 0:
-                raise EnrollmentNotFoundError
+            session = await self._session(connection, session_id)
+            await self._platform.end(connection, session_id, user_id)
             recorded = await _recorded(connection, session_id, user_id)
             called_off = StatusReason.UNENROLLED
             revision = call_off(recorded, called_off)
@@ -263,7 +265,7 @@ class EnrollmentPlanner:
                 raise ReminderNotFoundError
             session_id, user_id = enrollment
             await _serialise(connection, session_id, user_id)
-            session = await _session(connection, session_id)
+            session = await self._session(connection, session_id)
             recorded = await _recorded(connection, session_id, user_id)
             row = next((r for r in recorded if r.id == reminder_id), None)
             if row is None:
@@ -320,6 +322,15 @@ class EnrollmentPlanner:
             stopped=stopped.get(row.reminder_type),
             now=self._clock.now(),
         )
+
+    async def _session(self, connection: AsyncConnection, session_id: UUID) -> Session:
+        query = select(SessionRow.__table__).where(SessionRow.id == session_id)
+        if self._platform.locks_sessions:
+            query = query.with_for_update(read=True)
+        row = (await connection.execute(query)).mappings().one_or_none()
+        if row is None:
+            raise SessionNotFoundError
+        return records.session(row)
 
     async def _plan(
         self, connection: AsyncConnection, session: Session, user_id: UUID, *, enrolling: bool
@@ -414,16 +425,6 @@ async def _serialise(connection: AsyncConnection, session_id: UUID, user_id: UUI
     await connection.execute(_SERIALISE, {"key": session_reminder_workflow_id(session_id, user_id)})
 
 
-async def _session(connection: AsyncConnection, session_id: UUID) -> Session:
-    found = await connection.execute(
-        select(SessionRow.__table__).where(SessionRow.id == session_id).with_for_update(read=True)
-    )
-    row = found.mappings().one_or_none()
-    if row is None:
-        raise SessionNotFoundError
-    return records.session(row)
-
-
 async def _recorded(
     connection: AsyncConnection, session_id: UUID, user_id: UUID
 ) -> tuple[Reminder, ...]:
@@ -446,38 +447,6 @@ async def _enrollment_status(
         )
     )
     return EnrollmentStatus(status) if status else None
-
-
-async def _store_enrollment(
-    connection: AsyncConnection,
-    session_id: UUID,
-    user_id: UUID,
-    enrollment_id: UUID | None,
-    status: EnrollmentStatus,
-) -> None:
-    values: dict[str, Any] = {"session_id": session_id, "user_id": user_id, "status": status}
-    if enrollment_id is not None:
-        values["id"] = enrollment_id
-    statement = upsert(EnrollmentRow).values(**values)
-    not_confirmed = EnrollmentRow.status != EnrollmentStatus.CONFIRMED
-    try:
-        await connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["session_id", "user_id"],
-                set_={"status": status, "updated_at": func.now()},
-                where=not_confirmed if status is EnrollmentStatus.PENDING else None,
-            )
-        )
-    except IntegrityError as error:
-        if "fk_enrollments_user_id" in str(error.orig):
-            raise UserNotFoundError from error
-        msg = "enrollment_id belongs to another enrollment; leave it out or send its own"
-        raise InvalidInputError(msg, field="enrollment_id") from error
-    # Asked afterwards: the row above has waited for an erasure that was under way.
-    if await connection.scalar(
-        select(ErasedUserRow.user_id).where(ErasedUserRow.user_id == user_id)
-    ):
-        raise UserNotFoundError
 
 
 def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, select, text
+from sqlalchemy import ARRAY, DateTime, Text, TextClause, Uuid, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import preferences
 from reminders.db.engine import Database
+from reminders.db.platform import serialise_person
 from reminders.db.tables import ReminderRow
 from reminders.model import ProviderEvent, ReminderStatus
 
@@ -75,8 +76,12 @@ _PERSON = text(f"""
 SELECT r.id AS reminder_id, u.id AS user_id, u.email
   FROM session_reminder_emails r JOIN users u ON u.id = r.user_id
  WHERE r.id = {_THE_REMINDER}
-   FOR SHARE OF u
 """).bindparams(  # noqa: S608 - composed of constants
+    bindparam("reminder_id", type_=Uuid()), bindparam("email_id", type_=Text())
+)
+# A change of the address waits until the event is in. An existing platform's rows are not locked:
+# it changes them without us, and says nothing that could be missed.
+_PERSON_LOCKED = text(f"{_PERSON.text} FOR SHARE OF u").bindparams(
     bindparam("reminder_id", type_=Uuid()), bindparam("email_id", type_=Text())
 )
 
@@ -105,7 +110,10 @@ class ProviderEvents:
             async with self._database.autocommit() as connection:
                 return await _record(connection, event)
         async with self._database.transaction() as connection:
-            user_id = await _lock_recipient(connection, event)
+            owned = self._database.host_schema is None
+            user_id = await _lock_recipient(
+                connection, event, query=_PERSON_LOCKED if owned else _PERSON
+            )
             is_news = await _record(connection, event)
             if is_news and user_id is not None:
                 await preferences.stop(connection, user_id, event.stops)
@@ -130,7 +138,9 @@ async def _record(connection: AsyncConnection, event: ProviderEvent) -> bool:
     return bool(await connection.scalar(_RECORD, parameters))
 
 
-async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> UUID | None:
+async def _lock_recipient(
+    connection: AsyncConnection, event: ProviderEvent, *, query: TextClause
+) -> UUID | None:
     """Whom the event is about, locked together with all that they still wait for.
 
     Returns:
@@ -138,7 +148,9 @@ async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> 
         redirect mode, or to one they have left.
     """
     ids = {"reminder_id": event.reminder_id, "email_id": event.email_id}
-    person = (await connection.execute(_PERSON, ids)).one_or_none()
+    person = (await connection.execute(query, ids)).one_or_none()
+    if person is not None and query is _PERSON:
+        await serialise_person(connection, person.user_id)
     if person is None or len(event.recipients) != 1:
         return None
     if not preferences.same_address(event.recipients[0], person.email):

@@ -1,6 +1,7 @@
 """The schema as SQLAlchemy sees it; the Alembic migrations are what makes it.
 
-`sessions`, `users` and `enrollments` are the platform's own (owned mode). Everything else is ours.
+`sessions`, `users` and `enrollments` are tables in owned mode; over an existing platform's own
+tables they are views, see `reminders.db.host`. Everything else is ours in both modes.
 Every instant is `timestamptz`; the test suite compares this file with a migrated database.
 """
 
@@ -107,6 +108,26 @@ class EnrollmentRow(Base):
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class TombstoneRow(Base):
+    """What was called off with us, where the platform's own row is not ours to change."""
+
+    __tablename__ = "reminder_tombstones"
+    __table_args__ = (
+        UniqueConstraint(
+            "session_id",
+            "user_id",
+            name="uq_reminder_tombstones_scope",
+            postgresql_nulls_not_distinct=True,
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    session_id: Mapped[UUID]
+    user_id: Mapped[UUID | None]
+    """Absent means the whole session."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class ReminderConfigurationRow(Base):
     """A rule: a kind of reminder that every enrollment gets, or every one of a single session.
 
@@ -162,6 +183,11 @@ class ReminderRow(Base):
             postgresql_where=text("email_status = 'sending'"),
         ),
         Index(
+            "ix_session_reminder_emails_shadowed_at",
+            "shadowed_at",
+            postgresql_where=text("shadowed_at IS NOT NULL"),
+        ),
+        Index(
             "ix_session_reminder_emails_resend_email_id",
             "resend_email_id",
             postgresql_where=text("resend_email_id IS NOT NULL"),
@@ -191,8 +217,25 @@ class ReminderRow(Base):
     batch_id: Mapped[UUID | None]
     requested_at: Mapped[datetime | None]
     """When an operator asked for it once more, after its own instant; it is due then."""
+    shadowed_at: Mapped[datetime | None]
+    """When it would have been sent, had delivery not been in shadow mode."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class CutoverRow(Base):
+    """A session, or every session, that a cron job has handed over to us, or is about to."""
+
+    __tablename__ = "session_cutovers"
+    __table_args__ = (UniqueConstraint("session_id", postgresql_nulls_not_distinct=True),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
+    session_id: Mapped[UUID | None]
+    """Absent means every session."""
+    requested_at: Mapped[datetime]
+    """From then on the cron job leaves it alone."""
+    taken_over_at: Mapped[datetime | None]
+    """From then on we send; in between nobody does."""
 
 
 class EmailBatchRow(Base):

@@ -29,13 +29,14 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.decide import Close, Send, Wait, decide
+from reminders.decide import Close, Pause, Send, Wait, decide
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.delivery.posting import Poster
 from reminders.errors import (
     BatchBusyError,
+    CutoverUnderWayError,
     InvalidAddressError,
     MailNotConfiguredError,
     MailQuotaExceededError,
@@ -66,6 +67,8 @@ _LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
+_TAKING_OVER = timedelta(seconds=5)
+"""When to look again at a session that is being taken over from another system."""
 _BUSY = timedelta(seconds=1)
 """When to look again at a batch that somebody else is posting."""
 
@@ -268,6 +271,8 @@ class DeliveryPipeline:
                 )
             elif isinstance(decision, Wait):
                 verdict.wait(ticket, decision, now)
+            elif isinstance(decision, Pause):
+                verdict.errors[reminder_id] = CutoverUnderWayError(retry_after=_TAKING_OVER)
             else:
                 verdict.settled(fact)
         if messages:

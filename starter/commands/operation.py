@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import typer
 from pydantic import BaseModel
 
 from reminders import settings as environment
 from reminders import temporal
-from reminders.db import migrate
+from reminders.db import host, migrate
 from reminders.errors import ReminderError
 from starter import printing
 from starter.answers import Readiness
@@ -28,6 +30,15 @@ class _Migrated(BaseModel):
 
     before: str | None
     after: str | None
+    warnings: tuple[str, ...] = ()
+    """What is odd in an existing platform's rows."""
+
+
+class _Checked(BaseModel):
+    """What `db check` found."""
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 class _SetUp(BaseModel):
@@ -54,13 +65,49 @@ def upgrade(*, as_json: AsJson = False) -> None:
     async def upgraded(parts: Parts) -> _Migrated:
         before = await migrate.current(parts.database)
         await migrate.upgrade(parts.database)
-        return _Migrated(before=before, after=await migrate.current(parts.database))
+        return _Migrated(
+            before=before,
+            after=await migrate.current(parts.database),
+            warnings=(await _examined(parts)).warnings,
+        )
 
-    show(
-        ask(upgraded),
-        lambda done: print(f"schema: {done.before or 'nothing'} -> {done.after}"),  # noqa: T201
-        as_json=as_json,
-    )
+    def told(done: _Migrated) -> None:
+        print(f"schema: {done.before or 'nothing'} -> {done.after}")  # noqa: T201
+        _print_each("warning", done.warnings)
+
+    show(ask(upgraded), told, as_json=as_json)
+
+
+@_db.command("check")
+def check(*, as_json: AsJson = False) -> None:
+    """See whether an existing platform's tables can be read; exit code 5 if not."""
+
+    async def checked(parts: Parts) -> _Checked:
+        found = await _examined(parts)
+        return _Checked(problems=found.problems, warnings=found.warnings)
+
+    def told(done: _Checked) -> None:
+        _print_each("problem", done.problems)
+        _print_each("warning", done.warnings)
+        if not done.problems:
+            print("everything that is needed can be read")  # noqa: T201
+
+    found = ask(checked)
+    show(found, told, as_json=as_json)
+    if found.problems:
+        raise typer.Exit(ExitCode.RED)
+
+
+async def _examined(parts: Parts) -> host.Examined:
+    """What an existing platform's tables look like; where they are ours there is nothing to see."""
+    if parts.database.host_schema is None:
+        return host.Examined(columns={}, problems=())
+    return await host.examine(parts.database)
+
+
+def _print_each(kind: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"{kind}: {line}")  # noqa: T201
 
 
 @_temporal.command("setup")

@@ -34,3 +34,13 @@ def changed(session: Session, *, as_json: AsJson = False) -> None:
         show(ChangesOut.of(done), printing.changes, as_json=as_json)
     else:
         show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
+
+
+@_session.command("restore")
+def restore(session: Session, *, as_json: AsJson = False) -> None:
+    """Hold a cancelled session after all: plan what still lies ahead anew. Safe to repeat."""
+    done = ask(lambda parts: parts.gateway.restore_session(session, wait=CHANGE_WAIT))
+    if done.is_done:
+        show(ChangesOut.of(done), printing.changes, as_json=as_json)
+    else:
+        show(UnderWayOut.of(done), printing.under_way, as_json=as_json)

@@ -22,6 +22,9 @@ _UNAVAILABLE: Documented = {
 INVALID: Documented = {422: {"description": "Not acceptable; `errors` names the fields"}}
 BODY: Documented = {413: {"description": "The body is larger than 64 KiB"}, **INVALID}
 NO_SESSION: Documented = {404: {"description": "There is no such session"}}
+PLATFORM_OWNED: Documented = {
+    409: {"description": "The platform's own (`DATABASE_MODE=existing`): to be changed there"}
+}
 NO_ENROLLMENT: Documented = {
     404: {"description": "No such session, or the user never was enrolled in it"}
 }

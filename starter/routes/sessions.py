@@ -20,6 +20,7 @@ from starter.routes.answering import (
     CREATED,
     INVALID,
     NO_SESSION,
+    PLATFORM_OWNED,
     Answering,
     created,
     under_way,
@@ -35,6 +36,7 @@ router = v1_router("sessions")
     responses={
         **created(ChangedSession, "It is new"),
         **under_way(ChangedSession),
+        **PLATFORM_OWNED,
         **BODY,
     },
 )
@@ -87,6 +89,25 @@ async def cancel_session(
     receipt = await parts.gateway.cancel_session(session_id, dry_run=dry_run)
     if receipt.is_done:
         return CancelReceiptOut.of(receipt.reminders)
+    response.status_code = ACCEPTED
+    return UnderWayOut.of(receipt)
+
+
+@router.post(
+    "/sessions/{session_id}/restore",
+    summary="Hold a cancelled session after all",
+    responses={**under_way(UnderWayOut), **NO_SESSION, **INVALID},
+)
+async def restore_session(
+    session_id: UUID, parts: Answering, response: Response
+) -> ChangesOut | UnderWayOut:
+    """Take a cancel back: what still lies ahead is planned anew for everybody. Safe to repeat.
+
+    A session that an existing platform has cancelled in its own table stays so.
+    """
+    receipt = await parts.gateway.restore_session(session_id)
+    if receipt.is_done:
+        return ChangesOut.of(receipt)
     response.status_code = ACCEPTED
     return UnderWayOut.of(receipt)
 

@@ -8,7 +8,7 @@ from fastapi import Response
 
 from starter.answers import UserOut
 from starter.bodies import UserBody
-from starter.routes.answering import BODY, CREATED, Answering, created, v1_router
+from starter.routes.answering import BODY, CREATED, PLATFORM_OWNED, Answering, created, v1_router
 
 router = v1_router("users")
 
@@ -16,7 +16,7 @@ router = v1_router("users")
 @router.put(
     "/users/{user_id}",
     summary="Create or change a user",
-    responses={**created(UserOut, "They are new"), **BODY},
+    responses={**created(UserOut, "They are new"), **PLATFORM_OWNED, **BODY},
 )
 async def put_user(user_id: UUID, body: UserBody, parts: Answering, response: Response) -> UserOut:
     """Store a person, whole. Safe to repeat; reminders go to the address of the moment."""

@@ -212,8 +212,8 @@ async def test_db_upgrade(postgres: EmbeddedPostgres, monkeypatch: pytest.Monkey
     postgres.create_database("upgraded")
     monkeypatch.setenv("DATABASE_URL", postgres.url("upgraded"))
     head = migrate.head()
-    assert await answer("db", "upgrade") == {"before": None, "after": head}
-    assert await answer("db", "upgrade") == {"before": head, "after": head}
+    assert await answer("db", "upgrade") == {"before": None, "after": head, "warnings": []}
+    assert await answer("db", "upgrade") == {"before": head, "after": head, "warnings": []}
 
 
 async def test_temporal_setup(monkeypatch: pytest.MonkeyPatch) -> None:

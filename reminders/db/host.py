@@ -1,0 +1,278 @@
+"""An existing platform's tables, as we read them: three views of ours, made from what is there.
+
+`sessions`, `users` and `enrollments` in the schema `HOST_SCHEMA` are the platform's own tables, or
+views with these names that somebody wrote over tables with others. Over each of them `db upgrade`
+lays a view of ours, which has all our columns, whatever the platform lacks, and the tombstones of
+`reminders.db.platform`. So every statement of this package reads the same names in both modes.
+
+Nothing here writes to a relation of the platform or takes a lock on one that would hold it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db.engine import OUR_SCHEMA, Database
+from reminders.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """A column of ours, and what it is when the platform has none or NULL."""
+
+    name: str
+    type: str = "text"
+    """As PostgreSQL calls it: `uuid`, `timestamp with time zone`, or `text` for whatever can be
+    read as text (an enum, `citext`, `varchar`)."""
+    is_required: bool = False
+    default: str = "NULL"
+    """SQL."""
+    expression: str = "{value}"
+    """SQL around the value."""
+
+
+_UUID, _INSTANT = "uuid", "timestamp with time zone"
+_STAMPS = (_Column("created_at", _INSTANT), _Column("updated_at", _INSTANT))
+
+# What is neither of the words that we know reminds nobody; `examine` says so.
+_SESSION_STATUS = """
+    CASE WHEN {value} = 'scheduled' AND NOT EXISTS (
+              SELECT FROM reminder_tombstones t WHERE t.session_id = h.id AND t.user_id IS NULL)
+         THEN 'scheduled' ELSE 'cancelled' END"""
+_ENROLLMENT_STATUS = """
+    CASE WHEN {value} NOT IN ('confirmed', 'pending') OR EXISTS (
+              SELECT FROM reminder_tombstones t
+               WHERE t.session_id = h.session_id AND t.user_id = h.user_id)
+         THEN 'cancelled' ELSE {value} END"""
+
+_RELATIONS: Mapping[str, tuple[_Column, ...]] = {
+    "sessions": (
+        _Column("id", _UUID, is_required=True),
+        _Column("title", is_required=True, default="''"),
+        _Column("start_time", _INSTANT, is_required=True),
+        _Column("end_time", _INSTANT),
+        _Column("time_zone", default="'UTC'"),
+        _Column("speaker_name"),
+        _Column("location"),
+        _Column("join_url"),
+        _Column("preparation_notes"),
+        _Column("status", default="'scheduled'", expression=_SESSION_STATUS),
+        *_STAMPS,
+    ),
+    "users": (
+        _Column("id", _UUID, is_required=True),
+        # Without an address the reminder ends as `failed: invalid_address`, and somebody notices.
+        _Column("email", is_required=True, default="''"),
+        _Column("full_name"),
+        _Column("time_zone"),
+        _Column("locale"),
+        *_STAMPS,
+    ),
+    "enrollments": (
+        _Column("id", _UUID),
+        _Column("session_id", _UUID, is_required=True),
+        _Column("user_id", _UUID, is_required=True),
+        _Column("status", default="'confirmed'", expression=_ENROLLMENT_STATUS),
+        *_STAMPS,
+    ),
+}
+_NOT_ERASED = {
+    "users": " AND NOT EXISTS (SELECT FROM erased_users g WHERE g.user_id = h.id)",
+    "enrollments": " AND NOT EXISTS (SELECT FROM erased_users g WHERE g.user_id = h.user_id)",
+}
+"""Whom we have erased is not there any more, although the platform may still have them."""
+_KNOWN_STATUSES = {
+    "sessions": ("scheduled", "cancelled"),
+    "enrollments": ("confirmed", "pending", "cancelled"),
+}
+_CASTS = {
+    _UUID: "{name}::uuid AS {name}",
+    _INSTANT: "{name} AT TIME ZONE 'UTC' AS {name}",
+}
+"""What to write in a view when a column has another type."""
+
+_COLUMNS = text("""
+SELECT c.relname, a.attname, format_type(a.atttypid, NULL) AS type,
+       has_schema_privilege(n.oid, 'USAGE') AND has_column_privilege(c.oid, a.attnum, 'SELECT')
+       AS is_readable
+  FROM pg_class c
+  JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE n.nspname = :host_schema AND c.relname = ANY(:relations)
+   AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+""")
+
+Columns = Mapping[str, Mapping[str, str]]
+"""Relation to column to type."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Examined:
+    """What an existing platform's relations look like to us."""
+
+    columns: Columns
+    problems: tuple[str, ...]
+    """What keeps us from reading them, each with its remedy."""
+    warnings: tuple[str, ...] = ()
+    """Rows that remind nobody, or that we read twice."""
+
+
+async def examine(database: Database) -> Examined:
+    """Look at the platform's relations: whether we can read them, and what is odd in their rows."""
+    async with database.transaction() as connection:
+        examined = await _examine(connection, database.host_schema or "")
+        if examined.problems:
+            return examined
+        warnings = await _odd_rows(connection, database.host_schema or "", examined.columns)
+        return Examined(columns=examined.columns, problems=(), warnings=warnings)
+
+
+async def prepare(connection: AsyncConnection, host_schema: str) -> Columns:
+    """See that the platform's relations can be read, and that there is a schema for ours.
+
+    Raises:
+        ConfigurationError: If not; names every missing column and what to do.
+    """
+    examined = await _examine(connection, host_schema)
+    if examined.problems:
+        raise ConfigurationError("; ".join(examined.problems))
+    role = await connection.scalar(text("SELECT current_user"))
+    if await connection.scalar(text("SELECT to_regnamespace(:name)"), {"name": OUR_SCHEMA}) is None:
+        may = text("SELECT has_database_privilege(current_database(), 'CREATE')")
+        if not await connection.scalar(may):
+            msg = (
+                f"the schema {OUR_SCHEMA} does not exist, and {role} may not create it; run as an"
+                f' administrator: CREATE SCHEMA {OUR_SCHEMA} AUTHORIZATION "{role}"'
+            )
+            raise ConfigurationError(msg)
+        await connection.execute(text(f"CREATE SCHEMA {OUR_SCHEMA}"))
+    return examined.columns
+
+
+async def make_views(connection: AsyncConnection, host_schema: str, columns: Columns) -> None:
+    """Lay our views over the platform's relations; safe to repeat."""
+    for relation, ours in _RELATIONS.items():
+        selected = ",\n       ".join(_selected(column, columns[relation]) for column in ours)
+        required = " AND ".join(f'h."{c.name}" IS NOT NULL' for c in ours if _is_key(c))
+        required += _NOT_ERASED.get(relation, "")
+        await connection.execute(
+            text(
+                f"CREATE OR REPLACE VIEW {relation} AS\n"
+                f"SELECT {selected}\n"
+                f'  FROM "{host_schema}"."{relation}" h\n'
+                f" WHERE {required}"
+            )
+        )
+
+
+def _is_key(column: _Column) -> bool:
+    """Whether a row without it says nothing: a draft without a start, an invitation to nobody."""
+    return column.is_required and column.type != "text"
+
+
+def _selected(column: _Column, there: Mapping[str, str]) -> str:
+    value = column.default
+    if column.name in there:
+        value = f'h."{column.name}"::{column.type}'
+        if column.default != "NULL":
+            value = f"coalesce({value}, {column.default})"
+    return f"({column.expression.format(value=value)})::{column.type} AS {column.name}"
+
+
+async def _examine(connection: AsyncConnection, host_schema: str) -> Examined:
+    found = await connection.execute(
+        _COLUMNS, {"host_schema": host_schema, "relations": list(_RELATIONS)}
+    )
+    columns: dict[str, dict[str, str]] = {}
+    unreadable: set[str] = set()
+    for relation, name, kind, is_readable in found:
+        columns.setdefault(relation, {})[name] = kind
+        if name in {c.name for c in _RELATIONS[relation]} and not is_readable:
+            unreadable.add(relation)
+    role = await connection.scalar(text("SELECT current_user"))
+    problems = [
+        problem
+        for relation, ours in _RELATIONS.items()
+        for problem in _problems(
+            f"{host_schema}.{relation}",
+            ours,
+            columns.get(relation),
+            grantee=role if relation in unreadable else None,
+        )
+    ]
+    return Examined(columns=columns, problems=tuple(problems))
+
+
+def _problems(
+    relation: str,
+    ours: Iterable[_Column],
+    there: Mapping[str, str] | None,
+    *,
+    grantee: str | None,
+) -> Iterable[str]:
+    """What keeps us from reading a relation."""
+    if there is None:
+        yield (
+            f"there is no {relation}; create a view of that name over your own table"
+            " (docs/existing-platform.md), or set HOST_SCHEMA to where it is"
+        )
+        return
+    if grantee is not None:
+        schema = relation.partition(".")[0]
+        yield (
+            f"{relation} cannot be read; run as its owner: GRANT USAGE ON SCHEMA {schema} TO"
+            f' "{grantee}"; GRANT SELECT ON {relation} TO "{grantee}"'
+        )
+    for column in ours:
+        kind = there.get(column.name)
+        if kind is None:
+            if column.is_required:
+                yield (
+                    f"{relation} has no column {column.name} ({column.type}); add it to your view,"
+                    f" as: ... AS {column.name}"
+                )
+        elif column.type not in ("text", kind):
+            cast = _CASTS[column.type].format(name=column.name)
+            yield (
+                f"{relation}.{column.name} is {kind}, needed is {column.type}; write in your view,"
+                f" for example: {cast}"
+            )
+
+
+async def _odd_rows(
+    connection: AsyncConnection, host_schema: str, columns: Columns
+) -> tuple[str, ...]:
+    """What can be read, and will surprise somebody."""
+    warnings = []
+    for relation, known in _KNOWN_STATUSES.items():
+        if "status" not in columns[relation]:
+            continue
+        found = await connection.execute(
+            text(
+                f'SELECT status::text, count(*) FROM "{host_schema}".{relation}'  # noqa: S608
+                " WHERE status::text <> ALL(CAST(:known AS text[]))"
+                " GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
+            ),
+            {"known": list(known)},
+        )
+        warnings += [
+            f"{count} rows of {host_schema}.{relation} have the status {status!r} and remind"
+            f" nobody; known are {', '.join(known)}: map it in your view"
+            for status, count in found
+        ]
+    twice = await connection.scalar(
+        text(
+            "SELECT count(*) FROM (SELECT FROM "  # noqa: S608 - names from a closed list
+            f'"{host_schema}".enrollments GROUP BY session_id, user_id HAVING count(*) > 1) AS d'
+        )
+    )
+    if twice:
+        warnings.append(
+            f"{twice} people are enrolled more than once in the same session; let your view show"
+            " one row for each session_id and user_id"
+        )
+    return tuple(warnings)

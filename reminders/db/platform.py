@@ -1,0 +1,233 @@
+"""What a call to us changes of the platform's own data: rows of ours, or tombstones beside its.
+
+In owned mode sessions and enrollments are rows that we write. An existing platform's rows are only
+read, and no lock is taken on them: what is called off with us is remembered in a table of ours,
+the tombstones, which our views (`reminders.db.host`) lay over its rows.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db.engine import Database
+from reminders.db.tables import (
+    EnrollmentRow,
+    ErasedUserRow,
+    SessionRow,
+    TombstoneRow,
+    UserRow,
+)
+from reminders.errors import (
+    EnrollmentNotFoundError,
+    InvalidInputError,
+    SessionNotFoundError,
+    UserNotFoundError,
+)
+from reminders.model import EnrollmentStatus, SessionStatus
+
+
+class Platform(Protocol):
+    """The platform's sessions and enrollments, as far as we may change them."""
+
+    locks_sessions: bool
+    """Whether a session is share-locked while an enrollment is planned, so that a move of it waits.
+
+    A platform that moves its own session tells us afterwards; whoever was planned in between is
+    planned once more by then, since one enrollment is planned by one at a time.
+    """
+
+    async def enroll(
+        self,
+        connection: AsyncConnection,
+        session_id: UUID,
+        user_id: UUID,
+        enrollment_id: UUID | None,
+        status: EnrollmentStatus,
+    ) -> None:
+        """Take a person in, or see that they are; safe to repeat.
+
+        Raises:
+            UserNotFoundError: If there is no such user, or they were erased.
+            EnrollmentNotFoundError: If the platform has to enroll them itself, and has not.
+            InvalidInputError: If `enrollment_id` belongs to another enrollment.
+        """
+
+    async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
+        """End an enrollment; safe to repeat.
+
+        Raises:
+            EnrollmentNotFoundError: If the person never was enrolled.
+        """
+
+    async def call_off(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """Let a session be cancelled, for everybody and for late comers; safe to repeat.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
+
+    async def hold_after_all(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """Take `call_off` back; safe to repeat.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
+
+
+def platform_of(database: Database) -> Platform:
+    """The platform of a database, by its mode."""
+    return OwnedPlatform() if database.host_schema is None else ExistingPlatform()
+
+
+class OwnedPlatform:
+    """The tables are ours: `Platform` by writing their rows."""
+
+    locks_sessions = True
+
+    async def enroll(
+        self,
+        connection: AsyncConnection,
+        session_id: UUID,
+        user_id: UUID,
+        enrollment_id: UUID | None,
+        status: EnrollmentStatus,
+    ) -> None:
+        """See `Platform.enroll`."""
+        values: dict[str, Any] = {"session_id": session_id, "user_id": user_id, "status": status}
+        if enrollment_id is not None:
+            values["id"] = enrollment_id
+        statement = upsert(EnrollmentRow).values(**values)
+        not_confirmed = EnrollmentRow.status != EnrollmentStatus.CONFIRMED
+        try:
+            await connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["session_id", "user_id"],
+                    set_={"status": status, "updated_at": func.now()},
+                    where=not_confirmed if status is EnrollmentStatus.PENDING else None,
+                )
+            )
+        except IntegrityError as error:
+            if "fk_enrollments_user_id" in str(error.orig):
+                raise UserNotFoundError from error
+            msg = "enrollment_id belongs to another enrollment; leave it out or send its own"
+            raise InvalidInputError(msg, field="enrollment_id") from error
+        # Asked afterwards: the row above has waited for an erasure that was under way.
+        await _see_unerased(connection, user_id)
+
+    async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
+        """See `Platform.end`."""
+        ended = await connection.execute(
+            update(EnrollmentRow)
+            .where(EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id)
+            .values(status=EnrollmentStatus.CANCELLED, updated_at=func.now())
+        )
+        if ended.rowcount == 0:
+            raise EnrollmentNotFoundError
+
+    async def call_off(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """See `Platform.call_off`."""
+        await self._set(connection, session_id, SessionStatus.CANCELLED)
+
+    async def hold_after_all(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """See `Platform.hold_after_all`."""
+        await self._set(connection, session_id, SessionStatus.SCHEDULED)
+
+    async def _set(
+        self, connection: AsyncConnection, session_id: UUID, status: SessionStatus
+    ) -> None:
+        found = await connection.execute(
+            update(SessionRow)
+            .where(SessionRow.id == session_id)
+            .values(status=status, updated_at=func.now())
+        )
+        if found.rowcount == 0:
+            raise SessionNotFoundError
+
+
+class ExistingPlatform:
+    """The tables are the platform's: `Platform` by tombstones."""
+
+    locks_sessions = False
+
+    async def enroll(
+        self,
+        connection: AsyncConnection,
+        session_id: UUID,
+        user_id: UUID,
+        enrollment_id: UUID | None,  # noqa: ARG002 - the platform's row has its own
+        status: EnrollmentStatus,  # noqa: ARG002 - as the platform's row says
+    ) -> None:
+        """See `Platform.enroll`."""
+        await serialise_person(connection, user_id)
+        if not await connection.scalar(select(exists().where(UserRow.id == user_id))):
+            raise UserNotFoundError
+        await _see_unerased(connection, user_id)
+        await self._see_enrolled(connection, session_id, user_id)
+        await connection.execute(
+            delete(TombstoneRow).where(
+                TombstoneRow.session_id == session_id, TombstoneRow.user_id == user_id
+            )
+        )
+
+    async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
+        """See `Platform.end`."""
+        await self._see_enrolled(connection, session_id, user_id)
+        await self._bury(connection, session_id, user_id)
+
+    async def call_off(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """See `Platform.call_off`."""
+        await self._see_held(connection, session_id)
+        await self._bury(connection, session_id, None)
+
+    async def hold_after_all(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """See `Platform.hold_after_all`."""
+        await self._see_held(connection, session_id)
+        await connection.execute(
+            delete(TombstoneRow).where(
+                TombstoneRow.session_id == session_id, TombstoneRow.user_id.is_(None)
+            )
+        )
+
+    async def _see_enrolled(
+        self, connection: AsyncConnection, session_id: UUID, user_id: UUID
+    ) -> None:
+        row = exists().where(
+            EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
+        )
+        if not await connection.scalar(select(row)):
+            msg = "the platform has no such enrollment; let it commit its own before it calls"
+            raise EnrollmentNotFoundError(msg)
+
+    async def _see_held(self, connection: AsyncConnection, session_id: UUID) -> None:
+        if not await connection.scalar(select(exists().where(SessionRow.id == session_id))):
+            raise SessionNotFoundError
+
+    async def _bury(
+        self, connection: AsyncConnection, session_id: UUID, user_id: UUID | None
+    ) -> None:
+        await connection.execute(
+            upsert(TombstoneRow)
+            .values(session_id=session_id, user_id=user_id)
+            .on_conflict_do_nothing()
+        )
+
+
+async def serialise_person(connection: AsyncConnection, user_id: UUID) -> None:
+    """Let who erases, stops or enrolls a person wait for each other, until the transaction ends.
+
+    An advisory lock, in place of one on an existing platform's row.
+    """
+    await connection.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"user:{user_id}"}
+    )
+
+
+async def _see_unerased(connection: AsyncConnection, user_id: UUID) -> None:
+    if await connection.scalar(select(exists().where(ErasedUserRow.user_id == user_id))):
+        raise UserNotFoundError

@@ -1,0 +1,253 @@
+"""From a cron job to us: take over, bring in, compare, cut over. `docs/migration.md` walks through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from reminders.errors import InvalidInputError
+from reminders.ports import Enrollment
+from starter import printing
+from starter.assembly import Parts
+from starter.commands.options import AsJson, show
+from starter.cron_answers import BackfillOut, CronImportOut, CutoverOut, DifferenceOut
+from starter.running import ExitCode, ask
+
+app = typer.Typer()
+
+Schema = Annotated[
+    str,
+    typer.Option("--schema", metavar="SCHEMA", help="Where the platform's old tables are."),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count.")]
+OneSession = Annotated[
+    UUID | None, typer.Option("--session", metavar="SESSION", help="Only this session.")
+]
+
+
+@app.command("import-cron")
+def import_cron(
+    schema: Schema = "public", *, dry_run: DryRun = False, as_json: AsJson = False
+) -> None:
+    """Take over a cron job's rules, and what it has sent. Safe to repeat; its tables are only read."""
+
+    async def imported(parts: Parts) -> CronImportOut:
+        with _progress("rows of the old log", None) as advance:
+            done = await parts.cron_migration(schema).take_over(
+                dry_run=dry_run, on_progress=advance
+            )
+        return CronImportOut.of(done, dry_run=dry_run)
+
+    def table(done: CronImportOut) -> None:
+        printing.table(
+            ("rule", "change", "minutes before", "on", "subject"),
+            (
+                (
+                    r.reminder_type,
+                    r.change,
+                    str(r.minutes_before),
+                    "yes" if r.is_enabled else "no",
+                    r.email_subject_template,
+                )
+                for r in done.rules
+            ),
+        )
+        counts = ("read", "added", "corrected", "known", "not_sent", "without_session")
+        printing.table(
+            tuple(name.replace("_", " ") for name in counts),
+            [tuple(str(getattr(done, name)) for name in counts)],
+        )
+
+    show(ask(imported), table, as_json=as_json)
+
+
+@app.command()
+def backfill(
+    session: OneSession = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="SESSION:USER", help="Go on behind this enrollment.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Look at no more than so many.")] = None,
+    rate: Annotated[
+        float, typer.Option(min=0.1, max=1000, help="Enrollments a second at the most.")
+    ] = 50,
+    *,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan and start who is enrolled already. Safe to repeat; sends nothing for the past."""
+
+    async def filled(parts: Parts) -> BackfillOut:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        total = await parts.backfill.expected(session)
+        with _progress("enrollments", total) as advance:
+            done = await parts.backfill.run(
+                session_id=session,
+                after=_cursor(after),
+                limit=limit,
+                rate=rate,
+                dry_run=dry_run,
+                on_progress=advance,
+            )
+        return BackfillOut.of(done, dry_run=dry_run, seconds=clock() - began)
+
+    def table(done: BackfillOut) -> None:
+        counts = ("enrollments", "planned", "scheduled", "past_due", "gone", "failed")
+        printing.table(
+            tuple(name.replace("_", " ") for name in counts),
+            [tuple(str(getattr(done, name)) for name in counts)],
+        )
+        if done.after is not None:
+            print(f"go on with: --after {done.after}")  # noqa: T201
+        if done.stopped_because is not None:
+            typer.echo(f"reminders: {done.stopped_because}", err=True)
+
+    done = ask(filled)
+    show(done, table, as_json=as_json)
+    if done.stopped_because is not None:
+        raise typer.Exit(ExitCode.UNAVAILABLE)
+    if done.failed:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@app.command("shadow-diff")
+def shadow_diff(
+    schema: Schema = "public",
+    session: OneSession = None,
+    since: Annotated[
+        datetime | None, typer.Option(help="From when on, in UTC; default: our first record.")
+    ] = None,
+    tolerance_minutes: Annotated[
+        int, typer.Option(min=1, max=1440, help="How far apart is fine.")
+    ] = 20,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Compare shadow mode's record with the cron job's log. Exit code 5 if they differ."""
+
+    async def compared(parts: Parts) -> DifferenceOut:
+        found = await parts.cron_migration(schema).difference(
+            tolerance=timedelta(minutes=tolerance_minutes),
+            since=since.replace(tzinfo=UTC) if since and since.tzinfo is None else since,
+            session_id=session,
+        )
+        return DifferenceOut.of(found)
+
+    def table(found: DifferenceOut) -> None:
+        if found.since is None:
+            print("nothing was recorded in shadow mode yet")  # noqa: T201
+            return
+        printing.table(
+            ("both", "only the cron job", "only we", "too far apart", "median, s", "largest, s"),
+            [
+                (
+                    str(found.both),
+                    str(found.only_cron),
+                    str(found.only_ours),
+                    str(found.apart),
+                    f"{found.median_seconds:.0f}",
+                    f"{found.largest_seconds:.0f}",
+                )
+            ],
+        )
+        if found.examples:
+            printing.table(
+                ("session", "user", "reminder", "cron job (UTC)", "we (UTC)", "our ledger"),
+                (
+                    (
+                        str(p.session_id),
+                        str(p.user_id),
+                        p.reminder_type,
+                        p.cron_at,
+                        p.shadow_at,
+                        ": ".join(filter(None, (p.email_status, p.status_reason))) or None,
+                    )
+                    for p in found.examples
+                ),
+            )
+
+    found = ask(compared)
+    show(found, table, as_json=as_json)
+    if found.only_cron or found.only_ours or found.apart:
+        raise typer.Exit(ExitCode.RED)
+
+
+@app.command()
+def cutover(
+    session: Annotated[
+        UUID | None, typer.Argument(metavar="SESSION", help="Id of the session.")
+    ] = None,
+    schema: Schema = "public",
+    grace_minutes: Annotated[
+        int, typer.Option(min=1, max=120, help="How long a run of the cron job takes at the most.")
+    ] = 5,
+    cron_minutes: Annotated[
+        int, typer.Option(min=1, max=1440, help="How far apart its runs are.")
+    ] = 15,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Every session, and all to come.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a session over from the cron job. Waits for the grace; safe to break off and repeat."""
+    if (session is None) is not every:
+        typer.echo("reminders: name a session, or say --all", err=True)
+        raise typer.Exit(ExitCode.USAGE)
+    grace = timedelta(minutes=grace_minutes)
+
+    async def taken_over(parts: Parts) -> CutoverOut:
+        migration = parts.cron_migration(schema)
+        requested_at = await migration.request_cutover(session)
+        wait = int((requested_at + grace - parts.clock.now()).total_seconds()) + 1
+        with _progress("seconds; the cron job leaves it alone by now", max(wait, 0)) as advance:
+            for _ in range(wait):
+                await asyncio.sleep(1)
+                advance(1)
+        return CutoverOut.of(
+            await migration.complete_cutover(
+                session, grace=grace, cron_period=timedelta(minutes=cron_minutes)
+            )
+        )
+
+    show(
+        ask(taken_over),
+        lambda done: printing.table(
+            ("left alone since (UTC)", "sent by the cron job", "open again"),
+            [(done.requested_at, str(done.imported), str(done.reopened))],
+        ),
+        as_json=as_json,
+    )
+
+
+def _cursor(written: str | None) -> Enrollment | None:
+    if written is None:
+        return None
+    try:
+        session, user = written.split(":")
+        return Enrollment(UUID(session), UUID(user))
+    except ValueError as error:
+        msg = f"--after is {written!r}; write SESSION:USER, as the run before printed it"
+        raise InvalidInputError(msg, field="after") from error
+
+
+@contextmanager
+def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error while something takes long; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.update(task, advance=count)

@@ -1,0 +1,295 @@
+"""An existing platform is reminded of its sessions, and does not notice us in its tables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from reminders.db import host as views
+from reminders.db import migrate
+from reminders.db.choices import ChoiceStore
+from reminders.db.engine import Database
+from reminders.db.erasure import ErasureStore
+from reminders.db.provider_events import ProviderEvents
+from reminders.errors import (
+    ConfigurationError,
+    EnrollmentNotFoundError,
+    PlatformOwnedError,
+    UserNotFoundError,
+)
+from reminders.keys import session_reminder_workflow_id
+from reminders.model import Attendee, OptOut, ProviderEvent, ReminderStatus, Session, StatusReason
+from reminders.settings import Settings
+from tests.existing.conftest import BARE, GUIDE
+from tests.existing.host import ROLE, Host, statements
+from tests.stage import Handle, Stage
+from tests.starter.conftest import serving
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+PATIENCE = timedelta(seconds=30)
+
+
+def handle_of(stage: Stage, session_id: UUID, user_id: UUID) -> Handle:
+    """The workflow of an enrollment."""
+    return stage.client.get_workflow_handle(session_reminder_workflow_id(session_id, user_id))
+
+
+async def statuses(stage: Stage, session_id: UUID, user_id: UUID) -> set[str]:
+    """What became of a person's reminders."""
+    rows = await stage.queries.of_enrollment(session_id, user_id)
+    return {f"{r.status}: {r.reason}" if r.reason else str(r.status) for r in rows}
+
+
+async def test_a_platform_s_week(stage: Stage, host: Host) -> None:
+    """Enrolled, lost, moved, deleted, cancelled, called off with us: right mails, tables untouched."""
+    names = ("told", "lost", "leaves", "deleted", "late-leaver", "called-off", "waits")
+    people = {name: await host.person(name) for name in names}
+    session = await host.session(stage.clock.now() + 25 * HOUR)
+    cancelled = await host.session(stage.clock.now() + 25 * HOUR)
+    gone = await host.session(stage.clock.now() + 25 * HOUR)
+    for name, user in people.items():
+        await host.enrolls(session, user, "waitlisted" if name == "waits" else "registered")
+    await host.enrolls(cancelled, people["told"])
+    await host.enrolls(gone, people["told"])
+
+    async with host.untouched():
+        for name in ("told", "leaves", "deleted", "late-leaver", "called-off"):
+            enrolled = await stage.gateway.enroll(session, people[name])
+            assert 3 == sum(r.status.is_pending for r in enrolled.reminders)
+        await stage.gateway.enroll(gone, people["told"])
+        await stage.gateway.enroll(cancelled, people["told"])
+        receipt = await stage.gateway.unenroll(session, people["called-off"])
+        assert 3 == receipt.cancelled
+
+    # The platform goes on in its own tables, and tells nobody.
+    moved = stage.clock.now() + 28 * HOUR
+    await host.run("UPDATE sessions SET scheduled_at = :at WHERE id = :id", at=moved, id=session)
+    await host.run("UPDATE sessions SET state = 'cancelled' WHERE id = :id", id=cancelled)
+    await host.run("DELETE FROM sessions WHERE id = :id", id=gone)
+    await host.run("DELETE FROM auth.users WHERE id = :id", id=people["deleted"])
+    await host.run(
+        "UPDATE session_enrollments SET status = 'cancelled' WHERE user_id = :id",
+        id=people["leaves"],
+    )
+
+    async with host.untouched():
+        swept = await stage.sweep()
+        assert 0 == swept.total_failed
+        assert {"cancelled: unenrolled"} == await statuses(stage, session, people["leaves"])
+        assert {"cancelled: unenrolled"} == await statuses(stage, session, people["deleted"])
+        assert {"cancelled: session_cancelled"} == await statuses(stage, cancelled, people["told"])
+        assert {"cancelled: session_deleted"} == await statuses(stage, gone, people["told"])
+        for name in ("told", "lost", "late-leaver"):
+            rows = await stage.queries.of_enrollment(session, people[name])
+            assert {moved} == {r.starts_at for r in rows}
+        assert 0 == (await stage.sweep()).processed
+
+    # After the last sweep, before the first reminder: found when it is about to go out.
+    await host.run("DELETE FROM session_enrollments WHERE user_id = :id", id=people["late-leaver"])
+    async with host.untouched():
+        reminded = [handle_of(stage, session, people[n]) for n in ("told", "lost", "late-leaver")]
+        await stage.forward(29 * HOUR, *reminded)
+        assert {"sent"} == await statuses(stage, session, people["told"])
+        assert {"sent"} == await statuses(stage, session, people["lost"])
+        assert {"cancelled: unenrolled"} == await statuses(stage, session, people["late-leaver"])
+        mails = [mail["to"] for mail in await stage.provider.accepted()]
+    expected = [["lost@hospital.example"]] * 3 + [["told@hospital.example"]] * 3
+    assert expected == sorted(mails)
+
+
+async def test_what_is_called_off_with_us_stays_so(stage: Stage, host: Host) -> None:
+    """A cancelled session reminds no late comer either, until it is restored; nor who has left."""
+    session = await host.session(stage.clock.now() + 25 * HOUR)
+    early, late, left = [await host.person(n) for n in ("early", "late", "left")]
+    for user in (early, left):
+        await host.enrolls(session, user)
+        await stage.gateway.enroll(session, user)
+    await stage.gateway.unenroll(session, left)
+    receipt = await stage.gateway.cancel_session(session, wait=PATIENCE)
+    assert (1, 3) == (receipt.enrollments, receipt.reminders.cancelled)
+    await host.enrolls(session, late)
+    assert () == (await stage.gateway.enroll(session, late)).reminders
+    assert 0 == (await stage.sweep()).processed
+    restored = await stage.gateway.restore_session(session, wait=PATIENCE)
+    assert 2 == restored.replanned
+    await stage.forward(26 * HOUR, *(handle_of(stage, session, u) for u in (early, late)))
+    mails = [mail["to"][0].partition("@")[0] for mail in await stage.provider.accepted()]
+    assert ["early"] * 3 + ["late"] * 3 == sorted(mails)
+    assert {"cancelled: unenrolled"} == await statuses(stage, session, left)
+
+
+async def test_an_enrollment_by_call_revives(stage: Stage, host: Host) -> None:
+    """Who was unenrolled with us and is enrolled once more is reminded again."""
+    session, user = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, user)
+    await stage.gateway.enroll(session, user)
+    await stage.gateway.unenroll(session, user)
+    again = await stage.gateway.enroll(session, user)
+    assert [2, 2, 2] == [r.generation for r in again.reminders]
+    assert all(r.status.is_pending for r in again.reminders)
+
+
+async def test_what_the_platform_has_not_is_not_there(stage: Stage, host: Host) -> None:
+    """An enrollment that is not committed, or a stranger, is said to be missing; nothing is left."""
+    session, user = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    with pytest.raises(EnrollmentNotFoundError, match="commit its own before it calls"):
+        await stage.gateway.enroll(session, user)
+    with pytest.raises(UserNotFoundError):
+        await stage.gateway.enroll(session, session)
+    with pytest.raises(EnrollmentNotFoundError):
+        await stage.gateway.unenroll(session, user)
+    draft = await host.session(stage.clock.now() + HOUR, state="draft")
+    assert 0 == (await stage.sweep()).processed
+    assert {} == await stage.catalogue.counts(draft)
+
+
+async def test_the_platform_s_rows_are_its_own_to_write(
+    stage: Stage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Storing a session or a person is refused with 409, and the remedy."""
+    start = stage.clock.now() + HOUR
+    with pytest.raises(PlatformOwnedError):
+        await stage.gateway.put_session(Session(id=UUID(int=1), title="T", starts_at=start))
+    with pytest.raises(PlatformOwnedError):
+        await stage.catalogue.put_user(Attendee(user_id=UUID(int=1), email="a@b.example"))
+    async with serving(settings) as api:
+        for path, body in (
+            (f"/v1/sessions/{UUID(int=1)}", {"title": "T", "start_time": start.isoformat()}),
+            (f"/v1/users/{UUID(int=1)}", {"email": "a@b.example"}),
+        ):
+            refused = await api.put(path, json=body)
+            assert 409 == refused.status_code
+            assert "POST /v1/sessions/{session_id}/changed" in refused.json()["detail"]
+
+
+async def test_a_hard_bounce_stops_a_person(stage: Stage, host: Host) -> None:
+    """The provider's webhook ends their reminders, without a lock on the platform's row."""
+    session, user = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, user)
+    await stage.gateway.enroll(session, user)
+    await stage.forward(90 * MINUTE, handle_of(stage, session, user))
+    (mail,) = await stage.provider.accepted()
+    bounced = ProviderEvent(
+        svix_id="msg_1",
+        type="email.bounced",
+        occurred_at=stage.clock.now(),
+        email_id=mail["id"],
+        reminder_id=UUID(mail["tags"]["reminder_id"]),
+        recipients=tuple(mail["to"]),
+        status=ReminderStatus.BOUNCED,
+        stops=StatusReason.ADDRESS_BOUNCED,
+    )
+    async with host.untouched():
+        assert await ProviderEvents(stage.database).record(bounced)
+    assert {"bounced", "skipped: address_bounced"} == await statuses(stage, session, user)
+
+
+async def test_a_person_is_erased_with_us(stage: Stage, host: Host) -> None:
+    """What waits is called off and nothing is planned again; the platform's rows stay as they are."""
+    session, user = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, user)
+    await stage.gateway.enroll(session, user)
+    store = ErasureStore(stage.database, stage.clock)
+    choices = ChoiceStore(stage.database, stage.clock)
+    async with host.untouched():
+        await choices.change(
+            user, lambda _before: frozenset({OptOut(reminder_type="2h")}), actor="a"
+        )
+        erased = await store.erase(user, actor="cli")
+        assert (True, 2, (session,)) == (erased.is_first, erased.cancelled, erased.sessions)
+        assert not (await store.erase(user, actor="cli")).is_first
+        with pytest.raises(UserNotFoundError):
+            await stage.gateway.enroll(session, user)
+        assert 0 == (await stage.sweep()).processed
+    with pytest.raises(UserNotFoundError):
+        await store.erase(session, actor="cli")
+
+
+async def test_the_role_may_only_read(stage: Stage, database: Database) -> None:
+    """It can neither write to a view nor see what is behind it."""
+    for statement in (
+        "UPDATE reminders_host.sessions SET title = 'x'",
+        "SELECT encrypted_password FROM auth.users",
+        "DELETE FROM public.session_enrollments",
+    ):
+        with pytest.raises(Exception, match="permission denied"):
+            async with database.transaction() as connection:
+                await connection.execute(text(statement))
+
+
+@pytest.mark.parametrize("template", [BARE])
+async def test_everything_that_is_missing_is_named(host: Host, database: Database) -> None:
+    """Relation, column, type and privilege each with the remedy; and nothing was done."""
+    await host.run(
+        "CREATE SCHEMA reminders_host",
+        f"GRANT USAGE ON SCHEMA reminders_host TO {ROLE}",
+        "CREATE VIEW reminders_host.sessions AS SELECT id, scheduled_at::timestamp AS start_time"
+        "  FROM public.sessions",
+        "CREATE VIEW reminders_host.users AS SELECT id::text, email FROM auth.users",
+        f"GRANT SELECT ON reminders_host.users TO {ROLE}",
+    )
+    with pytest.raises(ConfigurationError) as refused:
+        await migrate.upgrade(database)
+    for expected in (
+        "there is no reminders_host.enrollments; create a view",
+        'GRANT SELECT ON reminders_host.sessions TO "session_reminders"',
+        "reminders_host.sessions has no column title (text)",
+        "sessions.start_time is timestamp without time zone, needed is timestamp with time zone",
+        "write in your view, for example: start_time AT TIME ZONE 'UTC' AS start_time",
+        "reminders_host.users.id is text, needed is uuid",
+    ):
+        assert expected in str(refused.value)
+    assert await migrate.current(database) is None
+
+
+async def test_the_schema_must_be_there_or_be_allowed(host: Host, database: Database) -> None:
+    """Without a schema and without the right to make one, the administrator's statement is told."""
+    await host.run("DROP SCHEMA session_reminders CASCADE")
+    with pytest.raises(ConfigurationError, match="CREATE SCHEMA session_reminders AUTHORIZATION"):
+        await migrate.upgrade(database)
+
+
+async def test_odd_rows_are_counted(stage: Stage, host: Host, database: Database) -> None:
+    """Statuses that nobody knows, and people enrolled twice, are told and remind nobody twice."""
+    assert ((), ()) == _told(await views.examine(database))
+    session, user = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, user)
+    await host.run(
+        "CREATE OR REPLACE VIEW reminders_host.enrollments AS SELECT id, session_id, user_id, status"
+        " FROM public.session_enrollments UNION ALL SELECT id, session_id, user_id, status"
+        " FROM public.session_enrollments"
+    )
+    problems, warnings = _told(await views.examine(database))
+    assert () == problems
+    assert "2 rows of reminders_host.enrollments have the status 'registered'" in warnings[0]
+    assert "1 people are enrolled more than once" in warnings[1]
+    assert 0 == (await stage.sweep()).processed
+
+
+async def test_upgrading_again_takes_new_columns_over(
+    stage: Stage, host: Host, database: Database
+) -> None:
+    """A view that has learned a column is read with it after the next `db upgrade`."""
+    session = await host.session(stage.clock.now() + 25 * HOUR)
+    assert (await stage.catalogue.session(session)).location is None
+    await host.run(
+        "CREATE OR REPLACE VIEW reminders_host.sessions AS SELECT id, title,"
+        " scheduled_at AS start_time, NULL::timestamptz AS end_time, timezone AS time_zone,"
+        " speaker AS speaker_name, meeting_url AS join_url, 'scheduled'::text AS status,"
+        " 'Room 1' AS location FROM public.sessions"
+    )
+    await migrate.upgrade(database)
+    assert "Room 1" == (await stage.catalogue.session(session)).location
+
+
+async def test_it_can_be_taken_out_again(host: Host) -> None:
+    """The guide's last statements leave the platform as it was; the role goes with the last test."""
+    async with host.untouched():
+        await host.run(*statements(GUIDE, "Taking it out again")[:-1])
+
+
+def _told(examined: views.Examined) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return examined.problems, examined.warnings
