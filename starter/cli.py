@@ -12,6 +12,7 @@ from starter.commands import (
     enrollments,
     operation,
     people,
+    rehearsal,
     reminders,
     sessions,
     sweeps,
@@ -35,6 +36,7 @@ for _concern in (
     configurations,
     sweeps,
     delivery,
+    rehearsal,
     operation,
 ):
     app.add_typer(_concern.app)
