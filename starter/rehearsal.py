@@ -47,7 +47,6 @@ from reminders.plan import plan, revise
 from reminders.ports import Composer
 from starter.enrollments import EnrollmentWorkflows
 from workflows.plugin import SessionReminderPlugin
-from workflows.session_reminder import SessionReminderWorkflow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,9 +114,8 @@ async def rehearse(script: Script, composer: Composer, client: Client) -> tuple[
     queue = f"rehearsal-{uuid4()}"
     skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
     workflows = EnrollmentWorkflows(skipper.client, task_queue=queue)
-    handle = skipper.client.get_workflow_handle_for(
-        SessionReminderWorkflow.run,
-        session_reminder_workflow_id(script.session.id, script.attendee.user_id),
+    handle: WorkflowHandle[Any, Any] = skipper.client.get_workflow_handle(
+        session_reminder_workflow_id(script.session.id, script.attendee.user_id)
     )
     async with Worker(
         skipper.client,
