@@ -43,6 +43,7 @@ _T = TypeVar("_T")
 
 people = st.integers(0, PEOPLE - 1)
 told = st.sampled_from(["call", "sweep"])
+told_or_not = st.sampled_from(["call", "sweep", "nobody"])
 shifts = st.sampled_from(
     [-5 * HOUR, -20 * MINUTE, 20 * MINUTE, 50 * MINUTE, 3 * HOUR, 5 * HOUR, 3 * DAY]
 )
@@ -84,7 +85,7 @@ class Interleaving(RuleBasedStateMachine):
         """They enroll, for the first time or again."""
         self.play("enroll", person, told)
 
-    @rule(person=people, told=told)
+    @rule(person=people, told=told_or_not)
     def unenroll(self, person: int, told: str) -> None:
         """They leave."""
         self.play("unenroll", person, told)
@@ -99,13 +100,23 @@ class Interleaving(RuleBasedStateMachine):
         """The session moves."""
         self.play("move", by, told)
 
+    @rule(by=st.sampled_from([20 * MINUTE, 3 * HOUR, 3 * DAY]))
+    def move_untold(self, by: timedelta) -> None:
+        """The session moves to a later start, and nobody tells us."""
+        self.play("move", by, "nobody")
+
+    @rule(kind=st.sampled_from(list(RULES)))
+    def switch_off_untold(self, kind: str) -> None:
+        """A rule is switched off, and nobody tells us."""
+        self.play("change_rule", kind, None, "nobody")
+
     @rule(from_now=st.sampled_from([-DAY, 100 * MINUTE, 30 * HOUR]), told=told)
     def move_to(self, from_now: timedelta, told: str) -> None:
         """The session moves into the past, or to a new future."""
         self.play("move_to", from_now, told)
 
     @precondition(lambda self: self.world.truth.is_held)
-    @rule(told=told)
+    @rule(told=told_or_not)
     def cancel(self, told: str) -> None:
         """The session is cancelled."""
         self.play("cancel", told)
