@@ -171,8 +171,9 @@ class Stage:
         return session
 
     async def attendee(self, email: str | None = None, **fields: Any) -> UUID:
-        """A stored person."""
+        """A stored person; who reads times on a clock of 24 hours, unless another locale is given."""
         user_id = uuid4()
+        fields.setdefault("locale", "en_GB")
         email = email or f"ana.{user_id.hex[:8]}@hospital.example"
         await self.catalogue.put_user(
             Attendee(user_id=user_id, email=email, full_name="Ana Ruiz", **fields)

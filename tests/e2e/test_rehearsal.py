@@ -26,7 +26,9 @@ def outcomes(played: tuple[Rehearsed, ...]) -> list[tuple[str, int, str]]:
     ]
 
 
-async def test_it_says_what_the_real_system_then_sends(stage: Stage, settings: Settings, client: Client) -> None:
+async def test_it_says_what_the_real_system_then_sends(
+    stage: Stage, settings: Settings, client: Client
+) -> None:
     """Same instants, same subjects: a session in ten days, moved by three after a reminder went out."""
     session = await stage.session(starts_in=10 * DAY, time_zone="Europe/Madrid", title="Sepsis")
     user = await stage.attendee(time_zone="America/New_York", locale="es")
@@ -75,7 +77,9 @@ async def test_any_day_of_the_calendar_can_be_rehearsed(settings: Settings, clie
     assert timedelta() <= sent.sent_at - (session.starts_at - 30 * MINUTE) < MINUTE
 
 
-async def test_a_session_brought_forward_skips_what_is_over_by_then(settings: Settings, client: Client) -> None:
+async def test_a_session_brought_forward_skips_what_is_over_by_then(
+    settings: Settings, client: Client
+) -> None:
     """Moved from the day after tomorrow to in an hour: what waited is skipped but the last."""
     session = a_session(starts_in=2 * DAY)
     script = Script(
