@@ -328,9 +328,13 @@ class World:
         return starts_at
 
     async def _set_session(self, told: Told, **changed: Any) -> None:
+        now = self.stage.clock.now()
+        before = set(self.truth.live(now))
         self.session = replace(self.session, **changed)
         self.truth.starts_at = self.session.starts_at
         self.truth.is_held = self.session.status is SessionStatus.SCHEDULED
+        if told == "nobody" and set(self.truth.live(now)) - before:
+            told = "sweep"  # there is one e-mail more, which nobody has planned
         if told == "call":
             _, receipt = await self.stage.gateway.put_session(self.session, wait=PATIENCE)
             assert receipt.is_done
