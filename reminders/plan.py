@@ -194,7 +194,7 @@ def revise(
     for row in newest.values():  # its rule was switched off or deleted
         if row.status is ReminderStatus.SCHEDULED:
             changed.append(close(row, ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED))
-        elif enrolling and _is_called_off(row):
+        elif enrolling and _is_personal(row):
             off = DueReminder(
                 reminder_type=row.reminder_type,
                 due_at=row.due_at,
@@ -255,13 +255,20 @@ def _is_called_off(row: Reminder) -> bool:
     return row.status is ReminderStatus.CANCELLED and row.reason not in _SAID_BY_TABLES
 
 
+def _is_personal(row: Reminder) -> bool:
+    """Whether it was cancelled for this person, in whatever way, rather than with the session."""
+    return (
+        row.status is ReminderStatus.CANCELLED and row.reason is not StatusReason.SESSION_CANCELLED
+    )
+
+
 def _again(
     row: Reminder, want: DueReminder, starts_at: datetime, threshold: timedelta, *, enrolling: bool
 ) -> bool:
     """Whether a reminder that has ended is to be sent once more, as a new generation."""
     if row.status.is_pending:
         return False
-    if enrolling and _is_called_off(row):
+    if enrolling and _is_personal(row):
         return True
     if want.status is not ReminderStatus.SCHEDULED:
         return False
