@@ -60,7 +60,12 @@ class SessionChangeActivities:
 
     async def _all_pages(self, session_id: UUID, progress: _Progress) -> SessionChangeResult:
         while True:
-            page = await self._replanner.replan_page(session_id, after=progress.after, limit=PAGE)
+            page = await self._replanner.replan_page(
+                session_id,
+                after=progress.after,
+                limit=PAGE,
+                since=activity.info().scheduled_time,
+            )
             progress.counts = progress.counts.plus(page.counts)
             if page.after is None:
                 return progress.counts

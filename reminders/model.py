@@ -60,6 +60,8 @@ class StatusReason(StrEnum):
     """Its instant had passed when it was planned. Litmus: never waited for."""
     SUPERSEDED = "superseded"
     """Late, and a later reminder of the same enrollment is due as well. Litmus: it did wait."""
+    ALREADY_TOLD = "already_told"
+    """The e-mail before told this very start, or nearly. Litmus: the session moved there and back."""
     SESSION_STARTED = "session_started"
     """The session had begun."""
     SESSION_CANCELLED = "session_cancelled"

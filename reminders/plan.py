@@ -139,7 +139,10 @@ def revise(
     A row never moves backwards. What has ended stays as it is, and a legitimate second sending is
     a new generation: after a cancelled session was restored, after a person enrolled again, after
     a skipped reminder became possible, and after a session moved by more than the threshold once
-    its reminder was out. A row in `sending` is left alone: its request resolves it.
+    its reminder was out. What the e-mail before told already, or nearly, is not told again. A row
+    in `sending` is left alone: its request resolves it.
+
+    Call it only for a session that is held and a person who takes part.
 
     Args:
         wanted: What `plan()` returned, and `withheld()` left of it.
@@ -148,13 +151,15 @@ def revise(
         user_id: Of the new rows.
         starts_at: The start the plan was made for.
         threshold: How far a session must move for a second sending of what was sent.
-        enrolling: Whether somebody asked for this enrollment now; only then is a reminder that
-            was cancelled for this person scheduled anew.
+        enrolling: Whether somebody asked for this enrollment now; only then is one anew that was
+            called off by hand.
 
     Returns:
         Rows to add and to change, and the newest generation of those left alone.
     """
+    recorded = tuple(recorded)
     newest = newest_of(recorded)
+    told = newest_of(row for row in recorded if row.status.is_accepted)
     called_off = not enrolling and is_called_off(newest.values())
     added: list[Reminder] = []
     changed: list[Reminder] = []
@@ -163,6 +168,9 @@ def revise(
         row = newest.pop(want.reminder_type, None)
         if row is not None and row.status is ReminderStatus.SCHEDULED:
             want = _as_requested(want, row)  # noqa: PLW2901 - nothing else is to see it without
+        before = told.get(want.reminder_type)
+        if before is not None and abs(starts_at - before.starts_at) <= threshold:
+            want = _as_told(want, row, starts_at)  # noqa: PLW2901 - as above
         if row is None or _again(row, want, starts_at, threshold, enrolling=enrolling):
             if called_off:  # neither a new rule nor a move revives what somebody called off
                 unchanged += [row] if row else []
@@ -186,7 +194,7 @@ def revise(
     for row in newest.values():  # its rule was switched off or deleted
         if row.status is ReminderStatus.SCHEDULED:
             changed.append(close(row, ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED))
-        elif enrolling and _is_called_off(row):
+        elif enrolling and _is_personal(row):
             off = DueReminder(
                 reminder_type=row.reminder_type,
                 due_at=row.due_at,
@@ -236,8 +244,19 @@ def is_called_off(newest: Iterable[Reminder]) -> bool:
     return any(_is_called_off(row) for row in newest)
 
 
+_SAID_BY_TABLES = frozenset(
+    {StatusReason.SESSION_CANCELLED, StatusReason.SESSION_DELETED, StatusReason.UNENROLLED}
+)
+"""Reasons of a cancelled reminder that hold only as long as the platform's tables say so."""
+
+
 def _is_called_off(row: Reminder) -> bool:
-    """Whether somebody called off this person's reminders, rather than the whole session."""
+    """Whether somebody called off this person's reminders by hand; no table says so."""
+    return row.status is ReminderStatus.CANCELLED and row.reason not in _SAID_BY_TABLES
+
+
+def _is_personal(row: Reminder) -> bool:
+    """Whether it was cancelled for this person, in whatever way, rather than with the session."""
     return (
         row.status is ReminderStatus.CANCELLED and row.reason is not StatusReason.SESSION_CANCELLED
     )
@@ -249,7 +268,7 @@ def _again(
     """Whether a reminder that has ended is to be sent once more, as a new generation."""
     if row.status.is_pending:
         return False
-    if enrolling and _is_called_off(row):
+    if enrolling and _is_personal(row):
         return True
     if want.status is not ReminderStatus.SCHEDULED:
         return False
@@ -273,6 +292,19 @@ def _as_requested(want: DueReminder, row: Reminder) -> DueReminder:
         status=ReminderStatus.SCHEDULED,
         reason=None,
     )
+
+
+def _as_told(want: DueReminder, row: Reminder | None, starts_at: datetime) -> DueReminder:
+    """What is wanted of a reminder whose last e-mail told this start, or nearly: no further one.
+
+    Only a move makes it known already: one that an operator asked for once more stays wanted.
+    """
+    is_moved_back = row is not None and row.starts_at != starts_at and row.requested_at is None
+    if want.status is not ReminderStatus.SCHEDULED or (
+        row is not None and row.status is ReminderStatus.SCHEDULED and not is_moved_back
+    ):
+        return want
+    return replace(want, status=ReminderStatus.SKIPPED, reason=StatusReason.ALREADY_TOLD)
 
 
 def _differs(row: Reminder, want: DueReminder, starts_at: datetime) -> bool:

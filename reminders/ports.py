@@ -392,7 +392,7 @@ class SessionReplanner(Protocol):
     """Plans a session's enrollments anew and tells their workflows."""
 
     async def replan_page(
-        self, session_id: UUID, *, after: UUID | None, limit: int
+        self, session_id: UUID, *, after: UUID | None, limit: int, since: datetime
     ) -> ReplannedPage:
         """Plan up to so many enrollments, by ascending user, as session and rules are now.
 
@@ -402,6 +402,8 @@ class SessionReplanner(Protocol):
             session_id: Whose.
             after: Continue behind this user.
             limit: At most this many.
+            since: When the pass began: what it has called off is counted, also by a call that
+                failed and is repeated.
 
         Raises:
             ServiceUnavailableError: If PostgreSQL or Temporal is away; repeat the call.

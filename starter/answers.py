@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +32,9 @@ from starter.preferences import PreferenceReceipt
 from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from starter.resending import RedriveReceipt
 from starter.sweeps import Run, SweepStart
+
+if TYPE_CHECKING:  # it brings a worker along, which nobody needs who only answers
+    from starter.rehearsal import Rehearsed, Script
 
 
 class _Out(BaseModel):
@@ -565,3 +568,52 @@ class ResumedOut(_Out):
 
     held_because: StatusReason | None
     """What it was held for; null if it was not."""
+
+
+class RehearsedReminder(_Out):
+    """One reminder of a rehearsal."""
+
+    reminder_type: str
+    generation: int
+    due_at: datetime
+    sent_at: datetime | None
+    """When the e-mail would go out; absent if none would."""
+    subject: str | None
+    """As the attendee gets it; `DELIVERY_MODE=redirect` puts their address before it."""
+    email_status: ReminderStatus
+    status_reason: StatusReason | None
+    decision: str
+    """The same in a sentence."""
+
+
+class RehearsalOut(_Out):
+    """What an enrollment would get."""
+
+    start_time: datetime
+    """Of the session, in the end."""
+    time_zone: str
+    enrolled_at: datetime
+    reminders: list[RehearsedReminder]
+    """By the instant that each goes out, or was due."""
+
+    @classmethod
+    def of(cls, script: Script, played: Sequence[Rehearsed]) -> Self:
+        """What was played as JSON."""
+        return cls(
+            start_time=script.moves[-1].to if script.moves else script.session.starts_at,
+            time_zone=script.session.time_zone,
+            enrolled_at=script.enrolled_at,
+            reminders=[
+                RehearsedReminder(
+                    reminder_type=r.reminder.reminder_type,
+                    generation=r.reminder.generation,
+                    due_at=r.reminder.due_at,
+                    sent_at=r.reminder.sent_at,
+                    subject=r.subject,
+                    email_status=r.reminder.status,
+                    status_reason=r.reminder.reason,
+                    decision=decision(r.reminder),
+                )
+                for r in played
+            ],
+        )

@@ -13,6 +13,7 @@ from starter.commands import (
     migration,
     operation,
     people,
+    rehearsal,
     reminders,
     sessions,
     sweeps,
@@ -38,6 +39,7 @@ for _concern in (
     sweeps,
     delivery,
     migration,
+    rehearsal,
     operation,
 ):
     app.add_typer(_concern.app)

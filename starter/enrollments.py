@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -264,7 +264,7 @@ class EnrollmentReplanner:
         self._catalogue = catalogue
 
     async def replan_page(
-        self, session_id: UUID, *, after: UUID | None, limit: int
+        self, session_id: UUID, *, after: UUID | None, limit: int, since: datetime
     ) -> ReplannedPage:
         """See `SessionReplanner.replan_page`."""
         users = await self._catalogue.enrolled(session_id, after=after, limit=limit)
@@ -272,14 +272,16 @@ class EnrollmentReplanner:
 
         async def one(user_id: UUID) -> SessionChangeResult:
             async with slots:
-                return await self._replan(session_id, user_id)
+                return await self._replan(session_id, user_id, since)
 
         counts = SessionChangeResult()
         for replanned in await _all_or_none([one(user_id) for user_id in users]):
             counts = counts.plus(replanned)
         return ReplannedPage(counts=counts, after=users[-1] if len(users) == limit else None)
 
-    async def _replan(self, session_id: UUID, user_id: UUID) -> SessionChangeResult:
+    async def _replan(
+        self, session_id: UUID, user_id: UUID, since: datetime
+    ) -> SessionChangeResult:
         """Plan one enrollment anew and have its workflow confirm it."""
         cancelled = 0
         for _ in range(TRIES):
@@ -300,7 +302,7 @@ class EnrollmentReplanner:
             enrollments=1,
             replanned=int(confirmed),
             unconfirmed=int(not confirmed),
-            cancelled=cancelled,
+            cancelled=max(cancelled, _called_off(planned, since)),
             already_sent=counted.already_sent,
             in_flight=counted.in_flight,
         )
@@ -312,6 +314,17 @@ def receipt(planned: PlannedEnrollment) -> CancelReceipt:
         cancelled=planned.cancelled,
         already_sent=sum(r.status.is_accepted for r in planned.reminders),
         in_flight=sum(r.status is ReminderStatus.SENDING for r in planned.reminders),
+    )
+
+
+def _called_off(planned: PlannedEnrollment, since: datetime) -> int:
+    """Reminders that were called off since then, perhaps by an attempt that could not count them."""
+    return sum(
+        r.status is ReminderStatus.CANCELLED
+        and r.reason is planned.called_off
+        and r.updated_at is not None
+        and r.updated_at >= since
+        for r in planned.reminders
     )
 
 

@@ -25,6 +25,7 @@ from starter.answers import (
     PreferencesOut,
     Readiness,
     RedriveOut,
+    RehearsalOut,
     ReminderOut,
     ReminderPageOut,
     ResumedOut,
@@ -316,6 +317,26 @@ def _totals(result: dict[str, Any] | None) -> str:
     """The counts of a run on one line."""
     counted = (f"{n} {v}" for n, v in (result or {}).items() if isinstance(v, int))
     return ", ".join(counted)
+
+
+def rehearsal(answer: RehearsalOut) -> None:
+    """What would go out, and what would not."""
+    _lines(
+        session=f"starts {_shown(answer.start_time)} UTC, announced in {answer.time_zone}",
+        enrolled=f"{_shown(answer.enrolled_at)} UTC",
+    )
+    _table(
+        ("reminder", "goes out (UTC)", "due (UTC)", "subject, or why not"),
+        (
+            (
+                f"{r.reminder_type} ({r.generation})" if r.generation > 1 else r.reminder_type,
+                r.sent_at or "-",
+                r.due_at,
+                r.subject or r.decision,
+            )
+            for r in answer.reminders
+        ),
+    )
 
 
 def diagnosis(answer: Readiness) -> None:

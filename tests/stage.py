@@ -2,7 +2,8 @@
 
 The Temporal server gives every workflow a clock of its own; activities are told its time. So the
 system's clock is simply set to the time of the activity at hand, and a week passes in a moment.
-This is the only place that knows the server's time skipping, which is experimental.
+This and `starter/rehearsal.py` are the only places that know the server's time skipping, which is
+experimental.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 from temporalio import activity
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
@@ -170,9 +171,9 @@ class Stage:
         return session
 
     async def attendee(self, email: str | None = None, **fields: Any) -> UUID:
-        """A stored person."""
+        """A stored person; who reads times on a clock of 24 hours, unless another locale is given."""
         user_id = uuid4()
-        fields.setdefault("locale", "en-GB")  # reads 24 hours, as tests write them
+        fields.setdefault("locale", "en_GB")
         email = email or f"ana.{user_id.hex[:8]}@hospital.example"
         await self.catalogue.put_user(
             Attendee(user_id=user_id, email=email, full_name="Ana Ruiz", **fields)
@@ -216,12 +217,41 @@ class Stage:
         """Let time pass for these workflows and for everything else; one that has ended has none."""
         until = self.clock.now() + duration
         for handle in handles:
-            try:
-                await self.skipper.fast_forward(handle, duration)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
+            await self._fast_forward(handle, duration)
         self.clock.set(max(until, self.clock.now()))
+
+    async def _fast_forward(self, handle: Handle, duration: timedelta) -> None:
+        try:
+            await self.skipper.fast_forward(handle, duration)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def wind_to(self, instant: datetime, *handles: Handle) -> None:
+        """Bring these workflows and everything else to one instant, one after the other.
+
+        A run that was started later has a clock of its own that began at the real time: it
+        catches up. What falls due on the way is delivered before the next one's time passes, so
+        that the system's clock does not jump to and fro.
+        """
+        for handle in handles:
+            if await is_running(handle):
+                behind = instant - await self.skipper.get_current_time(handle)
+                if behind > timedelta():
+                    await self._fast_forward(handle, behind)
+                await eventually(lambda handle=handle: self.is_at_rest(handle))  # type: ignore[misc]
+        self.clock.set(max(instant, self.clock.now()))
+
+    async def is_at_rest(self, handle: Handle) -> bool:
+        """Whether a workflow has nothing to do until time passes, or has ended."""
+        described = await handle.describe()
+        if described.status is not WorkflowExecutionStatus.RUNNING:
+            return True
+        raw = described.raw_description
+        if raw.pending_activities or raw.HasField("pending_workflow_task"):
+            return False
+        pending = [r.due_at for r in (await self.plan(handle)).reminders if r.status.is_pending]
+        return bool(pending) and min(pending) > await self.skipper.get_current_time(handle)
 
     async def cancel_at(self, step: Step, handle: Handle) -> None:
         """Cancel a workflow the first time that a batch reaches a step."""
@@ -284,6 +314,16 @@ async def eventually(
     while not await check():
         assert asyncio.get_running_loop().time() < deadline, f"not within {within}: {check}"
         await asyncio.sleep(0.02)
+
+
+async def is_running(handle: Handle) -> bool:
+    """Whether there is such a workflow, and it has not ended."""
+    try:
+        return (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return False
 
 
 async def has_timer(handle: Handle) -> bool:

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.session_change import SessionChangeActivities
@@ -38,8 +39,9 @@ class SessionChangeWorkflow:
     **Workflow Id**: `session-change:{session_id}`.
 
     Ends *Completed* with counts when a pass over all enrollments is done and nothing changed
-    meanwhile. Waits for nothing but its activity. Killing it costs nothing: the same call
-    repeated, or the sweep, finds what is left.
+    meanwhile, and *Failed* when a pass has failed for a day and nothing changed since it began.
+    Waits for nothing but its activity. Killing it costs nothing: the same call repeated, or the
+    sweep, finds what is left.
 
     - Signal `changed`: something changed again; any number of them during a pass make one more.
 
@@ -63,7 +65,17 @@ class SessionChangeWorkflow:
             self._is_stale = False
             self._passes += 1
             self._describe(counts, "under way")
-            done = await self._replan_all()
+            try:
+                done = await self._replan_all()
+            except ActivityError as error:
+                # Somebody was promised that this change is told, after this pass began.
+                if (
+                    is_cancelled_exception(error)
+                    or not self._is_stale
+                    or not workflow.patched("changed-outlives-a-failed-pass")
+                ):
+                    raise
+                continue
             # What an earlier pass called off stays called off; everything else is as found now.
             counts = replace(done, cancelled=counts.cancelled + done.cancelled)
             self._describe(counts, "done")

@@ -46,17 +46,19 @@ def _sql(statement: str) -> TextClause:
 
 CALLED_OFF = """
     SELECT DISTINCT session_id, user_id FROM newest
-     WHERE email_status = 'cancelled' AND status_reason IS DISTINCT FROM 'session_cancelled'
+     WHERE email_status = 'cancelled'
+       AND coalesce(status_reason, '') NOT IN ('session_cancelled', 'session_deleted', 'unenrolled')
 """
 """`reminders.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
 
-# Three conditions must agree with `reminders.plan`: what it would leave alone must not be found, or
-# it would be found for ever. These are "called off", "again" and "withheld".
+# Four conditions must agree with `reminders.plan`: what it would leave alone must not be found, or
+# it would be found for ever. These are "called off", "again", "told" and "withheld".
 _LOST = _sql(f"""
 WITH ahead AS MATERIALIZED (
     SELECT id, start_time FROM sessions WHERE status = 'scheduled' AND start_time > :now),
 newest AS MATERIALIZED (
-    SELECT r.session_id, r.user_id, r.reminder_type, r.email_status, r.status_reason, r.starts_at
+    SELECT r.session_id, r.user_id, r.reminder_type, r.generation, r.email_status, r.status_reason,
+           r.starts_at
       FROM ahead s JOIN session_reminder_emails r ON r.session_id = s.id
      WHERE NOT EXISTS (
            SELECT FROM session_reminder_emails n
@@ -80,10 +82,19 @@ SELECT DISTINCT w.session_id, w.user_id
         OR r.email_status NOT IN ('scheduled', 'sending')
        AND w.due_at >= :now
        AND CASE r.email_status
-           WHEN 'cancelled' THEN r.status_reason = 'session_cancelled'
+           WHEN 'cancelled' THEN true  -- of a session that is held, for one who takes part
            WHEN 'skipped' THEN true
            ELSE greatest(w.start_time - r.starts_at, r.starts_at - w.start_time) > :threshold
            END
+       AND (r.generation = 1 OR NOT EXISTS (
+           SELECT FROM (
+               SELECT t.starts_at FROM session_reminder_emails t
+                WHERE t.session_id = w.session_id AND t.user_id = w.user_id
+                  AND t.reminder_type = w.reminder_type
+                  AND t.email_status IN ('sent', 'delivered', 'bounced', 'complained', 'suppressed')
+                ORDER BY t.generation DESC LIMIT 1) told
+            WHERE greatest(w.start_time - told.starts_at, told.starts_at - w.start_time)
+                  <= :threshold))
        AND NOT EXISTS (
            SELECT FROM reminder_preferences p
             WHERE p.user_id = w.user_id
@@ -155,8 +166,8 @@ class SweepQueries:
     async def lost(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments that lack a reminder which still lies ahead, or have none at all.
 
-        Those whose reminders were called off for this person are left out: nobody but the
-        platform, by enrolling them, revives them.
+        Those whose reminders were called off by hand are left out: nobody but the platform, by
+        enrolling them, revives them.
         """
         return await self._page(
             _LOST, after, limit, now=self._clock.now(), threshold=self._threshold

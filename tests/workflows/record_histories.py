@@ -23,7 +23,7 @@ from reminders.ports import ReplannedPage
 from tests.stage import Handle, Stage, attempted, eventually
 from tests.workflows.held import HeldReplanner
 
-VERSION = "1"
+VERSION = "2"
 """Of the sequence of commands; counts up with every patch."""
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -185,6 +185,22 @@ async def session_change_cancelled(stage: Stage) -> Handle:
     return handle
 
 
+async def session_change_outlived(stage: Stage) -> Handle:
+    """A pass failed for a day, and the session had changed again meanwhile."""
+    session = await stage.session(starts_in=7 * DAY)
+    page = ReplannedPage(counts=SessionChangeResult(enrollments=1, replanned=1), after=None)
+    replanner = HeldReplanner(page, away_for=2)
+    stage.let_time_fly()
+    await stage.stop_worker()
+    async with replanner.worker(stage):
+        await stage.gateway.session_changed(session.id, wait=None)
+        await replanner.reached.wait()
+        await stage.gateway.session_changed(session.id, wait=None)
+        replanner.go.set()
+        await stage.change_of(session).result()
+    return stage.change_of(session)
+
+
 @pytest.mark.parametrize(
     "scenario",
     [
@@ -204,6 +220,7 @@ async def session_change_cancelled(stage: Stage) -> Handle:
         session_change_under_way,
         session_change_again,
         session_change_cancelled,
+        session_change_outlived,
     ],
     ids=lambda scenario: scenario.__name__,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 
 from reminders.contracts import SessionChangeResult
+from reminders.errors import TemporalUnavailableError
 from reminders.keys import session_change_workflow_id
 from reminders.model import ReminderStatus, Session, SessionStatus
 from reminders.ports import ReplannedPage
@@ -24,7 +26,8 @@ from tests.stage import Handle, Stage, eventually
 from tests.workflows.held import HeldReplanner
 from workflows.session_change import SessionChangeWorkflow
 
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATIENCE = timedelta(seconds=100)
 """For counts of hundreds; what is waited for is the result, so a fast machine waits less."""
 
@@ -68,7 +71,7 @@ async def test_five_hundred_are_cancelled_and_nobody_is_mailed(stage: Stage) -> 
     assert receipt.is_done
     assert (500, 500, 0) == (receipt.enrollments, receipt.replanned, receipt.unconfirmed)
     assert 1500 == receipt.reminders.cancelled
-    await eventually(lambda: none_runs(stage, session))
+    await eventually(lambda: none_runs(stage, session), within=PATIENCE)
     assert {ReminderStatus.CANCELLED: 1500} == await stage.catalogue.counts(session.id)
     assert [] == await stage.provider.accepted()
 
@@ -182,6 +185,48 @@ async def test_moved_in_the_last_seconds(stage: Stage) -> None:
     assert at_return == len(await stage.provider.accepted())
     await stage.forward(32 * MINUTE, handle)
     assert 1 == len(await stage.provider.accepted())
+
+
+@pytest.mark.parametrize("answers_after_ms", [0, 400], ids=["at-once", "slowly"])
+async def test_moved_while_the_timers_of_many_fire(stage: Stage, answers_after_ms: int) -> None:
+    """Around the instant of a dozen: when the call returns, no old one fires that it did not count.
+
+    Their clocks are wound to within a second of it, on both sides, so that the move meets each at
+    another point: asleep, waking, gathered, frozen, posted, settled.
+    """
+    session = await stage.session(starts_in=HOUR, time_zone="UTC")
+    users = await enrolled(stage, session, 12)
+    due = session.starts_at - 30 * MINUTE
+    await stage.wind_to(due - 10 * SECOND, *(stage.handle(session, user) for user in users))
+    if answers_after_ms:
+        slow = {"kind": "slow", "latency_ms": answers_after_ms, "path": "/emails/batch"}
+        await stage.provider.faults(slow)
+    await asyncio.gather(
+        *(
+            stage.skipper.fast_forward(stage.handle(session, user), 8.6 * SECOND + n * SECOND / 6)
+            for n, user in enumerate(users)
+        )
+    )
+    moved = replace(session, starts_at=session.starts_at + 3 * HOUR)
+    _, receipt = await stage.gateway.put_session(moved, wait=PATIENCE)
+    at_return = len(await stage.provider.accepted())
+    assert (12, 12, 0) == (receipt.enrollments, receipt.replanned, receipt.unconfirmed)
+    await stage.provider.clear_faults()
+    await stage.wind_to(due + HOUR, *(stage.handle(session, user) for user in users))
+    old = await stage.provider.accepted(bodies=True)
+    assert all(f"{session.starts_at:%H:%M}" in mail["text"] for mail in old)
+    assert len(old) - at_return <= receipt.reminders.in_flight
+    # Whoever was told the old start is told the new one, too: the sweep finds them.
+    await stage.sweep()
+    await stage.wind_to(moved.starts_at, *(stage.handle(session, user) for user in users))
+    new = (await stage.provider.accepted(bodies=True))[len(old) :]
+    assert all(f"{moved.starts_at:%H:%M}" in mail["text"] for mail in new)
+    reminded = Counter(
+        (r.user_id, r.reminder_type)
+        for r in await stage.ledger(session)
+        if r.status == "sent" and r.starts_at == moved.starts_at
+    )
+    assert {(user, kind): 1 for user in users for kind in ("2h", "30min")} == reminded
 
 
 async def test_two_moves_at_once(stage: Stage) -> None:
@@ -311,6 +356,52 @@ async def test_an_outage_in_the_middle_goes_on_behind_the_cursor(stage: Stage) -
         result: SessionChangeResult = await stage.change_of(session).result()
     assert [None, UUID(int=200), UUID(int=200)] == replanner.asked
     assert 400 == result.enrollments
+
+
+async def test_what_an_attempt_called_off_is_counted_by_the_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporal is away in the middle of a page: it is repeated, and the receipt counts everybody."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 5)
+    real, calls = enrollments.EnrollmentWorkflows.cancel, itertools.count()
+
+    async def away(*arguments: Any) -> None:
+        if next(calls) == 3:
+            raise TemporalUnavailableError
+        await real(*arguments)
+
+    monkeypatch.setattr(enrollments.EnrollmentWorkflows, "cancel", away)
+    receipt = await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+    assert (5, 15) == (receipt.enrollments, receipt.reminders.cancelled)
+    again = await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+    assert (5, 0) == (again.enrollments, again.reminders.cancelled)
+
+
+@pytest.mark.parametrize("is_changed", [True, False])
+async def test_a_change_outlives_a_pass_that_failed_for_good(
+    stage: Stage, *, is_changed: bool
+) -> None:
+    """PostgreSQL is away for a day: what changed meanwhile is told afterwards; else the run fails."""
+    session = await stage.session(starts_in=7 * DAY)
+    replanner = HeldReplanner(
+        ReplannedPage(counts=SessionChangeResult(enrollments=5), after=None), away_for=2
+    )
+    stage.let_time_fly()
+    await stage.stop_worker()
+    async with replanner.worker(stage):
+        await stage.gateway.session_changed(session.id, wait=None)
+        await replanner.reached.wait()
+        if is_changed:
+            await stage.gateway.session_changed(session.id, wait=None)
+        replanner.go.set()
+        if is_changed:
+            result: SessionChangeResult = await stage.change_of(session).result()
+            assert SessionChangeResult(enrollments=5) == result
+        else:
+            with pytest.raises(WorkflowFailureError):
+                await stage.change_of(session).result()
+    assert 2 + is_changed == len(replanner.asked)
 
 
 async def test_thousands_of_changes_do_not_fill_the_history(stage: Stage) -> None:

@@ -156,7 +156,7 @@ async def test_what_is_found_is_gone_once_it_is_planned(
         "UPDATE session_reminder_emails SET email_status = 'failed', status_reason = 'rejected'",
         (
             "UPDATE session_reminder_emails SET email_status = 'cancelled',"
-            " status_reason = 'unenrolled'"
+            " status_reason = 'unenrolled'; UPDATE enrollments SET status = 'cancelled'"
         ),
         (
             "UPDATE session_reminder_emails SET email_status = 'cancelled',"
