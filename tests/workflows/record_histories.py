@@ -21,10 +21,12 @@ from reminders.db.tables import SessionRow
 from reminders.delivery.policy import Step
 from reminders.ports import ReplannedPage
 from tests.stage import Handle, Stage, attempted, eventually
+from tests.workflows.crowd import a_crowd, made_ready_for
 from tests.workflows.held import HeldReplanner
 
 VERSION = "2"
 """Of the sequence of commands; counts up with every patch."""
+LEAD_IN = timedelta(seconds=4)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -114,6 +116,35 @@ async def expired(stage: Stage) -> Handle:
     await stage.forward(3 * HOUR, handle)
     await handle.result()
     return handle
+
+
+async def lead_in_waiting(stage: Stage) -> Handle:
+    """Made ready a little early, not due yet."""
+    session = await a_crowd(stage, LEAD_IN)
+    return await made_ready_for(stage, session, await stage.attendee(), LEAD_IN)
+
+
+async def lead_in_cancelled(stage: Stage) -> Handle:
+    """Cancelled by hand after it was made ready, and before it was due."""
+    handle = await lead_in_waiting(stage)
+    await handle.cancel()
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return handle
+
+
+async def lead_in_finished(stage: Stage) -> Handle:
+    """Made ready early, and gone out at its instant."""
+    handle = await lead_in_waiting(stage)
+    await eventually(lambda: accepted(stage, 1))
+    await stage.forward(3 * HOUR, handle)
+    await handle.result()
+    return handle
+
+
+async def accepted(stage: Stage, count: int) -> bool:
+    """Whether so many e-mails are out."""
+    return len(await stage.provider.accepted()) == count
 
 
 async def sweep_nothing(stage: Stage) -> Handle:
@@ -214,6 +245,9 @@ async def session_change_outlived(stage: Stage) -> Handle:
         cancelled_in_flight,
         retrying,
         expired,
+        lead_in_waiting,
+        lead_in_cancelled,
+        lead_in_finished,
         sweep_nothing,
         sweep_repairs,
         session_change_done,

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from sqlalchemy import insert
 from temporalio.client import WorkflowExecutionStatus
 
-from reminders.db.tables import EnrollmentRow, ReminderPreferenceRow, UserRow
+from reminders.db.tables import ReminderPreferenceRow
 from reminders.delivery.policy import Step
-from reminders.lead_in import APART, UNTOUCHED
 from reminders.model import Session
-from tests.stage import Handle, Stage, attempted, eventually, has_timer
+from tests.stage import Handle, Stage, eventually
+from tests.workflows.crowd import a_crowd, made_ready_for
 
 EARLY = timedelta(seconds=2)
 """Lead-in of whoever is tested: real time, since an activity waits in it."""
@@ -23,16 +23,7 @@ DAY = timedelta(days=1)
 @pytest.fixture
 async def crowded(stage: Stage) -> Session:
     """A session in three hours, with just so many enrolled that the next one wakes so early."""
-    session = await stage.session(starts_in=timedelta(hours=3))
-    users = [uuid4() for _ in range(UNTOUCHED + EARLY // APART - 1)]
-    async with stage.database.transaction() as connection:
-        await connection.execute(
-            insert(UserRow), [{"id": u, "email": f"{u.hex}@hospital.example"} for u in users]
-        )
-        await connection.execute(
-            insert(EnrollmentRow), [{"session_id": session.id, "user_id": u} for u in users]
-        )
-    return session
+    return await a_crowd(stage, EARLY)
 
 
 @pytest.fixture
@@ -44,11 +35,7 @@ async def user_id(stage: Stage) -> UUID:
 @pytest.fixture
 async def made_ready(stage: Stage, crowded: Session, user_id: UUID) -> Handle:
     """The workflow of an attendee whose 2-hour reminder waits in a worker, not due yet."""
-    handle = await stage.enroll(crowded, user_id)
-    await eventually(lambda: has_timer(handle))
-    await stage.forward(timedelta(hours=1) - EARLY * 0.9, handle)
-    await eventually(lambda: attempted(handle, 1))
-    return handle
+    return await made_ready_for(stage, crowded, user_id, EARLY)
 
 
 def two_hours_before(session: Session) -> datetime:

@@ -35,7 +35,7 @@ def test_every_state_of_a_workflow_is_recorded() -> None:
         "asleep", "cancelled-asleep", "cancelled-in-flight", "expired", "finished", "late-sign-up",
         "moved", "moved-unannounced", "nothing-to-send", "retrying", "sweep-nothing", "sweep-repairs",
         "session-change-again", "session-change-cancelled", "session-change-done",
-        "session-change-under-way",
+        "session-change-under-way", "lead-in-waiting", "lead-in-cancelled", "lead-in-finished",
     }  # fmt: skip
 
 
