@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench import admin, change, enroll, herd, history, lag, render, sleep, sweep
 from bench.measure import MeasurementError
+from bench.report import run as report
 from reminders.embedded.process import EmbeddedServerError
 
 BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
@@ -24,6 +25,7 @@ BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
     "history": ("events, bytes and billable actions of three reminders", history.main),
     "admin": ("every admin page, with 10,000 sessions and 100,000 reminders", admin.main),
     "render": ("composing e-mails: subject, HTML, text, on one core", render.main),
+    "report": ("all of these, and docs/performance.md from what they found", report.main),
 }
 """By name: what it measures, and what runs it."""
 
