@@ -48,6 +48,7 @@ ENTRIES = (
     Entry("change", "change --n 100", "change --n 2000"),
     Entry("sweep", "sweep --n 1000", "sweep --n 100000"),
     Entry("history", "history", "history"),
+    Entry("admin", "admin --times 3", "admin --times 20"),
     Entry("render", "render --n 500 --runs 1", "render --n 5000 --runs 3"),
 )
 """In the order of the report."""

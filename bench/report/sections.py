@@ -222,6 +222,26 @@ SECTIONS = (
         },
     ),
     Section(
+        part="admin",
+        title="Pages for operators",
+        text=(
+            "{sessions:,} sessions, {reminders:,} reminders, one session of 10,000; milliseconds in"
+            " the median."
+        ),
+        columns={
+            f"{page}, p50 ms": page
+            for page in (
+                "overview",
+                "sessions",
+                "sessions, search",
+                "session of ten thousand",
+                "enrollment",
+                "failed",
+                "audit log",
+            )
+        },
+    ),
+    Section(
         part="render",
         title="Composing e-mails",
         text="Subject, HTML and text, on one core.",
