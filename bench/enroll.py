@@ -1,17 +1,20 @@
-"""Durable enrollments a second: through the gateway and the API, beside bare workflow starts."""
+"""Durable enrollments a second: by gateway, API and backfill, beside bare workflow starts."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
 
 import httpx
+from sqlalchemy import insert
 
 from bench import crowd, floor, measure
 from bench.backlog import settled
 from bench.empty import EmptyWorkflow
 from reminders.clock import SystemClock
+from reminders.db.tables import EnrollmentRow
 from reminders.embedded.stack import LocalStack
 from reminders.keys import TASK_QUEUE
 from starter.assembly import Parts
@@ -19,7 +22,9 @@ from starter.assembly import Parts
 FAR = timedelta(days=30)
 """Until the sessions start: nothing falls due meanwhile."""
 
-BARE, GATEWAY, API = "bare start_workflow", "gateway", "API"
+BARE, GATEWAY, API, BACKFILL = "bare start_workflow", "gateway", "API", "backfill"
+FASTEST = 1000.0
+"""Enrollments a second that a backfill may do at the most: more than it can."""
 
 _clock = SystemClock()
 
@@ -76,6 +81,7 @@ async def _ways(stack: LocalStack, n: int) -> dict[str, measure.Numbers]:
             BARE: await _measured(parts, n, bare, floor.TASK_QUEUE),
             GATEWAY: await _measured(parts, n, gateway, TASK_QUEUE),
             API: await _measured(parts, n, through_api, TASK_QUEUE),
+            BACKFILL: await _backfilled(parts, n),
         }
     per_second = found[BARE]["per_second"]
     return {
@@ -98,3 +104,25 @@ async def _measured(
         "p99_ms": measure.percentile(each, 99) * 1000,
         "load": measure.load(),
     }
+
+
+async def _backfilled(parts: Parts, n: int) -> dict[str, float]:
+    """So many people who are enrolled in the platform's table, and whom nobody has planned.
+
+    Raises:
+        MeasurementError: If not all of them are planned.
+    """
+    session_id = await crowd.new_session(parts, _clock.now() + FAR)
+    rows = [
+        {"session_id": session_id, "user_id": user_id} for user_id in await crowd.people(parts, n)
+    ]
+    async with parts.database.transaction() as connection:
+        await connection.execute(insert(EnrollmentRow), rows)
+    began = time.perf_counter()
+    done = await parts.backfill.run(session_id=session_id, rate=FASTEST)
+    seconds = time.perf_counter() - began
+    await settled(parts.client, TASK_QUEUE)
+    if done.planned != n:
+        message = f"of {n} enrollments {done.planned} were planned"
+        raise measure.MeasurementError(message)
+    return {"per_second": n / seconds, "load": measure.load()}
