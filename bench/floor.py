@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from temporalio.client import Client
 from temporalio.plugin import SimplePlugin
 
 import worker
+from bench.backlog import all_closed
+from bench.crowd import AT_ONCE
 from bench.empty import EmptyActivities, EmptyWorkflow
 from reminders import temporal
 from reminders.clock import SystemClock
@@ -25,7 +28,6 @@ TASK_QUEUE = "bench-floor"
 READY = "floor polls"
 """What the worker prints as soon as it polls."""
 
-AT_ONCE = 32
 STARTED_PER_SECOND = 80
 BEFORE = timedelta(seconds=8)
 PATIENCE = timedelta(seconds=120)
@@ -47,24 +49,25 @@ def measured(stack: LocalStack, n: int, workers: int) -> float | None:
     Raises:
         EmbeddedServerError: If a worker does not start.
     """
+    with working(stack, workers):
+        return asyncio.run(_herd(n))
+
+
+@contextmanager
+def working(stack: LocalStack, workers: int = 1) -> Iterator[None]:
+    """Workers for workflows that do nothing, until the end of the block.
+
+    Raises:
+        EmbeddedServerError: If one does not start.
+    """
     programs = [_worker(stack, number) for number in range(1, workers + 1)]
     try:
         for program in programs:
             program.start()
-        return asyncio.run(_herd(n))
+        yield
     finally:
         for program in programs:
             program.kill()
-
-
-async def all_closed(client: Client, until: datetime) -> datetime | None:
-    """When the last workflow had ended; None if one still runs then."""
-    while _clock.now() < until:
-        running = await client.count_workflows("ExecutionStatus = 'Running'")
-        if running.count == 0:
-            return _clock.now()
-        await asyncio.sleep(0.25)
-    return None
 
 
 def _worker(stack: LocalStack, number: int) -> Program:

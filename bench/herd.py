@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from typing import Any
 
-import httpx
-
-from bench import floor, measure
+from bench import crowd, floor, measure
+from bench.backlog import all_closed
+from bench.crowd import LEAD
+from bench.inbox import AFTERWARDS, Inbox, arrivals, sleep_until
+from bench.measure import MeasurementError
+from bench.peers.catalogue import INSTALL, PEERS
+from bench.peers.run import Herd
+from bench.peers.run import measured as measured_peer
 from reminders.clock import SystemClock
 from reminders.embedded.process import EmbeddedServerError
 from reminders.embedded.stack import LocalStack
 from reminders.lead_in import APART, LONGEST, UNTOUCHED
-from reminders.model import Attendee, Session
-from reminders.settings import Settings
-from starter.assembly import Parts, assembled
+from starter.assembly import Parts
 from starter.receipts import Enrolled
 
-_T = TypeVar("_T")
-
-LEAD = timedelta(minutes=30)
-"""The reminder that falls due; the other two of each enrollment are too late."""
-
-AT_ONCE = 32
-"""Enrollments asked for at once; more only queue up in the server."""
+OURS = "session-reminders"
 
 ENROLLED_PER_SECOND = 60
 """What a busy machine manages; a quiet one does 100."""
@@ -41,22 +35,7 @@ BEFORE = timedelta(seconds=8)
 LEAST = timedelta(seconds=2)
 """Between the last enrollment and the due instant; with less, the enrollments are measured too."""
 
-PATIENCE_PER_REMINDER = timedelta(milliseconds=100)
-PATIENCE = timedelta(seconds=60)
-"""When what has not been accepted is lost."""
-
-AFTERWARDS = timedelta(seconds=2)
-"""How long is watched for duplicates."""
-
-LATENCY_MS = 20
-UNLIMITED, PACED = "1000", "8"
-"""Requests a second of the worker where the stand-in has no limit, and where it has one."""
-
 _clock = SystemClock()
-
-
-class MeasurementError(Exception):
-    """What was to be measured did not happen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,114 +46,143 @@ class Options:
     rate: int
     workers: int
     with_floor: bool
-    kill_at: float | None = None
+    kill_at: float | None
     """Percentage accepted at which every worker is killed (SIGKILL) and started again."""
+    patience: float
+    """Seconds after the due instant; what has not been accepted by then is lost."""
+    cron_poll: float
+    """Seconds between two polls of the cron job."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmark.
 
     Returns:
-        Exit code: 0 when it was measured and nothing was lost or doubled.
+        Exit code: 0 when it was measured and nothing of ours was lost or doubled.
     """
-    parser = argparse.ArgumentParser(prog="bench herd", description=__doc__)
+    parser = crowd.parser("herd", __doc__, n=500, of="enrollments")
     add = parser.add_argument
-    add("--n", type=int, default=500, help="enrollments (default 500)")
     add("--rate", type=int, default=0, help="requests/s of the stand-in; 0 unlimited (default)")
-    add("--workers", type=int, default=1, help="worker processes (default 1)")
-    add("--runs", type=int, default=1, help="medians over so many runs (default 1)")
+    add("--workers", type=crowd.positive, default=1, help="worker processes (default 1)")
     add("--floor", action="store_true", help="compare with a workflow that does nothing")
     add("--kill-at", type=float, help="kill and restart the workers at so many %% accepted")
+    add("--peers", default="", help=f"compare with these, or with all: {', '.join(PEERS)}")
+    add("--patience", type=float, default=120, help="seconds after which the rest is lost")
+    add("--cron-poll", type=float, default=15, help="seconds: 900 in earnest (default 15)")
     given = parser.parse_args(arguments)
-    if min(given.n, given.workers, given.runs) < 1 or given.rate < 0:
-        parser.error("--n, --workers and --runs are at least 1, --rate at least 0")
-    options = Options(given.n, given.rate, given.workers, given.floor, given.kill_at)
-    runs = []
-    for number in range(1, given.runs + 1):
-        print(f"herd: run {number} of {given.runs}", file=sys.stderr)
-        try:
-            runs.append(one_run(options))
-        except (MeasurementError, EmbeddedServerError) as error:
-            print(f"herd: {error}", file=sys.stderr)
-            return 1
-    measure.report(
-        f"Herd of {options.n}, {options.workers} worker(s), "
-        + (f"{options.rate} requests/s" if options.rate else "no rate limit"),
-        runs,
-        {"bench": "herd", **asdict(options)},
+    if given.rate < 0:
+        parser.error("--rate is at least 0")
+    names = list(PEERS) if given.peers == "all" else list(filter(None, given.peers.split(",")))
+    if unknown := [name for name in names if name not in PEERS]:
+        parser.error(f"--peers: there is no {unknown[0]!r}, only {', '.join(PEERS)}")
+    options = Options(
+        n=given.n,
+        rate=given.rate,
+        workers=given.workers,
+        with_floor=given.floor,
+        kill_at=given.kill_at,
+        patience=given.patience,
+        cron_poll=given.cron_poll,
     )
-    return int(any(run["lost"] or run["duplicates"] for run in runs))
+    runs = _all_runs([OURS, *_installed(names)], given.runs, options)
+    title = f"Herd of {options.n}, {options.workers} worker(s), " + (
+        f"{options.rate} requests/s" if options.rate else "no rate limit"
+    )
+    constants = {"bench": "herd", **asdict(options)}
+    if names:
+        measure.compare(title, runs, constants)
+    else:
+        measure.report(title, runs[OURS], constants)
+    return int(any(run["lost"] or run["duplicates"] for run in runs[OURS]))
 
 
-def one_run(options: Options) -> measure.Numbers:
-    """One herd, on a stack of its own.
+def _installed(names: Sequence[str]) -> list[str]:
+    """The peers that can run here; says how the others can be had."""
+    for name in names:
+        if missing := PEERS[name].missing:
+            print(f"herd: {name} is left out: no {missing[0]}; run: {INSTALL}", file=sys.stderr)
+    return [name for name in names if not PEERS[name].missing]
+
+
+def _all_runs(
+    names: Sequence[str], count: int, options: Options
+) -> dict[str, list[measure.Numbers]]:
+    """Everybody's runs; they take turns. A peer that cannot be measured is left out, and says so.
 
     Raises:
-        MeasurementError: If the enrollments took too long.
+        MeasurementError: If ours cannot be measured.
+        EmbeddedServerError: If a part of ours does not start.
+    """
+    runs: dict[str, list[measure.Numbers]] = {}
+    for number in range(1, count + 1):
+        for name in names:
+            print(f"herd: run {number} of {count}: {name}", file=sys.stderr)
+            try:
+                numbers = _one_run(name, options)
+            except (MeasurementError, EmbeddedServerError) as error:
+                if name == OURS:
+                    raise
+                print(f"herd: {name} is left out: {error}", file=sys.stderr)
+            else:
+                runs.setdefault(name, []).append(numbers)
+    return runs
+
+
+def _one_run(name: str, options: Options) -> measure.Numbers:
+    """One herd, on parts of its own.
+
+    Raises:
+        MeasurementError: If nothing was accepted, or enrolling took too long.
         EmbeddedServerError: If a part does not start.
     """
-    stack = LocalStack(
-        workers=options.workers,
-        with_api=False,
-        with_ui=False,
-        rate=options.rate,
-        latency_ms=LATENCY_MS,
-        settings={
-            "DELIVERY_MODE": "live",
-            "EMAIL_REQUESTS_PER_SECOND": PACED if options.rate else UNLIMITED,
-        },
-    )
-    with stack:
-        os.environ.update(stack.environment())
+    if name != OURS:
+        herd = Herd(
+            n=options.n,
+            rate=options.rate,
+            latency_ms=crowd.LATENCY_MS,
+            patience=timedelta(seconds=options.patience),
+            cron_poll=timedelta(seconds=options.cron_poll),
+        )
+        return measured_peer(name, PEERS[name], herd)
+    with crowd.local_stack(rate=options.rate, workers=options.workers) as stack:
         numbers = dict(asyncio.run(_herd(stack, options)))
         if options.with_floor:
             for worker in stack.workers:
                 worker.stop()
             per_second = floor.measured(stack, options.n, options.workers)
-            accepted = numbers["accepted_per_second"]
+            ours = numbers["emails_per_second"]
             numbers["floor_per_second"] = per_second
-            numbers["ratio"] = accepted / per_second if accepted and per_second else None
+            numbers["ratio"] = ours / per_second if ours and per_second else None
     return numbers
 
 
 async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
     """Enroll, wait for the due instant, and see what arrives when."""
-    async with (
-        assembled(Settings(_env_file=None)) as parts,
-        httpx.AsyncClient(base_url=stack.provider.url, trust_env=False) as provider,
-    ):
+    async with crowd.platform(stack) as parts, Inbox(stack.provider.url) as inbox:
+        killer = _Killer(stack, options)
         cpu_at_first = _cpu(stack)
         enrolled, due_at, enroll_seconds = await _enroll(parts, options.n)
-        await _sleep_until(due_at - timedelta(seconds=1))
+        await sleep_until(due_at - timedelta(seconds=1))
         cpu_when_due, load = _cpu(stack), measure.load()
-        restarted_at = await _all_accepted(provider, stack, options, due_at)
-        drained_at = await floor.all_closed(parts.client, due_at + _patience(options))
+        await sleep_until(due_at)
+        until = due_at + timedelta(seconds=options.patience)
+        await inbox.filled(options.n, until=until, look=killer.look)
+        drained_at = await all_closed(parts.client, until)
         # A worker that was killed has taken its count with it.
-        cpu_at_last = {} if restarted_at else _cpu(stack)
+        cpu_at_last = {} if killer.restarted_at else _cpu(stack)
         await asyncio.sleep(AFTERWARDS.total_seconds())
-        emails = await _accepted(provider)
-        requests = (await provider.get("/_/stats")).json()["requests"]
-    lags = [
-        (datetime.fromisoformat(email["accepted_at"]) - due_at).total_seconds() for email in emails
-    ]
-    if not lags:
-        message = "no e-mail was accepted at all"
-        raise MeasurementError(message)
-    accepted = list(_identities(emails, enrolled))
+        emails = await inbox.accepted()
+        requests = await inbox.requests()
+    found = arrivals(emails, _identities(emails, enrolled), n=options.n, due_at=due_at)
+    last_at = due_at + timedelta(seconds=found["last_lag_s"])
     return {
-        "accepted_per_second": len(set(accepted)) / max(lags),
-        "first_lag_s": min(lags),
-        "p50_lag_s": measure.percentile(lags, 50),
-        "p99_lag_s": measure.percentile(lags, 99),
-        "last_lag_s": max(lags),
-        "workflows_closed_s": None if drained_at is None else (drained_at - due_at).total_seconds(),
-        **_recovery(restarted_at, due_at + timedelta(seconds=max(lags))),
-        "duplicates": measure.repeats(accepted),
-        "lost": options.n - len(set(accepted)),
+        **found,
         "requests": requests,
-        "enroll_per_second": options.n / enroll_seconds,
-        "load": load,
         "cpu_ms_per_reminder": measure.cpu_ms(cpu_at_first, cpu_at_last, options.n),
+        "load": load,
+        "workflows_closed_s": None if drained_at is None else (drained_at - due_at).total_seconds(),
+        **killer.recovery(last_at),
+        "enroll_per_second": options.n / enroll_seconds,
         **{
             f"herd_cpu_ms_{name}": measure.cpu_ms({name: used}, cpu_at_last, options.n)
             for name, used in cpu_when_due.items()
@@ -182,9 +190,29 @@ async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
     }
 
 
-def _recovery(restarted_at: datetime | None, last_at: datetime) -> dict[str, float]:
-    """How long after the kill the last e-mail was accepted, if there was one."""
-    return {"recovered_s": (last_at - restarted_at).total_seconds()} if restarted_at else {}
+class _Killer:
+    """Kills all workers once, when so many e-mails are out, and starts them again."""
+
+    def __init__(self, stack: LocalStack, options: Options) -> None:
+        self._stack = stack
+        self._at = None if options.kill_at is None else options.n * options.kill_at / 100
+        self.restarted_at: datetime | None = None
+
+    def look(self, accepted: int) -> None:
+        """Kill, if it is time to; notice a part that died by itself."""
+        if self._at is not None and accepted >= self._at and self.restarted_at is None:
+            for worker in self._stack.workers:
+                worker.kill()
+            self.restarted_at = _clock.now()
+            for worker in self._stack.workers:
+                worker.start()
+        self._stack.check()
+
+    def recovery(self, last_at: datetime) -> dict[str, float]:
+        """How long after the kill the last e-mail was accepted, if there was one."""
+        if self.restarted_at is None:
+            return {}
+        return {"recovered_s": (last_at - self.restarted_at).total_seconds()}
 
 
 async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float]:
@@ -196,22 +224,12 @@ async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float
     Raises:
         MeasurementError: If that was not done some time before the due instant.
     """
-    users = [uuid4() for _ in range(n)]
-    session_id = uuid4()
-
-    async def put_user(user_id: UUID) -> bool:
-        email = f"{user_id.hex}@example.com"
-        return await parts.catalogue.put_user(
-            Attendee(user_id=user_id, email=email, full_name="Ana Ruiz")
-        )
-
-    await _all(put_user, users)
+    users = await crowd.people(parts, n)
     wakes_early = min(max(n - UNTOUCHED, 0) * APART, LONGEST)
     due_at = _clock.now() + timedelta(seconds=n / ENROLLED_PER_SECOND) + wakes_early + BEFORE
-    session = Session(id=session_id, title="Cardiology update", starts_at=due_at + LEAD)
-    await parts.gateway.put_session(session)
+    session_id = await crowd.new_session(parts, due_at + LEAD)
     began_at = _clock.now()
-    enrolled = await _all(lambda user_id: parts.gateway.enroll(session_id, user_id), users)
+    enrolled = await crowd.at_once(lambda user: parts.gateway.enroll(session_id, user), users)
     ended_at = _clock.now()
     seconds = (ended_at - began_at).total_seconds()
     if ended_at > due_at - LEAST:
@@ -223,74 +241,18 @@ async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float
     return enrolled, due_at, seconds
 
 
-async def _all(call: Callable[[UUID], Awaitable[_T]], users: Iterable[UUID]) -> list[_T]:
-    """The results of a call for each user, so many at once."""
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(user_id: UUID) -> _T:
-        async with limit:
-            return await call(user_id)
-
-    return await asyncio.gather(*(one(user_id) for user_id in users))
-
-
-async def _all_accepted(
-    provider: httpx.AsyncClient, stack: LocalStack, options: Options, due_at: datetime
-) -> datetime | None:
-    """Wait until there are as many e-mails as enrollments, or for as long as it may take.
-
-    Returns:
-        When the workers were started again, if they were killed.
-    """
-    kill_at = None if options.kill_at is None else options.n * options.kill_at / 100
-    restarted_at = None
-    await _sleep_until(due_at)
-    while _clock.now() < due_at + _patience(options):
-        accepted = (await provider.get("/_/stats")).json()["accepted"]
-        if accepted >= options.n:
-            break
-        if kill_at is not None and accepted >= kill_at:
-            kill_at = None
-            for worker in stack.workers:
-                worker.kill()
-            restarted_at = _clock.now()
-            for worker in stack.workers:
-                worker.start()
-        stack.check()
-        await asyncio.sleep(0.1)
-    return restarted_at
-
-
-async def _accepted(provider: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """Every e-mail that the stand-in accepted."""
-    emails: list[dict[str, Any]] = []
-    since = 0
-    while True:
-        page = (await provider.get("/_/accepted", params={"since_seq": since})).json()
-        emails += page["data"]
-        since = page["next_seq"]
-        if not page["has_more"]:
-            return emails
-
-
 def _identities(
     emails: Iterable[Mapping[str, Any]], enrolled: Iterable[Enrolled]
-) -> Iterable[tuple[str, str]]:
+) -> list[tuple[str, str]]:
     """Recipient and reminder type of each e-mail, by the tag that it carries."""
     types = {str(r.id): r.reminder_type for e in enrolled for r in e.reminders}
-    for email in emails:
-        yield email["to"][0], types.get(email["tags"].get("reminder_id", ""), "unknown")
+    return [
+        (email["to"][0], types.get(email["tags"].get("reminder_id", ""), "unknown"))
+        for email in emails
+    ]
 
 
 def _cpu(stack: LocalStack) -> dict[str, float]:
     """CPU seconds so far of every part but the stand-in, which is not ours."""
     parts = {name: part for name, part in stack.parts.items() if part is not stack.provider}
     return measure.cpu_used({name.lower(): part.pid for name, part in parts.items()})
-
-
-def _patience(options: Options) -> timedelta:
-    return PATIENCE + options.n * PATIENCE_PER_REMINDER
-
-
-async def _sleep_until(instant: datetime) -> None:
-    await asyncio.sleep(max(0.0, (instant - _clock.now()).total_seconds()))

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import statistics
+import sys
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,16 @@ from rich.table import Table
 Numbers = Mapping[str, float | int | None]
 """What one run measured, by name; None is what could not be measured here."""
 
+WIDE = 160
+"""Characters of a line that no terminal limits."""
+
 _UTIME = 11
 """Where /proc/PID/stat has the four CPU times, counted behind the program's name (proc(5))."""
 _PARENT = 1
+
+
+class MeasurementError(Exception):
+    """What was to be measured did not happen."""
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
@@ -117,6 +125,33 @@ def cpu_ms(before: Mapping[str, float], after: Mapping[str, float], per: int) ->
     return sum(after[name] - used for name, used in before.items()) * 1000 / per
 
 
+def memory_mb(pid: int | None) -> float | None:
+    """Memory of a process tree, what is shared counted once (PSS), in MB.
+
+    Returns:
+        None where there is no /proc, or it may not be read.
+    """
+    if pid is None or not Path("/proc/self/smaps_rollup").exists():
+        return None
+    parents = Processes.now().parents
+    tree = {pid}
+    while more := {child for child, parent in parents.items() if parent in tree} - tree:
+        tree |= more
+    try:
+        return sum(map(_pss_kb, tree)) / 1000
+    except PermissionError:
+        return None
+
+
+def _pss_kb(pid: int) -> int:
+    """Of one process; none if it has ended."""
+    try:
+        text = Path("/proc", str(pid), "smaps_rollup").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+
+
 # ---------------------------------------------------------------- the report
 
 
@@ -126,7 +161,7 @@ def load() -> float:
 
 
 def report(title: str, runs: Sequence[Numbers], constants: Mapping[str, object]) -> None:
-    """Print a table for people, then one JSON line.
+    """Print a table of the runs for people, then one JSON line of their medians.
 
     Args:
         title: Of the table.
@@ -134,25 +169,54 @@ def report(title: str, runs: Sequence[Numbers], constants: Mapping[str, object])
         constants: What is the same in all of them; goes into the JSON only.
     """
     middle = medians(runs)
-    console = Console(highlight=False)
-    console.print(f"\n[bold]{title}[/]")
-    table = Table()
-    table.add_column("")
-    for number in range(1, len(runs) + 1):
-        table.add_column(f"run {number}", justify="right", style="dim" if len(runs) > 1 else "")
-    if len(runs) > 1:
-        table.add_column("median", justify="right", style="bold")
-    for name in runs[0]:
-        columns = [run.get(name) for run in runs] + ([middle[name]] if len(runs) > 1 else [])
-        table.add_row(name, *(_number(value) for value in columns))
-    console.print(table)
-    rounded = {name: None if v is None else round(v, 4) for name, v in middle.items()}
-    print(
-        json.dumps({**constants, "cores": os.cpu_count(), "runs": len(runs), **rounded}), flush=True
+    columns = {f"run {number}": run for number, run in enumerate(runs, 1)}
+    _table(title, {**columns, "median": middle} if len(runs) > 1 else columns)
+    _line({**constants, "runs": len(runs), **_rounded(middle)})
+
+
+def compare(
+    title: str, subjects: Mapping[str, Sequence[Numbers]], constants: Mapping[str, object]
+) -> None:
+    """Print a table of several subjects' medians for people, then one JSON line of the same.
+
+    Args:
+        title: Of the table.
+        subjects: What each of them was measured at, by name, ours first; at least one.
+        constants: What is the same for all; goes into the JSON only.
+    """
+    middle = {name: medians(runs) for name, runs in subjects.items()}
+    _table(title, middle)
+    _line(
+        {
+            **constants,
+            "runs": max(map(len, subjects.values())),
+            "subjects": {name: _rounded(numbers) for name, numbers in middle.items()},
+        }
     )
 
 
-def _number(value: float | None) -> str:
+def _table(title: str, columns: Mapping[str, Numbers]) -> None:
+    """A row for each number that any column has; the last column is what counts."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    console.print(f"\n[bold]{title}[/]")
+    table = Table()
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right", style="bold" if name == "median" else "")
+    for row in dict.fromkeys(name for numbers in columns.values() for name in numbers):
+        table.add_row(row, *(number(numbers.get(row)) for numbers in columns.values()))
+    console.print(table)
+
+
+def _line(content: Mapping[str, object]) -> None:
+    print(json.dumps({**content, "cores": os.cpu_count()}), flush=True)
+
+
+def _rounded(numbers: Numbers) -> dict[str, float | int | None]:
+    return {name: None if v is None else round(v, 4) for name, v in numbers.items()}
+
+
+def number(value: float | None) -> str:
     """A number for people: three digits that matter, none invented."""
     if value is None:
         return "-"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from bench import measure
+from bench import inbox, measure
 from bench.__main__ import main
 
 
@@ -73,6 +74,39 @@ def test_a_report_ends_in_one_line_of_json(capsys: pytest.CaptureFixture[str]) -
     *table, last = capsys.readouterr().out.splitlines()
     assert {"bench": "herd", "runs": 2, "lag_s": 1.5}.items() <= json.loads(last).items()
     assert any("1.25" in line and "1.75" in line for line in table)
+
+
+def test_a_comparison_ends_in_one_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every subject's medians; who lacks a number has none, and none is made up."""
+    subjects: dict[str, list[measure.Numbers]] = {"ours": [{"a": 1, "b": 2}], "theirs": [{"a": 3}]}
+    measure.compare("Title", subjects, {"bench": "herd"})
+    *table, last = capsys.readouterr().out.splitlines()
+    assert {"ours": {"a": 1, "b": 2}, "theirs": {"a": 3}} == json.loads(last)["subjects"]
+    assert any("2" in line and "-" in line for line in table)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="needs /proc")  # noqa: PTH110
+def test_our_own_memory_is_found() -> None:
+    """A Python with a test runner takes tens of megabytes; what does not run takes none."""
+    assert 10 < (measure.memory_mb(os.getpid()) or 0) < 10_000
+    assert measure.memory_mb(None) is None
+
+
+def test_arrivals_tell_lost_doubled_and_late() -> None:
+    """Four were due: one came twice, one never, and a second copy is no delivery."""
+    due_at = datetime(2026, 11, 20, 17, tzinfo=UTC)
+    emails = [
+        {"accepted_at": (due_at + timedelta(seconds=s)).isoformat()} for s in (0.5, 1.0, 1.5, 2.0)
+    ]
+    found = inbox.arrivals(emails, ["a", "b", "c", "a"], n=4, due_at=due_at)
+    assert (1, 1) == (found["lost"], found["duplicates"])
+    assert (0.5, 2.0, 1.5) == (
+        found["first_lag_s"],
+        found["last_lag_s"],
+        found["emails_per_second"],
+    )
+    with pytest.raises(measure.MeasurementError, match="no e-mail"):
+        inbox.arrivals([], [], n=4, due_at=due_at)
 
 
 def test_without_a_name_the_benchmarks_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

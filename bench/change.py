@@ -1,0 +1,75 @@
+"""Moving a whole session, and cancelling it: until every enrollment has been told."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from datetime import timedelta
+
+from bench import crowd, measure
+from bench.backlog import all_closed, settled
+from bench.measure import MeasurementError
+from reminders.clock import SystemClock
+from reminders.embedded.stack import LocalStack
+from reminders.keys import TASK_QUEUE
+
+FAR = timedelta(days=30)
+"""Until the session starts: nothing falls due meanwhile."""
+LATER = timedelta(days=1)
+"""How far it is moved."""
+PATIENCE = timedelta(minutes=10)
+
+_clock = SystemClock()
+
+
+def main(arguments: list[str]) -> int:
+    """Run the benchmark.
+
+    Returns:
+        Exit code: 0 when it was measured and everybody was told.
+    """
+    given = crowd.parser("change", __doc__, n=500, of="enrollments").parse_args(arguments)
+    runs = crowd.on_fresh_stacks("change", given.runs, lambda stack: _one_run(stack, given.n))
+    measure.report(
+        f"A session of {given.n} is moved, then cancelled", runs, {"bench": "change", "n": given.n}
+    )
+    return int(any(run["unconfirmed"] for run in runs))
+
+
+async def _one_run(stack: LocalStack, n: int) -> measure.Numbers:
+    """Enroll, move, cancel.
+
+    Raises:
+        MeasurementError: If somebody was forgotten, or it is not done in time.
+    """
+    async with crowd.platform(stack) as parts:
+        session_id = await crowd.new_session(parts, _clock.now() + FAR)
+        users = await crowd.people(parts, n)
+        await crowd.at_once(lambda user: parts.gateway.enroll(session_id, user), users)
+        await settled(parts.client, TASK_QUEUE)
+        session = await parts.catalogue.session(session_id)
+
+        began = time.perf_counter()
+        moved_to = replace(session, starts_at=session.starts_at + LATER)
+        _, moved = await parts.gateway.put_session(moved_to, wait=PATIENCE)
+        move_seconds = time.perf_counter() - began
+        await settled(parts.client, TASK_QUEUE)
+
+        began = time.perf_counter()
+        cancelled = await parts.gateway.cancel_session(session_id, wait=PATIENCE)
+        cancel_seconds = time.perf_counter() - began
+        closed = await all_closed(parts.client, _clock.now() + PATIENCE)
+    if closed is None or not (moved.replanned == cancelled.replanned == n):
+        message = (
+            f"of {n} enrollments {moved.replanned} were moved and {cancelled.replanned} cancelled"
+        )
+        raise MeasurementError(message)
+    return {
+        "move_s": move_seconds,
+        "moved_per_second": n / move_seconds,
+        "cancel_s": cancel_seconds,
+        "cancelled_per_second": n / cancel_seconds,
+        "all_closed_s": time.perf_counter() - began,
+        "unconfirmed": moved.unconfirmed + cancelled.unconfirmed,
+        "load": measure.load(),
+    }

@@ -1,0 +1,146 @@
+"""What the system is meant to reach, and what was measured of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.measure import number
+from bench.report.results import Result
+
+Line = Mapping[str, Any]
+"""What a benchmark found: its JSON line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One figure that is meant to be reached."""
+
+    part: str
+    what: str
+    wanted: str
+    value: Callable[[Line], float | int | None]
+    """The figure, from what the part found."""
+    is_enough: Callable[[float], bool]
+    told: str = "{}"
+
+    def measured(self, found: Mapping[str, Result]) -> tuple[str, bool | None]:
+        """The figure in words, and whether it is enough; neither if it was not measured."""
+        value = self.value(found[self.part].found) if self.part in found else None
+        if value is None:
+            return "not measured", None
+        return self.told.format(number(value)), self.is_enough(value)
+
+
+def at_most(limit: float) -> Callable[[float], bool]:
+    """Enough if it is not larger."""
+    return lambda value: value <= limit
+
+
+def at_least(limit: float) -> Callable[[float], bool]:
+    """Enough if it is not smaller."""
+    return lambda value: value >= limit
+
+
+def _plain(name: str) -> Callable[[Line], float | int | None]:
+    return lambda line: line.get(name)
+
+
+def _wrong(line: Line) -> int:
+    return int(line["lost"] + line["duplicates"])
+
+
+def _beside_singles(herd: Line) -> float:
+    """How many times faster than the best that one e-mail a request can be."""
+    return float(herd["n"] / herd["rate"] / herd["last_lag_s"])
+
+
+def _gateway(enroll: Line) -> float:
+    return float(enroll["subjects"]["gateway"]["ratio_to_bare"])
+
+
+def _growth(sleep: Line) -> float | None:
+    """The worker's memory with the most sleepers, beside that with the fewest."""
+    fewest, *_, most = (subject["worker_mb"] for subject in sleep["subjects"].values())
+    return float(most / fewest) if most and fewest else None
+
+
+def _stored(sleep: Line) -> float:
+    """Bytes of PostgreSQL for each enrollment, with the most sleepers."""
+    *_, most = sleep["subjects"].values()
+    return float(most["postgresql_bytes_each"])
+
+
+def _slowest_page(admin: Line) -> float:
+    """Milliseconds, in the median."""
+    return float(max(value for name, value in admin.items() if name.endswith("p50 ms")))
+
+
+GOALS = (
+    Goal(
+        "herd",
+        "Big session, provider's limit: the last e-mail accepted",
+        "5 s after due",
+        _plain("last_lag_s"),
+        at_most(5),
+        "{} s after",
+    ),
+    Goal("herd", "The first", "not before due", _plain("first_lag_s"), at_least(0), "{} s after"),
+    Goal(
+        "herd",
+        "Faster than one e-mail a request can be at best",
+        "20 times",
+        _beside_singles,
+        at_least(20),
+        "{} times",
+    ),
+    Goal("herd", "Lost or doubled", "none", _wrong, at_most(0)),
+    Goal(
+        "herd",
+        "Requests for each 100 e-mails",
+        "2",
+        lambda herd: herd["requests"] / herd["n"] * 100,
+        at_most(2),
+    ),
+    Goal(
+        "unlimited",
+        "Without a limit, beside empty activities",
+        "0.8",
+        _plain("ratio"),
+        at_least(0.8),
+    ),
+    Goal("crash", "Worker killed: lost or doubled", "none", _wrong, at_most(0)),
+    Goal("enroll", "Enrollments a second, beside bare starts", "0.6", _gateway, at_least(0.6)),
+    Goal("lag", "Lag when idle, p50", "100 ms", _plain("p50_ms"), at_most(100), "{} ms"),
+    Goal("lag", "Lag when idle, p99", "400 ms", _plain("p99_ms"), at_most(400), "{} ms"),
+    Goal(
+        "sleep",
+        "Worker's memory, with the most sleepers beside the fewest",
+        "flat",
+        _growth,
+        at_most(1.25),
+        "{} times",
+    ),
+    Goal(
+        "sleep",
+        "PostgreSQL for an enrollment with three reminders",
+        "2 KB",
+        _stored,
+        at_most(2048),
+        "{} bytes",
+    ),
+    Goal("history", "Events of three reminders", "38", _plain("events"), at_most(38)),
+    Goal("history", "Their history", "5 KB", _plain("bytes"), at_most(5 * 1024), "{} bytes"),
+    Goal("history", "Their billable actions", "7", _plain("billable_actions"), at_most(7)),
+    Goal("admin", "The slowest admin page", "200 ms", _slowest_page, at_most(200), "{} ms"),
+    Goal(
+        "render",
+        "E-mails composed on one core",
+        "1,000/s",
+        _plain("emails_per_cpu_second"),
+        at_least(1000),
+        "{}/s",
+    ),
+)
+"""In the order of the report."""
