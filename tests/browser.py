@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -31,18 +32,25 @@ def chromium() -> str | None:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _PROGRAMS)), None)
 
 
-@pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    """One browser for all tests of a process; skips where there is none."""
-    program = chromium()
-    if program is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium, or set CHROMIUM")
+@asynccontextmanager
+async def launched(program: str) -> AsyncIterator[Browser]:
+    """A browser without a window, until the context ends."""
     # Chromium refuses its sandbox to root, which is who runs tests in a container.
     sandbox = [] if os.geteuid() else ["--no-sandbox"]
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(executable_path=program, args=sandbox)
         yield running
         await running.close()
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """One browser for all tests of a process; skips where there is none."""
+    program = chromium()
+    if program is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium, or set CHROMIUM")
+    async with launched(program) as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -60,13 +68,22 @@ async def dressed(page: Page, *, scheme: Scheme, screen: ViewportSize = PHONE) -
     await page.set_viewport_size(screen)
 
 
-async def hindrances(page: Page) -> Sequence[str]:
-    """What axe finds that keeps people from using the page, one line each: rule and elements."""
-    results = await Axe().run(page)
+async def hindrances(
+    page: Page, *, without: Iterable[str] = (), even_minor: bool = False
+) -> Sequence[str]:
+    """What axe finds that keeps people from using the page, one line each: rule and elements.
+
+    Args:
+        page: As it is shown now.
+        without: Rules that do not apply to what is shown.
+        even_minor: Whether what only annoys people counts as well.
+    """
+    rules = {rule: {"enabled": False} for rule in without}
+    results = await Axe().run(page, options={"rules": rules})
     return [
         f"{found['id']}: {[' '.join(node['target']) for node in found['nodes']]}"
         for found in results.response["violations"]
-        if found["impact"] in _TELLING
+        if even_minor or found["impact"] in _TELLING
     ]
 
 

@@ -5,15 +5,16 @@ Needs Chromium. Then look at them: this is what attendees see.
 
 from __future__ import annotations
 
-import html
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
+
+from playwright.async_api import Browser, ViewportSize
 
 from reminders.mail.branding import Branding
 from reminders.mail.render import MailRenderer
-from tests.reminders.mail.browser import screenshot
+from tests.browser import Scheme, chromium, launched, screenshot
 from tests.reminders.mail.cases import ANA, FULL, FixedLinks, mail
 from tests.reminders.mail.regenerate import NOW, SOON, TOMORROW
 
@@ -26,18 +27,13 @@ RENDERER = MailRenderer(
         postal_address="Faculty of Medicine, Av. Prof. Egas Moniz, 1649-028 Lisbon, Portugal",
     ),
 )
-_PHONE = """<!doctype html><body style="margin:0;background:#c9c8c3;text-align:center">
-<iframe width="360" height="{height}" style="margin:30px;border:0;border-radius:24px" srcdoc="{page}">
-"""
 
 
-def main() -> None:
+async def main() -> None:
     """Light, dark, and 360 pixels wide."""
     in_tokyo = replace(ANA, time_zone="Asia/Tokyo")
     light = mail(SOON.lead, attendee=in_tokyo, reminder_rule=SOON, renderer=RENDERER)
-    _take(light.html, "email.png", width=680, height=1085)
     dark = mail(NOW.lead, reminder_rule=NOW, renderer=RENDERER)
-    _take(dark.html, "email-dark.png", width=680, height=1050, dark=True)
     moved = mail(
         TOMORROW.lead,
         attendee=replace(ANA, locale="de", time_zone="America/Los_Angeles"),
@@ -45,16 +41,27 @@ def main() -> None:
         moved_from=FULL.starts_at - timedelta(days=7),
         renderer=RENDERER,
     )
-    phone = _PHONE.format(height=1290, page=html.escape(moved.html))
-    _take(phone, "email-360.png", width=500, height=1350)
+    program = chromium()
+    if program is None:
+        raise SystemExit("no Chromium on this machine: apt-get install chromium, or set CHROMIUM")
+    async with launched(program) as browser:
+        await _take(browser, light.html, "email.png")
+        await _take(browser, dark.html, "email-dark.png", scheme="dark")
+        await _take(browser, moved.html, "email-360.png", width=360)
 
 
-def _take(page: str, name: str, *, width: int, height: int, dark: bool = False) -> None:
-    with TemporaryDirectory() as folder:
-        file = Path(folder, "page.html")
-        file.write_text(page, encoding="utf-8")
-        screenshot(file, IMAGES / name, width=width, height=height, dark=dark)
+async def _take(
+    browser: Browser, html: str, name: str, *, width: int = 680, scheme: Scheme = "light"
+) -> None:
+    """A picture of a whole e-mail, at two pixels each."""
+    context = await browser.new_context(
+        viewport=ViewportSize(width=width, height=600), device_scale_factor=2, color_scheme=scheme
+    )
+    page = await context.new_page()
+    await page.set_content(html)
+    await screenshot(page, IMAGES / name)
+    await context.close()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())
