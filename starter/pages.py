@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale
 from babel.dates import format_date, format_time, get_timezone_name
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reminders.db.choices import Reader
+from reminders.mail.catalogue import compiled, read
+from reminders.mail.locales import locale_called
 from reminders.mail.plain_text import one_line
 from reminders.mail.zones import first_known_zone
 from reminders.model import OptOut, SessionStatus
@@ -56,6 +55,7 @@ class Pages:
     def __init__(self) -> None:
         """Compile templates and translations."""
         self._catalogues = dict(_catalogues())
+        self._languages = frozenset(self._catalogues)
         css = (_HERE / "templates" / "attendee" / "page.css").read_text(encoding="utf-8")
         self._css = Markup(css)  # noqa: S704 - our own file
         digest = base64.b64encode(sha256(css.encode()).digest()).decode()
@@ -106,14 +106,7 @@ class Pages:
         return next(filter(None, map(self._known, names)), _ENGLISH)
 
     def _known(self, name: str) -> Locale | None:
-        for separator in ("-", "_"):
-            try:
-                locale = Locale.parse(name.partition(".")[0], sep=separator)
-            except (UnknownLocaleError, ValueError):
-                continue
-            if locale.language in self._catalogues:
-                return locale
-        return None
+        return locale_called(name, self._languages)
 
     def _render(self, template: str, locale: Locale, **values: object) -> str:
         return self._environment.get_template(f"attendee/{template}").render(
@@ -152,9 +145,4 @@ def _catalogues() -> Iterator[tuple[str, gettext.NullTranslations]]:
     yield _ENGLISH.language, gettext.NullTranslations()
     for path in sorted((_HERE / "locale").glob("*/LC_MESSAGES/attendee.po")):
         language = path.parents[1].name
-        with path.open("rb") as file:
-            catalogue = read_po(file, locale=language, abort_invalid=True)
-        binary = BytesIO()
-        write_mo(binary, catalogue)
-        binary.seek(0)
-        yield language, gettext.GNUTranslations(binary)
+        yield language, compiled(read(path, language))

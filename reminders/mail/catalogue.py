@@ -37,7 +37,7 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
         ConfigurationError: If one of theirs cannot be read, adds a language without all of its
             texts, or has other names in braces than the English text; names file and line.
     """
-    found = {language: _read(path, language) for language, path in _catalogues(OURS)}
+    found = {language: read(path, language) for language, path in _catalogues(OURS)}
     texts = {
         texts_of(message.id) for catalogue in found.values() for message in _messages(catalogue)
     }
@@ -46,7 +46,7 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
             raise ConfigurationError(
                 f"{path}: {language} is no language that is known here; write for example it"
             )
-        added = _read(path, language)
+        added = read(path, language)
         for message in _messages(added):
             if problem := wrong_names(message):
                 raise ConfigurationError(f"{path}, line {message.lineno}: {problem}")
@@ -59,7 +59,7 @@ def translations(theirs: Path | None = None) -> Mapping[str, gettext.NullTransla
             known.delete(message.id, message.context)
             known[message.id] = message
     return {ENGLISH: gettext.NullTranslations()} | {
-        language: _compiled(catalogue) for language, catalogue in found.items()
+        language: compiled(catalogue) for language, catalogue in found.items()
     }
 
 
@@ -101,7 +101,12 @@ def _catalogues(folder: Path | None) -> Iterator[tuple[str, Path]]:
             yield path.parents[1].name, path
 
 
-def _read(path: Path, language: str) -> Catalog:
+def read(path: Path, language: str) -> Catalog:
+    """A catalogue from its source.
+
+    Raises:
+        ConfigurationError: If it cannot be read; names file and line.
+    """
     try:
         with path.open("rb") as file:
             return read_po(file, locale=language, abort_invalid=True)
@@ -115,7 +120,8 @@ def _messages(catalogue: Catalog) -> Iterator[Message]:
     return (m for m in catalogue if m.id and m.string and all(texts_of(m.string)) and not m.fuzzy)
 
 
-def _compiled(catalogue: Catalog) -> gettext.GNUTranslations:
+def compiled(catalogue: Catalog) -> gettext.GNUTranslations:
+    """A catalogue as `gettext` asks it."""
     binary = BytesIO()
     write_mo(binary, catalogue)
     binary.seek(0)
