@@ -6,7 +6,7 @@ import asyncio
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -113,11 +113,17 @@ async def preview_page(request: Request, parts: Answering, choice: Chosen) -> Re
 
 
 @router.get("/preview/mail")
-async def mail(request: Request, parts: Answering, choice: Chosen) -> Response:
-    """The HTML part alone, for the frames; nothing in it can run or reach our pages."""
+async def mail(
+    request: Request, parts: Answering, choice: Chosen, scheme: Literal["light", "dark"] = "light"
+) -> Response:
+    """The HTML part alone, for the frames; nothing in it can run or reach our pages.
+
+    A frame has the colours of the reader's system, so the wanted ones are written into its style.
+    """
     message = await _composed(request.app.state.admin_mails, await _scene(parts, choice))
+    wanted = "@media all" if scheme == "dark" else "@media not all"
     return HTMLResponse(
-        message.html,
+        message.html.replace("@media (prefers-color-scheme: dark)", wanted),
         headers={"Content-Security-Policy": _MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"},
     )
 
