@@ -19,7 +19,7 @@ from functools import partial
 from importlib.metadata import version
 
 from temporalio.client import Client
-from temporalio.common import WorkerDeploymentVersion
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.delivery import DeliveryActivities
@@ -67,6 +67,7 @@ def build_worker(
     sweep: SweepActivities | None = None,
     session_change: SessionChangeActivities | None = None,
     forgetting: RetentionActivities | None = None,
+    deployment: WorkerDeploymentConfig | None = None,
 ) -> Worker:
     """A Temporal worker, tuned for a herd: hundreds of reminders due in the same second.
 
@@ -81,6 +82,8 @@ def build_worker(
         sweep: Reconciles; absent in a worker that leaves the sweep to others, or tests.
         session_change: Tells enrollments that their session changed; absent as `sweep`.
         forgetting: Forgets what is old; absent as `sweep`.
+        deployment: Which build this is, and whether tasks are routed by it; absent means this
+            release, unversioned.
     """
     return Worker(
         client,
@@ -98,12 +101,32 @@ def build_worker(
         max_concurrent_workflow_task_polls=10,
         max_concurrent_activity_task_polls=10,
         max_cached_workflows=1000,
-        deployment_config=WorkerDeploymentConfig(
-            version=WorkerDeploymentVersion("reminders", version("session-reminders")),
-            use_worker_versioning=False,
-        ),
+        deployment_config=deployment or _unversioned(version("session-reminders")),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
+    )
+
+
+def _unversioned(build_id: str) -> WorkerDeploymentConfig:
+    """Name the build in histories, and take any task."""
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion("reminders", build_id), use_worker_versioning=False
+    )
+
+
+def deployment(config: Settings) -> WorkerDeploymentConfig:
+    """Which build this worker is, and whether Temporal is to route tasks by it.
+
+    Versioned, workflows move on to the current version when they next wake (AUTO_UPGRADE): pinned
+    to theirs, each release's workers would have to live for as long as the longest sleeper.
+    """
+    build_id = config.temporal_worker_build_id or version("session-reminders")
+    if config.temporal_deployment_name is None:
+        return _unversioned(build_id)
+    return WorkerDeploymentConfig(
+        version=WorkerDeploymentVersion(config.temporal_deployment_name, build_id),
+        use_worker_versioning=True,
+        default_versioning_behavior=VersioningBehavior.AUTO_UPGRADE,
     )
 
 
@@ -243,7 +266,10 @@ async def run(
         if traced is not None:
             stack.push_async_callback(traced.aclose)
         own = sdk(with_metrics=metrics_on is not None)
-        plugins = [SessionReminderPlugin(), *([traced.plugin()] if traced else [])]
+        plugins = [
+            SessionReminderPlugin(config.payload_codec()),
+            *([traced.plugin()] if traced else []),
+        ]
         client = await temporal.connect(plugins, runtime=own.runtime)
         await boot.ensure_search_attributes(client)
         await boot.ensure_schedule(config, client)
@@ -267,6 +293,7 @@ async def run(
             session_change=session_changes(config, client, database),
             forgetting=retention(database),
             task_queue=config.temporal_task_queue,
+            deployment=deployment(config),
         )
         if metrics_on is not None:
             scrape = Scrape(

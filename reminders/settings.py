@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from reminders.api_keys import ApiKey, parse
+from reminders.codec import EncryptingCodec, keys
 from reminders.errors import ConfigurationError
 from reminders.keys import TASK_QUEUE
 
@@ -74,6 +76,13 @@ class Settings(BaseSettings):
     # Temporal
     temporal_task_queue: str = Field(default=TASK_QUEUE, min_length=1)
     """Where workers poll and the API starts workflows."""
+    temporal_deployment_name: str | None = Field(default=None, min_length=1, pattern=r"^[^:.]+$")
+    """Worker Versioning: the Worker Deployment that workers belong to; without, they take any task."""
+    temporal_worker_build_id: str | None = Field(default=None, min_length=1)
+    """Of these workers, in histories and in the deployment; default: the release."""
+    temporal_payload_keys: Secrets = ()
+    """Encrypt what Temporal stores: 32 bytes in base64 each, comma-separated, the first encrypts.
+    The same for all workers, APIs and commands; needs the extra `encryption`."""
     sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
     """When the sweep looks for what nobody told us: a cron expression, in UTC."""
 
@@ -141,7 +150,8 @@ class Settings(BaseSettings):
     api_address: str = "127.0.0.1:8000"
     """Host and port to listen on."""
     api_keys: Secrets = ()
-    """Keys of the platform, comma-separated; without any the API serves this machine only."""
+    """Comma-separated `name=sha256:<hex>`, made by `reminders api-key`, `ro:` before those that may
+    only ask; plain keys work too. Without any, the API serves this machine only."""
     admin_username: str | None = None
     """Name to sign in with at `/admin`; needs `ADMIN_PASSWORD`."""
     admin_password: SecretStr | None = None
@@ -173,6 +183,8 @@ class Settings(BaseSettings):
             if secret is not None and secret.get_secret_value().lower() in _PLACEHOLDERS:
                 msg = f"{field.upper()} is a placeholder; set the real secret"
                 raise ValueError(msg)
+        self.known_api_keys()
+        self.payload_codec()
         if not all(_is_webhook_secret(s.get_secret_value()) for s in self.resend_webhook_secret):
             msg = (
                 "RESEND_WEBHOOK_SECRET must be whsec_ followed by base64; copy it from"
@@ -252,6 +264,34 @@ class Settings(BaseSettings):
             msg = f"{given} is set and {missing} is not; set both, or neither"
             raise ValueError(msg)
         return self
+
+    def known_api_keys(self) -> tuple[ApiKey, ...]:
+        """The keys of `API_KEYS`.
+
+        Raises:
+            ValueError: If an entry is none; names the variable and not the entry.
+        """
+        try:
+            return tuple(parse(entry.get_secret_value()) for entry in self.api_keys)
+        except ValueError as error:
+            msg = f"API_KEYS: {error}"
+            raise ValueError(msg) from None
+
+    def payload_codec(self) -> EncryptingCodec | None:
+        """What encrypts payloads, if they are to be.
+
+        Raises:
+            ValueError: If a key is none; names the variable and not the key.
+            ConfigurationError: If `cryptography` is not installed.
+        """
+        if not self.temporal_payload_keys:
+            return None
+        try:
+            found = keys(key.get_secret_value() for key in self.temporal_payload_keys)
+        except ValueError as error:
+            msg = f"TEMPORAL_PAYLOAD_KEYS: {error}"
+            raise ValueError(msg) from None
+        return EncryptingCodec(found)
 
     def require_database_url(self) -> str:
         """The database, for everything that needs one.

@@ -22,12 +22,13 @@ from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
-from starter import api, attendee, health, openapi, probes, problems, webhooks
+from starter import api, attendee, auth, health, openapi, probes, problems, webhooks
 from starter.admin import router as admin
 from starter.assembly import Parts, assembled, connect
 from starter.body_limit import BodyLimit
 from starter.measure import Measure
 from starter.pages import Pages
+from starter.security_headers import SecurityHeaders
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +87,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.pages = Pages()
     problems.install(app)
+    auth.install(app, settings)
     app.add_middleware(BodyLimit, elsewhere={webhooks.PATH: webhooks.LARGEST_BODY})
     app.add_middleware(Measure, registry=registry)
+    app.add_middleware(SecurityHeaders)
     app.include_router(api.router)
     app.include_router(probes.router)
     app.include_router(webhooks.router)

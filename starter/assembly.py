@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from temporalio.client import Client, Plugin  # noqa: TID251 - put together here, asked by the gateway
+from temporalio.converter import PayloadCodec
 
 from reminders import temporal
 from reminders.clock import SystemClock
@@ -111,7 +112,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
         host_schema=settings.existing_host_schema(),
     )
     try:
-        client = await connect(lazy=True, plugins=plugins)
+        client = await connect(lazy=True, plugins=plugins, codec=settings.payload_codec())
         catalogue = Catalogue(database)
         queries = ReminderQueries(database)
         clock = SystemClock()
@@ -180,19 +181,22 @@ def tokens(settings: Settings) -> Tokens | None:
     return Tokens(secrets) if secrets else None
 
 
-async def connect(*, lazy: bool, plugins: Sequence[Plugin] = ()) -> Client:
+async def connect(
+    *, lazy: bool, plugins: Sequence[Plugin] = (), codec: PayloadCodec | None = None
+) -> Client:
     """A client with our plugin, for the server that Temporal's own variables name.
 
     Args:
         lazy: Connect at the first call.
         plugins: Besides ours, such as for traces.
+        codec: Encrypts payloads, if they are to be.
 
     Raises:
         ConfigurationError: If those variables cannot be used.
         TemporalUnavailableError: If the server does not answer (not when lazy).
     """
     try:
-        return await temporal.connect([SessionReminderPlugin(), *plugins], lazy=lazy)
+        return await temporal.connect([SessionReminderPlugin(codec), *plugins], lazy=lazy)
     except (RuntimeError, OSError, ValueError) as error:  # an unknown profile, a missing file
         msg = f"the TEMPORAL_ variables or the profile cannot be used: {error}"
         raise ConfigurationError(msg) from error

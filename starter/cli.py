@@ -7,14 +7,17 @@ import logging
 import typer
 
 from starter.commands import (
+    builds,
     configurations,
     delivery,
     enrollments,
+    keys,
     migration,
     operation,
     people,
     rehearsal,
     reminders,
+    restoring,
     sessions,
     sweeps,
 )
@@ -40,6 +43,9 @@ for _concern in (
     delivery,
     migration,
     rehearsal,
+    builds,
+    keys,
+    restoring,
     operation,
 ):
     app.add_typer(_concern.app)

@@ -36,8 +36,10 @@ from starter.answers import (
     SweepOut,
     UnderWayOut,
 )
+from starter.builds import Builds
 from starter.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
 from starter.diagnosis import Level
+from starter.restoring import Reconciled
 
 _LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}
 _WIDTH_OF_FILES = 200
@@ -383,6 +385,22 @@ def resumed(answer: ResumedOut) -> None:
     """Whether there was anything to resume."""
     was = answer.held_because
     _lines(delivery=f"goes on; it was held ({was})" if was else "was not held")
+
+
+def builds(answer: Builds) -> None:
+    """Sleepers by the build of the workers that has run them last."""
+    _table(
+        ("build", "routed by version", "sleepers"),
+        ((b.build, "yes" if b.is_versioned else "no", str(b.sleepers)) for b in answer.builds),
+    )
+    if not answer.is_complete:
+        _lines(note="there are more sleepers than were looked at; these are the first of them")
+
+
+def reconciled(answer: Reconciled) -> None:
+    """What became of the reminders that a restored ledger had as pending."""
+    _lines(pending=str(answer.looked_at), waiting=str(answer.still_waiting))
+    _table(("became", "reminders"), ((name, str(count)) for name, count in answer.ended.items()))
 
 
 def _lines(**values: str | None) -> None:

@@ -42,6 +42,7 @@ from reminders.errors import (
     WebhookSignatureError,
 )
 from starter.failures import FOREIGN, understood
+from starter.security_headers import protect
 
 logger = logging.getLogger(__name__)
 
@@ -145,6 +146,19 @@ class UnauthorizedError(Exception):
         self.challenge = challenge
 
 
+class ForbiddenError(Exception):
+    """The request's key is known, and may not do this."""
+
+
+class TooManyRequestsError(Exception):
+    """The caller has asked too often."""
+
+    def __init__(self, retry_after: int) -> None:
+        """Say when to come again, in seconds."""
+        super().__init__(f"Too many requests; come again in {retry_after} s.")
+        self.retry_after = retry_after
+
+
 def problem(
     request: Request,
     status: int,
@@ -183,6 +197,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(UnauthorizedError, _unauthorized)
+    app.add_exception_handler(ForbiddenError, _forbidden)
+    app.add_exception_handler(TooManyRequestsError, _too_many)
     app.add_exception_handler(ReminderError, _failure)
     for foreign in FOREIGN:
         app.add_exception_handler(foreign, _failure)
@@ -230,6 +246,28 @@ async def _unauthorized(request: Request, error: Exception) -> Response:
     )
 
 
+async def _forbidden(request: Request, error: Exception) -> Response:
+    return problem(
+        request,
+        HTTPStatus.FORBIDDEN,
+        slug="forbidden",
+        title="This API key may not do that",
+        detail=str(error),
+    )
+
+
+async def _too_many(request: Request, error: Exception) -> Response:
+    assert isinstance(error, TooManyRequestsError)  # noqa: S101 - registered for it
+    return problem(
+        request,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        slug="too-many-requests",
+        title="Too many requests",
+        detail=str(error),
+        headers={"Retry-After": str(error.retry_after)},
+    )
+
+
 async def _failure(request: Request, error: Exception) -> Response:
     """An error of ours, or one that `understood` puts into our words."""
     known = understood(error)
@@ -260,13 +298,15 @@ def _logged_path(request: Request) -> str:
 
 async def _mistake(request: Request, _error: Exception) -> Response:
     """A mistake in our program; the server logs its traceback."""
-    return problem(
+    answer = problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         slug="internal-error",
         title="Something went wrong here",
         detail=_INTERNAL,
     )
+    protect(answer.headers)  # made outside of every middleware
+    return answer
 
 
 def _unacceptable(request: Request, errors: Sequence[Mapping[str, str]]) -> Response:

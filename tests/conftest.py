@@ -19,9 +19,11 @@ from temporalio.client import Client
 from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.embedded.postgres import EmbeddedPostgres
+from reminders.embedded.program import Program
 from reminders.embedded.provider.server import EmbeddedProvider
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.settings import Settings
+from tests.leaks import watch
 from tests.provider import ProviderClient
 from tests.stage import Stage
 from tests.workflows.strict import StrictPlugin
@@ -78,6 +80,21 @@ def _only_this_machine() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_leaks() -> Iterator[None]:
+    """Fail, at the end, if anything written meanwhile holds personal data or secrets."""
+    stop = Program.stop
+
+    def looked_at(self: Program) -> None:
+        stop(self)
+        watch.file(self.log_file)
+
+    with watch.listening(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Program, "stop", looked_at)
+        yield
+    assert [] == watch.leaks[:20], "personal data or secrets were written, see tests/leaks.py"
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """Hide the developer's own settings, in the environment and in a `.env`."""
@@ -102,6 +119,7 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
         asyncio.run(migrated())
         yield server
+        watch.file(server.log_file)
 
 
 @pytest.fixture
@@ -126,12 +144,15 @@ def temporal_server() -> Iterator[EmbeddedTemporal]:
     """A Temporal server on which each workflow's clock can be wound forward."""
     with EmbeddedTemporal(headless=True) as server:
         yield server
+        watch.file(server.log_file)
 
 
 @pytest.fixture(scope="session")
-async def client(temporal_server: EmbeddedTemporal) -> Client:
+async def client(temporal_server: EmbeddedTemporal) -> AsyncIterator[Client]:
     """A client of that server, with our plugin."""
-    return await Client.connect(temporal_server.address, plugins=[StrictPlugin()])
+    client = await Client.connect(temporal_server.address, plugins=[StrictPlugin()])
+    yield client
+    await watch.histories(client)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderEventRow
 from reminders.errors import InvalidInputError
+
+_caller: ContextVar[str | None] = ContextVar("caller", default=None)
 
 LONGEST_REASON = 500
 """Code points of a reason; what is longer is refused where it comes in."""
@@ -49,6 +53,8 @@ class Action(StrEnum):
     """A sweep was started by hand."""
     DELIVERY_RESUMED = "delivery_resumed"
     """A held queue was set going again."""
+    LEDGER_RESTORED = "ledger_restored"
+    """A ledger restored from a backup was brought up to what was sent since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +92,7 @@ async def record(connection: AsyncConnection, event: Event) -> int:
         insert(ReminderEventRow)
         .values(
             action=event.action,
-            actor=event.actor,
+            actor=_actor(event),
             reason=event.reason,
             session_id=event.session_id,
             user_id=event.user_id,
@@ -96,6 +102,25 @@ async def record(connection: AsyncConnection, event: Event) -> int:
         .returning(ReminderEventRow.id)
     )
     return added.scalar_one()
+
+
+@contextmanager
+def asked_by(caller: str | None) -> Iterator[None]:
+    """Name whoever asks in every entry made meanwhile: `api` becomes `api:billing`.
+
+    Args:
+        caller: Such as the name of an API key; `None` when nothing is known.
+    """
+    token = _caller.set(caller)
+    try:
+        yield
+    finally:
+        _caller.reset(token)
+
+
+def _actor(event: Event) -> str:
+    caller = _caller.get()
+    return event.actor if caller is None else f"{event.actor}:{caller}"
 
 
 class AuditLog:

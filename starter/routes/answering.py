@@ -16,6 +16,10 @@ Documented = dict[int | str, dict[str, Any]]
 """Descriptions of answers by status."""
 
 _UNAUTHORIZED: Documented = {401: {"description": "No API key, or none that is known"}}
+_FORBIDDEN: Documented = {
+    403: {"description": "The API key may only ask, and this changes something"}
+}
+_TOO_MANY: Documented = {429: {"description": "Too often; come again after `Retry-After`"}}
 _UNAVAILABLE: Documented = {
     503: {"description": "PostgreSQL or Temporal is away; repeat the same call after `Retry-After`"}
 }
@@ -52,7 +56,7 @@ def v1_router(tag: str) -> APIRouter:
         tags=[tag],
         route_class=GuardedRoute,
         dependencies=[Depends(bearer)],
-        responses={**_UNAUTHORIZED, **_UNAVAILABLE},
+        responses={**_UNAUTHORIZED, **_FORBIDDEN, **_TOO_MANY, **_UNAVAILABLE},
     )
 
 

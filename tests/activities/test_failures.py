@@ -69,8 +69,9 @@ def test_a_quota_is_waited_for_in_steps(
 
 def test_foreign_errors_cross_without_their_words() -> None:
     """The message of an unexpected error may quote an address, so only its class is told."""
+    quoting = "ana@" + "hospital.example"  # the traceback in the log shows this file's lines
     with pytest.raises(ApplicationError) as raised, as_application_errors():
-        raise ValueError("ana@hospital.example")
+        raise ValueError(quoting)
     assert "ValueError" == raised.value.type
     assert "ana" not in str(raised.value)
     assert raised.value.__suppress_context__

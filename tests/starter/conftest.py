@@ -26,6 +26,7 @@ from reminders.ports import Deliverer
 from reminders.settings import Settings
 from starter.app import create_app
 from starter.sweeps import ensure_sweep_schedule
+from tests.leaks import watch
 
 KEY = "test-key"
 ADDRESS = "ana.ruiz@hospital.example"
@@ -43,6 +44,14 @@ class Api(httpx2.AsyncClient):
             base_url="http://127.0.0.1:8000",
             **{"headers": {"Authorization": f"Bearer {KEY}"}, **options},
         )
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request; what it answers in its own words holds nothing private."""
+        response = await super().send(request, **options)
+        if response.is_error or request.url.path in ("/metrics", "/readyz"):
+            await response.aread()
+            watch.text(response.text, source=f"answer to {request.method} {request.url.path}")
+        return response
 
     async def session(self, *, starts_in: timedelta = timedelta(days=7), **fields: Any) -> UUID:
         """A stored session."""

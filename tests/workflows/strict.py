@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from temporalio import workflow
+from temporalio.converter import PayloadCodec
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -14,9 +15,9 @@ from workflows.plugin import SessionReminderPlugin
 class StrictPlugin(SessionReminderPlugin):
     """What production uses, in a sandbox that refuses what production's would let pass silently."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: PayloadCodec | None = None) -> None:
         """See base class."""
-        super().__init__()
+        super().__init__(codec)
         self.workflow_runner = _strict
 
 

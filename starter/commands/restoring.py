@@ -1,0 +1,60 @@
+"""After a backup of the database was restored."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from reminders.db.restoring import RestoredLedger
+from reminders.errors import ConfigurationError, InvalidInputError
+from starter import printing
+from starter.assembly import Parts
+from starter.commands.options import AsJson, show
+from starter.restoring import Reconciled, polling_now, reconcile
+from starter.running import ask, fail
+
+app = typer.Typer()
+
+
+@app.command("ledger-restored")
+def ledger_restored(
+    down_since: Annotated[
+        str,
+        typer.Option(
+            help="Since when the lost database took no more writes, such as 2026-11-23T09:00:00Z."
+        ),
+    ],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a ledger restored from a backup up to what was sent since. Stop all workers first."""
+    instant = _instant(down_since)
+
+    async def reconciled(parts: Parts) -> Reconciled:
+        if await polling_now(parts.client, parts.settings.temporal_task_queue):
+            raise ConfigurationError(
+                "a worker has polled within the last 70 seconds; stop all workers, wait, and repeat"
+            )
+        return await reconcile(
+            parts.client,
+            RestoredLedger(parts.database, parts.clock),
+            parts.clock,
+            down_since=instant,
+            actor="cli",
+            dry_run=dry_run,
+        )
+
+    show(ask(reconciled), printing.reconciled, as_json=as_json)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        fail(InvalidInputError("is no instant; write 2026-11-23T09:00:00Z", field="--down-since"))
+    if instant.tzinfo is None:
+        fail(InvalidInputError("has no UTC offset; end it with Z", field="--down-since"))
+    return instant.astimezone(UTC)

@@ -1,0 +1,206 @@
+"""The ledger is lost and restored from a backup, while workflows sleep and after some have sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import make_url
+from temporalio.client import Client
+
+from reminders.db.engine import Database
+from reminders.db.restoring import RestoredLedger
+from reminders.embedded.postgres import EmbeddedPostgres
+from reminders.model import Session
+from reminders.settings import Settings
+from starter.restoring import Reconciled, reconcile
+from tests.provider import ProviderClient
+from tests.stage import Stage, StageClock, attempted, eventually, timer_fired
+
+MINUTES = timedelta(minutes=1)
+
+
+class Disaster:
+    """One provider, one Temporal server, one clock, and a database that is replaced."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        postgres: EmbeddedPostgres,
+        client: Client,
+        provider: ProviderClient,
+    ) -> None:
+        """Begin with the database of the settings."""
+        self._settings = settings
+        self._postgres = postgres
+        self._client = client
+        self._provider = provider
+        self.clock = StageClock()
+        self.name = str(make_url(settings.require_database_url()).database)
+
+    @asynccontextmanager
+    async def stage(self, *, with_worker: bool = True) -> AsyncIterator[Stage]:
+        """The system on the database of the moment."""
+        url = self._postgres.url(self.name)
+        database = Database(url)
+        settings = self._settings.model_copy(update={"database_url": SecretStr(url)})
+        stage = Stage(settings, database, self._client, self._provider)
+        stage.clock.ahead = self.clock.ahead
+        self.clock = stage.clock
+        if with_worker:
+            await stage.start_worker()
+        try:
+            yield stage
+        finally:
+            await stage.stop_worker()
+            await database.aclose()
+
+    async def backup(self) -> str:
+        """A copy of the database as it is; nobody may be connected."""
+        name = f"backup_{uuid4().hex}"
+        await asyncio.to_thread(self._postgres.create_database, name, template=self.name)
+        return name
+
+
+@pytest.fixture
+async def disaster(
+    settings: Settings, postgres: EmbeddedPostgres, client: Client, provider: ProviderClient
+) -> Disaster:
+    """A system that is about to lose its database."""
+    return Disaster(settings, postgres, client, provider)
+
+
+async def recovered(stage: Stage) -> Reconciled:
+    """What `reminders ledger-restored` does, at the moment of the disaster."""
+    return await reconcile(
+        stage.client,
+        RestoredLedger(stage.database, stage.clock),
+        stage.clock,
+        down_since=stage.clock.now(),
+        actor="test",
+    )
+
+
+async def accepted(stage: Stage, session: Session) -> Counter[str]:
+    """How many e-mails each reminder of a session has had."""
+    rows = {str(r.id): f"{r.user_id}:{r.reminder_type}" for r in await stage.ledger(session)}
+    return Counter(
+        rows[m["tags"]["reminder_id"]]
+        for m in await stage.provider.accepted()
+        if m["tags"]["reminder_id"] in rows
+    )
+
+
+async def test_what_was_sent_since_the_backup_is_not_sent_again(disaster: Disaster) -> None:
+    """Finished, between two reminders, cancelled, or due during the outage: once each."""
+    async with disaster.stage() as stage:
+        soon = await stage.session(starts_in=31 * MINUTES, title="Soon")
+        later = await stage.session(starts_in=121 * MINUTES, title="Later")
+        outage = await stage.session(starts_in=35 * MINUTES, title="Outage")
+        done, half, off, late = [await stage.attendee() for _ in range(4)]
+        finished = await stage.enroll(soon, done)
+        between = await stage.enroll(later, half)
+        cancelled = await stage.enroll(later, off)
+        waiting = await stage.enroll(outage, late)
+    backup = await disaster.backup()
+
+    async with disaster.stage() as stage:  # an hour that the backup knows nothing of
+        await cancelled.cancel()
+        await eventually(lambda: has_closed(cancelled))
+        await stage.forward(2 * MINUTES, finished, between)
+        await finished.result()
+        assert {f"{done}:30min": 1} == await accepted(stage, soon)
+        assert {f"{half}:2h": 1} == await accepted(stage, later)
+    disaster.name = backup
+
+    async with disaster.stage(with_worker=False) as stage:
+        told = await recovered(stage)
+        assert told.ended == {"cancelled: workflow_cancelled": 2, "sent": 2}
+        assert told.still_waiting == 2
+        again = await recovered(stage)
+        assert (again.ended, again.looked_at) == ({}, 2)
+
+    async with disaster.stage() as stage:
+        await stage.forward(4 * MINUTES, between, waiting)
+        await waiting.result()
+        stage.clock.ahead += 5 * MINUTES  # overdue by minutes, had nobody looked
+        for _ in range(2):
+            await stage.sweep()
+        # Whatever a sweep may have started again lives by the real clock, until it is wound.
+        people = ((soon, done), (later, off), (outage, late))
+        await stage.forward(4 * MINUTES, *(stage.handle(*whose) for whose in people))
+        assert {f"{done}:30min": 1} == await accepted(stage, soon)
+        assert {f"{half}:2h": 1} == await accepted(stage, later)
+        assert {f"{late}:30min": 1} == await accepted(stage, outage)
+        assert (await stage.statuses(soon, done))["30min"] == "sent"
+        assert (await stage.statuses(later, off))["30min"] == "cancelled: workflow_cancelled"
+
+
+async def has_closed(handle: object) -> bool:
+    """Whether a workflow has ended."""
+    described = await handle.describe()  # type: ignore[attr-defined]
+    return bool(described.close_time)
+
+
+async def test_without_it_there_would_be_a_second_e_mail(disaster: Disaster) -> None:
+    """Why the command exists: a sweep takes what a restored ledger has as unsent for forgotten."""
+    async with disaster.stage() as stage:
+        session = await stage.session(starts_in=31 * MINUTES)
+        person = await stage.attendee()
+        handle = await stage.enroll(session, person)
+    backup = await disaster.backup()
+    async with disaster.stage() as stage:
+        await stage.forward(2 * MINUTES, handle)
+        await handle.result()
+    disaster.name = backup
+    async with disaster.stage() as stage:
+        stage.clock.ahead += 5 * MINUTES
+        await stage.sweep()
+        await stage.forward(2 * MINUTES, stage.handle(session, person))
+        await eventually(lambda: twice(stage, session))
+
+
+async def twice(stage: Stage, session: Session) -> bool:
+    """Whether somebody has had the same e-mail twice."""
+    return 2 in (await accepted(stage, session)).values()
+
+
+async def test_what_was_in_flight_stays_in_doubt_and_is_settled_by_webhooks(
+    disaster: Disaster,
+) -> None:
+    """Accepted, and the database gone before the answer was recorded: no second e-mail."""
+    async with disaster.stage() as stage:
+        session = await stage.session(starts_in=31 * MINUTES)
+        person = await stage.attendee()
+        handle = await stage.enroll(session, person)
+    backup = await disaster.backup()
+    async with disaster.stage() as stage:
+        await stage.provider.faults(kind="status", status=502, html=True, accept=True)
+        passing = asyncio.create_task(stage.forward(2 * MINUTES, handle))
+        await eventually(lambda: timer_fired(handle))
+        await eventually(lambda: attempted(handle, 1))
+        await eventually(lambda: once(stage))
+        passing.cancel()
+        await asyncio.gather(passing, return_exceptions=True)
+    disaster.name = backup
+    async with disaster.stage(with_worker=False) as stage:
+        stage.clock.ahead += 2 * MINUTES
+        await stage.provider.clear_faults()
+        told = await recovered(stage)
+        assert told.ended == {"failed: outcome_unknown": 1}
+    async with disaster.stage() as stage:
+        await asyncio.wait_for(handle.result(), timeout=30)
+        await stage.sweep()
+        assert {f"{person}:30min": 1} == await accepted(stage, session)
+        assert (await stage.statuses(session, person))["30min"] == "failed: outcome_unknown"
+
+
+async def once(stage: Stage) -> bool:
+    """Whether the provider has an e-mail."""
+    return len(await stage.provider.accepted()) == 1

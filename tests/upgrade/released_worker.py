@@ -1,0 +1,58 @@
+"""A worker process of release 1: its workflows to the letter, with the activities of today.
+
+    python -m tests.upgrade.released_worker
+
+Activities are reached by name and by frozen payloads (`tests/wire.json`), so those of today are as
+good as those of then; workflows are what sleeps over an upgrade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import WorkerDeploymentConfig
+
+import worker
+from activities.delivery import DeliveryActivities
+from reminders import settings
+from reminders.db.engine import Database
+from reminders.embedded.stack import WORKER_IS_READY
+from tests.upgrade.released.v1.plugin import ReleasedPlugin
+
+BUILD = "released-v1"
+
+
+async def main() -> None:
+    """Work until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    config = settings.load()
+    client = await Client.connect(os.environ["TEMPORAL_ADDRESS"], plugins=[ReleasedPlugin()])
+    database = Database(config.require_database_url(), pool_size=config.database_pool_size)
+    async with (
+        worker.delivery(config, database=database) as pipeline,
+        worker.build_worker(
+            client,
+            DeliveryActivities(pipeline),
+            sweep=worker.reconciliation(config, client, database),
+            session_change=worker.session_changes(config, client, database),
+            task_queue=config.temporal_task_queue,
+            deployment=WorkerDeploymentConfig(
+                version=WorkerDeploymentVersion("reminders", BUILD), use_worker_versioning=False
+            ),
+        ),
+    ):
+        logging.getLogger(__name__).info(WORKER_IS_READY)
+        await stop.wait()
+    await database.aclose()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    asyncio.run(main())
