@@ -162,6 +162,7 @@ async def test_a_rollback(stack: LocalStack, platform: Platform) -> None:
         new.stop()
 
 
+@pytest.mark.slow
 async def test_versioned_workers_take_over_from_unversioned_ones(
     stack: LocalStack, platform: Platform
 ) -> None:

@@ -404,6 +404,7 @@ async def test_a_change_outlives_a_pass_that_failed_for_good(
     assert 2 + is_changed == len(replanner.asked)
 
 
+@pytest.mark.slow
 async def test_thousands_of_changes_do_not_fill_the_history(stage: Stage) -> None:
     """A session edited without end goes on with a fresh history, and whoever waits has the counts."""
     session = await stage.session(starts_in=25 * HOUR)
