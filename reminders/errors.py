@@ -17,6 +17,7 @@ ReminderError
 │   ├── SameLeadError
 │   ├── ResendRefusedError         carries why, as a word
 │   └── PlatformOwnedError         the row is an existing platform's: it must change it itself
+├── TooManyTestsError              test e-mails within a minute; carries `retry_after`
 ├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
 │   ├── DatabaseUnavailableError
 │   └── TemporalUnavailableError
@@ -150,6 +151,18 @@ class PlatformOwnedError(ConflictError):
             "DATABASE_MODE=existing: sessions, users and enrollments are the platform's own; change"
             " them there, then call POST /v1/sessions/{session_id}/changed"
         )
+
+
+class TooManyTestsError(ReminderError):
+    """There were too many test e-mails within a minute."""
+
+    retryable = True
+
+    def __init__(self, *, retry_after: timedelta) -> None:
+        """Say when the next one may go out."""
+        seconds = round(retry_after.total_seconds())
+        super().__init__(f"not so many test e-mails at once; the next may go out in {seconds} s")
+        self.retry_after = retry_after
 
 
 class ServiceUnavailableError(ReminderError):

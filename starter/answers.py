@@ -37,11 +37,13 @@ if TYPE_CHECKING:  # it brings a worker along, which nobody needs who only answe
     from starter.rehearsal import Rehearsed, Script
 
 
-class _Out(BaseModel):
+class Out(BaseModel):
+    """JSON that goes out."""
+
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
 
-class SessionOut(_Out):
+class SessionOut(Out):
     """A session."""
 
     id: UUID
@@ -68,7 +70,7 @@ class SessionWithCounts(SessionOut):
         return cls(**_session(session), counts=every)
 
 
-class UnderWayOut(_Out):
+class UnderWayOut(Out):
     """A workflow that is at it. The change is stored: nothing goes out that it forbids."""
 
     workflow_id: str
@@ -81,7 +83,7 @@ class UnderWayOut(_Out):
         return cls(workflow_id=receipt.workflow_id or "", run_id=receipt.run_id or "")
 
 
-class ChangesOut(_Out):
+class ChangesOut(Out):
     """What a session's change did."""
 
     enrollments: int
@@ -124,13 +126,13 @@ class ChangedSession(SessionOut):
         )
 
 
-class UserOut(_Out):
+class UserOut(Out):
     """A person was stored; what is stored about them is not repeated."""
 
     id: UUID
 
 
-class PlannedReminderOut(_Out):
+class PlannedReminderOut(Out):
     """One reminder of a plan."""
 
     id: UUID
@@ -140,7 +142,7 @@ class PlannedReminderOut(_Out):
     status_reason: StatusReason | None
 
 
-class EnrollmentOut(_Out):
+class EnrollmentOut(Out):
     """An enrollment whose reminders are planned and whose workflow runs."""
 
     workflow_id: str
@@ -213,7 +215,7 @@ class ReminderOut(PlannedReminderOut):
         )
 
 
-class RedriveOut(_Out):
+class RedriveOut(Out):
     """What a redrive did with one page of enrollments, in reminders."""
 
     dry_run: bool
@@ -250,7 +252,7 @@ class RedriveOut(_Out):
         )
 
 
-class ReminderPageOut(_Out):
+class ReminderPageOut(Out):
     """Some reminders, by ascending due instant, and where the next ones begin."""
 
     items: list[ReminderOut]
@@ -258,7 +260,7 @@ class ReminderPageOut(_Out):
     """Absent on the last page."""
 
 
-class WorkflowOut(_Out):
+class WorkflowOut(Out):
     """An enrollment's workflow."""
 
     id: str
@@ -269,7 +271,7 @@ class WorkflowOut(_Out):
     """In the Temporal UI; absent unless `TEMPORAL_UI_URL` is set."""
 
 
-class StoryOut(_Out):
+class StoryOut(Out):
     """The *why*: what was, will be or was not sent to a person about a session."""
 
     session_id: UUID
@@ -299,7 +301,7 @@ class StoryOut(_Out):
         )
 
 
-class CancelReceiptOut(_Out):
+class CancelReceiptOut(Out):
     """What calling off did: counts of reminders."""
 
     cancelled: int
@@ -313,7 +315,7 @@ class CancelReceiptOut(_Out):
         return cls(**_receipt(receipt))
 
 
-class SweepOut(_Out):
+class SweepOut(Out):
     """A sweep that runs now."""
 
     workflow_id: str
@@ -327,7 +329,7 @@ class SweepOut(_Out):
         return cls(workflow_id=sweep.workflow_id, run_id=sweep.run_id, started=sweep.started)
 
 
-class RunOut(_Out):
+class RunOut(Out):
     """One run of a workflow that keeps house: a sweep, or a session's change."""
 
     workflow_id: str
@@ -363,7 +365,7 @@ class RunOut(_Out):
         )
 
 
-class RunPageOut(_Out):
+class RunPageOut(Out):
     """Some runs, the newest first, and where older ones begin."""
 
     items: list[RunOut]
@@ -371,7 +373,7 @@ class RunPageOut(_Out):
     """Null on the last page."""
 
 
-class CheckOut(_Out):
+class CheckOut(Out):
     """One thing that was looked at."""
 
     name: str
@@ -382,7 +384,7 @@ class CheckOut(_Out):
     remedy: str | None
 
 
-class Readiness(_Out):
+class Readiness(Out):
     """Whether reminders will go out."""
 
     ready: bool
@@ -403,7 +405,7 @@ class Readiness(_Out):
         )
 
 
-class OptOutOut(_Out):
+class OptOutOut(Out):
     """What a person is not to be reminded of; without both fields, of anything."""
 
     session_id: UUID | None
@@ -412,7 +414,7 @@ class OptOutOut(_Out):
     """Null means every type."""
 
 
-class PreferencesOut(_Out):
+class PreferencesOut(Out):
     """A person's preferences."""
 
     user_id: UUID
@@ -450,7 +452,7 @@ class ChangedPreferences(PreferencesOut):
         )
 
 
-class ErasureOut(_Out):
+class ErasureOut(Out):
     """What erasing a person did, or would do: counts."""
 
     user_id: UUID
@@ -531,7 +533,7 @@ def _receipt(receipt: CancelReceipt) -> dict[str, int]:
     }
 
 
-class QuotaOut(_Out):
+class QuotaOut(Out):
     """A quota of the provider, as it was told last."""
 
     name: str
@@ -543,7 +545,7 @@ class QuotaOut(_Out):
     checked_at: datetime
 
 
-class DeliveryStateOut(_Out):
+class DeliveryStateOut(Out):
     """Whether the provider takes e-mails at present."""
 
     held_because: StatusReason | None
@@ -563,14 +565,14 @@ class DeliveryStateOut(_Out):
         )
 
 
-class ResumedOut(_Out):
+class ResumedOut(Out):
     """Delivery goes on."""
 
     held_because: StatusReason | None
     """What it was held for; null if it was not."""
 
 
-class RehearsedReminder(_Out):
+class RehearsedReminder(Out):
     """One reminder of a rehearsal."""
 
     reminder_type: str
@@ -586,7 +588,7 @@ class RehearsedReminder(_Out):
     """The same in a sentence."""
 
 
-class RehearsalOut(_Out):
+class RehearsalOut(Out):
     """What an enrollment would get."""
 
     start_time: datetime

@@ -8,6 +8,7 @@ from starter.routes import (
     configurations,
     delivery,
     enrollments,
+    mails,
     preferences,
     reminders,
     sessions,
@@ -25,6 +26,7 @@ for _concern in (
     enrollments,
     reminders,
     configurations,
+    mails,
     sweeps,
     delivery,
 ):

@@ -26,6 +26,7 @@ from starter import api, attendee, auth, health, openapi, probes, problems, webh
 from starter.admin import router as admin
 from starter.assembly import Parts, assembled, connect
 from starter.body_limit import BodyLimit
+from starter.mails import Mails
 from starter.measure import Measure
 from starter.pages import Pages
 from starter.security_headers import SecurityHeaders
@@ -86,6 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.pages = Pages()
+    app.state.mails = Mails(settings)
     problems.install(app)
     auth.install(app, settings)
     app.add_middleware(BodyLimit, elsewhere={webhooks.PATH: webhooks.LARGEST_BODY})

@@ -28,7 +28,9 @@ from starter.fields import (
 )
 
 
-class _In(BaseModel):
+class In(BaseModel):
+    """JSON, or a query, that comes in."""
+
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -37,7 +39,7 @@ class _In(BaseModel):
     )
 
 
-class SessionBody(_In):
+class SessionBody(In):
     """A session, whole: what is left out is absent, and `status` is `scheduled` again."""
 
     title: Title = Field(examples=["Cardiology update"])
@@ -75,21 +77,21 @@ class SessionBody(_In):
         )
 
 
-class CancelBody(_In):
+class CancelBody(In):
     """How to cancel."""
 
     dry_run: bool = False
     """Only count."""
 
 
-class ReasonBody(_In):
+class ReasonBody(In):
     """Why something is done, for the audit log."""
 
     reason: Annotated[Line | None, BlankIsAbsent] = None
     """At most 300 characters."""
 
 
-class UserBody(_In):
+class UserBody(In):
     """A person, whole: what is left out is absent."""
 
     email: EmailAddress = Field(examples=["ana@hospital.example"])
@@ -110,7 +112,7 @@ class UserBody(_In):
         )
 
 
-class EnrollmentBody(_In):
+class EnrollmentBody(In):
     """Who takes part in what."""
 
     session_id: UUID
@@ -122,7 +124,7 @@ class EnrollmentBody(_In):
     `confirmed`. A confirmed enrollment stays confirmed."""
 
 
-class OptOutBody(_In):
+class OptOutBody(In):
     """What not to be reminded of; without both fields, of anything."""
 
     session_id: UUID | None = None
@@ -133,7 +135,7 @@ class OptOutBody(_In):
     """Absent means every type."""
 
 
-class PreferencesBody(_In):
+class PreferencesBody(In):
     """A person's preferences, whole: what is left out is wanted again."""
 
     opt_outs: list[OptOutBody] = Field(max_length=MOST_OPT_OUTS)
@@ -143,14 +145,14 @@ class PreferencesBody(_In):
         return frozenset(OptOut(o.session_id, o.reminder_type) for o in self.opt_outs)
 
 
-class ErasureOptions(_In):
+class ErasureOptions(In):
     """How to erase."""
 
     dry_run: bool = False
     """Only count."""
 
 
-class ReminderFilters(_In):
+class ReminderFilters(In):
     """Which reminders to list."""
 
     session_id: UUID | None = None
@@ -161,13 +163,13 @@ class ReminderFilters(_In):
     limit: int = Field(default=50, ge=1, le=200)
 
 
-class ResendBody(_In):
+class ResendBody(In):
     """Why a reminder is to go out once more."""
 
     reason: Reason = Field(examples=["landed in the spam folder, ticket 4711"])
 
 
-class RedriveBody(_In):
+class RedriveBody(In):
     """Which failed reminders are to go out once more, and why."""
 
     session_id: UUID | None = None
@@ -182,7 +184,7 @@ class RedriveBody(_In):
     """Enrollments at the most."""
 
 
-class RunFilters(_In):
+class RunFilters(In):
     """Which runs to list."""
 
     cursor: Annotated[str, Field(max_length=2000)] | None = None

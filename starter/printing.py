@@ -7,8 +7,8 @@ terminal. Addresses are not shown at all.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -40,6 +40,9 @@ from starter.builds import Builds
 from starter.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
 from starter.diagnosis import Level
 from starter.restoring import Reconciled
+
+if TYPE_CHECKING:  # they bring the templates along
+    from starter.previews import PreviewOut, TestSentOut
 
 _LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}
 _WIDTH_OF_FILES = 200
@@ -339,6 +342,37 @@ def rehearsal(answer: RehearsalOut) -> None:
             for r in answer.reminders
         ),
     )
+
+
+def preview(answer: PreviewOut) -> None:
+    """An e-mail: its head, and its text."""
+    _lines(
+        reminder=answer.reminder_type,
+        at=f"{_shown(answer.at)} UTC, {_lead(answer.start_time - answer.at)} before the start",
+        sender=answer.sender,
+        subject=answer.subject,
+        **dict(answer.headers),
+    )
+    console = _console()
+    console.print()
+    for line in answer.text.splitlines():
+        console.print(Text(_shown(line)), soft_wrap=True)
+
+
+def test_sent(answer: TestSentOut) -> None:
+    """What was sent to the test recipient."""
+    _lines(
+        sent=f"{answer.reminder_type}, as at {_shown(answer.at)} UTC, to VERIFIED_TEST_EMAIL",
+        provider=answer.resend_email_id,
+        audit=f"entry {answer.event_id}",
+    )
+
+
+def _lead(left: timedelta) -> str:
+    """How long before, without zeros: `1 d 2 h 30 min`."""
+    minutes = round(left.total_seconds() / 60)
+    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 min"
 
 
 def diagnosis(answer: Readiness) -> None:

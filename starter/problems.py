@@ -24,13 +24,16 @@ from reminders.errors import (
     ConfigurationError,
     ConflictError,
     DatabaseUnavailableError,
+    DeliveryError,
     EnrollmentNotFoundError,
+    InvalidAddressError,
     InvalidInputError,
     LinkNotFoundError,
     NotFoundError,
     PlatformOwnedError,
     ReminderError,
     ReminderNotFoundError,
+    RenderError,
     ResendRefusedError,
     RuleExistsError,
     RuleNotFoundError,
@@ -38,6 +41,7 @@ from reminders.errors import (
     ServiceUnavailableError,
     SessionNotFoundError,
     TemporalUnavailableError,
+    TooManyTestsError,
     UserNotFoundError,
     WebhookSignatureError,
 )
@@ -91,6 +95,14 @@ _KINDS: dict[type[ReminderError], _Kind] = {
     ),
     ServiceUnavailableError: _Kind(
         "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the system is away"
+    ),
+    TooManyTestsError: _Kind(
+        "too-many-tests", HTTPStatus.TOO_MANY_REQUESTS, "Not so many test e-mails at once"
+    ),
+    RenderError: _Kind("not-renderable", HTTPStatus.CONFLICT, "The e-mail cannot be made"),
+    InvalidAddressError: _Kind("not-renderable", HTTPStatus.CONFLICT, "The e-mail cannot be made"),
+    DeliveryError: _Kind(
+        "provider-refused", HTTPStatus.BAD_GATEWAY, "The provider did not take the e-mail"
     ),
     ConfigurationError: _Kind(
         "misconfigured", HTTPStatus.INTERNAL_SERVER_ERROR, "The server is not set up correctly"
@@ -280,6 +292,8 @@ async def _failure(request: Request, error: Exception) -> Response:
     if kind.status is HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, _logged_path(request), known)
         detail = _INTERNAL
+    if isinstance(known, TooManyTestsError):
+        headers = {"Retry-After": str(round(known.retry_after.total_seconds()))}
     if kind.status is HTTPStatus.UNAUTHORIZED:
         headers = {"WWW-Authenticate": "Svix"}
     if kind.status is HTTPStatus.SERVICE_UNAVAILABLE:

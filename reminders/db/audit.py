@@ -142,6 +142,25 @@ class AuditLog:
             row = (await connection.execute(query)).mappings().one_or_none()
         return Event(**{**row, "action": Action(row["action"])}) if row else None
 
+    async def instants(
+        self, action: Action, *, since: datetime, limit: int
+    ) -> tuple[datetime, ...]:
+        """When something was done of late, the latest so many times; the earliest first.
+
+        Args:
+            action: What.
+            since: Leave out what was before; aware.
+            limit: At most this many.
+        """
+        query = (
+            select(ReminderEventRow.happened_at)
+            .where(ReminderEventRow.happened_at > since, ReminderEventRow.action == action)
+            .order_by(ReminderEventRow.happened_at.desc())
+            .limit(limit)
+        )
+        async with self._database.autocommit() as connection:
+            return tuple(reversed((await connection.execute(query)).scalars().all()))
+
     async def of_enrollment(
         self, session_id: UUID, user_id: UUID, *, limit: int = 50
     ) -> tuple[Event, ...]:

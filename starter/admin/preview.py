@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -13,15 +12,14 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 
-from reminders.db.audit import Action, AuditLog, Event
-from reminders.errors import DeliveryError, InvalidInputError, ReminderError
-from reminders.mail.samples import SESSION
-from reminders.model import Attendee, Message, ReminderRule, Session
+from reminders.errors import DeliveryError, InvalidInputError, ReminderError, TooManyTestsError
+from reminders.model import Message
 from starter.admin.form import clean
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
-from starter.admin.mails import Mails
 from starter.admin.view import render
 from starter.assembly import Parts
+from starter.mails import Mails, Scene, Wanted
+from starter.mails import scene as looked_up
 
 router = pages()
 
@@ -53,19 +51,6 @@ class Choice:
         return urlencode({name: getattr(self, name) for name in self.__slots__})
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
-    """What was chosen, looked up."""
-
-    session: Session
-    attendee: Attendee | None
-    rule: ReminderRule
-    rules: tuple[ReminderRule, ...]
-    at: datetime
-    locale: str | None
-    zone: str | None
-
-
 def _choice(
     *,
     session: str = "",
@@ -92,7 +77,7 @@ Chosen = Annotated[Choice, Depends(_choice)]
 @router.get("/preview")
 async def preview_page(request: Request, parts: Answering, choice: Chosen) -> Response:
     """The e-mail in two frames, its text, and the form to choose another moment."""
-    mails: Mails = request.app.state.admin_mails
+    mails: Mails = request.app.state.mails
     message, problem, scene = None, None, None
     try:
         scene = await _scene(parts, choice)
@@ -120,7 +105,7 @@ async def mail(
 
     A frame has the colours of the reader's system, so the wanted ones are written into its style.
     """
-    message = await _composed(request.app.state.admin_mails, await _scene(parts, choice))
+    message = await _composed(request.app.state.mails, await _scene(parts, choice))
     wanted = "@media all" if scheme == "dark" else "@media not all"
     return HTMLResponse(
         message.html.replace("@media (prefers-color-scheme: dark)", wanted),
@@ -129,31 +114,23 @@ async def mail(
 
 
 @router.post("/preview/test")
-async def test_send(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+async def send_test(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Send it to `VERIFIED_TEST_EMAIL`, and to nobody else; a few a minute."""
-    mails: Mails = request.app.state.admin_mails
+    mails: Mails = request.app.state.mails
     choice = _choice(**{name: form.raw(name) for name in Choice.__slots__})
     scene = await _scene(parts, choice)
-    wait = math.ceil(mails.wait().total_seconds())
-    if wait:
+    try:
+        sent = await mails.send_test(parts, scene, actor=visitor.actor)
+    except TooManyTestsError as error:
         page = render(
             request,
             "error.html",
             http_status=429,
             title="Not so many at once",
-            detail=f"The next test e-mail may go out in {wait} s.",
+            detail=f"{error}.",
         )
-        page.headers["Retry-After"] = str(wait)
+        page.headers["Retry-After"] = str(round(error.retry_after.total_seconds()))
         return page
-    try:
-        email_id = await mails.test(
-            session=scene.session,
-            rule=scene.rule,
-            at=scene.at,
-            attendee=scene.attendee,
-            locale=scene.locale,
-            time_zone=scene.zone,
-        )
     except DeliveryError as error:
         return render(
             request,
@@ -162,55 +139,32 @@ async def test_send(request: Request, parts: Answering, visitor: SignedIn, form:
             title="The provider did not take it",
             detail=str(error),
         )
-    entry = await AuditLog(parts.database).record(
-        Event(
-            action=Action.TEST_SENT,
-            actor=visitor.actor,
-            session_id=None if scene.session is SESSION else scene.session.id,
-            user_id=scene.attendee.user_id if scene.attendee else None,
-            details={"reminder_type": scene.rule.reminder_type, "email_id": email_id},
-        )
-    )
-    return redirect(f"/audit/{entry}")
+    return redirect(f"/audit/{sent.event_id}")
 
 
-async def _scene(parts: Parts, choice: Choice) -> _Scene:
+async def _scene(parts: Parts, choice: Choice) -> Scene:
     """Look up what was chosen.
 
     Raises:
         InvalidInputError: If something is no id or no instant.
         NotFoundError: If something does not exist.
     """
-    session_id, user_id = _uuid(choice.session, "session"), _uuid(choice.user, "user")
-    session = await parts.catalogue.session(session_id) if session_id else SESSION
-    if session_id:
-        rules = await parts.rules.of_session(session_id)
-    else:
-        rules = tuple(r for r in await parts.rules.all() if r.session_id is None)
-    rule = next((r for r in rules if choice.rule in ("", r.reminder_type)), None)
-    if rule is None:
-        raise InvalidInputError("there is no such rule", field="rule")
-    return _Scene(
-        session=session,
-        attendee=await parts.catalogue.user(user_id) if user_id else None,
-        rule=rule,
-        rules=rules,
-        at=_instant(choice.at) or session.starts_at - rule.lead,
-        locale=None if user_id else choice.locale or None,
-        zone=None if user_id else choice.zone or None,
+    user_id = _uuid(choice.user, "user")
+    return await looked_up(
+        parts,
+        Wanted(
+            session_id=_uuid(choice.session, "session"),
+            user_id=user_id,
+            reminder_type=choice.rule or None,
+            at=_instant(choice.at),
+            locale=None if user_id else choice.locale or None,
+            time_zone=None if user_id else choice.zone or None,
+        ),
     )
 
 
-async def _composed(mails: Mails, scene: _Scene) -> Message:
-    return await asyncio.to_thread(
-        mails.preview,
-        session=scene.session,
-        rule=scene.rule,
-        at=scene.at,
-        attendee=scene.attendee,
-        locale=scene.locale,
-        time_zone=scene.zone,
-    )
+async def _composed(mails: Mails, scene: Scene) -> Message:
+    return await asyncio.to_thread(mails.preview, scene)
 
 
 def _uuid(text: str, field: str) -> UUID | None:

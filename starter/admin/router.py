@@ -25,7 +25,6 @@ from starter.admin import (
 )
 from starter.admin.door import Door
 from starter.admin.guard import pages
-from starter.admin.mails import Mails
 from starter.admin.view import STATIC
 
 _elsewhere = pages()
@@ -45,7 +44,6 @@ def install(app: FastAPI, settings: Settings) -> None:
         settings: Of this process.
     """
     app.state.admin_door = Door(settings)
-    app.state.admin_mails = Mails(settings)
     router = APIRouter()
     for page in (
         signing_in.router,

@@ -16,9 +16,9 @@ from reminders.model import ReminderRule
 from reminders.rules import RuleFields
 from starter.admin.form import Form
 from starter.admin.guard import Answering, Sent, SignedIn, pages
-from starter.admin.mails import Mails
 from starter.admin.view import render
 from starter.assembly import Parts
+from starter.mails import Mails
 
 router = pages()
 
@@ -90,7 +90,7 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
     """What the change would do, and the subject as people would get it; nothing is stored."""
     wish = _Wish.of(form)
     found = await parts.rules.diff(wish.reminder_type, wish.session_id, wish.fields)
-    mails: Mails = request.app.state.admin_mails
+    mails: Mails = request.app.state.mails
     return render(
         request,
         "rule_diff.html",

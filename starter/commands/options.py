@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from starter import printing
 from starter.running import ExitCode
@@ -21,7 +21,21 @@ CHANGE_WAIT = timedelta(seconds=5)
 Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
 User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit log.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def parsed(kind: Any) -> Any:  # noqa: ANN401 - any annotated type
+    """A parser of an option, with the words that the HTTP API has for what is wrong."""
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def parse(text: str) -> Any:  # noqa: ANN401 - what the type says
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            raise typer.BadParameter(error.errors()[0]["msg"]) from None
+
+    return parse
 
 
 def confirmed(question: Callable[[], str]) -> None:

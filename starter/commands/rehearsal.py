@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID, uuid4
 
 import typer
-from pydantic import TypeAdapter, ValidationError
 
 from reminders.db.rehearsing import RehearsalFacts
 from reminders.errors import InvalidInputError
@@ -15,7 +14,7 @@ from reminders.model import Attendee, Session, SessionStatus
 from starter import printing
 from starter.answers import RehearsalOut
 from starter.assembly import Parts
-from starter.commands.options import AsJson, show
+from starter.commands.options import AsJson, parsed, show
 from starter.fields import Instant, ZoneName
 from starter.running import ask
 
@@ -24,20 +23,7 @@ app = typer.Typer()
 _SAMPLE = "sample.attendee@example.com"
 
 
-def _parsed(kind: Any) -> Any:  # noqa: ANN401 - any annotated type
-    """A parser of an option, with the words that the HTTP API has for what is wrong."""
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
-
-    def parse(text: str) -> Any:  # noqa: ANN401 - what the type says
-        try:
-            return adapter.validate_python(text)
-        except ValidationError as error:
-            raise typer.BadParameter(error.errors()[0]["msg"]) from None
-
-    return parse
-
-
-_instant = _parsed(Instant)
+_instant = parsed(Instant)
 
 
 @app.command()
@@ -53,7 +39,7 @@ def rehearse(
     zone: Annotated[
         str,
         typer.Option(
-            parser=_parsed(ZoneName), metavar="ZONE", help="Where --start is: an IANA name."
+            parser=parsed(ZoneName), metavar="ZONE", help="Where --start is: an IANA name."
         ),
     ] = "UTC",
     user: Annotated[

@@ -1,0 +1,115 @@
+"""Previews and test e-mails as JSON: which one is meant, and what it is."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import Field
+
+from reminders.model import Message
+from starter.answers import Out
+from starter.bodies import In
+from starter.fields import BlankIsAbsent, Instant, LocaleName, Reason, ZoneName
+from starter.mails import Scene, TestSent, Wanted
+
+_A_YEAR = 366 * 24 * 60
+_MINUTE = timedelta(minutes=1)
+
+
+class PreviewFilters(In):
+    """Which e-mail is meant; of `at`, `minutes_before` and `minutes_late` one at the most."""
+
+    session_id: UUID | None = None
+    """Absent means a sample session."""
+    user_id: UUID | None = None
+    """Absent means a sample attendee."""
+    reminder_type: Annotated[str, Field(min_length=1, max_length=100)] | None = Field(
+        default=None, examples=["30min"]
+    )
+    """Absent means the first rule that counts for the session."""
+    at: Instant | None = None
+    """When it is sent; without any of the three, the rule's own instant."""
+    minutes_before: int | None = Field(default=None, ge=0, le=_A_YEAR)
+    """So long before the session starts."""
+    minutes_late: int | None = Field(default=None, ge=0, le=_A_YEAR)
+    """So long after the rule's own instant."""
+    locale: Annotated[LocaleName | None, BlankIsAbsent] = Field(default=None, examples=["de-AT"])
+    """Of the sample attendee."""
+    time_zone: Annotated[ZoneName | None, BlankIsAbsent] = None
+    """Of the sample attendee; absent means the session's zone."""
+
+    def wanted(self) -> Wanted:
+        """In the words of `starter.mails`."""
+        before, late = self.minutes_before, self.minutes_late
+        return Wanted(
+            session_id=self.session_id,
+            user_id=self.user_id,
+            reminder_type=self.reminder_type,
+            at=self.at,
+            before=None if before is None else before * _MINUTE,
+            late=None if late is None else late * _MINUTE,
+            locale=self.locale,
+            time_zone=self.time_zone,
+        )
+
+
+class TestSendBody(PreviewFilters):
+    """Which e-mail to send to the test recipient."""
+
+    reason: Annotated[Reason | None, BlankIsAbsent] = None
+    """For the audit log."""
+
+
+class PreviewOut(Out):
+    """An e-mail as an attendee would get it, but for links, which lead nowhere."""
+
+    session_id: UUID | None
+    """Null for the sample session."""
+    reminder_type: str
+    at: datetime
+    """The instant by which it is worded."""
+    start_time: datetime
+    """Of the session."""
+    sender: str
+    subject: str
+    text: str
+    html: str
+    headers: dict[str, str]
+
+    @classmethod
+    def of(cls, scene: Scene, message: Message, session_id: UUID | None) -> Self:
+        """The message as JSON, without the address."""
+        return cls(
+            session_id=session_id,
+            reminder_type=scene.rule.reminder_type,
+            at=scene.at,
+            start_time=scene.session.starts_at,
+            sender=message.sender,
+            subject=message.subject,
+            text=message.text,
+            html=message.html,
+            headers=dict(message.headers),
+        )
+
+
+class TestSentOut(Out):
+    """A test e-mail that the provider took; it is at `VERIFIED_TEST_EMAIL`."""
+
+    resend_email_id: str
+    reminder_type: str
+    at: datetime
+    """The instant by which it is worded."""
+    event_id: int
+    """Of its entry in the audit log."""
+
+    @classmethod
+    def of(cls, scene: Scene, sent: TestSent) -> Self:
+        """The receipt as JSON."""
+        return cls(
+            resend_email_id=sent.email_id,
+            reminder_type=scene.rule.reminder_type,
+            at=scene.at,
+            event_id=sent.event_id,
+        )
