@@ -5,7 +5,6 @@ Ids, instants and reasons; never an e-mail address.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -216,7 +215,7 @@ class ReminderOut(PlannedReminderOut):
 
 
 class RedriveOut(Out):
-    """What a redrive did with one page of enrollments, in reminders."""
+    """What a redrive did, in reminders."""
 
     dry_run: bool
     found: int
@@ -237,18 +236,6 @@ class RedriveOut(Out):
             resent=receipt.resent,
             left_alone=dict(receipt.left_alone),
             next_cursor=receipt.next_cursor,
-        )
-
-    def plus(self, other: RedriveOut) -> RedriveOut:
-        """The counts of both pages; the next begins behind the other."""
-        left = Counter(self.left_alone)
-        left.update(other.left_alone)
-        return RedriveOut(
-            dry_run=self.dry_run,
-            found=self.found + other.found,
-            resent=self.resent + other.resent,
-            left_alone=dict(left),
-            next_cursor=other.next_cursor,
         )
 
 

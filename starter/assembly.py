@@ -12,6 +12,7 @@ from temporalio.converter import PayloadCodec
 
 from reminders import temporal
 from reminders.clock import SystemClock
+from reminders.db.audit import AuditLog
 from reminders.db.calendar import CalendarEntries
 from reminders.db.catalogue import Catalogue
 from reminders.db.choices import ChoiceStore
@@ -30,6 +31,7 @@ from reminders.ports import Clock
 from reminders.settings import Settings
 from reminders.tokens import Tokens
 from starter.backfill import Backfill
+from starter.deeds import Deeds
 from starter.enrollments import EnrollmentWorkflows
 from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
@@ -56,6 +58,7 @@ class Parts:
     resending: Resending
     examiner: Examiner
     sweeps: Sweeps
+    deeds: Deeds
     provider: ProviderState
     backfill: Backfill
     provider_events: ProviderEvents
@@ -134,6 +137,13 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
             clock=clock,
             resend_threshold=settings.reschedule_resend_threshold,
         )
+        sweeps = Sweeps(client, task_queue=settings.temporal_task_queue)
+        resending = Resending(
+            workflows,
+            planner=planner,
+            failed=FailedEnrollments(database, clock),
+            clock=clock,
+        )
         async with aclosing(rules):
             yield Parts(
                 settings=settings,
@@ -143,12 +153,8 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
                 queries=queries,
                 gateway=gateway,
                 rules=rules,
-                resending=Resending(
-                    workflows,
-                    planner=planner,
-                    failed=FailedEnrollments(database, clock),
-                    clock=clock,
-                ),
+                resending=resending,
+                deeds=Deeds(gateway, sweeps=sweeps, resending=resending, audit=AuditLog(database)),
                 examiner=Examiner(
                     client,
                     database=database,
@@ -157,7 +163,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
                     settings=settings,
                     clock=clock,
                 ),
-                sweeps=Sweeps(client, task_queue=settings.temporal_task_queue),
+                sweeps=sweeps,
                 provider=ProviderState(database),
                 backfill=Backfill(
                     catalogue=catalogue, planner=planner, workflows=workflows, clock=clock

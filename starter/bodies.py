@@ -82,13 +82,23 @@ class CancelBody(In):
 
     dry_run: bool = False
     """Only count."""
+    reason: Annotated[Reason | None, BlankIsAbsent] = Field(
+        default=None, examples=["the speaker is ill"]
+    )
+    """Why, for the audit log."""
 
 
 class ReasonBody(In):
     """Why something is done, for the audit log."""
 
-    reason: Annotated[Line | None, BlankIsAbsent] = None
-    """At most 300 characters."""
+    reason: Annotated[Reason | None, BlankIsAbsent] = Field(
+        default=None, examples=["moved in the platform, ticket 4711"]
+    )
+    """In your words; ids, please, and no names or addresses."""
+
+
+class ReasonQuery(ReasonBody):
+    """The same where there is no body."""
 
 
 class UserBody(In):

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from reminders.db.planning import EnrollmentPlanner, Resent
@@ -26,7 +27,7 @@ AT_ONCE = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RedriveReceipt:
-    """What a redrive did with one page of enrollments, in reminders."""
+    """What a redrive did, in reminders."""
 
     resent: int
     """Planned once more; or in a dry run, would be."""
@@ -95,8 +96,9 @@ class Resending:
         dry_run: bool = False,
         cursor: str | None = None,
         limit: int = 200,
+        patience: timedelta | None = timedelta(),
     ) -> RedriveReceipt:
-        """Send once more what failed, of sessions that have not begun: a page of enrollments.
+        """Send once more what failed, of sessions that have not begun: page after page of enrollments.
 
         One e-mail a person: of several failed reminders the latest, and none if a later one has
         gone out. What may have been accepted after all (`outcome_unknown`) is left alone.
@@ -107,7 +109,9 @@ class Resending:
             session_id: Only of this session.
             dry_run: Only count.
             cursor: Where the page before ended.
-            limit: Enrollments at the most.
+            limit: Enrollments of a page at the most.
+            patience: No page is begun after so long; by default one page is all, and `None` stands
+                for all pages.
 
         Raises:
             InvalidInputError: If the cursor is none of ours, or there is no reason.
@@ -117,6 +121,29 @@ class Resending:
         """
         if not dry_run:
             _check(reason)
+        began = self._clock.now()
+        resent, left_alone = 0, Counter[str]()
+        while True:
+            page = await self._redrive_page(
+                reason, actor, session_id, dry_run=dry_run, cursor=cursor, limit=limit
+            )
+            resent += page.resent
+            left_alone.update(page.left_alone)
+            cursor = page.next_cursor
+            is_over = patience is not None and self._clock.now() - began >= patience
+            if cursor is None or is_over:
+                return RedriveReceipt(resent=resent, left_alone=left_alone, next_cursor=cursor)
+
+    async def _redrive_page(
+        self,
+        reason: str,
+        actor: str,
+        session_id: UUID | None,
+        *,
+        dry_run: bool,
+        cursor: str | None,
+        limit: int,
+    ) -> RedriveReceipt:
         after = _decoded(cursor) if cursor else None
         page = await self._failed.page(session_id, after=after, limit=limit)
         slots = asyncio.Semaphore(AT_ONCE)

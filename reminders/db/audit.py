@@ -43,6 +43,8 @@ class Action(StrEnum):
     """A person is not to be reminded of something any more, or is again."""
     USER_ERASED = "user_erased"
     """A person's data was erased."""
+    SESSION_RESTORED = "session_restored"
+    """A cancelled session is held after all."""
     SESSION_REPLANNED = "session_replanned"
     """All enrollments of a session were planned anew."""
     FAILED_REDRIVEN = "failed_redriven"

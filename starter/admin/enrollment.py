@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.audit import Action, AuditLog, Event
+from reminders.db.audit import AuditLog
 from reminders.db.browsing import Browser
 from reminders.db.provider_history import ProviderHistory
 from reminders.errors import ReminderNotFoundError
@@ -14,6 +14,7 @@ from reminders.model import SessionStatus
 from reminders.plan import newest_of
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
+from starter.deeds import By
 from starter.receipts import Story
 
 router = pages()
@@ -69,22 +70,8 @@ async def cancel(
 ) -> Response:
     """End the enrollment and cancel its workflow."""
     reason = form.reason()
-    receipt = await parts.gateway.unenroll(session_id, user_id)
-    entry = await AuditLog(parts.database).record(
-        Event(
-            action=Action.UNENROLLED,
-            actor=visitor.actor,
-            reason=reason,
-            session_id=session_id,
-            user_id=user_id,
-            details={
-                "cancelled": receipt.cancelled,
-                "already_sent": receipt.already_sent,
-                "in_flight": receipt.in_flight,
-            },
-        )
-    )
-    return redirect(f"/audit/{entry}")
+    done = await parts.deeds.unenroll(session_id, user_id, By(visitor.actor, reason))
+    return redirect(f"/audit/{done.event_id}")
 
 
 @router.get("/reminders/{reminder_id}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from reminders.db.audit import Action, AuditLog, Event
+from reminders.db.audit import LONGEST_REASON
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
+from starter.deeds import By
 
 router = pages()
 
@@ -28,18 +29,6 @@ async def runs(request: Request, parts: Answering, after: str = "") -> Response:
 @router.post("/sweeps")
 async def sweep(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Look now for what nobody told us; it reconciles and sends nothing."""
-    reason = form.text("reason") or None
-    started = await parts.sweeps.start()
-    entry = await AuditLog(parts.database).record(
-        Event(
-            action=Action.SWEEP_STARTED,
-            actor=visitor.actor,
-            reason=reason,
-            details={
-                "workflow_id": started.workflow_id,
-                "run_id": started.run_id,
-                "was_running": not started.started,
-            },
-        )
-    )
-    return redirect(f"/audit/{entry}")
+    reason = form.text("reason", longest=LONGEST_REASON) or None
+    done = await parts.deeds.sweep(By(visitor.actor, reason))
+    return redirect(f"/audit/{done.event_id}")

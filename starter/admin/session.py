@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.audit import Action, AuditLog, Event
 from reminders.db.browsing import PAGE, Browser
 from reminders.errors import InvalidInputError
 from reminders.model import ReminderStatus
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.receipts import ChangeReceipt
+from starter.deeds import By
 
 router = pages()
 
@@ -52,34 +50,16 @@ async def cancel_page(request: Request, session_id: UUID, parts: Answering) -> R
 async def cancel(session_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Cancel the session for everybody; the receipt follows the workflow that is at it."""
     reason = form.reason()
-    receipt = await parts.gateway.cancel_session(session_id)
-    return await _told(
-        parts,
-        Event(
-            action=Action.SESSION_CANCELLED,
-            actor=visitor.actor,
-            reason=reason,
-            session_id=session_id,
-            details=_counts(receipt),
-        ),
-    )
+    done = await parts.deeds.cancel_session(session_id, By(visitor.actor, reason))
+    return redirect(f"/audit/{done.event_id}")
 
 
 @router.post("/sessions/{session_id}/replan")
 async def replan(session_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Plan every enrollment anew, by the session and the rules as they are stored now."""
     reason = form.reason()
-    receipt = await parts.gateway.session_changed(session_id)
-    return await _told(
-        parts,
-        Event(
-            action=Action.SESSION_REPLANNED,
-            actor=visitor.actor,
-            reason=reason,
-            session_id=session_id,
-            details=_counts(receipt),
-        ),
-    )
+    done = await parts.deeds.replan_session(session_id, By(visitor.actor, reason))
+    return redirect(f"/audit/{done.event_id}")
 
 
 async def _page(
@@ -109,27 +89,6 @@ async def _page(
         is_cut=len(people) > PAGE and bool(search),
         workflows_url=parts.workflows_url(f"SessionId='{session_id}'"),
     )
-
-
-async def _told(parts: Parts, event: Event) -> Response:
-    """Write it down, and show what was written."""
-    return redirect(f"/audit/{await AuditLog(parts.database).record(event)}")
-
-
-def _counts(receipt: ChangeReceipt) -> dict[str, Any]:
-    """A receipt as the audit log keeps it."""
-    if not receipt.is_done:
-        return {"workflow_id": receipt.workflow_id, "run_id": receipt.run_id}
-    return {
-        "workflow_id": receipt.workflow_id,
-        "run_id": receipt.run_id,
-        "enrollments": receipt.enrollments,
-        "replanned": receipt.replanned,
-        "unconfirmed": receipt.unconfirmed,
-        "cancelled": receipt.reminders.cancelled,
-        "already_sent": receipt.reminders.already_sent,
-        "in_flight": receipt.reminders.in_flight,
-    }
 
 
 def _status(name: str) -> ReminderStatus | None:

@@ -11,7 +11,7 @@ import typer
 from reminders.rules import RuleFields
 from starter import printing
 from starter.assembly import Parts
-from starter.commands.options import CHANGE_WAIT, AsJson, Yes, confirmed, show
+from starter.commands.options import ACTOR, CHANGE_WAIT, AsJson, Reason, Yes, confirmed, show
 from starter.configurations import (
     MOST_MINUTES,
     RuleChangeOut,
@@ -26,7 +26,6 @@ app = typer.Typer()
 _config = typer.Typer(no_args_is_help=True, help="Reminder rules.")
 app.add_typer(_config, name="config")
 
-ACTOR = "cli"
 
 _Type = Annotated[str, typer.Argument(metavar="TYPE", help="The rule's type, such as 24h.")]
 _Session = Annotated[UUID | None, typer.Option("--session", help="Only for this session.")]
@@ -40,7 +39,6 @@ _Subject = Annotated[
 _Name = Annotated[str | None, typer.Option("--name", help="Display name.")]
 _Order = Annotated[int | None, typer.Option("--order", help="Place in lists.")]
 _On = Annotated[bool | None, typer.Option("--on/--off", help="Switch it on or off.")]
-_Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit log.")]
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 
 
@@ -64,7 +62,7 @@ def add(
     name: _Name = None,
     order: _Order = None,
     session: _Session = None,
-    reason: _Reason = None,
+    reason: Reason = None,
     on: _On = None,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
@@ -93,7 +91,7 @@ def set_(
     name: _Name = None,
     order: _Order = None,
     session: _Session = None,
-    reason: _Reason = None,
+    reason: Reason = None,
     on: _On = None,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
@@ -117,7 +115,7 @@ def set_(
 def delete(
     reminder_type: _Type,
     session: _Session = None,
-    reason: _Reason = None,
+    reason: Reason = None,
     *,
     yes: Yes = False,
     dry_run: _DryRun = False,

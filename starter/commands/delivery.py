@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from starter import printing
 from starter.answers import DeliveryStateOut, ResumedOut
 from starter.assembly import Parts
-from starter.commands.options import AsJson, show
+from starter.commands.options import ACTOR, AsJson, Reason, show
 from starter.running import ask
 
 app = typer.Typer()
@@ -29,13 +27,13 @@ def show_delivery(*, as_json: AsJson = False) -> None:
 
 @_delivery.command()
 def resume(
-    reason: Annotated[str | None, typer.Option(help="Why, for the audit log.")] = None,
+    reason: Reason = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Send again, now that key, sender or quota is mended: ends the hold for every worker."""
 
     async def resumed(parts: Parts) -> ResumedOut:
-        return ResumedOut(held_because=await parts.provider.resume(actor="cli", reason=reason))
+        return ResumedOut(held_because=await parts.provider.resume(actor=ACTOR, reason=reason))
 
     show(ask(resumed), printing.resumed, as_json=as_json)

@@ -10,7 +10,17 @@ import typer
 from starter import printing
 from starter.answers import CancelReceiptOut, EnrollmentOut, StoryOut, UnderWayOut
 from starter.assembly import Parts
-from starter.commands.options import CHANGE_WAIT, AsJson, Session, User, Yes, confirmed, show
+from starter.commands.options import (
+    CHANGE_WAIT,
+    AsJson,
+    Reason,
+    Session,
+    User,
+    Yes,
+    by,
+    confirmed,
+    show,
+)
 from starter.running import ask
 
 app = typer.Typer()
@@ -30,6 +40,7 @@ def cancel(
         UUID | None, typer.Argument(metavar="USER", help="Only this user's enrollment.")
     ] = None,
     *,
+    reason: Reason = None,
     yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
@@ -38,7 +49,7 @@ def cancel(
     if dry_run:
         receipt = ask(lambda parts: parts.gateway.expected(session, user))
     elif user is not None:
-        receipt = ask(lambda parts: parts.gateway.unenroll(session, user))
+        receipt = ask(lambda parts: parts.deeds.unenroll(session, user, by(reason))).receipt
     else:
         if not yes:
             confirmed(
@@ -48,7 +59,9 @@ def cancel(
                     " pending reminders?"
                 )
             )
-        done = ask(lambda parts: parts.gateway.cancel_session(session, wait=CHANGE_WAIT))
+        done = ask(
+            lambda parts: parts.deeds.cancel_session(session, by(reason), wait=CHANGE_WAIT)
+        ).receipt
         if not done.is_done:
             show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
             return

@@ -14,7 +14,7 @@ import typer
 from reminders.settings import Duration
 from starter import printing
 from starter.assembly import Parts
-from starter.commands.options import AsJson, Reason, parsed, show
+from starter.commands.options import ACTOR, AsJson, Reason, parsed, show
 from starter.fields import Instant, LocaleName, ZoneName
 from starter.running import ask
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # they bring the templates along, which the other commands st
 
 app = typer.Typer()
 
-ACTOR = "cli"
 _duration = parsed(Duration)
 
 _Session = Annotated[

@@ -11,17 +11,19 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from starter import printing
+from starter import fields, printing
+from starter.deeds import By
 from starter.running import ExitCode
 
 _A = TypeVar("_A", bound=BaseModel)
+ACTOR = "cli"
+"""Who acts, as the audit log says it."""
 CHANGE_WAIT = timedelta(seconds=5)
 """How long a command waits for a session's change; a workflow goes on without it."""
 
 Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
 User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Reason = Annotated[str | None, typer.Option("--reason", help="Why, for the audit log.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
@@ -36,6 +38,19 @@ def parsed(kind: Any) -> Any:  # noqa: ANN401 - any annotated type
             raise typer.BadParameter(error.errors()[0]["msg"]) from None
 
     return parse
+
+
+Reason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", parser=parsed(fields.Reason), metavar="TEXT", help="Why, for the audit log."
+    ),
+]
+
+
+def by(reason: str | None) -> By:
+    """Somebody at a terminal."""
+    return By(ACTOR, reason)
 
 
 def confirmed(question: Callable[[], str]) -> None:

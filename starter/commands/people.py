@@ -12,14 +12,13 @@ from reminders.model import OptOut
 from starter import printing
 from starter.answers import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.assembly import Parts
-from starter.commands.options import AsJson, User, show
+from starter.commands.options import ACTOR, AsJson, User, show
 from starter.running import ExitCode, ask
 
 app = typer.Typer()
 _preferences = typer.Typer(no_args_is_help=True, help="What people are not to be reminded of.")
 app.add_typer(_preferences, name="preferences")
 
-_ACTOR = "cli"
 OfSession = Annotated[
     UUID | None, typer.Option("--session", metavar="SESSION", help="Only of this session.")
 ]
@@ -45,7 +44,7 @@ def stop(
     """Stop a user's reminders: all, those of a session, of a type, or both. Safe to repeat."""
 
     async def stopped(parts: Parts) -> ChangedPreferences:
-        receipt = await parts.preferences.add(user, OptOut(session, kind), actor=_ACTOR)
+        receipt = await parts.preferences.add(user, OptOut(session, kind), actor=ACTOR)
         return ChangedPreferences.after(user, receipt)
 
     show(ask(stopped), printing.changed_preferences, as_json=as_json)
@@ -58,7 +57,7 @@ def resume(
     """Take one stop back, named as it was made, and plan what still lies ahead. Safe to repeat."""
 
     async def resumed(parts: Parts) -> ChangedPreferences:
-        receipt = await parts.preferences.remove(user, OptOut(session, kind), actor=_ACTOR)
+        receipt = await parts.preferences.remove(user, OptOut(session, kind), actor=ACTOR)
         return ChangedPreferences.after(user, receipt)
 
     show(ask(resumed), printing.changed_preferences, as_json=as_json)
@@ -80,7 +79,7 @@ def erase(
 
 def _erased(user: UUID, *, dry_run: bool) -> ErasureOut:
     async def erased(parts: Parts) -> ErasureOut:
-        receipt = await parts.erasure.erase(user, actor=_ACTOR, dry_run=dry_run)
+        receipt = await parts.erasure.erase(user, actor=ACTOR, dry_run=dry_run)
         return ErasureOut.of(user, receipt, dry_run=dry_run)
 
     return ask(erased)

@@ -11,12 +11,11 @@ from reminders.model import Reminder, ReminderStatus
 from starter import printing
 from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
-from starter.commands.options import AsJson, Yes, confirmed, show
+from starter.commands.options import ACTOR, AsJson, Yes, by, confirmed, show
 from starter.running import ask
 
 app = typer.Typer()
 
-ACTOR = "cli"
 _LARGEST_PAGE = 200
 
 
@@ -86,18 +85,13 @@ def redrive(
     async def redriven(parts: Parts, *, only_count: bool) -> RedriveOut:
         if session is not None:
             await parts.catalogue.session(session)
-        total: RedriveOut | None = None
-        while total is None or total.next_cursor is not None:
-            page = await parts.resending.redrive(
-                reason=reason,
-                actor=ACTOR,
-                session_id=session,
-                dry_run=only_count,
-                cursor=total.next_cursor if total else None,
+        if only_count:
+            receipt = await parts.resending.redrive(
+                reason="", actor=ACTOR, session_id=session, dry_run=True, patience=None
             )
-            told = RedriveOut.of(page, dry_run=only_count)
-            total = total.plus(told) if total else told
-        return total
+        else:
+            receipt = (await parts.deeds.redrive(by(reason), session_id=session)).receipt
+        return RedriveOut.of(receipt, dry_run=only_count)
 
     if not dry_run and not yes:
         confirmed(

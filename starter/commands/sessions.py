@@ -7,7 +7,7 @@ import typer
 from starter import printing
 from starter.answers import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
-from starter.commands.options import CHANGE_WAIT, AsJson, Session, show
+from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show
 from starter.running import ask
 
 app = typer.Typer()
@@ -27,9 +27,11 @@ def show_session(session: Session, *, as_json: AsJson = False) -> None:
 
 
 @_session.command("changed")
-def changed(session: Session, *, as_json: AsJson = False) -> None:
+def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Say that a session, or a rule, changed: plan every enrollment anew. Safe to repeat."""
-    done = ask(lambda parts: parts.gateway.session_changed(session, wait=CHANGE_WAIT))
+    done = ask(
+        lambda parts: parts.deeds.replan_session(session, by(reason), wait=CHANGE_WAIT)
+    ).receipt
     if done.is_done:
         show(ChangesOut.of(done), printing.changes, as_json=as_json)
     else:
@@ -37,9 +39,11 @@ def changed(session: Session, *, as_json: AsJson = False) -> None:
 
 
 @_session.command("restore")
-def restore(session: Session, *, as_json: AsJson = False) -> None:
+def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Hold a cancelled session after all: plan what still lies ahead anew. Safe to repeat."""
-    done = ask(lambda parts: parts.gateway.restore_session(session, wait=CHANGE_WAIT))
+    done = ask(
+        lambda parts: parts.deeds.restore_session(session, by(reason), wait=CHANGE_WAIT)
+    ).receipt
     if done.is_done:
         show(ChangesOut.of(done), printing.changes, as_json=as_json)
     else:

@@ -9,7 +9,7 @@ import typer
 from starter import printing
 from starter.answers import RunOut, RunPageOut, SweepOut
 from starter.assembly import Parts
-from starter.commands.options import AsJson, show
+from starter.commands.options import AsJson, Reason, by, show
 from starter.running import ExitCode, ask
 
 app = typer.Typer()
@@ -21,16 +21,17 @@ def sweep(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for it, and print its counts.")
     ] = False,
+    reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
     """Look now for what nobody told us, and repair it. Sends nothing; a running one is found."""
     if not wait:
-        started = ask(lambda parts: parts.sweeps.start())
+        started = ask(lambda parts: parts.deeds.sweep(by(reason))).receipt
         show(SweepOut.of(started), printing.sweep, as_json=as_json)
         return
 
     async def waited(parts: Parts) -> RunOut:
-        run = await parts.sweeps.finished(await parts.sweeps.start())
+        run = await parts.sweeps.finished((await parts.deeds.sweep(by(reason))).receipt)
         return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
 
     done = ask(waited)

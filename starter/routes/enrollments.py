@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from reminders.model import EnrollmentStatus
 from starter.answers import CancelReceiptOut, EnrollmentOut, StoryOut
-from starter.bodies import EnrollmentBody
+from starter.bodies import EnrollmentBody, ReasonQuery
+from starter.deeds import By
 from starter.routes.answering import (
     BODY,
     CREATED,
@@ -20,6 +22,8 @@ from starter.routes.answering import (
 )
 
 router = v1_router("enrollments")
+
+ACTOR = "api"
 
 
 @router.post(
@@ -71,6 +75,9 @@ async def why(session_id: UUID, user_id: UUID, parts: Answering) -> StoryOut:
     summary="Unenroll a user: cancel the pending reminders",
     responses={**NO_ENROLLMENT, **INVALID},
 )
-async def unenroll(session_id: UUID, user_id: UUID, parts: Answering) -> CancelReceiptOut:
-    """Call off what still waits and cancel the workflow. Safe to repeat."""
-    return CancelReceiptOut.of(await parts.gateway.unenroll(session_id, user_id))
+async def unenroll(
+    session_id: UUID, user_id: UUID, why: Annotated[ReasonQuery, Query()], parts: Answering
+) -> CancelReceiptOut:
+    """Call off what still waits and cancel the workflow. Safe to repeat; audited."""
+    done = await parts.deeds.unenroll(session_id, user_id, By(ACTOR, why.reason))
+    return CancelReceiptOut.of(done.receipt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from fastapi import Query, Response
 
 from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
 from starter.bodies import RedriveBody, ReminderFilters, ResendBody
+from starter.deeds import By
 from starter.routes.answering import (
     BODY,
     CONFLICT,
@@ -60,14 +62,24 @@ async def redrive(body: RedriveBody, parts: Answering) -> RedriveOut:
     """
     if body.session_id is not None:
         await parts.catalogue.session(body.session_id)
-    receipt = await parts.resending.redrive(
-        reason=body.reason or "",
-        actor=ACTOR,
-        session_id=body.session_id,
-        dry_run=body.dry_run,
-        cursor=body.cursor,
-        limit=body.limit,
-    )
+    if body.dry_run:
+        receipt = await parts.resending.redrive(
+            reason="",
+            actor=ACTOR,
+            session_id=body.session_id,
+            dry_run=True,
+            cursor=body.cursor,
+            limit=body.limit,
+        )
+    else:
+        done = await parts.deeds.redrive(
+            By(ACTOR, body.reason),
+            session_id=body.session_id,
+            cursor=body.cursor,
+            limit=body.limit,
+            patience=timedelta(),
+        )
+        receipt = done.receipt
     return RedriveOut.of(receipt, dry_run=body.dry_run)
 
 

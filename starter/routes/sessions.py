@@ -13,7 +13,8 @@ from starter.answers import (
     SessionWithCounts,
     UnderWayOut,
 )
-from starter.bodies import CancelBody, SessionBody
+from starter.bodies import CancelBody, ReasonBody, SessionBody
+from starter.deeds import By
 from starter.routes.answering import (
     ACCEPTED,
     BODY,
@@ -28,6 +29,12 @@ from starter.routes.answering import (
 )
 
 router = v1_router("sessions")
+
+ACTOR = "api"
+
+
+def _by(body: ReasonBody | CancelBody | None) -> By:
+    return By(ACTOR, body.reason if body else None)
 
 
 @router.put(
@@ -60,13 +67,13 @@ async def put_session(
 @router.post(
     "/sessions/{session_id}/changed",
     summary="A session, or a rule, changed: read it again",
-    responses={**under_way(UnderWayOut), **NO_SESSION, **INVALID},
+    responses={**under_way(UnderWayOut), **NO_SESSION, **BODY},
 )
 async def session_changed(
-    session_id: UUID, parts: Answering, response: Response
+    session_id: UUID, parts: Answering, response: Response, body: ReasonBody | None = None
 ) -> ChangesOut | UnderWayOut:
     """Plan every enrollment anew and tell its workflow. Safe to repeat."""
-    receipt = await parts.gateway.session_changed(session_id)
+    receipt = (await parts.deeds.replan_session(session_id, _by(body))).receipt
     if receipt.is_done:
         return ChangesOut.of(receipt)
     response.status_code = ACCEPTED
@@ -85,8 +92,9 @@ async def cancel_session(
 
     With `dry_run` it only counts what a cancel would meet.
     """
-    dry_run = body is not None and body.dry_run
-    receipt = await parts.gateway.cancel_session(session_id, dry_run=dry_run)
+    if body is not None and body.dry_run:
+        return CancelReceiptOut.of(await parts.gateway.expected(session_id))
+    receipt = (await parts.deeds.cancel_session(session_id, _by(body))).receipt
     if receipt.is_done:
         return CancelReceiptOut.of(receipt.reminders)
     response.status_code = ACCEPTED
@@ -96,16 +104,16 @@ async def cancel_session(
 @router.post(
     "/sessions/{session_id}/restore",
     summary="Hold a cancelled session after all",
-    responses={**under_way(UnderWayOut), **NO_SESSION, **INVALID},
+    responses={**under_way(UnderWayOut), **NO_SESSION, **BODY},
 )
 async def restore_session(
-    session_id: UUID, parts: Answering, response: Response
+    session_id: UUID, parts: Answering, response: Response, body: ReasonBody | None = None
 ) -> ChangesOut | UnderWayOut:
     """Take a cancel back: what still lies ahead is planned anew for everybody. Safe to repeat.
 
     A session that an existing platform has cancelled in its own table stays so.
     """
-    receipt = await parts.gateway.restore_session(session_id)
+    receipt = (await parts.deeds.restore_session(session_id, _by(body))).receipt
     if receipt.is_done:
         return ChangesOut.of(receipt)
     response.status_code = ACCEPTED

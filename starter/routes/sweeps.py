@@ -7,24 +7,27 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from starter.answers import RunOut, RunPageOut, SweepOut
-from starter.bodies import RunFilters
-from starter.routes.answering import ACCEPTED, INVALID, Answering, v1_router
+from starter.bodies import ReasonBody, RunFilters
+from starter.deeds import By
+from starter.routes.answering import ACCEPTED, BODY, INVALID, Answering, v1_router
 
 router = v1_router("sweeps")
+
+ACTOR = "api"
 
 
 @router.post(
     "/sweeps",
     status_code=ACCEPTED,
     summary="Look now for what nobody told us",
-    responses={200: {"model": SweepOut, "description": "One was running already"}},
+    responses={200: {"model": SweepOut, "description": "One was running already"}, **BODY},
 )
-async def sweep(parts: Answering, response: Response) -> SweepOut:
+async def sweep(parts: Answering, response: Response, body: ReasonBody | None = None) -> SweepOut:
     """Start a sweep, or find the one that runs. It reconciles and sends nothing.
 
     Works while the Schedule is paused; `GET /v1/runs` tells what it found.
     """
-    started = await parts.sweeps.start()
+    started = (await parts.deeds.sweep(By(ACTOR, body.reason if body else None))).receipt
     if not started.started:
         response.status_code = 200
     return SweepOut.of(started)
