@@ -3,6 +3,8 @@
 `docs/configuration.md` and `.env.example` come from `reminders.settings.Settings`: the name is the
 field's, the meaning is the docstring below it, the group is the comment above it, and the default
 and its bounds are the field's own.
+
+`docs/cli.md` comes from the commands themselves: usage, arguments and options are what `--help` says.
 """
 
 from __future__ import annotations
@@ -21,8 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic.fields import FieldInfo
+from typer.main import get_command
 
 from reminders.settings import Settings
+from starter import cli
+from starter.running import ExitCode
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 100
@@ -77,6 +82,34 @@ They keep their names; two mean a little more here, and have other defaults:
 | `EMAIL_MAX_RETRIES` | then the e-mail is lost | retries in place; then the workflow retries until the session starts |
 | `EMAIL_INITIAL_BACKOFF_MS`, `EMAIL_MAX_BACKOFF_MS`, `EMAIL_BACKOFF_MULTIPLIER` | wait between retries | the same |
 """
+
+COMMANDS = """\
+<!-- Written by `python -m docs.generate` from starter/commands/: change those, not this. -->
+
+# The command `reminders`
+
+It is configured as worker and API are: see [configuration](configuration.md).
+Every command that prints something prints JSON with `--json`: the same as the HTTP API answers.
+What cannot be undone asks first; where nobody is there to answer, say `--yes`. `--dry-run` only counts.
+Long work shows its progress on standard error, when that is a terminal.
+Instants are RFC 3339 with an offset (`2026-12-01T15:00:00+01:00`), durations `90s`, `60m`, `2h` or `1d`.
+
+`reminders --install-completion` teaches bash, zsh, fish and PowerShell to complete commands and options;
+`--show-completion` prints what it would install.
+
+## Exit codes
+
+| code | meaning |
+| --- | --- |
+{exit_codes}
+
+## Commands
+
+| command | what it does |
+| --- | --- |
+{index}
+
+{commands}"""
 
 ENV_EXAMPLE = """\
 # Written by `python -m docs.generate` from reminders/settings.py: change that, not this.
@@ -149,8 +182,73 @@ def env_example() -> str:
     return "\n".join(part.rstrip("\n") for part in parts) + "\n"
 
 
+def commands() -> dict[str, Any]:
+    """Every command by its words, such as `session show`, in the order of `--help`."""
+
+    def within(group: Any, words: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - typer's own
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from within(command, f"{words}{name} ")
+            else:
+                yield words + name, command
+
+    return dict(within(get_command(cli.app), ""))
+
+
+def command_line() -> str:
+    """The text of `docs/cli.md`."""
+    found = commands()
+    meanings = _values(ExitCode)
+    return COMMANDS.format(
+        exit_codes="\n".join(f"| {code.value} | {meanings[code.name]} |" for code in ExitCode),
+        index="\n".join(
+            f"| [`reminders {words}`](#reminders-{words.replace(' ', '-')}) |"
+            f" {_paragraphs(command.help)[0].partition('. ')[0].rstrip('.')} |"
+            for words, command in found.items()
+        ),
+        commands="\n".join(_command(words, command) for words, command in found.items()),
+    )
+
+
+def _command(words: str, command: Any) -> str:  # noqa: ANN401 - typer's own
+    """One command's chapter."""
+    context = command.make_context(f"reminders {words}", [], resilient_parsing=True)
+    usage = re.sub(r"[{](\w+)[}]", r"\1", " ".join(command.collect_usage_pieces(context)))
+    parts = [f"## `reminders {words}`", *_paragraphs(command.help)]
+    parts.append(f"```text\nreminders {words} {usage}\n```")
+    rows = [
+        f"| `{_cell(record[0])}` | {_cell(record[1])} |"
+        for parameter in command.params
+        if (record := parameter.get_help_record(context)) is not None
+    ]
+    if rows:
+        parts.append("\n".join(["| | |", "| --- | --- |", *rows]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    """What `--help` says, on one line, without ending a table's cell."""
+    return " ".join(text.replace("\\[", "[").split()).replace("|", "\\|")
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+
+
+def _values(enumeration: type) -> dict[str, str]:
+    """The docstring below each member, on one line, by the member's name."""
+    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(enumeration))).body
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    return {
+        statement.targets[0].id: " ".join(_docstring(following).split())
+        for statement, following in zip(body, [*body[1:], None], strict=True)
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name)
+    }
+
+
 DOCUMENTS: Mapping[str, Callable[[], str]] = {
     ".env.example": env_example,
+    "docs/cli.md": command_line,
     "docs/configuration.md": configuration,
 }
 """What is generated, by its path in the checkout."""

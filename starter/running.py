@@ -22,10 +22,13 @@ class ExitCode(IntEnum):
     """How a command ended."""
 
     OK = 0
+    """Done."""
     FAILED = 1
     """An expected failure; one line on standard error says the remedy."""
     USAGE = 2
+    """The command was not understood, or nobody was there to confirm it."""
     NOT_FOUND = 3
+    """There is no such session, user, enrollment, reminder or rule."""
     UNAVAILABLE = 4
     """PostgreSQL or Temporal is away; repeat the same command."""
     RED = 5

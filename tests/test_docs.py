@@ -106,6 +106,16 @@ def test_every_command_of_ours_that_is_named_exists(document: Path) -> None:
     assert set() == set(named) - known
 
 
+def test_every_command_that_prints_something_has_json() -> None:
+    """All but the two that run until they are stopped."""
+    silent = {
+        words
+        for words, command in generate.commands().items()
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert {"worker", "api"} == silent
+
+
 def temporal_commands() -> Iterator[str]:
     """Every `temporal ...` of the README, without what is explained behind it."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
