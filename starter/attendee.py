@@ -10,6 +10,7 @@ import logging
 from hashlib import sha256
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from reminders.db.choices import Reader
@@ -56,8 +57,16 @@ _AWAY: Documented = {503: {"description": "PostgreSQL or Temporal is away; repea
 router = APIRouter(tags=["attendees"])
 
 
+def _as_pages(documented: Documented) -> Documented:
+    """The documentation of errors that people see in a browser."""
+    return {status: {**told, "content": {"text/html": {}}} for status, told in documented.items()}
+
+
 @router.get(
-    "/stop/{token}", summary="Ask what reminders are to stop", responses={**_NO_LINK, **_AWAY}
+    "/stop/{token}",
+    summary="Ask what reminders are to stop",
+    response_class=HTMLResponse,
+    responses=_as_pages({**_NO_LINK, **_AWAY}),
 )
 async def ask(token: str, request: Request) -> Response:
     """The page of an attendee's stop link. Opening it changes nothing."""
@@ -74,11 +83,10 @@ async def ask(token: str, request: Request) -> Response:
     "/stop/{token}",
     summary="Stop reminders, or take it back",
     openapi_extra={"requestBody": _FORM},
-    responses={
-        **_NO_LINK,
-        **_AWAY,
-        400: {"description": "Says neither what to stop nor to resume"},
-    },
+    response_class=HTMLResponse,
+    responses=_as_pages(
+        {**_NO_LINK, **_AWAY, 400: {"description": "Says neither what to stop nor to resume"}}
+    ),
 )
 async def act(token: str, request: Request) -> Response:
     """Stop the session's reminders, or all, or take that back. Safe to repeat.

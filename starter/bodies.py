@@ -20,6 +20,7 @@ from starter.fields import (
     Instant,
     Line,
     LocaleName,
+    MaybeReason,
     Notes,
     Reason,
     Title,
@@ -82,18 +83,14 @@ class CancelBody(In):
 
     dry_run: bool = False
     """Only count."""
-    reason: Annotated[Reason | None, BlankIsAbsent] = Field(
-        default=None, examples=["the speaker is ill"]
-    )
+    reason: MaybeReason = Field(default=None, examples=["the speaker is ill"])
     """Why, for the audit log."""
 
 
 class ReasonBody(In):
     """Why something is done, for the audit log."""
 
-    reason: Annotated[Reason | None, BlankIsAbsent] = Field(
-        default=None, examples=["moved in the platform, ticket 4711"]
-    )
+    reason: MaybeReason = Field(default=None, examples=["moved in the platform, ticket 4711"])
     """In your words; ids, please, and no names or addresses."""
 
 
@@ -125,8 +122,8 @@ class UserBody(In):
 class EnrollmentBody(In):
     """Who takes part in what."""
 
-    session_id: UUID
-    user_id: UUID
+    session_id: UUID = Field(examples=["6f9619ff-8b86-4011-b42d-00c04fc964ff"])
+    user_id: UUID = Field(examples=["0b9e2f4c-7a39-4b73-8e0e-3a5a5f3f9f10"])
     enrollment_id: UUID | None = None
     """The platform's own id of the enrollment, if it has one."""
     status: Literal["confirmed", "pending"] = "confirmed"
@@ -184,7 +181,7 @@ class RedriveBody(In):
 
     session_id: UUID | None = None
     """Only of this session."""
-    reason: Reason | None = Field(default=None, examples=["sender mended, incident 42"])
+    reason: MaybeReason = Field(default=None, examples=["sender mended, incident 42"])
     """Required unless `dry_run`."""
     dry_run: bool = False
     """Only count."""

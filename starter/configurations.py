@@ -21,7 +21,7 @@ from reminders.rules import (
     RuleFields,
 )
 from starter.answers import ChangesOut
-from starter.fields import Reason
+from starter.fields import MaybeReason
 from starter.rules import RuleReceipt
 
 MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)
@@ -70,7 +70,7 @@ class _Rule(BaseModel):
 class RulePatch(_Rule):
     """What is to change of a rule; what is left out stays."""
 
-    reason: Reason | None = None
+    reason: MaybeReason = None
     """Why, for the audit log."""
 
 

@@ -135,6 +135,11 @@ Reason = Annotated[
     str, StringConstraints(min_length=1, max_length=LONGEST_REASON), AfterValidator(_one_line)
 ]
 """In the caller's words, for the audit log; ids, please, and no names or addresses."""
+MaybeReason = Annotated[
+    Annotated[str, StringConstraints(max_length=LONGEST_REASON), AfterValidator(_one_line)] | None,
+    BeforeValidator(_blank_is_absent),
+]
+"""The same where it may be left out."""
 Notes = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_readable)]
 BlankIsAbsent = BeforeValidator(_blank_is_absent)
 """For optional text: an empty field is an absent one."""

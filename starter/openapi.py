@@ -5,15 +5,28 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
-from starter.problems import MEDIA_TYPE, Problem
+from starter.problems import MEDIA_TYPE, TYPES, Problem
 
 _REFERENCE = "#/components/schemas/Problem"
+_EXAMPLES = {
+    400: ("malformed-body", "The body cannot be read"),
+    401: ("unauthorized", "An API key is needed"),
+    404: ("not-found", "No such thing"),
+    409: ("conflict", "Not as things are"),
+    413: ("body-too-large", "The body is too large"),
+    422: ("invalid-request", "The request is not acceptable"),
+    429: ("too-many-tests", "Not so many test e-mails at once"),
+    502: ("provider-refused", "The provider did not take the e-mail"),
+    503: ("database-unavailable", "PostgreSQL does not answer"),
+}
+"""A kind of problem that has this status, and its title."""
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 """Schemas of errors as the framework would tell them."""
 
@@ -69,9 +82,30 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs")
     schemas["Problem"] = problem
-    for path in document["paths"].values():
-        for operation in path.values():
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
             for status, response in operation["responses"].items():
                 if status.startswith(("4", "5")):
-                    response["content"] = {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE}}}
+                    _describe_error(response, int(status), path)
     return document
+
+
+def _describe_error(response: dict[str, Any], status: int, path: str) -> None:
+    """Say that an error is a problem document, beside the page that a browser gets; with an example."""
+    content: dict[str, Any] = {
+        kind: {} for kind in response.get("content", {}) if kind == "text/html"
+    }
+    kind = _EXAMPLES.get(status)
+    told: dict[str, Any] = {"schema": {"$ref": _REFERENCE}}
+    if kind is not None:
+        slug, title = kind
+        told["example"] = {
+            "type": TYPES + slug,
+            "title": title,
+            "status": status,
+            "detail": response["description"],
+            "instance": path,
+        }
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            told["example"]["errors"] = [{"field": "session_id", "message": "is no UUID"}]
+    response["content"] = {**content, MEDIA_TYPE: told}

@@ -11,7 +11,7 @@ from pydantic import Field
 from reminders.model import Message
 from starter.answers import Out
 from starter.bodies import In
-from starter.fields import BlankIsAbsent, Instant, LocaleName, Reason, ZoneName
+from starter.fields import BlankIsAbsent, Instant, LocaleName, MaybeReason, ZoneName
 from starter.mails import Scene, TestSent, Wanted
 
 _A_YEAR = 366 * 24 * 60
@@ -58,7 +58,7 @@ class PreviewFilters(In):
 class TestSendBody(PreviewFilters):
     """Which e-mail to send to the test recipient."""
 
-    reason: Annotated[Reason | None, BlankIsAbsent] = None
+    reason: MaybeReason = None
     """For the audit log."""
 
 

@@ -24,7 +24,11 @@ _UNAVAILABLE: Documented = {
     503: {"description": "PostgreSQL or Temporal is away; repeat the same call after `Retry-After`"}
 }
 INVALID: Documented = {422: {"description": "Not acceptable; `errors` names the fields"}}
-BODY: Documented = {413: {"description": "The body is larger than 64 KiB"}, **INVALID}
+BODY: Documented = {
+    400: {"description": "The body is no text that could be JSON"},
+    413: {"description": "The body is larger than 64 KiB"},
+    **INVALID,
+}
 NO_SESSION: Documented = {404: {"description": "There is no such session"}}
 PLATFORM_OWNED: Documented = {
     409: {"description": "The platform's own (`DATABASE_MODE=existing`): to be changed there"}
