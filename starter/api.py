@@ -8,6 +8,7 @@ from starter.routes import (
     configurations,
     delivery,
     enrollments,
+    lookups,
     mails,
     preferences,
     reminders,
@@ -20,6 +21,7 @@ router = APIRouter()
 """In the order of `/docs`."""
 
 for _concern in (
+    lookups,
     sessions,
     users,
     preferences,

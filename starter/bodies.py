@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from reminders.db.choices import MOST_OPT_OUTS
-from reminders.model import Attendee, OptOut, ReminderStatus, Session, SessionStatus
+from reminders.model import Attendee, OptOut, ReminderStatus, Session, SessionStatus, StatusReason
 from starter.fields import (
     BlankIsAbsent,
     EmailAddress,
@@ -165,6 +165,7 @@ class ReminderFilters(In):
     session_id: UUID | None = None
     user_id: UUID | None = None
     email_status: ReminderStatus | None = None
+    status_reason: StatusReason | None = None
     cursor: Annotated[str, Field(max_length=200)] | None = None
     """`next_cursor` of the page before."""
     limit: int = Field(default=50, ge=1, le=200)

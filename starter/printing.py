@@ -6,7 +6,7 @@ terminal. Addresses are not shown at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reminders.model import ReminderStatus
 from starter.answers import (
     CancelReceiptOut,
     ChangedPreferences,
@@ -39,12 +40,23 @@ from starter.answers import (
 from starter.builds import Builds
 from starter.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
 from starter.diagnosis import Level
+from starter.lookups import (
+    CauseListOut,
+    EventPageOut,
+    OverviewOut,
+    RosterPageOut,
+    SessionPageOut,
+    UserEnrollmentsOut,
+    UserIdsOut,
+)
 from starter.restoring import Reconciled
 
 if TYPE_CHECKING:  # they bring the templates along
     from starter.previews import PreviewOut, TestSentOut
 
 _LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}
+_BAR = 40
+"""Characters of the longest bar."""
 _WIDTH_OF_FILES = 200
 """Columns where the output is no terminal, so that nothing is cut off."""
 
@@ -373,6 +385,131 @@ def _lead(left: timedelta) -> str:
     minutes = round(left.total_seconds() / 60)
     parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
     return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 min"
+
+
+def overview(answer: OverviewOut) -> None:
+    """How things stand, and a bar an hour."""
+    _table(
+        ("today: sent", "late", "failed", "waiting", "overdue", "in doubt", "failed, can be sent"),
+        [
+            tuple(
+                str(count)
+                for count in (
+                    answer.sent_today,
+                    answer.late_today,
+                    answer.failed_today,
+                    answer.waiting,
+                    answer.overdue,
+                    answer.in_doubt,
+                    answer.redrivable,
+                )
+            )
+        ],
+    )
+    most = max((hour.reminders for hour in answer.next_hours), default=0)
+    _table(
+        ("hour (UTC)", "due", ""),
+        (
+            (
+                f"{hour.begins_at:%Y-%m-%d %H:00}",
+                str(hour.reminders),
+                "█" * -(-hour.reminders * _BAR // most) if most else "",
+            )
+            for hour in answer.next_hours
+        ),
+    )
+
+
+def sessions(answer: SessionPageOut) -> None:
+    """A list of sessions."""
+    _table(
+        ("starts (UTC)", "session", "title", "status", "enrolled", "reminders"),
+        (
+            (s.start_time, str(s.id), s.title, s.status, str(s.enrolled), _by_status(s.counts))
+            for s in answer.items
+        ),
+    )
+    _more(answer.next_cursor)
+
+
+def roster(answer: RosterPageOut) -> None:
+    """Who is enrolled in a session."""
+    _table(
+        ("user", "enrollment", "reminders"),
+        (
+            (
+                str(entry.user_id),
+                entry.enrollment_status,
+                ", ".join(f"{r.reminder_type} {r.email_status}" for r in entry.reminders),
+            )
+            for entry in answer.items
+        ),
+    )
+    _more(answer.next_cursor)
+
+
+def enrollments(answer: UserEnrollmentsOut) -> None:
+    """What a person is or was enrolled in."""
+    _table(
+        ("starts (UTC)", "session", "title", "enrollment", "reminders"),
+        (
+            (s.start_time, str(s.session_id), s.title, s.enrollment_status, _by_status(s.counts))
+            for s in answer.items
+        ),
+    )
+
+
+def user_ids(answer: UserIdsOut) -> None:
+    """Who was found."""
+    _table(("user",), ((str(user_id),) for user_id in answer.items))
+    if answer.is_cut:
+        _lines(more="there are more; look more precisely")
+
+
+def failures(answer: CauseListOut) -> None:
+    """Failures by cause."""
+    _table(
+        ("cause", "reminders", "sessions", "can still be sent", "latest due (UTC)", ""),
+        (
+            (
+                c.status_reason or "-",
+                str(c.reminders),
+                str(c.sessions),
+                str(c.redrivable),
+                c.newest_due_at,
+                c.meaning,
+            )
+            for c in answer.items
+        ),
+    )
+
+
+def events(answer: EventPageOut) -> None:
+    """Entries of the audit log."""
+    _table(
+        ("when (UTC)", "who", "what", "why", "session", "user"),
+        (
+            (
+                e.happened_at,
+                e.actor,
+                e.action.replace("_", " "),
+                e.reason,
+                str(e.session_id or ""),
+                str(e.user_id or ""),
+            )
+            for e in answer.items
+        ),
+    )
+    _more(answer.next_cursor)
+
+
+def _by_status(counts: Mapping[ReminderStatus, int]) -> str:
+    return ", ".join(f"{status} {counts[status]}" for status in ReminderStatus if status in counts)
+
+
+def _more(cursor: str | None) -> None:
+    if cursor:
+        _lines(more=f"--cursor {cursor}")
 
 
 def diagnosis(answer: Readiness) -> None:

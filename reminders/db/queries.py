@@ -40,6 +40,7 @@ class ReminderQueries:
         session_id: UUID | None = None,
         user_id: UUID | None = None,
         status: ReminderStatus | None = None,
+        reason: StatusReason | None = None,
         cursor: str | None = None,
         limit: int = 50,
     ) -> ReminderPage:
@@ -55,6 +56,8 @@ class ReminderQueries:
             query = query.where(ReminderRow.user_id == user_id)
         if status is not None:
             query = query.where(ReminderRow.email_status == status)
+        if reason is not None:
+            query = query.where(ReminderRow.status_reason == reason)
         if cursor is not None:
             query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > _decode(cursor))
         async with self._database.autocommit() as connection:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import typer
 
-from reminders.model import Reminder, ReminderStatus
+from reminders.model import Reminder, ReminderStatus, StatusReason
 from starter import printing
 from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
@@ -22,11 +22,12 @@ _LARGEST_PAGE = 200
 @app.command("list")
 def list_(
     status: Annotated[ReminderStatus | None, typer.Option(help="Only these.")] = None,
+    *,
+    reason: Annotated[StatusReason | None, typer.Option(help="Only with this reason.")] = None,
     session: Annotated[UUID | None, typer.Option(help="Only this session's.")] = None,
     user: Annotated[UUID | None, typer.Option(help="Only this user's.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
-    *,
     as_json: AsJson = False,
 ) -> None:
     """List reminders by ascending due instant."""
@@ -39,6 +40,7 @@ def list_(
                 session_id=session,
                 user_id=user,
                 status=status,
+                reason=reason,
                 cursor=after,
                 limit=min(limit - len(found), _LARGEST_PAGE),
             )

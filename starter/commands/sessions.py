@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
-from starter import printing
+from reminders.db.browsing import Period
+from reminders.model import ReminderStatus
+from starter import lookups, printing
 from starter.answers import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show
+from starter.lookups import RosterFilters, SessionFilters
 from starter.running import ask
 
 app = typer.Typer()
@@ -24,6 +29,43 @@ def show_session(session: Session, *, as_json: AsJson = False) -> None:
         return SessionWithCounts.of(found, await parts.catalogue.counts(session))
 
     show(ask(shown), printing.session, as_json=as_json)
+
+
+@_session.command("list")
+def list_sessions(
+    query: Annotated[str, typer.Argument(metavar="[TEXT]", help="Part of a title, or an id.")] = "",
+    *,
+    past: Annotated[
+        bool, typer.Option("--past", help="Past ones instead, the last first.")
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List upcoming sessions, the next first, with their reminders counted."""
+    filters = SessionFilters(
+        query=query,
+        period=Period.PAST if past else Period.UPCOMING,
+        limit=limit,
+        cursor=cursor,
+    )
+    show(ask(lambda p: lookups.sessions(p, filters)), printing.sessions, as_json=as_json)
+
+
+@_session.command("roster")
+def roster(
+    session: Session,
+    *,
+    status: Annotated[
+        ReminderStatus | None, typer.Option(help="Only people with a reminder in this status.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who is enrolled in a session, with the state of each reminder."""
+    filters = RosterFilters(email_status=status, limit=limit, cursor=cursor)
+    show(ask(lambda p: lookups.roster(p, session, filters)), printing.roster, as_json=as_json)
 
 
 @_session.command("changed")

@@ -40,6 +40,7 @@ async def list_reminders(
         session_id=filters.session_id,
         user_id=filters.user_id,
         status=filters.email_status,
+        reason=filters.status_reason,
         cursor=filters.cursor,
         limit=filters.limit,
     )
