@@ -18,11 +18,12 @@ _REFERENCE = "#/components/schemas/Problem"
 _EXAMPLES = {
     400: ("malformed-body", "The body cannot be read"),
     401: ("unauthorized", "An API key is needed"),
+    403: ("forbidden", "This API key may not do that"),
     404: ("not-found", "No such thing"),
     409: ("conflict", "Not as things are"),
     413: ("body-too-large", "The body is too large"),
     422: ("invalid-request", "The request is not acceptable"),
-    429: ("too-many-tests", "Not so many test e-mails at once"),
+    429: ("too-many-requests", "Too many requests"),
     502: ("provider-refused", "The provider did not take the e-mail"),
     503: ("database-unavailable", "PostgreSQL does not answer"),
 }

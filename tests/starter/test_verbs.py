@@ -92,6 +92,9 @@ ONLY_COMMANDS = {
     # what needs this machine, takes long, or is done once
     "worker",
     "api",
+    "api-key",
+    "builds",
+    "ledger-restored",
     "db upgrade",
     "db check",
     "temporal setup",
