@@ -30,6 +30,7 @@ NAVIGATION = (
     ("/failed", "Failed"),
     ("/rules", "Rules"),
     ("/preview", "E-mails"),
+    ("/rehearsal", "Rehearsal"),
     ("/runs", "Runs"),
     ("/audit", "Audit log"),
 )

@@ -55,6 +55,7 @@ VERBS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "GET /preview": ({"GET /v1/preview"}, {"preview"}),
     "POST /preview/test": ({"POST /v1/test-sends"}, {"test-send"}),
+    "POST /rehearsal": (set(), {"rehearse"}),
     "GET /runs": ({"GET /v1/runs"}, {"runs"}),
     "POST /sweeps": ({"POST /v1/sweeps"}, {"sweep"}),
     "GET /audit": ({"GET /v1/events"}, {"events"}),
@@ -72,6 +73,7 @@ WAYS = {
     "GET /reminders/{reminder_id}",
     "GET /redrive",
     "GET /rules/edit",
+    "GET /rehearsal",
     "GET /preview/mail",
     "GET /audit/{event_id}",
 }
@@ -102,7 +104,6 @@ ONLY_COMMANDS = {
     "backfill",
     "shadow-diff",
     "cutover",
-    "rehearse",
 }
 
 

@@ -460,6 +460,17 @@ async def test_an_e_mail_in_a_frame_is_dark_where_it_should_be(
     await context.close()
 
 
+async def test_an_enrollment_is_rehearsed(desk: Page, house: House) -> None:
+    """Every e-mail with its instant and subject, and nobody gets one."""
+    before = len(await house.platform.accepted())
+    await desk.goto(f"/admin/rehearsal?session={house.session.id}")
+    assert [] == list(await hindrances(desk))
+    await desk.get_by_role("button", name="Rehearse").click(timeout=60_000)
+    await expect(desk.locator("tbody tr")).to_have_count(3, timeout=60_000)
+    await expect(desk.locator("tbody")).to_contain_text(house.session.title)
+    assert before == len(await house.platform.accepted())
+
+
 async def test_the_audit_log_tells_who_did_what_and_why(desk: Page, house: House) -> None:
     """The newest first, each with its receipt."""
     await desk.goto("/admin/audit")
