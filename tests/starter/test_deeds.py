@@ -90,6 +90,7 @@ async def test_an_enrollment_is_ended_on_record(api: Api, log: AuditLog) -> None
     assert {user_id} == {e.user_id for e in await log.entries(session_id=session_id)}
 
 
+@pytest.mark.usefixtures("no_sweep_left")
 async def test_a_sweep_by_hand_is_on_record(api: Api, log: AuditLog) -> None:
     """By route and by command, with the run."""
     before = (await log.entries(limit=1) or (None,))[0]
