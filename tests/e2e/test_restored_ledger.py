@@ -97,6 +97,7 @@ async def accepted(stage: Stage, session: Session) -> Counter[str]:
     )
 
 
+@pytest.mark.slow
 async def test_what_was_sent_since_the_backup_is_not_sent_again(disaster: Disaster) -> None:
     """Finished, between two reminders, cancelled, or due during the outage: once each."""
     async with disaster.stage() as stage:
