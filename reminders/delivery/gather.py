@@ -27,14 +27,27 @@ class Ticket:
     context: Context = field(default_factory=copy_context)
     """Of the first call: a batch goes on in its first reminder's, so that a trace does, too."""
 
+    told_from: float = 0.0
+    """By `loop.time()`: before that the callers are not told, so that their workflows do not wake
+    while the rest of their crowd still goes out."""
+    is_resolved: bool = False
+
     def resolve(self, outcome: DeliveryOutcome) -> None:
         """Tell the callers what became of it, once."""
+        self.is_resolved = True
+        loop = self.outcome.get_loop()
+        if loop.time() < self.told_from:
+            loop.call_at(self.told_from, self._tell, outcome)
+        else:
+            self._tell(outcome)
+
+    def _tell(self, outcome: DeliveryOutcome) -> None:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
     def fail(self, error: BaseException) -> None:
-        """Tell the callers that nothing became of it this time, once."""
-        if not self.outcome.done():
+        """Tell the callers that nothing became of it this time, unless it is resolved."""
+        if not self.is_resolved and not self.outcome.done():
             self.outcome.set_exception(error)
             self.outcome.exception()  # the callers may be gone; then nobody else retrieves it
 

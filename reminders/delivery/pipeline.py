@@ -65,6 +65,8 @@ _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
 _LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
+_A_MOMENT = timedelta(milliseconds=100)
+"""A clock that lags by less is no lead-in."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
 _TAKING_OVER = timedelta(seconds=5)
@@ -143,11 +145,14 @@ class DeliveryPipeline:
             ReminderNotFoundError: If the ledger has no such reminder.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        await self._due(reminder)
+        waited = await self._due(reminder)
         ticket = self._tickets.get(reminder.reminder_id)
         if ticket is None:
-            outcome = asyncio.get_running_loop().create_future()
-            ticket = self._tickets[reminder.reminder_id] = Ticket(reminder, run_id, outcome)
+            loop = asyncio.get_running_loop()
+            ticket = Ticket(reminder, run_id, loop.create_future())
+            if waited > _A_MOMENT:
+                ticket.told_from = loop.time() + self._policy.calm.total_seconds()
+            self._tickets[reminder.reminder_id] = ticket
             self._gatherer.put(ticket)
         else:
             ticket.callers += 1
@@ -161,10 +166,12 @@ class DeliveryPipeline:
             # Frozen or about to be: resolved, not guessed. Bounded by the policy's patience.
             return await asyncio.shield(ticket.outcome)
 
-    async def _due(self, reminder: DeliverReminderInput) -> None:
-        """Wait for the due instant of a reminder that came a little early."""
+    async def _due(self, reminder: DeliverReminderInput) -> timedelta:
+        """Wait for the due instant of a reminder that came a little early; how long that was."""
+        came_at = self._clock.now()
         while timedelta() < (early := reminder.due_at - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
             await asyncio.sleep(early.total_seconds())
+        return self._clock.now() - came_at
 
     async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
         """See `Deliverer.close`.

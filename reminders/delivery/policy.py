@@ -33,6 +33,10 @@ class DeliveryPolicy:
     early: timedelta = timedelta(seconds=90)
     """How long before its due instant a reminder may come: the lead-in of a large session, and a
     worker's clock that lags behind Temporal's."""
+    calm: timedelta = timedelta(seconds=2.4)
+    """How long after its due instant a reminder that was made ready early tells its workflow at the
+    soonest: first all e-mails of a crowd go out, then its workflows wake. Less than the activity's
+    first heartbeat."""
     renew_every: timedelta = timedelta(seconds=2)
     """How often the lease of a slow request is renewed."""
     recover_every: timedelta = timedelta(seconds=3)
