@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
+from xdist.scheduler import LoadScopeScheduling
 
 from reminders.db import migrate
 from reminders.db.engine import Database
@@ -46,6 +47,35 @@ _OURS = (
 )
 
 pytest_plugins = ["tests.browser"]
+
+_TOGETHER = (
+    "tests/e2e/test_crashes.py",
+    "tests/reminders/db/test_scale.py",
+    "tests/reminders/embedded/test_postgres.py",
+    "tests/reminders/embedded/test_stack.py",
+    "tests/reminders/embedded/test_temporal.py",
+    "tests/starter/admin/test_pages.py",
+    "tests/upgrade/test_upgrade.py",
+)
+"""Modules that share a stack of their own: one process starts it, instead of each."""
+
+
+class _TogetherWhereItPays(LoadScopeScheduling):  # type: ignore[misc]  # no types
+    """Hands tests out one by one, and those modules whole.
+
+    The mark `xdist_group` would say the same, and has no effect with pytest 9.2: xdist 3.8 writes
+    the group to an attribute that nobody reads any more.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        """What is handed out as one."""
+        file = nodeid.partition("::")[0]
+        return file if file in _TOGETHER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """See `_TogetherWhereItPays`."""
+    return _TogetherWhereItPays(config, log)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

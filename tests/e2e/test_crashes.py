@@ -16,7 +16,6 @@ from tests.stage import eventually
 
 SECONDS = timedelta(seconds=1)
 LIVE = {"DELIVERY_MODE": "live"}
-pytestmark = pytest.mark.xdist_group("crashes")
 
 
 class System(LocalStack):

@@ -33,7 +33,6 @@ SHA256 = {
     "v1/session_change.py": "c0beae78b4fc9e94a4d979ea4bf07c14830eb0b0cdb9a06660a9389bce028731",
     "v1/session_reminder.py": "99500438b16552ea5183383265c80ee84d33aa39abe45b01b193d5b8edd469e9",
 }
-pytestmark = pytest.mark.xdist_group("upgrade")
 
 
 def test_released_code_is_left_as_it_was() -> None:
@@ -146,6 +145,7 @@ async def test_an_upgrade_under_load(count: int, stack: LocalStack, platform: Pl
         new.stop()
 
 
+@pytest.mark.slow
 async def test_a_rollback(stack: LocalStack, platform: Platform) -> None:
     """Enrollments that went to sleep under the new release are delivered by the one before."""
     new = await started(a_worker(stack, "worker-new"))

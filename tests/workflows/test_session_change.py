@@ -63,16 +63,17 @@ async def passes(handle: Handle) -> int:
     return sum(e.HasField("activity_task_scheduled_event_attributes") for e in events)
 
 
-async def test_five_hundred_are_cancelled_and_nobody_is_mailed(stage: Stage) -> None:
-    """Failure 1: 500 enrollments pending; the receipt says 500 times three, and zero go out."""
+@pytest.mark.parametrize("count", [150, pytest.param(500, marks=pytest.mark.slow)])
+async def test_hundreds_are_cancelled_and_nobody_is_mailed(stage: Stage, count: int) -> None:
+    """Failure 1: so many pending, more than a request holds; the receipt counts all, zero go out."""
     session = await stage.session(starts_in=25 * HOUR)
-    await enrolled(stage, session, 500)
+    await enrolled(stage, session, count)
     receipt = await stage.gateway.cancel_session(session.id, wait=PATIENCE)
     assert receipt.is_done
-    assert (500, 500, 0) == (receipt.enrollments, receipt.replanned, receipt.unconfirmed)
-    assert 1500 == receipt.reminders.cancelled
+    assert (count, count, 0) == (receipt.enrollments, receipt.replanned, receipt.unconfirmed)
+    assert 3 * count == receipt.reminders.cancelled
     await eventually(lambda: none_runs(stage, session), within=PATIENCE)
-    assert {ReminderStatus.CANCELLED: 1500} == await stage.catalogue.counts(session.id)
+    assert {ReminderStatus.CANCELLED: 3 * count} == await stage.catalogue.counts(session.id)
     assert [] == await stage.provider.accepted()
 
 
@@ -96,7 +97,7 @@ async def test_moved_from_ten_to_two_o_clock(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "count", [300, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+    "count", [150, pytest.param(10_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
 async def test_cancelled_half_way_through_an_import(stage: Stage, count: int) -> None:
     """Failure 17: whoever is enrolled before, during or after the cancel: zero afterwards."""
@@ -187,7 +188,10 @@ async def test_moved_in_the_last_seconds(stage: Stage) -> None:
     assert 1 == len(await stage.provider.accepted())
 
 
-@pytest.mark.parametrize("answers_after_ms", [0, 400], ids=["at-once", "slowly"])
+@pytest.mark.parametrize(
+    "answers_after_ms",
+    [pytest.param(0, id="at-once"), pytest.param(400, id="slowly", marks=pytest.mark.slow)],
+)
 async def test_moved_while_the_timers_of_many_fire(stage: Stage, answers_after_ms: int) -> None:
     """Around the instant of a dozen: when the call returns, no old one fires that it did not count.
 

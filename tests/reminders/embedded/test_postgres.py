@@ -22,7 +22,6 @@ from reminders.embedded.postgres import EmbeddedPostgres
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("embedded-postgres")
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes accounts")
 

@@ -14,8 +14,6 @@ from reminders.embedded import process, wiring
 from reminders.embedded.program import Program, foreign_environment, logs
 from reminders.embedded.stack import LocalStack
 
-pytestmark = pytest.mark.xdist_group("embedded-stack")
-
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[LocalStack]:

@@ -24,7 +24,6 @@ from reminders.embedded.temporal import EmbeddedTemporal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.xdist_group("embedded-temporal")
 
 SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
 USER_ID = SearchAttributeKey.for_keyword("UserId")

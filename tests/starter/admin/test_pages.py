@@ -34,8 +34,6 @@ NAME, PASSWORD = "maria", "correct horse battery"
 QUICKLY = 5000
 """Milliseconds in which the browser is to show something; usually it takes a tenth of it."""
 
-pytestmark = pytest.mark.xdist_group("admin-pages")
-
 
 @dataclass(frozen=True, slots=True)
 class House:
