@@ -71,6 +71,7 @@ async def test_the_worker_is_killed_while_a_hundred_sends_are_in_flight(system: 
         await platform.all_sent_once(session, 100)
 
 
+@pytest.mark.slow
 async def test_temporal_and_postgresql_are_killed_while_a_hundred_sleep(system: System) -> None:
     """Both come back, and all hundred are delivered."""
     async with system.platform() as platform:
@@ -84,6 +85,7 @@ async def test_temporal_and_postgresql_are_killed_while_a_hundred_sleep(system: 
         await platform.all_sent_once(session, 100)
 
 
+@pytest.mark.slow
 async def test_the_provider_is_killed_and_comes_back(system: System) -> None:
     """What was under way is repeated under the same key; each is accepted once."""
     async with system.platform() as platform:

@@ -269,6 +269,7 @@ async def crowded(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
     postgres.drop_database(name)
 
 
+@pytest.mark.slow
 async def test_a_hundred_thousand_enrollments_of_which_ten_need_work(crowded: Database) -> None:
     """Everything is asked within seconds, and exactly the ten are found."""
     queries = SweepQueries(crowded, SystemClock())
