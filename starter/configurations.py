@@ -20,7 +20,7 @@ from reminders.rules import (
     RuleDiff,
     RuleFields,
 )
-from starter.answers import ChangesOut
+from starter.answers.sessions import ChangesOut
 from starter.fields import MaybeReason
 from starter.rules import RuleReceipt
 

@@ -22,7 +22,8 @@ from reminders.db.failed import Cause, FailedReminders
 from reminders.db.overview import Overview
 from reminders.errors import InvalidInputError
 from reminders.model import EnrollmentStatus, ReminderStatus, SessionStatus, StatusReason
-from starter.answers import Out, ReminderOut
+from starter.answers.base import Out
+from starter.answers.reminders import ReminderOut
 from starter.assembly import Parts
 from starter.bodies import In
 from starter.decisions import reason as in_words

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from reminders.model import Message
-from starter.answers import Out
+from starter.answers.base import Out
 from starter.bodies import In
 from starter.fields import BlankIsAbsent, Instant, LocaleName, MaybeReason, ZoneName
 from starter.mails import Scene, TestSent, Wanted

@@ -16,27 +16,15 @@ from rich.table import Table
 from rich.text import Text
 
 from reminders.model import ReminderStatus
-from starter.answers import (
-    CancelReceiptOut,
-    ChangedPreferences,
-    ChangesOut,
-    DeliveryStateOut,
-    EnrollmentOut,
-    ErasureOut,
-    PreferencesOut,
-    Readiness,
-    RedriveOut,
-    RehearsalOut,
-    ReminderOut,
-    ReminderPageOut,
-    ResumedOut,
-    RunOut,
-    RunPageOut,
-    SessionWithCounts,
-    StoryOut,
-    SweepOut,
-    UnderWayOut,
-)
+from starter.answers.delivery import DeliveryStateOut, ResumedOut
+from starter.answers.enrollments import EnrollmentOut, StoryOut
+from starter.answers.health import Readiness
+from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
+from starter.answers.receipts import CancelReceiptOut
+from starter.answers.rehearsal import RehearsalOut
+from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
+from starter.answers.runs import RunOut, RunPageOut, SweepOut
+from starter.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.builds import Builds
 from starter.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
 from starter.diagnosis import Level

@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from reminders.observability.scrape import Scrape
-from starter.answers import Readiness
+from starter.answers.health import Readiness
 from starter.problems import RETRY_AFTER, problem
 
 router = APIRouter(tags=["probes"])

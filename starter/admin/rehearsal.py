@@ -18,7 +18,7 @@ from reminders.errors import ConflictError, InvalidInputError
 from starter.admin.form import Form
 from starter.admin.guard import Sent, pages
 from starter.admin.view import render
-from starter.answers import RehearsalOut
+from starter.answers.rehearsal import RehearsalOut
 
 router = pages()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from starter import printing
-from starter.answers import DeliveryStateOut, ResumedOut
+from starter.answers.delivery import DeliveryStateOut, ResumedOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Reason, show
 from starter.running import ask

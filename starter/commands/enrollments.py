@@ -8,7 +8,9 @@ from uuid import UUID
 import typer
 
 from starter import printing
-from starter.answers import CancelReceiptOut, EnrollmentOut, StoryOut, UnderWayOut
+from starter.answers.enrollments import EnrollmentOut, StoryOut
+from starter.answers.receipts import CancelReceiptOut
+from starter.answers.sessions import UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import (
     CHANGE_WAIT,

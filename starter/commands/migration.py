@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from reminders.errors import InvalidInputError
 from reminders.ports import Enrollment
 from starter import printing
+from starter.answers.cron import BackfillOut, CronImportOut, CutoverOut, DifferenceOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, show
-from starter.cron_answers import BackfillOut, CronImportOut, CutoverOut, DifferenceOut
 from starter.running import ExitCode, ask
 
 app = typer.Typer()

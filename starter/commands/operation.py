@@ -12,7 +12,7 @@ from reminders import temporal
 from reminders.db import host, migrate
 from reminders.errors import ReminderError
 from starter import printing
-from starter.answers import Readiness
+from starter.answers.health import Readiness
 from starter.assembly import Parts, connect
 from starter.commands.options import AsJson, show
 from starter.running import ExitCode, ask, fail, in_loop

@@ -10,7 +10,7 @@ import typer
 
 from reminders.model import OptOut
 from starter import printing
-from starter.answers import ChangedPreferences, ErasureOut, PreferencesOut
+from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, User, show
 from starter.running import ExitCode, ask

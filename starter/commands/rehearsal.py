@@ -12,7 +12,7 @@ from reminders.db.rehearsing import RehearsalFacts
 from reminders.errors import InvalidInputError
 from reminders.model import Attendee, Session, SessionStatus
 from starter import printing
-from starter.answers import RehearsalOut
+from starter.answers.rehearsal import RehearsalOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, parsed, show
 from starter.fields import Instant, ZoneName

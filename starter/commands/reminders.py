@@ -9,7 +9,7 @@ import typer
 
 from reminders.model import Reminder, ReminderStatus, StatusReason
 from starter import printing
-from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
+from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Yes, by, confirmed, show
 from starter.running import ask

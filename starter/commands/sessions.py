@@ -9,7 +9,7 @@ import typer
 from reminders.db.browsing import Period
 from reminders.model import ReminderStatus
 from starter import lookups, printing
-from starter.answers import ChangesOut, SessionWithCounts, UnderWayOut
+from starter.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show
 from starter.lookups import RosterFilters, SessionFilters

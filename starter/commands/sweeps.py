@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from starter import printing
-from starter.answers import RunOut, RunPageOut, SweepOut
+from starter.answers.runs import RunOut, RunPageOut, SweepOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, Reason, by, show
 from starter.running import ExitCode, ask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.answers import DeliveryStateOut, ResumedOut
+from starter.answers.delivery import DeliveryStateOut, ResumedOut
 from starter.bodies import ReasonBody
 from starter.routes.answering import BODY, Answering, v1_router
 

@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from reminders.model import EnrollmentStatus
-from starter.answers import CancelReceiptOut, EnrollmentOut, StoryOut
+from starter.answers.enrollments import EnrollmentOut, StoryOut
+from starter.answers.receipts import CancelReceiptOut
 from starter.bodies import EnrollmentBody, ReasonQuery
 from starter.deeds import By
 from starter.routes.answering import (

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Query
 
-from starter.answers import ChangedPreferences, ErasureOut, PreferencesOut
+from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.bodies import ErasureOptions, PreferencesBody
 from starter.routes.answering import BODY, INVALID, Answering, Documented, v1_router
 

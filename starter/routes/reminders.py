@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import Query, Response
 
-from starter.answers import RedriveOut, ReminderOut, ReminderPageOut
+from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.bodies import RedriveBody, ReminderFilters, ResendBody
 from starter.deeds import By
 from starter.routes.answering import (

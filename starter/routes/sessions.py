@@ -6,13 +6,8 @@ from uuid import UUID
 
 from fastapi import Response
 
-from starter.answers import (
-    CancelReceiptOut,
-    ChangedSession,
-    ChangesOut,
-    SessionWithCounts,
-    UnderWayOut,
-)
+from starter.answers.receipts import CancelReceiptOut
+from starter.answers.sessions import ChangedSession, ChangesOut, SessionWithCounts, UnderWayOut
 from starter.bodies import CancelBody, ReasonBody, SessionBody
 from starter.deeds import By
 from starter.routes.answering import (

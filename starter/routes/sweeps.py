@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Query, Response
 
-from starter.answers import RunOut, RunPageOut, SweepOut
+from starter.answers.runs import RunOut, RunPageOut, SweepOut
 from starter.bodies import ReasonBody, RunFilters
 from starter.deeds import By
 from starter.routes.answering import ACCEPTED, BODY, INVALID, Answering, v1_router
