@@ -20,6 +20,8 @@ from reminders.errors import InvalidInputError
 
 _caller: ContextVar[str | None] = ContextVar("caller", default=None)
 
+HOST = "host"
+"""Who acts when a Python host does not say who."""
 LONGEST_REASON = 500
 """Code points of a reason; what is longer is refused where it comes in."""
 
@@ -29,6 +31,13 @@ class Action(StrEnum):
 
     SESSION_CANCELLED = "session_cancelled"
     """A session was cancelled, for everybody."""
+    SESSION_MOVED = "session_moved"
+    """A session was stored with another start."""
+    SESSION_CHANGED = "session_changed"
+    """A session was stored with other words; its start and status stayed."""
+    ENROLLED = "enrolled"
+    """A person was enrolled by hand, or confirmed, or once more. The enrollments and the ledger
+    themselves tell of those whom a platform enrolls for the first time."""
     UNENROLLED = "unenrolled"
     """One enrollment was ended."""
     RULE_ADDED = "rule_added"
@@ -39,6 +48,8 @@ class Action(StrEnum):
     """A reminder rule was deleted."""
     REMINDER_RESENT = "reminder_resent"
     """An operator asked for a reminder once more; it goes out as a new generation."""
+    REMINDER_SENT_NOW = "reminder_sent_now"
+    """An operator had a reminder that waited sent at once."""
     PREFERENCES_CHANGED = "preferences_changed"
     """A person is not to be reminded of something any more, or is again."""
     USER_ERASED = "user_erased"

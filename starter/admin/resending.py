@@ -1,4 +1,4 @@
-"""Reminders once more: one that is asked for, or all that failed and can still be of use."""
+"""Reminders that are asked for: one, once more or now, or all that failed and can still be of use."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.browsing import Browser
-from reminders.errors import InvalidInputError, ReminderNotFoundError
+from reminders.errors import InvalidInputError
+from reminders.model import Reminder
 from starter.admin.form import Form
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
@@ -24,11 +24,16 @@ PATIENCE = timedelta(seconds=20)
 async def resend(reminder_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Send a reminder once more, by its workflow; asked twice, it goes out once."""
     reason = form.reason()
-    found = await Browser(parts.database).reminder(reminder_id)
-    if found is None:
-        raise ReminderNotFoundError
     resent = await parts.resending.resend(reminder_id, reason=reason, actor=visitor.actor)
-    return redirect(f"/enrollments/{found.session_id}/{found.user_id}#{resent.reminder.id}")
+    return _to(resent.reminder)
+
+
+@router.post("/reminders/{reminder_id}/send-now")
+async def send_now(reminder_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+    """Send a reminder that waits now, by its workflow; asked twice, it goes out once."""
+    reason = form.reason()
+    asked = await parts.resending.send_now(reminder_id, reason=reason, actor=visitor.actor)
+    return _to(asked.reminder)
 
 
 @router.get("/redrive")
@@ -55,6 +60,11 @@ async def redrive(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
         By(visitor.actor, reason), session_id=session_id, patience=PATIENCE
     )
     return redirect(f"/audit/{done.event_id}")
+
+
+def _to(reminder: Reminder) -> Response:
+    """To where it is explained, and followed while it goes out."""
+    return redirect(f"/enrollments/{reminder.session_id}/{reminder.user_id}#{reminder.id}")
 
 
 def _session(form: Form) -> UUID | None:

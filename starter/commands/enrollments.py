@@ -13,6 +13,7 @@ from starter.answers.receipts import CancelReceiptOut
 from starter.answers.sessions import UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import (
+    ACTOR,
     CHANGE_WAIT,
     AsJson,
     Reason,
@@ -31,7 +32,7 @@ app = typer.Typer()
 @app.command()
 def enroll(session: Session, user: User, *, as_json: AsJson = False) -> None:
     """Enroll a user: plan the reminders and start the workflow. Safe to repeat."""
-    enrolled = ask(lambda parts: parts.gateway.enroll(session, user))
+    enrolled = ask(lambda parts: parts.gateway.enroll(session, user, actor=ACTOR, by_hand=True))
     show(EnrollmentOut.of(enrolled), printing.enrollment, as_json=as_json)
 
 

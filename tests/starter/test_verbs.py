@@ -39,6 +39,10 @@ VERBS: dict[str, tuple[set[str], set[str]]] = {
         {"POST /v1/reminders/{reminder_id}/resend"},
         {"resend"},
     ),
+    "POST /reminders/{reminder_id}/send-now": (
+        {"POST /v1/reminders/{reminder_id}/send-now"},
+        {"send-now"},
+    ),
     "GET /failed": ({"GET /v1/failures"}, {"failed"}),
     "POST /redrive": ({"POST /v1/reminders/redrive"}, {"redrive"}),
     "POST /people": ({"POST /v1/users/search"}, {"user find"}),

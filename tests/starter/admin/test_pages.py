@@ -282,6 +282,23 @@ async def test_a_reminder_is_followed_while_it_goes_out(desk: Page, house: House
     await expect(desk).to_have_url(re.compile(f"{due.user_id}#{due.id}"))
 
 
+async def test_a_reminder_that_waits_is_sent_now(desk: Page, house: House) -> None:
+    """A week ahead of its instant, with a reason; the page follows it out, and the others wait."""
+    session, (user_id, *_) = await house.enrolled(1)
+    await desk.goto(f"/admin/enrollments/{session.id}/{user_id}")
+    line = desk.locator("ol.line > li", has=desk.get_by_role("heading", name="24h"))
+    await line.get_by_text("Send now").click()
+    await line.get_by_label("Why?").fill("leaves for a month without mail")
+    await line.get_by_role("button", name="Send 24h now").click()
+    await expect(line.locator(".badge")).to_have_text("delivered", timeout=20_000)
+    await expect(desk.get_by_text("leaves for a month without mail")).to_be_visible()
+    rows = (await house.platform.queries.list(session_id=session.id)).reminders
+    told = {r.reminder_type: (r.generation, r.status) for r in rows}
+    assert (1, ReminderStatus.DELIVERED) == told.pop("24h")
+    assert {(1, ReminderStatus.SCHEDULED)} == set(told.values())
+    assert WorkflowExecutionStatus.RUNNING is await house.status(session, user_id)
+
+
 async def test_failures_are_gathered_by_cause_with_what_to_do(desk: Page, house: House) -> None:
     """And lead to the person, whose page has the provider's words."""
     session, _ = await house.enrolled(1)
