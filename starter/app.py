@@ -18,6 +18,7 @@ from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
 from reminders.db.gauges import LedgerGauges
 from reminders.errors import ConfigurationError
+from reminders.listening import listen
 from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
@@ -122,9 +123,7 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings)
     try:
-        listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        listener = listen(host, port)
     except OSError as error:
         msg = f"API_ADDRESS {settings.api_address} cannot be listened on: {error.strerror}"
         raise ConfigurationError(msg) from error
