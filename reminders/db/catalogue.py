@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select, tuple_
+from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import audit, preferences, records
@@ -19,6 +19,18 @@ from reminders.db.tables import EnrollmentRow, ErasedUserRow, ReminderRow, Sessi
 from reminders.errors import SessionNotFoundError, UserNotFoundError
 from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
 from reminders.ports import Enrollment
+
+_EXPECTED = (
+    select(EnrollmentRow.user_id)
+    .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
+    .where(
+        EnrollmentRow.session_id == bindparam("session_id"),
+        EnrollmentRow.user_id == bindparam("user_id"),
+        EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
+        SessionRow.status != SessionStatus.CANCELLED,
+    )
+)
+"""Asked at every enrollment, so it is put together once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,14 +194,7 @@ class Catalogue:
         """Whether a person takes part in a session that is held."""
         async with self._database.autocommit() as connection:
             found = await connection.scalar(
-                select(EnrollmentRow.user_id)
-                .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
-                .where(
-                    EnrollmentRow.session_id == session_id,
-                    EnrollmentRow.user_id == user_id,
-                    EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
-                    SessionRow.status != SessionStatus.CANCELLED,
-                )
+                _EXPECTED, {"session_id": session_id, "user_id": user_id}
             )
         return found is not None
 

@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import audit, plans, preferences
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
-from reminders.db.plans import PlannedEnrollment
+from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
-from reminders.errors import EnrollmentNotFoundError
+from reminders.errors import EnrollmentNotFoundError, UserNotFoundError
 from reminders.model import (
     EnrollmentStatus,
+    Reminder,
     ReminderStatus,
     Session,
     SessionStatus,
@@ -79,12 +80,17 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await plans.serialise(connection, session_id, user_id)
-            session = await plans.session(
-                connection, session_id, lock=self._platform.locks_sessions
-            )
+            session = await self._serialised(connection, session_id, user_id)
             await self._platform.enroll(connection, session_id, user_id, enrollment_id, status)
-            planned = await self._plan(connection, session, user_id, enrolling=True)
+            recorded = await plans.recorded(connection, session_id, user_id)
+            # Asked last: the enrollment's row has waited for an erasure that was under way, and
+            # the ledger's rows for a stop.
+            situation = await plans.situation(connection, session_id, user_id)
+            if situation.is_erased:
+                raise UserNotFoundError
+            planned = await self._plan(
+                connection, session, user_id, recorded, situation, enrolling=True
+            )
             if planned.is_changed and (by_hand or not planned.is_first):
                 await audit.record(
                     connection,
@@ -107,13 +113,12 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await plans.serialise(connection, session_id, user_id)
-            session = await plans.session(
-                connection, session_id, lock=self._platform.locks_sessions
-            )
-            if await plans.enrollment_status(connection, session_id, user_id) is None:
+            session = await self._serialised(connection, session_id, user_id)
+            recorded = await plans.recorded(connection, session_id, user_id)
+            situation = await plans.situation(connection, session_id, user_id)
+            if situation.enrollment is None:
                 raise EnrollmentNotFoundError
-            return await self._plan(connection, session, user_id, enrolling=False)
+            return await self._plan(connection, session, user_id, recorded, situation)
 
     async def reconcile(
         self, session_id: UUID, user_id: UUID, *, dry_run: bool = False
@@ -130,11 +135,10 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await plans.serialise(connection, session_id, user_id)
-            session = await plans.session(
-                connection, session_id, lock=self._platform.locks_sessions
-            )
-            planned = await self._plan(connection, session, user_id, enrolling=False)
+            session = await self._serialised(connection, session_id, user_id)
+            recorded = await plans.recorded(connection, session_id, user_id)
+            situation = await plans.situation(connection, session_id, user_id)
+            planned = await self._plan(connection, session, user_id, recorded, situation)
             if dry_run:
                 await connection.rollback()
             return planned
@@ -186,21 +190,34 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await plans.serialise(connection, session_id, user_id)
-            session = await plans.session(
-                connection, session_id, lock=self._platform.locks_sessions
-            )
+            session = await self._serialised(connection, session_id, user_id)
             await self._platform.end(connection, session_id, user_id)
             recorded = await plans.recorded(connection, session_id, user_id)
+            situation = await plans.situation(connection, session_id, user_id)
             called_off = StatusReason.UNENROLLED
             revision = call_off(recorded, called_off)
-            return await plans.write(connection, session, user_id, revision, called_off=called_off)
+            return await plans.write(
+                connection, session, user_id, revision, situation, called_off=called_off
+            )
+
+    async def _serialised(
+        self, connection: AsyncConnection, session_id: UUID, user_id: UUID
+    ) -> Session:
+        """The session, while nobody else plans this enrollment."""
+        await plans.serialise(connection, session_id, user_id)
+        return await plans.session(connection, session_id, lock=self._platform.locks_sessions)
 
     async def _plan(
-        self, connection: AsyncConnection, session: Session, user_id: UUID, *, enrolling: bool
+        self,
+        connection: AsyncConnection,
+        session: Session,
+        user_id: UUID,
+        recorded: tuple[Reminder, ...],
+        situation: Situation,
+        *,
+        enrolling: bool = False,
     ) -> PlannedEnrollment:
-        recorded = await plans.recorded(connection, session.id, user_id)
-        status = await plans.enrollment_status(connection, session.id, user_id)
+        status = situation.enrollment
         called_off = None
         if session.status is SessionStatus.CANCELLED:
             called_off = StatusReason.SESSION_CANCELLED
@@ -216,7 +233,7 @@ class EnrollmentPlanner:
                     rule.reminder_type: StatusReason.UNCONFIRMED for rule in rules
                 }
             else:
-                reasons = await preferences.stopped(connection, session.id, user_id, rules)
+                reasons = preferences.stopped(situation.stopping, rules)
             revision = revise(
                 withheld(wanted, reasons),
                 recorded,
@@ -226,7 +243,13 @@ class EnrollmentPlanner:
                 threshold=self._threshold,
                 enrolling=enrolling,
             )
-        planned = await plans.write(
-            connection, session, user_id, revision, first=not recorded, called_off=called_off
+        return await plans.write(
+            connection,
+            session,
+            user_id,
+            revision,
+            situation,
+            first=not recorded,
+            is_newest=enrolling and not recorded,
+            called_off=called_off,
         )
-        return await plans.with_lead_in(connection, planned, is_newest=enrolling and not recorded)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import audit, plans, preferences
 from reminders.db.audit import Action, Event
 from reminders.db.engine import Database
-from reminders.db.plans import PlannedEnrollment
+from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
@@ -66,11 +66,11 @@ class ReminderRequests:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            row, recorded, session = await self._locked(connection, reminder_id)
+            row, recorded, session, situation = await self._locked(connection, reminder_id)
             again = successor(row, recorded)
             is_new = again is None
             if again is None:
-                circumstances = await self._circumstances(connection, row, session)
+                circumstances = await self._circumstances(connection, row, session, situation)
                 again = once_more(row, recorded, circumstances)
                 if dry_run:
                     return Requested(reminder=again, planned=None, is_new=True)
@@ -91,7 +91,7 @@ class ReminderRequests:
                     ),
                 )
             revision = _with(again, recorded, added=(again,) if is_new else ())
-            return await self._written(connection, session, again, revision, is_new=is_new)
+            return await _written(connection, session, again, revision, situation, is_new=is_new)
 
     async def send_now(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
         """Have a reminder that waits for its instant be due now; safe to repeat.
@@ -110,8 +110,8 @@ class ReminderRequests:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            row, recorded, session = await self._locked(connection, reminder_id)
-            circumstances = await self._circumstances(connection, row, session)
+            row, recorded, session, situation = await self._locked(connection, reminder_id)
+            circumstances = await self._circumstances(connection, row, session, situation)
             now = at_once(row, recorded, circumstances)
             is_new = now != row
             if is_new:
@@ -132,12 +132,12 @@ class ReminderRequests:
                     ),
                 )
             revision = _with(now, recorded, changed=(now,) if is_new else ())
-            return await self._written(connection, session, now, revision, is_new=is_new)
+            return await _written(connection, session, now, revision, situation, is_new=is_new)
 
     async def _locked(
         self, connection: AsyncConnection, reminder_id: UUID
-    ) -> tuple[Reminder, tuple[Reminder, ...], Session]:
-        """A reminder, all of its enrollment, and its session, which nobody else changes now."""
+    ) -> tuple[Reminder, tuple[Reminder, ...], Session, Situation]:
+        """A reminder, all of its enrollment, its session and what else counts, locked."""
         found = await connection.execute(
             select(ReminderRow.session_id, ReminderRow.user_id).where(ReminderRow.id == reminder_id)
         )
@@ -151,35 +151,34 @@ class ReminderRequests:
         row = next((r for r in recorded if r.id == reminder_id), None)
         if row is None:
             raise ReminderNotFoundError
-        return row, recorded, session
+        return row, recorded, session, await plans.situation(connection, session_id, user_id)
 
     async def _circumstances(
-        self, connection: AsyncConnection, row: Reminder, session: Session
+        self, connection: AsyncConnection, row: Reminder, session: Session, now: Situation
     ) -> Circumstances:
         rules = await effective_rules(connection, session.id)
-        stopped = await preferences.stopped(connection, session.id, row.user_id, rules)
         return Circumstances(
             session=session,
-            enrollment=await plans.enrollment_status(connection, session.id, row.user_id),
+            enrollment=now.enrollment,
             rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
-            stopped=stopped.get(row.reminder_type),
+            stopped=preferences.stopped(now.stopping, rules).get(row.reminder_type),
             now=self._clock.now(),
         )
 
-    async def _written(
-        self,
-        connection: AsyncConnection,
-        session: Session,
-        reminder: Reminder,
-        revision: Revision,
-        *,
-        is_new: bool,
-    ) -> Requested:
-        if not reminder.status.is_pending:  # asked for before, and over since
-            return Requested(reminder=reminder, planned=None, is_new=False)
-        planned = await plans.write(connection, session, reminder.user_id, revision)
-        planned = await plans.with_lead_in(connection, planned, is_newest=False)
-        return Requested(reminder=reminder, planned=planned, is_new=is_new)
+
+async def _written(
+    connection: AsyncConnection,
+    session: Session,
+    reminder: Reminder,
+    revision: Revision,
+    now: Situation,
+    *,
+    is_new: bool,
+) -> Requested:
+    if not reminder.status.is_pending:  # asked for before, and over since
+        return Requested(reminder=reminder, planned=None, is_new=False)
+    planned = await plans.write(connection, session, reminder.user_id, revision, now)
+    return Requested(reminder=reminder, planned=planned, is_new=is_new)
 
 
 def _with(
