@@ -139,6 +139,7 @@ async def main() -> None:
             await page.wait_for_url(f"{admin}**")
             await _take(page, admin, "admin-overview.png")
             await _take(page, f"{admin}/sessions/{session}", "admin-session.png")
+            await _take(page, f"{admin}/failed", "admin-failed.png")
             await _take(page, f"{admin}/preview?session={session}", "admin-email.png")
             enrollment = f"{admin}/enrollments/{session}/{user}"
             await _take(page, enrollment, "admin-enrollment.png", dark=True)
