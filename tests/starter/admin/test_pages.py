@@ -20,7 +20,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from reminders.clock import SystemClock
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, Event
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.tables import EnrollmentRow
 from reminders.embedded.stack import TEST_INBOX, LocalStack
@@ -413,6 +413,20 @@ async def test_a_sweep_is_started_by_hand_and_followed(desk: Page, house: House)
     run = desk.locator("#runs tbody tr", has_text=MANUAL_ID).first
     await expect(run).to_contain_text("completed")
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, untold)
+
+
+async def test_back_fills_are_among_the_runs(desk: Page, house: House) -> None:
+    """With their counts on the entry of the audit log."""
+    counts = {"enrollments": 4711, "planned": 4000, "stopped_because": None}
+    await AuditLog(house.platform.database).record(
+        Event(action=Action.BACKFILLED, actor="cli", details=counts)
+    )
+    await desk.goto("/admin/runs")
+    await expect(desk.get_by_role("heading", name="Back-fills")).to_be_visible()
+    assert [] == list(await hindrances(desk, even_minor=True))
+    await desk.locator("tr", has_text="backfilled").get_by_role("link").first.click()
+    figure = desk.locator("#receipt dl.figures div", has_text="enrollments")
+    await expect(figure).to_contain_text("4\u202f711")
 
 
 async def test_a_rule_is_changed_after_seeing_what_it_would_do(desk: Page, house: House) -> None:
