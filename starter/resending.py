@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -118,6 +118,7 @@ class Resending:
         cursor: str | None = None,
         limit: int = 200,
         patience: timedelta | None = timedelta(),
+        on_progress: Callable[[int], None] = lambda _count: None,
     ) -> RedriveReceipt:
         """Send once more what failed, of sessions that have not begun: page after page of enrollments.
 
@@ -133,6 +134,7 @@ class Resending:
             limit: Enrollments of a page at the most.
             patience: No page is begun after so long; by default one page is all, and `None` stands
                 for all pages.
+            on_progress: Called with how many more failed reminders have been looked at.
 
         Raises:
             InvalidInputError: If the cursor is none of ours, or there is no reason.
@@ -150,6 +152,7 @@ class Resending:
             )
             resent += page.resent
             left_alone.update(page.left_alone)
+            on_progress(page.found)
             cursor = page.next_cursor
             is_over = patience is not None and self._clock.now() - began >= patience
             if cursor is None or is_over:

@@ -64,6 +64,8 @@ class Action(StrEnum):
     """An e-mail was sent to the test recipient, to look at."""
     SWEEP_STARTED = "sweep_started"
     """A sweep was started by hand."""
+    BACKFILLED = "backfilled"
+    """Who was enrolled already was brought in; with what was counted until it ended."""
     DELIVERY_RESUMED = "delivery_resumed"
     """A held queue was set going again."""
     LEDGER_RESTORED = "ledger_restored"
@@ -196,6 +198,7 @@ class AuditLog:
         *,
         session_id: UUID | None = None,
         user_id: UUID | None = None,
+        action: Action | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> tuple[Event, ...]:
@@ -204,6 +207,7 @@ class AuditLog:
         Args:
             session_id: Only about this session.
             user_id: Only about this person.
+            action: Only of this kind.
             before: Only older ones: the id of the last entry of the page before.
             limit: At most this many.
         """
@@ -212,6 +216,8 @@ class AuditLog:
             query = query.where(ReminderEventRow.session_id == session_id)
         if user_id is not None:
             query = query.where(ReminderEventRow.user_id == user_id)
+        if action is not None:
+            query = query.where(ReminderEventRow.action == action)
         if before is not None:
             query = query.where(ReminderEventRow.id < before)
         async with self._database.autocommit() as connection:

@@ -23,6 +23,7 @@ from starter.commands.options import (
     by,
     confirmed,
     show,
+    waited_for,
 )
 from starter.running import ask
 
@@ -62,9 +63,11 @@ def cancel(
                     " pending reminders?"
                 )
             )
-        done = ask(
-            lambda parts: parts.deeds.cancel_session(session, by(reason), wait=CHANGE_WAIT)
-        ).receipt
+        done = waited_for(
+            lambda parts: parts.deeds.cancel_session(session, by(reason), wait=CHANGE_WAIT),
+            session,
+            quiet=as_json,
+        )
         if not done.is_done:
             show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
             return

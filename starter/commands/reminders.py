@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from reminders.model import Reminder, ReminderStatus, StatusReason
-from starter import printing
+from starter import printing, progress
 from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Yes, by, confirmed, show
@@ -104,7 +104,11 @@ def redrive(
                 reason="", actor=ACTOR, session_id=session, dry_run=True, patience=None
             )
         else:
-            receipt = (await parts.deeds.redrive(by(reason), session_id=session)).receipt
+            with progress.bar("failed reminders", quiet=as_json) as shown:
+                done = await parts.deeds.redrive(
+                    by(reason), session_id=session, on_progress=shown.advance
+                )
+            receipt = done.receipt
         return RedriveOut.of(receipt, dry_run=only_count)
 
     if not dry_run and not yes:

@@ -61,6 +61,10 @@ VERBS: dict[str, tuple[set[str], set[str]]] = {
     "POST /preview/test": ({"POST /v1/test-sends"}, {"test-send"}),
     "POST /rehearsal": (set(), {"rehearse"}),
     "GET /runs": ({"GET /v1/runs"}, {"runs"}),
+    "POST /sessions/{session_id}/restore": (
+        {"POST /v1/sessions/{session_id}/restore"},
+        {"session restore"},
+    ),
     "POST /sweeps": ({"POST /v1/sweeps"}, {"sweep"}),
     "GET /audit": ({"GET /v1/events"}, {"events"}),
     "POST /delivery/resume": ({"POST /v1/delivery/resume"}, {"delivery resume"}),
@@ -88,7 +92,6 @@ WITHOUT_A_PAGE = {
     "PUT /v1/sessions/{session_id}": set(),
     "PUT /v1/users/{user_id}": set(),
     "POST /v1/enrollments": {"enroll"},
-    "POST /v1/sessions/{session_id}/restore": {"session restore"},
     "GET /v1/users/{user_id}/preferences": {"preferences show"},
     "PUT /v1/users/{user_id}/preferences": {"preferences stop", "preferences resume"},
     "DELETE /v1/users/{user_id}": {"erase"},
