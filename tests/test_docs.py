@@ -263,7 +263,8 @@ def written_by_hand() -> Iterator[Path]:
         parts = path.relative_to(ROOT).parts
         if any(p in SKIPPED or (p.startswith(".") and p != ".ci") for p in parts[:-1]):
             continue
-        if path.is_file() and path.suffix not in {".png", ".pyc", ".lock"}:
+        # In a worktree of git, `.git` is a file that says where the repository is.
+        if path.is_file() and path.name != ".git" and path.suffix not in {".png", ".pyc", ".lock"}:
             yield path
 
 
