@@ -95,6 +95,7 @@ ONLY_COMMANDS = {
     "worker",
     "api",
     "api-key",
+    "codec-server",
     "builds",
     "ledger-restored",
     "db upgrade",
