@@ -19,6 +19,7 @@ from reminders.model import (
     StatusReason,
     Turn,
 )
+from reminders.plan import due_as_requested
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
 
     Returns:
         `Send` only if the session still takes place and lies ahead, the attendee is enrolled and
-        wants it, the rule is on, and start minus lead has been reached. What an operator asked
-        for once more goes out whatever else is due.
+        wants it, the rule is on, and start minus lead has been reached, or the instant at which an
+        operator asked for it. What they asked for goes out whatever else is due.
     """
     if facts.reminder.status is not ReminderStatus.SCHEDULED:
         return Settled()
@@ -80,13 +81,16 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         return Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED)
     if now >= session.starts_at:
         return _too_late(facts.reminder, session)
-    due_at = session.starts_at - rule.lead
-    requested_at = facts.reminder.requested_at
-    if requested_at is not None:
-        due_at = max(due_at, requested_at)
+    due_at = due_as_requested(
+        facts.reminder, session.starts_at - rule.lead, starts_at=session.starts_at
+    )
     if now < due_at:
         return Wait(due_at, session.starts_at)
-    if requested_at is None and facts.next_due_at is not None and now >= facts.next_due_at:
+    if (
+        facts.reminder.requested_at is None
+        and facts.next_due_at is not None
+        and now >= facts.next_due_at
+    ):
         return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
     return _IN_TURN[facts.turn]
 

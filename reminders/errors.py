@@ -15,7 +15,7 @@ ReminderError
 ├── ConflictError                  things are not so that it could be done: says the remedy
 │   ├── RuleExistsError
 │   ├── SameLeadError
-│   ├── ResendRefusedError         carries why, as a word
+│   ├── SendRefusedError           carries why, as a word
 │   └── PlatformOwnedError         the row is an existing platform's: it must change it itself
 ├── TooManyTestsError              test e-mails within a minute; carries `retry_after`
 ├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
@@ -133,8 +133,8 @@ class SameLeadError(ConflictError):
         )
 
 
-class ResendRefusedError(ConflictError):
-    """This reminder cannot be sent once more."""
+class SendRefusedError(ConflictError):
+    """This reminder cannot be sent: not once more, or not now."""
 
     def __init__(self, message: str, *, why: str) -> None:
         """Say the remedy, and carry the cause as a word for counts."""

@@ -198,7 +198,7 @@ class Reminder:
     run_id: str | None = None
     batch_id: UUID | None = None
     requested_at: datetime | None = None
-    """When an operator asked for it once more, its own instant being over: not due before."""
+    """When an operator asked for it, once more or now: due then, while its session does not move."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
 

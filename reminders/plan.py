@@ -167,7 +167,7 @@ def revise(
     for want in wanted:
         row = newest.pop(want.reminder_type, None)
         if row is not None and row.status is ReminderStatus.SCHEDULED:
-            want = _as_requested(want, row)  # noqa: PLW2901 - nothing else is to see it without
+            want = _as_requested(want, row, starts_at)  # noqa: PLW2901 - nothing else is to see it without
         before = told.get(want.reminder_type)
         if before is not None and abs(starts_at - before.starts_at) <= threshold:
             want = _as_told(want, row, starts_at)  # noqa: PLW2901 - as above
@@ -187,6 +187,7 @@ def revise(
                     starts_at=starts_at,
                     status=want.status,
                     reason=want.reason,
+                    requested_at=_still_requested(row, want),
                 )
             )
         else:
@@ -221,6 +222,24 @@ def call_off(recorded: Iterable[Reminder], reason: StatusReason) -> Revision:
 def close(row: Reminder, status: ReminderStatus, reason: StatusReason) -> Reminder:
     """The row, ended without an e-mail."""
     return replace(row, status=status, reason=reason)
+
+
+def due_as_requested(row: Reminder, due_at: datetime, *, starts_at: datetime) -> datetime:
+    """When a reminder that waits is due, if an operator asked for it, or its own instant.
+
+    What they asked for holds for the start they knew. Once the session moves it is due at its new
+    instant, but not before they asked.
+
+    Args:
+        row: As it is recorded.
+        due_at: Its own instant: start minus lead.
+        starts_at: The start that counts.
+    """
+    if row.requested_at is None:
+        return due_at
+    if row.starts_at == starts_at:
+        return row.due_at
+    return max(due_at, row.requested_at)
 
 
 def newest_of(recorded: Iterable[Reminder]) -> dict[str, Reminder]:
@@ -279,16 +298,16 @@ def _again(
     return abs(starts_at - row.starts_at) > threshold
 
 
-def _as_requested(want: DueReminder, row: Reminder) -> DueReminder:
-    """What is wanted of a reminder that an operator asked for once more: not before they did.
+def _as_requested(want: DueReminder, row: Reminder, starts_at: datetime) -> DueReminder:
+    """What is wanted of a reminder that an operator asked for: as they asked for it.
 
-    Its own instant is over, so that is no reason to skip it.
+    Its own instant being over is no reason to skip it.
     """
     if row.requested_at is None or want.reason not in (None, StatusReason.PAST_DUE):
         return want
     return replace(
         want,
-        due_at=max(want.due_at, row.requested_at),
+        due_at=due_as_requested(row, want.due_at, starts_at=starts_at),
         status=ReminderStatus.SCHEDULED,
         reason=None,
     )
@@ -305,6 +324,13 @@ def _as_told(want: DueReminder, row: Reminder | None, starts_at: datetime) -> Du
     ):
         return want
     return replace(want, status=ReminderStatus.SKIPPED, reason=StatusReason.ALREADY_TOLD)
+
+
+def _still_requested(row: Reminder, want: DueReminder) -> datetime | None:
+    """Nothing, once its own instant lies ahead again: it is an ordinary reminder then."""
+    if row.requested_at is None or want.due_at > row.requested_at:
+        return None
+    return row.requested_at
 
 
 def _differs(row: Reminder, want: DueReminder, starts_at: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""An operator asks for a reminder once more: whether it may be, and what it is then.
+"""An operator asks for a reminder, once more or now: whether it may be, and what it is then.
 
 Pure. What has ended stays as it is; the second sending is a new generation of the same reminder.
 """
@@ -6,10 +6,11 @@ Pure. What has ended stays as it is; the second sending is a new generation of t
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from reminders.errors import ResendRefusedError
+from reminders.errors import SendRefusedError
 from reminders.keys import reminder_id
 from reminders.model import (
     EnrollmentStatus,
@@ -24,9 +25,10 @@ from reminders.plan import is_called_off, newest_of
 
 
 class Refusal(StrEnum):
-    """Why a reminder is not sent once more, as counts name it."""
+    """Why a reminder is not sent once more, or not now, as counts name it."""
 
     STILL_WAITS = "still_waits"
+    ENDED = "ended"
     IN_FLIGHT = "in_flight"
     SESSION_CANCELLED = "session_cancelled"
     SESSION_STARTED = "session_started"
@@ -52,15 +54,24 @@ def successor(row: Reminder, recorded: Collection[Reminder]) -> Reminder | None:
     )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Circumstances:
+    """What a reminder that somebody asks for is judged by."""
+
+    session: Session
+    """As it is now."""
+    enrollment: EnrollmentStatus | None
+    """Absent when it was deleted."""
+    rule: ReminderRule | None
+    """The one that counts for the session; absent when it was deleted."""
+    stopped: StatusReason | None
+    """Why this person is not to get it, if they are not."""
+    now: datetime
+    """Aware."""
+
+
 def once_more(
-    row: Reminder,
-    recorded: Collection[Reminder],
-    *,
-    session: Session,
-    enrollment: EnrollmentStatus | None,
-    rule: ReminderRule | None,
-    stopped: StatusReason | None,
-    now: datetime,
+    row: Reminder, recorded: Collection[Reminder], circumstances: Circumstances
 ) -> Reminder:
     """The next generation of a reminder that has ended.
 
@@ -70,46 +81,20 @@ def once_more(
     Args:
         row: The newest generation.
         recorded: All ledger rows of the enrollment.
-        session: As it is now.
-        enrollment: Absent when it was deleted.
-        rule: The one that counts for the session; absent when it was deleted.
-        stopped: Why this person is not to get it, if they are not.
-        now: The instant to judge by; aware.
+        circumstances: What counts for it.
 
     Raises:
-        ResendRefusedError: If it may not be; the message says the remedy.
+        SendRefusedError: If it may not be; the message says the remedy.
     """
     if row.status is ReminderStatus.SCHEDULED:
         raise _refused(
-            Refusal.STILL_WAITS, f"it still waits, until {row.due_at:%Y-%m-%d %H:%M} UTC"
+            Refusal.STILL_WAITS,
+            f"it still waits, until {row.due_at:%Y-%m-%d %H:%M} UTC; have it sent now instead",
         )
     if row.status is ReminderStatus.SENDING:
         raise _refused(Refusal.IN_FLIGHT, "it is being sent; wait for its outcome, then ask again")
-    if session.status is SessionStatus.CANCELLED:
-        raise _refused(
-            Refusal.SESSION_CANCELLED, "its session is cancelled; hold the session again first"
-        )
-    if now >= session.starts_at:
-        raise _refused(
-            Refusal.SESSION_STARTED, "its session has begun, and nobody is reminded of the past"
-        )
-    if enrollment is not EnrollmentStatus.CONFIRMED:
-        raise _refused(
-            Refusal.NOT_ENROLLED, "the person is not enrolled; enroll them first, which plans anew"
-        )
-    if is_called_off(newest_of(recorded).values()):
-        raise _refused(
-            Refusal.CALLED_OFF,
-            "the person's reminders were called off; enroll them once more, which plans anew",
-        )
-    if stopped is not None:
-        raise _refused(
-            Refusal.STOPPED,
-            f"the person is not to get it ({stopped}); only they can change that, or an address"
-            " that takes mail",
-        )
-    if rule is None or not rule.is_enabled:
-        raise _refused(Refusal.RULE_OFF, "its rule is off or deleted; switch it on first")
+    rule = _rule_of_wanted(recorded, circumstances)
+    session, now = circumstances.session, circumstances.now
     due_at = session.starts_at - rule.lead
     is_over = due_at < now
     generation = row.generation + 1
@@ -124,6 +109,70 @@ def once_more(
         status=ReminderStatus.SCHEDULED,
         requested_at=now if is_over else None,
     )
+
+
+def at_once(
+    row: Reminder, recorded: Collection[Reminder], circumstances: Circumstances
+) -> Reminder:
+    """A reminder that still waits, due now.
+
+    One that is due already, is being sent, or went out after it was asked for, stays as it is: the
+    answer to somebody who asks twice.
+
+    Args:
+        row: As it is recorded.
+        recorded: All ledger rows of the enrollment.
+        circumstances: What counts for it.
+
+    Raises:
+        SendRefusedError: If it may not be; the message says the remedy.
+    """
+    if row.status is ReminderStatus.SENDING or (row.requested_at and row.status.is_accepted):
+        return row
+    if row.status is not ReminderStatus.SCHEDULED:
+        raise _refused(
+            Refusal.ENDED, f"it no longer waits ({row.status}); have it sent once more instead"
+        )
+    _rule_of_wanted(recorded, circumstances)
+    session, now = circumstances.session, circumstances.now
+    if row.due_at <= now and row.starts_at == session.starts_at:
+        return row
+    return replace(row, due_at=now, starts_at=session.starts_at, requested_at=now)
+
+
+def _rule_of_wanted(recorded: Collection[Reminder], circumstances: Circumstances) -> ReminderRule:
+    """The rule of a reminder that is still of use, to somebody who may get it.
+
+    Raises:
+        SendRefusedError: If it is of none, or they may not.
+    """
+    session, rule = circumstances.session, circumstances.rule
+    if session.status is SessionStatus.CANCELLED:
+        raise _refused(
+            Refusal.SESSION_CANCELLED, "its session is cancelled; hold the session again first"
+        )
+    if circumstances.now >= session.starts_at:
+        raise _refused(
+            Refusal.SESSION_STARTED, "its session has begun, and nobody is reminded of the past"
+        )
+    if circumstances.enrollment is not EnrollmentStatus.CONFIRMED:
+        raise _refused(
+            Refusal.NOT_ENROLLED, "the person is not enrolled; enroll them first, which plans anew"
+        )
+    if is_called_off(newest_of(recorded).values()):
+        raise _refused(
+            Refusal.CALLED_OFF,
+            "the person's reminders were called off; enroll them once more, which plans anew",
+        )
+    if circumstances.stopped is not None:
+        raise _refused(
+            Refusal.STOPPED,
+            f"the person is not to get it ({circumstances.stopped}); only they can change that, or"
+            " an address that takes mail",
+        )
+    if rule is None or not rule.is_enabled:
+        raise _refused(Refusal.RULE_OFF, "its rule is off or deleted; switch it on first")
+    return rule
 
 
 def failed_ones(
@@ -155,5 +204,5 @@ def failed_ones(
     return chosen, tuple(left)
 
 
-def _refused(why: Refusal, message: str) -> ResendRefusedError:
-    return ResendRefusedError(message, why=why)
+def _refused(why: Refusal, message: str) -> SendRefusedError:
+    return SendRefusedError(message, why=why)

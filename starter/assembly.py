@@ -24,6 +24,7 @@ from reminders.db.provider_events import ProviderEvents
 from reminders.db.provider_state import ProviderState
 from reminders.db.queries import ReminderQueries
 from reminders.db.redrive import FailedEnrollments
+from reminders.db.requesting import ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.errors import ConfigurationError
@@ -140,7 +141,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
         sweeps = Sweeps(client, task_queue=settings.temporal_task_queue)
         resending = Resending(
             workflows,
-            planner=planner,
+            requests=ReminderRequests(database, clock),
             failed=FailedEnrollments(database, clock),
             clock=clock,
         )

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from reminders.db.catalogue import Catalogue
-from reminders.db.planning import EnrollmentPlanner, PlannedEnrollment
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.plans import PlannedEnrollment
 from reminders.errors import NotFoundError, ReminderError, ServiceUnavailableError
 from reminders.model import ReminderStatus
 from reminders.ports import Clock, Enrollment

@@ -172,7 +172,7 @@ class ReminderFilters(In):
 
 
 class ResendBody(In):
-    """Why a reminder is to go out once more."""
+    """Why a reminder is to go out once more, or now."""
 
     reason: Reason = Field(examples=["landed in the spam folder, ticket 4711"])
 

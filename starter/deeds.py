@@ -149,6 +149,7 @@ class Deeds:
         cursor: str | None = None,
         limit: int = 200,
         patience: timedelta | None = None,
+        on_progress: Callable[[int], None] = lambda _count: None,
     ) -> Done[RedriveReceipt]:
         """See `Resending.redrive`."""
         receipt = await self._resending.redrive(
@@ -158,6 +159,7 @@ class Deeds:
             cursor=cursor,
             limit=limit,
             patience=patience,
+            on_progress=on_progress,
         )
         event = Event(
             action=Action.FAILED_REDRIVEN,

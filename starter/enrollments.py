@@ -34,7 +34,8 @@ from reminders.contracts import (
     SessionReminderInput,
 )
 from reminders.db.catalogue import Catalogue
-from reminders.db.planning import EnrollmentPlanner, PlannedEnrollment
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.plans import PlannedEnrollment
 from reminders.errors import NotFoundError, TemporalUnavailableError
 from reminders.keys import TASK_QUEUE, session_reminder_workflow_id
 from reminders.model import ReminderStatus, StatusReason

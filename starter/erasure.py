@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,8 +47,21 @@ class Erasure:
         self._store = store
         self._workflows = workflows
 
-    async def erase(self, user_id: UUID, *, actor: str, dry_run: bool = False) -> ErasureReceipt:
+    async def erase(
+        self,
+        user_id: UUID,
+        *,
+        actor: str,
+        dry_run: bool = False,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> ErasureReceipt:
         """Erase a person and end their workflows. Safe to repeat.
+
+        Args:
+            user_id: Whom.
+            actor: Who does it, for the audit log.
+            dry_run: Only count.
+            on_progress: Called with how many enrollments, of how many, have been told.
 
         Raises:
             UserNotFoundError: If there is no such person, and never was.
@@ -58,18 +72,27 @@ class Erasure:
         erased = await self._store.erase(user_id, actor=actor, dry_run=dry_run)
         workflows = len(erased.sessions)
         if not dry_run:
-            workflows = await self._cancel(user_id, erased.sessions)
+            workflows = await self._cancel(user_id, erased.sessions, on_progress)
         in_flight = (IN_FLIGHT,) if erased.in_flight else ()
         return ErasureReceipt(erased=erased, workflows=workflows, remains=(*in_flight, *REMAINS))
 
-    async def _cancel(self, user_id: UUID, sessions: tuple[UUID, ...]) -> int:
+    async def _cancel(
+        self,
+        user_id: UUID,
+        sessions: tuple[UUID, ...],
+        on_progress: Callable[[int, int], None],
+    ) -> int:
         """Ask the person's workflows to end; how many there were."""
-        slots = asyncio.Semaphore(FAN_OUT)
+        slots, told = asyncio.Semaphore(FAN_OUT), 0
 
         async def one(session_id: UUID) -> bool:
+            nonlocal told
             async with slots:
-                return await self._workflows.cancel_enrollment(
+                was_running = await self._workflows.cancel_enrollment(
                     session_id, user_id, StatusReason.UNENROLLED
                 )
+            told += 1
+            on_progress(told, len(sessions))
+            return was_running
 
         return sum(await asyncio.gather(*(one(session_id) for session_id in sessions)))

@@ -21,6 +21,7 @@ from temporalio.common import (
 from temporalio.service import RPCError
 
 from reminders.contracts import SessionChangeInput, SessionChangeResult
+from reminders.db.audit import HOST
 from reminders.db.catalogue import Catalogue, SessionChange
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
@@ -73,6 +74,8 @@ class ReminderGateway:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
+        actor: str = HOST,
+        by_hand: bool = False,
     ) -> Enrolled:
         """Enroll a person: plan their reminders and start their workflow. Safe to repeat.
 
@@ -85,6 +88,8 @@ class ReminderGateway:
             enrollment_id: The platform's own id.
             status: `pending` while the platform awaits a confirmation: nothing is sent until the
                 same call says `confirmed`. A confirmed enrollment stays confirmed.
+            actor: Who, for the audit log.
+            by_hand: Whether a person asks for it, rather than their platform.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -93,7 +98,9 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        planned = await self._planner.enroll(session_id, user_id, enrollment_id, status=status)
+        planned = await self._planner.enroll(
+            session_id, user_id, enrollment_id, status=status, actor=actor, by_hand=by_hand
+        )
         created = planned.is_changed
         replace_run = False
         if not planned.is_first:
@@ -103,7 +110,7 @@ class ReminderGateway:
                 # then plan what it cancelled anew. Without a worker it cannot; then it is replaced.
                 await self._workflows.closed(run)
                 planned = await self._planner.enroll(
-                    session_id, user_id, enrollment_id, status=status
+                    session_id, user_id, enrollment_id, status=status, actor=actor
                 )
                 created, replace_run = created or planned.is_changed, True
             elif run is not None and planned.is_changed:
@@ -135,12 +142,13 @@ class ReminderGateway:
         return receipt(planned)
 
     async def put_session(
-        self, session: Session, *, wait: timedelta | None = CHANGE_WAIT
+        self, session: Session, *, actor: str = HOST, wait: timedelta | None = CHANGE_WAIT
     ) -> tuple[SessionChange, ChangeReceipt]:
         """Store a session; if its start or status changed, plan all its enrollments anew.
 
         Args:
             session: Whole.
+            actor: Who, for the audit log.
             wait: See `session_changed`.
 
         Raises:
@@ -148,7 +156,7 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        change = await self._catalogue.put_session(session)
+        change = await self._catalogue.put_session(session, actor=actor)
         if not change.replan:
             return change, ChangeReceipt()
         return change, await self._fan_out(session.id, wait)

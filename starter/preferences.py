@@ -11,7 +11,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from reminders.db.choices import Change, Changed, Choices, ChoiceStore, Reader
-from reminders.db.planning import EnrollmentPlanner, PlannedEnrollment
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.plans import PlannedEnrollment
 from reminders.errors import NotFoundError, TemporalUnavailableError
 from reminders.model import OptOut, ReminderStatus
 from reminders.ports import Enrollment

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from reminders.model import ReminderStatus
+from starter import tables
 from starter.answers.delivery import DeliveryStateOut, ResumedOut
 from starter.answers.enrollments import EnrollmentOut, StoryOut
 from starter.answers.health import Readiness
@@ -45,7 +45,7 @@ if TYPE_CHECKING:  # they bring the templates along
 _LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}
 _BAR = 40
 """Characters of the longest bar."""
-_WIDTH_OF_FILES = 200
+_WIDTH_OF_FILES = 1000
 """Columns where the output is no terminal, so that nothing is cut off."""
 
 
@@ -115,7 +115,16 @@ def story(answer: StoryOut) -> None:
         link=workflow.url,
     )
     _table(
-        ("reminder", "due (UTC)", "decision", "attempts", "sent (UTC)", "provider's id", "error"),
+        (
+            "reminder",
+            "due (UTC)",
+            "decision",
+            "attempts",
+            "sent (UTC)",
+            "provider's id",
+            "error",
+            "id",
+        ),
         (
             (
                 _with_generation(r),
@@ -125,6 +134,7 @@ def story(answer: StoryOut) -> None:
                 r.sent_at,
                 r.resend_email_id,
                 r.last_error,
+                str(r.id),
             )
             for r in answer.reminders
         ),
@@ -134,7 +144,7 @@ def story(answer: StoryOut) -> None:
 def reminders(answer: ReminderPageOut) -> None:
     """A list of reminders."""
     _table(
-        ("due (UTC)", "reminder", "status", "reason", "session", "user"),
+        ("due (UTC)", "reminder", "status", "reason", "session", "user", "id"),
         (
             (
                 r.due_at,
@@ -143,6 +153,7 @@ def reminders(answer: ReminderPageOut) -> None:
                 r.status_reason,
                 str(r.session_id),
                 str(r.user_id),
+                str(r.id),
             )
             for r in answer.items
         ),
@@ -163,7 +174,7 @@ def redrive(answer: RedriveOut) -> None:
 def rules(answer: RuleListOut) -> None:
     """A list of rules."""
     _table(
-        ("type", "minutes before", "", "name", "subject", "only for session"),
+        ("type", "minutes before", "state", "name", "subject", "only for session"),
         (
             (
                 r.reminder_type,
@@ -290,7 +301,7 @@ def run(answer: RunOut) -> None:
     _lines(run=f"{answer.workflow_id}, {answer.status}", link=answer.url)
     kinds = (answer.result or {}).get("results", {})
     _table(
-        ("kind", "found", "repaired", "fine", "failed", "reminders", ""),
+        ("kind", "found", "repaired", "fine", "failed", "reminders", "note"),
         (
             (
                 kind,
@@ -457,7 +468,7 @@ def user_ids(answer: UserIdsOut) -> None:
 def failures(answer: CauseListOut) -> None:
     """Failures by cause."""
     _table(
-        ("cause", "reminders", "sessions", "can still be sent", "latest due (UTC)", ""),
+        ("cause", "reminders", "sessions", "can still be sent", "latest due (UTC)", "meaning"),
         (
             (
                 c.status_reason or "-",
@@ -575,10 +586,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | datetime | None]
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str | datetime | None]]) -> None:
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(Text(_shown(cell)) for cell in row))
-    _console().print(table)
+    tables.shown(_console(), columns, [[_shown(cell) for cell in row] for row in rows])
 
 
 def _shown(value: str | datetime | None) -> str:

@@ -28,7 +28,7 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.db.planning import PlannedEnrollment
+from reminders.db.plans import PlannedEnrollment
 from reminders.decide import Close, Send, Wait, decide
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.errors import InvalidAddressError, ReminderNotFoundError, RenderError

@@ -1,4 +1,4 @@
-"""Reminders once more: one, as an operator asks, or all that failed and could still be sent.
+"""Reminders that an operator asks for: one, once more or now, or all that failed and still can go.
 
 The ledger first, then the enrollment's workflow, which sends it as it sends any other. Nothing is
 sent from here.
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from reminders.db.planning import EnrollmentPlanner, Resent
 from reminders.db.redrive import FailedEnrollments
-from reminders.errors import InvalidInputError, NotFoundError, ResendRefusedError
+from reminders.db.requesting import ReminderRequests, Requested
+from reminders.errors import InvalidInputError, NotFoundError, SendRefusedError
 from reminders.model import Reminder
 from reminders.ports import Clock, Enrollment
 from reminders.resending import Refusal, failed_ones
@@ -43,30 +43,30 @@ class RedriveReceipt:
 
 
 class Resending:
-    """Sends reminders once more, through their workflows."""
+    """Sends reminders once more, or now, through their workflows."""
 
     def __init__(
         self,
         workflows: EnrollmentWorkflows,
         *,
-        planner: EnrollmentPlanner,
+        requests: ReminderRequests,
         failed: FailedEnrollments,
         clock: Clock,
     ) -> None:
-        """Plan with this planner, and tell these workflows.
+        """Write requests into the ledger, and tell these workflows.
 
         Args:
             workflows: Of the enrollments.
-            planner: Writes plans.
+            requests: Writes them.
             failed: Finds what failed.
             clock: Judges what is due.
         """
         self._workflows = workflows
-        self._planner = planner
+        self._requests = requests
         self._failed = failed
         self._clock = clock
 
-    async def resend(self, reminder_id: UUID, *, reason: str, actor: str) -> Resent:
+    async def resend(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
         """Send one reminder once more. Safe to repeat: asked twice, it goes out once.
 
         Args:
@@ -77,15 +77,36 @@ class Resending:
         Raises:
             InvalidInputError: If there is no reason.
             ReminderNotFoundError: If the ledger has no such row.
-            ResendRefusedError: If it may not be; the message says the remedy.
+            SendRefusedError: If it may not be; the message says the remedy.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
         _check(reason)
-        resent = await self._planner.resend(reminder_id, reason=reason, actor=actor)
+        resent = await self._requests.resend(reminder_id, reason=reason, actor=actor)
         if resent.planned is not None:
             await self._workflows.hand_over(resent.planned)
         return resent
+
+    async def send_now(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
+        """Send a reminder that waits for its instant now. Safe to repeat: it goes out once.
+
+        Args:
+            reminder_id: Its newest generation.
+            reason: Why, for the audit log.
+            actor: Who, for the audit log.
+
+        Raises:
+            InvalidInputError: If there is no reason.
+            ReminderNotFoundError: If the ledger has no such row.
+            SendRefusedError: If it may not be; the message says the remedy.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
+            TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
+        """
+        _check(reason)
+        asked = await self._requests.send_now(reminder_id, reason=reason, actor=actor)
+        if asked.planned is not None:
+            await self._workflows.hand_over(asked.planned)
+        return asked
 
     async def redrive(
         self,
@@ -97,6 +118,7 @@ class Resending:
         cursor: str | None = None,
         limit: int = 200,
         patience: timedelta | None = timedelta(),
+        on_progress: Callable[[int], None] = lambda _count: None,
     ) -> RedriveReceipt:
         """Send once more what failed, of sessions that have not begun: page after page of enrollments.
 
@@ -112,6 +134,7 @@ class Resending:
             limit: Enrollments of a page at the most.
             patience: No page is begun after so long; by default one page is all, and `None` stands
                 for all pages.
+            on_progress: Called with how many more failed reminders have been looked at.
 
         Raises:
             InvalidInputError: If the cursor is none of ours, or there is no reason.
@@ -129,6 +152,7 @@ class Resending:
             )
             resent += page.resent
             left_alone.update(page.left_alone)
+            on_progress(page.found)
             cursor = page.next_cursor
             is_over = patience is not None and self._clock.now() - began >= patience
             if cursor is None or is_over:
@@ -156,12 +180,12 @@ class Resending:
                 return 0
             async with slots:
                 try:
-                    resent = await self._planner.resend(
+                    resent = await self._requests.resend(
                         chosen.id, reason=reason, actor=actor, dry_run=dry_run
                     )
                     if resent.planned is not None:
                         await self._workflows.hand_over(resent.planned)
-                except ResendRefusedError as refused:
+                except SendRefusedError as refused:
                     left[refused.why] += 1
                     return 0
                 except NotFoundError:  # deleted since

@@ -10,12 +10,27 @@ from typing import NoReturn, TypeVar
 import typer
 
 from reminders import settings as environment
-from reminders.errors import NotFoundError, ReminderError, ServiceUnavailableError
+from reminders.errors import (
+    EnrollmentNotFoundError,
+    NotFoundError,
+    ReminderError,
+    ReminderNotFoundError,
+    ServiceUnavailableError,
+    SessionNotFoundError,
+    UserNotFoundError,
+)
 from starter.assembly import Parts, assembled
 from starter.failures import understood
 
 _T = TypeVar("_T")
 _SDK_EXIT_SECONDS = 0.2
+_WHERE_TO_LOOK: dict[type[ReminderError], str] = {
+    SessionNotFoundError: "`reminders session list` has those to come, with --past the others",
+    UserNotFoundError: "`reminders user find` looks for one by name or address",
+    EnrollmentNotFoundError: "`reminders user show` has what a user is enrolled in",
+    ReminderNotFoundError: "`reminders list` and `why` have their ids",
+}
+"""Where the id is to be had that was not there: the remedy, for people at a terminal."""
 
 
 class ExitCode(IntEnum):
@@ -67,7 +82,11 @@ def in_loop(work: Callable[[], Awaitable[_T]]) -> _T:
 
 def fail(error: ReminderError) -> NoReturn:
     """One line on standard error, and the exit code that the error's kind stands for."""
-    typer.echo(f"reminders: {' '.join(str(error).split())}", err=True)
+    words = " ".join(str(error).split())
+    look = _WHERE_TO_LOOK.get(type(error))
+    if look is not None:
+        words = f"{words.removesuffix('.')}; {look}."
+    typer.echo(f"reminders: {words}", err=True)
     if isinstance(error, NotFoundError):
         raise typer.Exit(ExitCode.NOT_FOUND)
     if isinstance(error, ServiceUnavailableError):

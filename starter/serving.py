@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from reminders.errors import ConfigurationError
+from reminders.listening import listen
 
 GRACE_SECONDS = 10
 """How long requests may take to end at a shutdown; longer than any call to Temporal is given."""
@@ -29,9 +30,7 @@ def listener(name: str, host: str, port: int) -> socket.socket:
         ConfigurationError: If the address is taken, or none of this machine.
     """
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
-        )
+        return listen(host, port)
     except OSError as error:
         msg = f"{name} {host}:{port} cannot be listened on: {error.strerror}"
         raise ConfigurationError(msg) from error

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +18,7 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
     WorkflowExecution,
+    WorkflowExecutionDescription,
     WorkflowExecutionStatus,
     WorkflowFailureError,
 )
@@ -69,6 +70,8 @@ class Run:
     closed_at: datetime | None
     result: Mapping[str, Any] | None
     """What the run returned; absent while it runs, and when it failed."""
+    so_far: Mapping[str, Any] | None = None
+    """What a single one that runs has counted by its last heartbeat, which may be 25 s old."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,10 +176,19 @@ class Sweeps:
         handle = self._client.get_workflow_handle(workflow_id, run_id=run_id or None)
         with unavailable():
             try:
-                return await self._told(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
+                described = await handle.describe(rpc_timeout=_RPC_TIMEOUT)
+                return replace(await self._told(described), so_far=await self._so_far(described))
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
+        return None
+
+    async def _so_far(self, run: WorkflowExecutionDescription) -> Mapping[str, Any] | None:
+        """The counts that the run's activity has told with its heartbeat, behind its cursor."""
+        for activity in run.raw_description.pending_activities:
+            told = await self._client.data_converter.decode(activity.heartbeat_details.payloads)
+            if len(told) == 2 and isinstance(told[1], Mapping):
+                return told[1]
         return None
 
     async def runs(self, *, limit: int = 20, cursor: str | None = None) -> RunPage:

@@ -28,6 +28,7 @@ from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.db.redrive import FailedEnrollments
+from reminders.db.requesting import ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.delivery.pipeline import ignore
@@ -107,9 +108,10 @@ class Stage:
             effects=RuleEffects(database, self.clock),
             clock=self.clock,
         )
+        self.requests = ReminderRequests(database, self.clock)
         self.resending = Resending(
             EnrollmentWorkflows(self.client, task_queue=settings.temporal_task_queue),
-            planner=self.planner,
+            requests=self.requests,
             failed=FailedEnrollments(database, self.clock),
             clock=self.clock,
         )

@@ -20,6 +20,8 @@ from reminders.errors import InvalidInputError
 
 _caller: ContextVar[str | None] = ContextVar("caller", default=None)
 
+HOST = "host"
+"""Who acts when a Python host does not say who."""
 LONGEST_REASON = 500
 """Code points of a reason; what is longer is refused where it comes in."""
 
@@ -29,6 +31,13 @@ class Action(StrEnum):
 
     SESSION_CANCELLED = "session_cancelled"
     """A session was cancelled, for everybody."""
+    SESSION_MOVED = "session_moved"
+    """A session was stored with another start."""
+    SESSION_CHANGED = "session_changed"
+    """A session was stored with other words; its start and status stayed."""
+    ENROLLED = "enrolled"
+    """A person was enrolled by hand, or confirmed, or once more. The enrollments and the ledger
+    themselves tell of those whom a platform enrolls for the first time."""
     UNENROLLED = "unenrolled"
     """One enrollment was ended."""
     RULE_ADDED = "rule_added"
@@ -39,6 +48,8 @@ class Action(StrEnum):
     """A reminder rule was deleted."""
     REMINDER_RESENT = "reminder_resent"
     """An operator asked for a reminder once more; it goes out as a new generation."""
+    REMINDER_SENT_NOW = "reminder_sent_now"
+    """An operator had a reminder that waited sent at once."""
     PREFERENCES_CHANGED = "preferences_changed"
     """A person is not to be reminded of something any more, or is again."""
     USER_ERASED = "user_erased"
@@ -53,6 +64,8 @@ class Action(StrEnum):
     """An e-mail was sent to the test recipient, to look at."""
     SWEEP_STARTED = "sweep_started"
     """A sweep was started by hand."""
+    BACKFILLED = "backfilled"
+    """Who was enrolled already was brought in; with what was counted until it ended."""
     DELIVERY_RESUMED = "delivery_resumed"
     """A held queue was set going again."""
     LEDGER_RESTORED = "ledger_restored"
@@ -185,6 +198,7 @@ class AuditLog:
         *,
         session_id: UUID | None = None,
         user_id: UUID | None = None,
+        action: Action | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> tuple[Event, ...]:
@@ -193,6 +207,7 @@ class AuditLog:
         Args:
             session_id: Only about this session.
             user_id: Only about this person.
+            action: Only of this kind.
             before: Only older ones: the id of the last entry of the page before.
             limit: At most this many.
         """
@@ -201,6 +216,8 @@ class AuditLog:
             query = query.where(ReminderEventRow.session_id == session_id)
         if user_id is not None:
             query = query.where(ReminderEventRow.user_id == user_id)
+        if action is not None:
+            query = query.where(ReminderEventRow.action == action)
         if before is not None:
             query = query.where(ReminderEventRow.id < before)
         async with self._database.autocommit() as connection:

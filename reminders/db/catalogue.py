@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select, tuple_
+from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from reminders.db import preferences, records
+from reminders.db import audit, preferences, records
+from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
 from reminders.db.tables import EnrollmentRow, ErasedUserRow, ReminderRow, SessionRow, UserRow
@@ -19,18 +20,42 @@ from reminders.errors import SessionNotFoundError, UserNotFoundError
 from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
 from reminders.ports import Enrollment
 
+_EXPECTED = (
+    select(EnrollmentRow.user_id)
+    .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
+    .where(
+        EnrollmentRow.session_id == bindparam("session_id"),
+        EnrollmentRow.user_id == bindparam("user_id"),
+        EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
+        SessionRow.status != SessionStatus.CANCELLED,
+    )
+)
+"""Asked at every enrollment, so it is put together once."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionChange:
     """What storing a session changed."""
 
     session: Session
-    created: bool
-    replan: bool
-    """Whether its enrollments need a new plan: its start or status changed, or nothing did.
+    before: Session | None
+    """Absent when it is new."""
 
-    Somebody who stores the very same session once more repeats a call that failed half-way.
-    """
+    @property
+    def created(self) -> bool:
+        """Whether it is new."""
+        return self.before is None
+
+    @property
+    def replan(self) -> bool:
+        """Whether its enrollments need a new plan: its start or status changed, or nothing did.
+
+        Somebody who stores the very same session once more repeats a call that failed half-way.
+        """
+        before, now = self.before, self.session
+        return before is not None and (
+            before == now or (before.starts_at, before.status) != (now.starts_at, now.status)
+        )
 
 
 class Catalogue:
@@ -41,8 +66,12 @@ class Catalogue:
         self._database = database
         self._platform = platform_of(database)
 
-    async def put_session(self, session: Session) -> SessionChange:
+    async def put_session(self, session: Session, *, actor: str = HOST) -> SessionChange:
         """Store a session, whole; the same call twice changes nothing the second time.
+
+        Args:
+            session: Whole.
+            actor: Who, for the audit log.
 
         Raises:
             PlatformOwnedError: If sessions are an existing platform's.
@@ -66,16 +95,10 @@ class Catalogue:
             )
             row = found.mappings().one_or_none()
             await connection.execute(_upsert(SessionRow, values))
-        before = records.session(row) if row else None
-        return SessionChange(
-            session=session,
-            created=before is None,
-            replan=before is not None
-            and (
-                before == session
-                or (before.starts_at, before.status) != (session.starts_at, session.status)
-            ),
-        )
+            change = SessionChange(session=session, before=records.session(row) if row else None)
+            if (event := _event(change, actor)) is not None:
+                await audit.record(connection, event)
+        return change
 
     async def cancel_session(self, session_id: UUID) -> None:
         """Mark a session as cancelled; safe to repeat.
@@ -171,14 +194,7 @@ class Catalogue:
         """Whether a person takes part in a session that is held."""
         async with self._database.autocommit() as connection:
             found = await connection.scalar(
-                select(EnrollmentRow.user_id)
-                .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
-                .where(
-                    EnrollmentRow.session_id == session_id,
-                    EnrollmentRow.user_id == user_id,
-                    EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
-                    SessionRow.status != SessionStatus.CANCELLED,
-                )
+                _EXPECTED, {"session_id": session_id, "user_id": user_id}
             )
         return found is not None
 
@@ -270,3 +286,30 @@ def _upsert(table: type[SessionRow | UserRow], values: Mapping[str, Any]) -> Any
         .values(**values)
         .on_conflict_do_update(index_elements=["id"], set_={**changed, "updated_at": func.now()})
     )
+
+
+def _event(change: SessionChange, actor: str) -> Event | None:
+    """What the audit log says of a change; the row itself tells of a session that is new."""
+    before, now = change.before, change.session
+    details: dict[str, Any] = {}
+    if before is None:
+        return None
+    if before.status is not now.status:
+        is_cancelled = now.status is SessionStatus.CANCELLED
+        action = Action.SESSION_CANCELLED if is_cancelled else Action.SESSION_RESTORED
+    elif before.starts_at != now.starts_at:
+        action = Action.SESSION_MOVED
+        details = {
+            "before": {"start_time": before.starts_at.isoformat()},
+            "after": {"start_time": now.starts_at.isoformat()},
+        }
+    elif before != now:
+        action = Action.SESSION_CHANGED
+        details = {
+            "fields": [
+                f.name for f in fields(now) if getattr(before, f.name) != getattr(now, f.name)
+            ]
+        }
+    else:
+        return None
+    return Event(action=action, actor=actor, session_id=now.id, details=details)

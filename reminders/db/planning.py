@@ -1,38 +1,22 @@
-"""Plans enrollments: reads session, rules and ledger, and writes the plan, in one transaction.
-
-All planning of one enrollment is serialised by an advisory lock, and every plan takes its version
-inside that lock: of two plans the one with the higher version saw the newer state. Where we own the
-session's row it is share-locked, so that an enrollment and a move of it cannot miss each other.
-"""
+"""Plans enrollments: reads session, rules and ledger, and writes the plan, in one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, preferences, records
+from reminders.db import audit, plans, preferences
+from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
+from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
-from reminders.db.tables import (
-    EnrollmentRow,
-    ReminderRow,
-    SessionRow,
-    plan_versions,
-)
-from reminders.errors import (
-    EnrollmentNotFoundError,
-    ReminderNotFoundError,
-    SessionNotFoundError,
-)
-from reminders.keys import session_reminder_workflow_id
-from reminders.lead_in import COUNTED, lead_in
+from reminders.db.tables import ReminderRow
+from reminders.errors import EnrollmentNotFoundError, UserNotFoundError
 from reminders.model import (
     EnrollmentStatus,
     Reminder,
@@ -41,57 +25,8 @@ from reminders.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.plan import Revision, call_off, newest_of, plan, revise, withheld
+from reminders.plan import call_off, plan, revise, withheld
 from reminders.ports import Clock
-from reminders.resending import once_more, successor
-
-_SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
-
-_ENROLLED = text("""
-SELECT count(*) FROM (
-    SELECT FROM enrollments WHERE session_id = :session_id AND status = 'confirmed' LIMIT :limit
-) AS enrolled
-""")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlannedEnrollment:
-    """An enrollment's plan as it now stands in the ledger."""
-
-    session: Session
-    user_id: UUID
-    reminders: tuple[Reminder, ...]
-    """The newest generation of each type, earliest due first."""
-    version: int
-    is_first: bool
-    """Whether the ledger had nothing of this enrollment before."""
-    is_changed: bool
-    """Whether this call changed the ledger."""
-    cancelled: int = 0
-    """Reminders that this call called off."""
-    written: int = 0
-    """Reminders that this call added, moved or closed."""
-    called_off: StatusReason | None = None
-    """Why nothing of it is wanted any more; absent while somebody is to be reminded."""
-    lead_in: timedelta | None = None
-    """How long before a due instant its workflow wakes."""
-
-    @property
-    def has_pending(self) -> bool:
-        """Whether a workflow has something left to do."""
-        return any(r.status.is_pending for r in self.reminders)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Resent:
-    """A reminder that goes out once more."""
-
-    reminder: Reminder
-    """The new generation."""
-    planned: PlannedEnrollment | None
-    """The enrollment's plan with it; absent when it was asked for before, and has ended."""
-    is_new: bool
-    """False when it was asked for before."""
 
 
 class EnrollmentPlanner:
@@ -120,6 +55,8 @@ class EnrollmentPlanner:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
+        actor: str = HOST,
+        by_hand: bool = False,
     ) -> PlannedEnrollment:
         """Enroll a person, or confirm that they are, and plan their reminders.
 
@@ -132,6 +69,9 @@ class EnrollmentPlanner:
             enrollment_id: The platform's own id.
             status: `pending` plans nothing yet, and never takes a confirmation back: the call may
                 be the repetition of an earlier one.
+            actor: Who, for the audit log. It tells of those who are enrolled once more, confirmed,
+                or enrolled by hand; of all others the tables themselves tell.
+            by_hand: Whether a person asks for it, rather than their platform.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -140,10 +80,29 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await _serialise(connection, session_id, user_id)
-            session = await self._session(connection, session_id)
+            session = await self._serialised(connection, session_id, user_id)
             await self._platform.enroll(connection, session_id, user_id, enrollment_id, status)
-            return await self._plan(connection, session, user_id, enrolling=True)
+            recorded = await plans.recorded(connection, session_id, user_id)
+            # Asked last: the enrollment's row has waited for an erasure that was under way, and
+            # the ledger's rows for a stop.
+            situation = await plans.situation(connection, session_id, user_id)
+            if situation.is_erased:
+                raise UserNotFoundError
+            planned = await self._plan(
+                connection, session, user_id, recorded, situation, enrolling=True
+            )
+            if planned.is_changed and (by_hand or not planned.is_first):
+                await audit.record(
+                    connection,
+                    Event(
+                        action=Action.ENROLLED,
+                        actor=actor,
+                        session_id=session_id,
+                        user_id=user_id,
+                        details={"status": status},
+                    ),
+                )
+            return planned
 
     async def replan(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
         """Plan an existing enrollment anew, after its session or a rule changed.
@@ -154,11 +113,12 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await _serialise(connection, session_id, user_id)
-            session = await self._session(connection, session_id)
-            if await _enrollment_status(connection, session_id, user_id) is None:
+            session = await self._serialised(connection, session_id, user_id)
+            recorded = await plans.recorded(connection, session_id, user_id)
+            situation = await plans.situation(connection, session_id, user_id)
+            if situation.enrollment is None:
                 raise EnrollmentNotFoundError
-            return await self._plan(connection, session, user_id, enrolling=False)
+            return await self._plan(connection, session, user_id, recorded, situation)
 
     async def reconcile(
         self, session_id: UUID, user_id: UUID, *, dry_run: bool = False
@@ -175,9 +135,10 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await _serialise(connection, session_id, user_id)
-            session = await self._session(connection, session_id)
-            planned = await self._plan(connection, session, user_id, enrolling=False)
+            session = await self._serialised(connection, session_id, user_id)
+            recorded = await plans.recorded(connection, session_id, user_id)
+            situation = await plans.situation(connection, session_id, user_id)
+            planned = await self._plan(connection, session, user_id, recorded, situation)
             if dry_run:
                 await connection.rollback()
             return planned
@@ -209,8 +170,8 @@ class EnrollmentPlanner:
         if planned_before is not None:
             close = close.where(ReminderRow.created_at < planned_before)
         async with self._database.transaction() as connection:
-            await _serialise(connection, session_id, user_id)
-            await _recorded(connection, session_id, user_id)  # locks them in their order
+            await plans.serialise(connection, session_id, user_id)
+            await plans.recorded(connection, session_id, user_id)  # locks them in their order
             closed = await connection.execute(
                 close.values(
                     email_status=ReminderStatus.CANCELLED,
@@ -229,114 +190,34 @@ class EnrollmentPlanner:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
-            await _serialise(connection, session_id, user_id)
-            session = await self._session(connection, session_id)
+            session = await self._serialised(connection, session_id, user_id)
             await self._platform.end(connection, session_id, user_id)
-            recorded = await _recorded(connection, session_id, user_id)
+            recorded = await plans.recorded(connection, session_id, user_id)
+            situation = await plans.situation(connection, session_id, user_id)
             called_off = StatusReason.UNENROLLED
             revision = call_off(recorded, called_off)
-            return await self._write(connection, session, user_id, revision, called_off=called_off)
-
-    async def resend(
-        self, reminder_id: UUID, *, reason: str, actor: str, dry_run: bool = False
-    ) -> Resent:
-        """Plan a reminder that has ended once more, as its next generation; safe to repeat.
-
-        Args:
-            reminder_id: The newest generation; one that has a next already gives that one.
-            reason: Why, for the audit log.
-            actor: Who, for the audit log.
-            dry_run: Only judge, and write nothing.
-
-        Raises:
-            ReminderNotFoundError: If the ledger has no such row.
-            ResendRefusedError: If it may not be sent once more.
-            InvalidInputError: If the reason is too long.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
-        """
-        async with self._database.transaction() as connection:
-            of = await connection.execute(
-                select(ReminderRow.session_id, ReminderRow.user_id).where(
-                    ReminderRow.id == reminder_id
-                )
+            return await plans.write(
+                connection, session, user_id, revision, situation, called_off=called_off
             )
-            enrollment = of.one_or_none()
-            if enrollment is None:
-                raise ReminderNotFoundError
-            session_id, user_id = enrollment
-            await _serialise(connection, session_id, user_id)
-            session = await self._session(connection, session_id)
-            recorded = await _recorded(connection, session_id, user_id)
-            row = next((r for r in recorded if r.id == reminder_id), None)
-            if row is None:
-                raise ReminderNotFoundError
-            again = successor(row, recorded)
-            is_new = again is None
-            if again is None:
-                again = await self._once_more(connection, row, recorded, session)
-                if dry_run:
-                    return Resent(reminder=again, planned=None, is_new=True)
-                await audit.record(
-                    connection,
-                    audit.Event(
-                        action=audit.Action.REMINDER_RESENT,
-                        actor=actor,
-                        reason=reason,
-                        session_id=session_id,
-                        user_id=user_id,
-                        reminder_id=again.id,
-                        details={
-                            "reminder_type": again.reminder_type,
-                            "generation": again.generation,
-                            "before": {"email_status": row.status, "status_reason": row.reason},
-                        },
-                    ),
-                )
-            if not is_new and not again.status.is_pending:
-                return Resent(reminder=again, planned=None, is_new=False)
-            others = newest_of(r for r in recorded if r.reminder_type != row.reminder_type)
-            revision = Revision(
-                added=(again,) if is_new else (),
-                changed=(),
-                unchanged=(*others.values(), *(() if is_new else (again,))),
-            )
-            planned = await self._write(connection, session, user_id, revision)
-            planned = await _led_in(connection, planned, is_newest=False)
-            return Resent(reminder=again, planned=planned, is_new=is_new)
 
-    async def _once_more(
-        self,
-        connection: AsyncConnection,
-        row: Reminder,
-        recorded: tuple[Reminder, ...],
-        session: Session,
-    ) -> Reminder:
-        rules = await effective_rules(connection, session.id)
-        stopped = await preferences.stopped(connection, session.id, row.user_id, rules)
-        return once_more(
-            row,
-            recorded,
-            session=session,
-            enrollment=await _enrollment_status(connection, session.id, row.user_id),
-            rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
-            stopped=stopped.get(row.reminder_type),
-            now=self._clock.now(),
-        )
-
-    async def _session(self, connection: AsyncConnection, session_id: UUID) -> Session:
-        query = select(SessionRow.__table__).where(SessionRow.id == session_id)
-        if self._platform.locks_sessions:
-            query = query.with_for_update(read=True)
-        row = (await connection.execute(query)).mappings().one_or_none()
-        if row is None:
-            raise SessionNotFoundError
-        return records.session(row)
+    async def _serialised(
+        self, connection: AsyncConnection, session_id: UUID, user_id: UUID
+    ) -> Session:
+        """The session, while nobody else plans this enrollment."""
+        await plans.serialise(connection, session_id, user_id)
+        return await plans.session(connection, session_id, lock=self._platform.locks_sessions)
 
     async def _plan(
-        self, connection: AsyncConnection, session: Session, user_id: UUID, *, enrolling: bool
+        self,
+        connection: AsyncConnection,
+        session: Session,
+        user_id: UUID,
+        recorded: tuple[Reminder, ...],
+        situation: Situation,
+        *,
+        enrolling: bool = False,
     ) -> PlannedEnrollment:
-        recorded = await _recorded(connection, session.id, user_id)
-        status = await _enrollment_status(connection, session.id, user_id)
+        status = situation.enrollment
         called_off = None
         if session.status is SessionStatus.CANCELLED:
             called_off = StatusReason.SESSION_CANCELLED
@@ -352,7 +233,7 @@ class EnrollmentPlanner:
                     rule.reminder_type: StatusReason.UNCONFIRMED for rule in rules
                 }
             else:
-                reasons = await preferences.stopped(connection, session.id, user_id, rules)
+                reasons = preferences.stopped(situation.stopping, rules)
             revision = revise(
                 withheld(wanted, reasons),
                 recorded,
@@ -362,104 +243,13 @@ class EnrollmentPlanner:
                 threshold=self._threshold,
                 enrolling=enrolling,
             )
-        planned = await self._write(
-            connection, session, user_id, revision, first=not recorded, called_off=called_off
-        )
-        return await _led_in(connection, planned, is_newest=enrolling and not recorded)
-
-    async def _write(
-        self,
-        connection: AsyncConnection,
-        session: Session,
-        user_id: UUID,
-        revision: Revision,
-        *,
-        first: bool = False,
-        called_off: StatusReason | None = None,
-    ) -> PlannedEnrollment:
-        workflow_id = session_reminder_workflow_id(session.id, user_id)
-        if revision.added:
-            await connection.execute(
-                insert(ReminderRow), [_values(r, workflow_id) for r in revision.added]
-            )
-        for changed in revision.changed:
-            await connection.execute(
-                update(ReminderRow)
-                .where(ReminderRow.id == changed.id)
-                .values(
-                    due_at=changed.due_at,
-                    starts_at=changed.starts_at,
-                    email_status=changed.status,
-                    status_reason=changed.reason,
-                    updated_at=func.now(),
-                )
-            )
-        version = await connection.scalar(select(plan_versions.next_value()))
-        return PlannedEnrollment(
-            session=session,
-            user_id=user_id,
-            reminders=revision.reminders,
-            version=version or 0,
-            is_first=first,
-            is_changed=not revision.is_empty,
-            cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
-            written=len(revision.added) + len(revision.changed),
+        return await plans.write(
+            connection,
+            session,
+            user_id,
+            revision,
+            situation,
+            first=not recorded,
+            is_newest=enrolling and not recorded,
             called_off=called_off,
         )
-
-
-async def _led_in(
-    connection: AsyncConnection, planned: PlannedEnrollment, *, is_newest: bool
-) -> PlannedEnrollment:
-    """The plan with the time by which its workflow wakes early."""
-    if not planned.has_pending:
-        return planned
-    enrolled = await connection.scalar(
-        _ENROLLED, {"session_id": planned.session.id, "limit": COUNTED}
-    )
-    early = lead_in(enrolled or 0, planned.user_id, is_newest=is_newest)
-    return replace(planned, lead_in=early)
-
-
-async def _serialise(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
-    await connection.execute(_SERIALISE, {"key": session_reminder_workflow_id(session_id, user_id)})
-
-
-async def _recorded(
-    connection: AsyncConnection, session_id: UUID, user_id: UUID
-) -> tuple[Reminder, ...]:
-    """The enrollment's ledger rows, locked in the order in which deliveries lock them too."""
-    found = await connection.execute(
-        select(ReminderRow.__table__)
-        .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
-        .order_by(ReminderRow.id)
-        .with_for_update()
-    )
-    return tuple(records.reminder(row) for row in found.mappings())
-
-
-async def _enrollment_status(
-    connection: AsyncConnection, session_id: UUID, user_id: UUID
-) -> EnrollmentStatus | None:
-    status = await connection.scalar(
-        select(EnrollmentRow.status).where(
-            EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
-        )
-    )
-    return EnrollmentStatus(status) if status else None
-
-
-def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:
-    return {
-        "id": reminder.id,
-        "session_id": reminder.session_id,
-        "user_id": reminder.user_id,
-        "reminder_type": reminder.reminder_type,
-        "generation": reminder.generation,
-        "due_at": reminder.due_at,
-        "starts_at": reminder.starts_at,
-        "email_status": reminder.status,
-        "status_reason": reminder.reason,
-        "requested_at": reminder.requested_at,
-        "workflow_id": workflow_id,
-    }

@@ -7,10 +7,10 @@ the tombstones, which our views (`reminders.db.host`) lay over its rows.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, text, update
+from sqlalchemy import Uuid, bindparam, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db.engine import Database
 from reminders.db.tables import (
     EnrollmentRow,
-    ErasedUserRow,
     SessionRow,
     TombstoneRow,
     UserRow,
@@ -30,6 +29,17 @@ from reminders.errors import (
     UserNotFoundError,
 )
 from reminders.model import EnrollmentStatus, SessionStatus
+
+_ENROLL = text("""
+INSERT INTO enrollments (id, session_id, user_id, status)
+VALUES (coalesce(:id, gen_random_uuid()), :session_id, :user_id, :status)
+ON CONFLICT (session_id, user_id) DO UPDATE SET status = excluded.status, updated_at = now()
+ WHERE enrollments.status <> 'confirmed' OR excluded.status <> 'pending'
+""").bindparams(
+    bindparam("id", type_=Uuid()),
+    bindparam("session_id", type_=Uuid()),
+    bindparam("user_id", type_=Uuid()),
+)
 
 
 class Platform(Protocol):
@@ -52,8 +62,10 @@ class Platform(Protocol):
     ) -> None:
         """Take a person in, or see that they are; safe to repeat.
 
+        Waits for an erasure of the person that is under way.
+
         Raises:
-            UserNotFoundError: If there is no such user, or they were erased.
+            UserNotFoundError: If there is no such user.
             EnrollmentNotFoundError: If the platform has to enroll them itself, and has not.
             InvalidInputError: If `enrollment_id` belongs to another enrollment.
         """
@@ -99,26 +111,14 @@ class OwnedPlatform:
         status: EnrollmentStatus,
     ) -> None:
         """See `Platform.enroll`."""
-        values: dict[str, Any] = {"session_id": session_id, "user_id": user_id, "status": status}
-        if enrollment_id is not None:
-            values["id"] = enrollment_id
-        statement = upsert(EnrollmentRow).values(**values)
-        not_confirmed = EnrollmentRow.status != EnrollmentStatus.CONFIRMED
+        row = {"id": enrollment_id, "session_id": session_id, "user_id": user_id, "status": status}
         try:
-            await connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["session_id", "user_id"],
-                    set_={"status": status, "updated_at": func.now()},
-                    where=not_confirmed if status is EnrollmentStatus.PENDING else None,
-                )
-            )
+            await connection.execute(_ENROLL, row)
         except IntegrityError as error:
             if "fk_enrollments_user_id" in str(error.orig):
                 raise UserNotFoundError from error
             msg = "enrollment_id belongs to another enrollment; leave it out or send its own"
             raise InvalidInputError(msg, field="enrollment_id") from error
-        # Asked afterwards: the row above has waited for an erasure that was under way.
-        await _see_unerased(connection, user_id)
 
     async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
         """See `Platform.end`."""
@@ -167,7 +167,6 @@ class ExistingPlatform:
         await serialise_person(connection, user_id)
         if not await connection.scalar(select(exists().where(UserRow.id == user_id))):
             raise UserNotFoundError
-        await _see_unerased(connection, user_id)
         await self._see_enrolled(connection, session_id, user_id)
         await connection.execute(
             delete(TombstoneRow).where(
@@ -226,8 +225,3 @@ async def serialise_person(connection: AsyncConnection, user_id: UUID) -> None:
     await connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"user:{user_id}"}
     )
-
-
-async def _see_unerased(connection: AsyncConnection, user_id: UUID) -> None:
-    if await connection.scalar(select(exists().where(ErasedUserRow.user_id == user_id))):
-        raise UserNotFoundError

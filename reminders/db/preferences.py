@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, delete, func, or_, select, text, update
+from sqlalchemy import Uuid, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -52,25 +52,19 @@ async def forget_address(connection: AsyncConnection, user_id: UUID) -> None:
     )
 
 
-async def stopped(
-    connection: AsyncConnection, session_id: UUID, user_id: UUID, rules: Iterable[ReminderRule]
+def stopped(
+    stopping: Mapping[str, str], rules: Iterable[ReminderRule]
 ) -> Mapping[str, StatusReason]:
     """Why a person is not to get a session's reminders, by type; types they are to get are missing.
 
     Of several reasons the last by name, as at delivery: what the person asked for comes first.
+
+    Args:
+        stopping: Reasons of preferences by type; by `""`, those of all types.
+        rules: Of the session.
     """
-    preference = ReminderPreferenceRow
-    found = await connection.execute(
-        select(preference.reminder_type, func.max(preference.reason))
-        .where(
-            preference.user_id == user_id,
-            or_(preference.session_id.is_(None), preference.session_id == session_id),
-        )
-        .group_by(preference.reminder_type)
-    )
-    reasons: dict[str | None, str] = {row[0]: row[1] for row in found}
     by_type = {
-        rule.reminder_type: max(reasons.get(None, ""), reasons.get(rule.reminder_type, ""))
+        rule.reminder_type: max(stopping.get("", ""), stopping.get(rule.reminder_type, ""))
         for rule in rules
     }
     return {kind: STOPPING[reason] for kind, reason in by_type.items() if reason}

@@ -123,9 +123,9 @@ SELECT DISTINCT r.session_id, r.user_id
         OR e.session_id IS NULL OR e.status = 'cancelled'
         OR c.reminder_type IS NULL OR NOT c.is_enabled
         OR r.starts_at <> s.start_time
-        -- What an operator asked for once more is not due before they did.
-        OR r.due_at <> greatest(s.start_time - c.minutes_before * interval '1 minute',
-                                r.requested_at))
+        -- What an operator asked for is due as they asked, as long as the session does not move.
+        OR r.requested_at IS NULL
+           AND r.due_at <> s.start_time - c.minutes_before * interval '1 minute')
  ORDER BY r.session_id, r.user_id LIMIT :limit
 """)  # noqa: S608 - composed of constants
 

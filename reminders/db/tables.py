@@ -216,7 +216,7 @@ class ReminderRow(Base):
     run_id: Mapped[str | None]
     batch_id: Mapped[UUID | None]
     requested_at: Mapped[datetime | None]
-    """When an operator asked for it once more, after its own instant; it is due then."""
+    """When an operator asked for it, once more or now; it is due then."""
     shadowed_at: Mapped[datetime | None]
     """When it would have been sent, had delivery not been in shadow mode."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -48,6 +49,30 @@ def links(stack: LocalStack) -> Table:
         table.add_row("Admin", f"{stack.api_url}/admin", "what was sent, what will be, and why not")
         table.add_row("HTTP API", f"{stack.api_url}/docs", "what a platform calls")
     return table
+
+
+@contextmanager
+def exported(folder: Path, exports: str) -> Iterator[Path]:
+    """A file that a shell reads to use a stack; gone afterwards, as what it points at is.
+
+    Args:
+        folder: Of the stack.
+        exports: Its environment.
+    """
+    variables = folder / "env"
+    variables.touch(mode=0o600)
+    variables.write_text(exports, encoding="utf-8")
+    try:
+        yield variables
+    finally:
+        variables.unlink(missing_ok=True)
+
+
+def use(variables: Path) -> str:
+    """What to type in another terminal before `reminders`, `temporal` and the like."""
+    here = Path.cwd()
+    short = variables.relative_to(here) if variables.is_relative_to(here) else variables
+    return f". .venv/bin/activate && . {short}"
 
 
 def failure(console: Console, error: Exception) -> None:

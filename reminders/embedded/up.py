@@ -46,24 +46,19 @@ def _serve(console: Console, stack: LocalStack) -> None:
     Raises:
         EmbeddedServerError: If a part dies.
     """
-    variables = stack.folder / "env"
-    variables.touch(mode=0o600)
-    variables.write_text(stack.exports(), encoding="utf-8")
-    try:
+    with terminal.exported(stack.folder, stack.exports()) as variables:
         table = terminal.links(stack)
         table.add_row("Logs", f"{_short(stack.folder)}/*.log", "of every part")
         console.print(Panel(table, title="session-reminders is up", expand=False))
         console.print(
             "\nIn another terminal, for `reminders`, `temporal` and the like:\n"
-            f"  [bold]. .venv/bin/activate && . {_short(variables)}[/]\n"
+            f"  [bold]{terminal.use(variables)}[/]\n"
         )
         console.print(stack.exports(), markup=False, soft_wrap=True, style="dim")
         console.print("Ctrl-C stops everything.")
         while True:
             stack.check()
             time.sleep(LOOK_SECONDS)
-    finally:
-        variables.unlink(missing_ok=True)  # what it points at is gone
 
 
 def _short(path: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -15,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from reminders.errors import ConfigurationError
+from reminders.listening import listen
 from reminders.observability.scrape import Scrape
 
 logger = logging.getLogger(__name__)
@@ -50,8 +50,7 @@ async def serving(
         return JSONResponse({"status": "the worker has stopped"}, status_code=503)
 
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family)
+        listener = listen(host, port)
     except OSError as error:
         msg = (
             f"METRICS_ADDRESS {host}:{port} cannot be listened on: {error.strerror};"

@@ -12,6 +12,7 @@ from reminders.errors import NotFoundError, TemporalUnavailableError
 from starter.admin.guard import Answering, pages
 from starter.admin.view import render
 from starter.assembly import Parts
+from starter.standing import standing
 from starter.sweeps import Run
 
 router = pages()
@@ -61,6 +62,9 @@ async def receipt(request: Request, event_id: int, parts: Answering) -> Response
         other={k: v for k, v in entry.details.items() if not _is_count(v)},
         run=run,
         is_running=run is not None and run.status == "running",
+        standing=await standing(parts, entry.session_id, run)
+        if entry.session_id and run and run.status == "running"
+        else None,
         run_url=parts.workflow_url(run.workflow_id, run.run_id) if run else None,
     )
 
@@ -77,8 +81,9 @@ async def _run(parts: Parts, entry: Event) -> Run | None:
 
 
 def _counts(entry: Event, run: Run | None) -> dict[str, int]:
-    """What was counted: by the workflow if it is done, otherwise when it was written down."""
-    found: dict[str, Any] = {**entry.details, **((run.result or {}) if run else {})}
+    """What was counted: by the workflow, so far or in all, and when it was written down."""
+    ran = (run.result or run.so_far or {}) if run else {}
+    found: dict[str, Any] = {**entry.details, **ran}
     return {name: value for name, value in found.items() if _is_count(value)}
 
 

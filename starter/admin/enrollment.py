@@ -10,7 +10,7 @@ from reminders.db.audit import AuditLog
 from reminders.db.browsing import Browser
 from reminders.db.provider_history import ProviderHistory
 from reminders.errors import ReminderNotFoundError
-from reminders.model import SessionStatus
+from reminders.model import ReminderStatus, SessionStatus
 from reminders.plan import newest_of
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
@@ -36,6 +36,7 @@ async def enrollment(
         attendee=attendee,
         events=events,
         resendable=_resendable(story),
+        waiting=_waiting(story),
         entries=await AuditLog(parts.database).of_enrollment(session_id, user_id),
         workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
         run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
@@ -48,6 +49,13 @@ def _resendable(story: Story) -> set[UUID]:
     if story.session.status is SessionStatus.CANCELLED:
         return set()
     return {r.id for r in newest if not r.status.is_pending}
+
+
+def _waiting(story: Story) -> set[UUID]:
+    """What may be sent before its instant: what waits, while its session is held."""
+    if story.session.status is SessionStatus.CANCELLED:
+        return set()
+    return {r.id for r in story.reminders if r.status is ReminderStatus.SCHEDULED}
 
 
 @router.get("/enrollments/{session_id}/{user_id}/cancel")

@@ -1,10 +1,10 @@
-"""What keeps house: sweeps and changes of sessions, and a sweep by hand."""
+"""What keeps house: sweeps, changes of sessions and back-fills, and a sweep by hand."""
 
 from __future__ import annotations
 
 from fastapi import Request, Response
 
-from reminders.db.audit import LONGEST_REASON
+from reminders.db.audit import LONGEST_REASON, Action, AuditLog
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
 from starter.deeds import By
@@ -16,12 +16,14 @@ router = pages()
 async def runs(request: Request, parts: Answering, after: str = "") -> Response:
     """Past and present runs, as long as Temporal keeps them."""
     page = await parts.sweeps.runs(limit=15, cursor=after or None)
+    log = AuditLog(parts.database)
     return render(
         request,
         "runs.html",
         runs=page.runs,
         more=page.next_cursor,
         is_first=not after,
+        backfills=() if after else await log.entries(action=Action.BACKFILLED, limit=5),
         run_url=lambda run: parts.workflow_url(run.workflow_id, run.run_id),
     )
 

@@ -1,4 +1,4 @@
-"""One session: its counts, who is enrolled, cancel and re-plan."""
+"""One session: its counts, who is enrolled, cancel, restore and re-plan."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ async def cancel(session_id: UUID, parts: Answering, visitor: SignedIn, form: Se
     """Cancel the session for everybody; the receipt follows the workflow that is at it."""
     reason = form.reason()
     done = await parts.deeds.cancel_session(session_id, By(visitor.actor, reason))
+    return redirect(f"/audit/{done.event_id}")
+
+
+@router.post("/sessions/{session_id}/restore")
+async def restore(session_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+    """Hold a cancelled session after all, and plan for everybody what still lies ahead."""
+    reason = form.reason()
+    done = await parts.deeds.restore_session(session_id, By(visitor.actor, reason))
     return redirect(f"/audit/{done.event_id}")
 
 

@@ -13,6 +13,7 @@ from starter.answers.receipts import CancelReceiptOut
 from starter.answers.sessions import UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import (
+    ACTOR,
     CHANGE_WAIT,
     AsJson,
     Reason,
@@ -22,6 +23,7 @@ from starter.commands.options import (
     by,
     confirmed,
     show,
+    waited_for,
 )
 from starter.running import ask
 
@@ -31,7 +33,7 @@ app = typer.Typer()
 @app.command()
 def enroll(session: Session, user: User, *, as_json: AsJson = False) -> None:
     """Enroll a user: plan the reminders and start the workflow. Safe to repeat."""
-    enrolled = ask(lambda parts: parts.gateway.enroll(session, user))
+    enrolled = ask(lambda parts: parts.gateway.enroll(session, user, actor=ACTOR, by_hand=True))
     show(EnrollmentOut.of(enrolled), printing.enrollment, as_json=as_json)
 
 
@@ -61,9 +63,11 @@ def cancel(
                     " pending reminders?"
                 )
             )
-        done = ask(
-            lambda parts: parts.deeds.cancel_session(session, by(reason), wait=CHANGE_WAIT)
-        ).receipt
+        done = waited_for(
+            lambda parts: parts.deeds.cancel_session(session, by(reason), wait=CHANGE_WAIT),
+            session,
+            quiet=as_json,
+        )
         if not done.is_done:
             show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
             return

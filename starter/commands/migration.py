@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 from uuid import UUID
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from reminders.db.audit import Action, AuditLog, Event
 from reminders.errors import InvalidInputError
 from reminders.ports import Enrollment
-from starter import printing
+from starter import printing, progress
 from starter.answers.cron import BackfillOut, CronImportOut, CutoverOut, DifferenceOut
 from starter.assembly import Parts
-from starter.commands.options import AsJson, show
+from starter.backfill import BackfillReceipt
+from starter.commands.options import ACTOR, AsJson, show
 from starter.running import ExitCode, ask
 
 app = typer.Typer()
@@ -40,9 +38,9 @@ def import_cron(
     """Take over a cron job's rules, and what it has sent. Safe to repeat; its tables are only read."""
 
     async def imported(parts: Parts) -> CronImportOut:
-        with _progress("rows of the old log", None) as advance:
+        with progress.bar("rows of the old log", quiet=as_json) as shown:
             done = await parts.cron_migration(schema).take_over(
-                dry_run=dry_run, on_progress=advance
+                dry_run=dry_run, on_progress=shown.advance
             )
         return CronImportOut.of(done, dry_run=dry_run)
 
@@ -88,16 +86,20 @@ def backfill(
     async def filled(parts: Parts) -> BackfillOut:
         clock = asyncio.get_running_loop().time
         began = clock()
+        if session is not None:
+            await parts.catalogue.session(session)
         total = await parts.backfill.expected(session)
-        with _progress("enrollments", total) as advance:
+        with progress.bar("enrollments", total, quiet=as_json) as shown:
             done = await parts.backfill.run(
                 session_id=session,
                 after=_cursor(after),
                 limit=limit,
                 rate=rate,
                 dry_run=dry_run,
-                on_progress=advance,
+                on_progress=shown.advance,
             )
+        if not dry_run:
+            await AuditLog(parts.database).record(_entry(session, done))
         return BackfillOut.of(done, dry_run=dry_run, seconds=clock() - began)
 
     def table(done: BackfillOut) -> None:
@@ -207,10 +209,11 @@ def cutover(
         migration = parts.cron_migration(schema)
         requested_at = await migration.request_cutover(session)
         wait = int((requested_at + grace - parts.clock.now()).total_seconds()) + 1
-        with _progress("seconds; the cron job leaves it alone by now", max(wait, 0)) as advance:
+        said = "seconds; the cron job leaves it alone by now"
+        with progress.bar(said, max(wait, 0), quiet=as_json) as shown:
             for _ in range(wait):
                 await asyncio.sleep(1)
-                advance(1)
+                shown.advance(1)
         return CutoverOut.of(
             await migration.complete_cutover(
                 session, grace=grace, cron_period=timedelta(minutes=cron_minutes)
@@ -227,6 +230,18 @@ def cutover(
     )
 
 
+def _entry(session: UUID | None, done: BackfillReceipt) -> Event:
+    """What the audit log, and with it the page of runs, says of a back-fill."""
+    names = ("enrollments", "planned", "scheduled", "past_due", "gone", "failed")
+    counts = {name: getattr(done, name) for name in names}
+    return Event(
+        action=Action.BACKFILLED,
+        actor=ACTOR,
+        session_id=session,
+        details={**counts, "stopped_because": done.stopped_because},
+    )
+
+
 def _cursor(written: str | None) -> Enrollment | None:
     if written is None:
         return None
@@ -236,18 +251,3 @@ def _cursor(written: str | None) -> Enrollment | None:
     except ValueError as error:
         msg = f"--after is {written!r}; write SESSION:USER, as the run before printed it"
         raise InvalidInputError(msg, field="after") from error
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error while something takes long; nothing where that is no terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count: progress.update(task, advance=count)

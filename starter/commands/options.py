@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
@@ -11,11 +11,15 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from starter import fields, printing
-from starter.deeds import By
-from starter.running import ExitCode
+from starter import fields, printing, progress
+from starter.assembly import Parts
+from starter.deeds import By, Done
+from starter.receipts import ChangeReceipt
+from starter.running import ExitCode, ask
+from starter.standing import followed
 
 _A = TypeVar("_A", bound=BaseModel)
+ChangeDeed = Callable[[Parts], Awaitable[Done[ChangeReceipt]]]
 ACTOR = "cli"
 """Who acts, as the audit log says it."""
 CHANGE_WAIT = timedelta(seconds=5)
@@ -65,6 +69,30 @@ def confirmed(question: Callable[[], str]) -> None:
         )
         raise typer.Exit(ExitCode.USAGE)
     typer.confirm(question(), abort=True, err=True)
+
+
+def waited_for(change: ChangeDeed, session_id: UUID, *, quiet: bool) -> ChangeReceipt:
+    """What a session's change did; a big one is followed with a bar where somebody looks on.
+
+    Args:
+        change: Starts it, and waits a little.
+        session_id: Whose.
+        quiet: Do not wait longer: a program asks.
+
+    Returns:
+        The receipt, perhaps of a change that is still under way.
+    """
+
+    async def done(parts: Parts) -> ChangeReceipt:
+        receipt = (await change(parts)).receipt
+        if quiet or not sys.stderr.isatty():
+            return receipt
+        with progress.bar("under way; Ctrl-C stops only the waiting") as shown:
+            return await followed(
+                parts, session_id, receipt, lambda now: shown.at(now.done, now.total)
+            )
+
+    return ask(done)
 
 
 def show(answer: _A, table: Callable[[_A], None], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from reminders.model import OptOut
-from starter import printing
+from starter import printing, progress
 from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, User, show
@@ -74,12 +74,15 @@ def erase(
     """Erase a user: address, name, preferences, enrollments. The ledger keeps counting."""
     if not dry_run and not yes:
         _confirm(user)
-    show(_erased(user, dry_run=dry_run), printing.erasure, as_json=as_json)
+    show(_erased(user, dry_run=dry_run, quiet=as_json), printing.erasure, as_json=as_json)
 
 
-def _erased(user: UUID, *, dry_run: bool) -> ErasureOut:
+def _erased(user: UUID, *, dry_run: bool, quiet: bool = False) -> ErasureOut:
     async def erased(parts: Parts) -> ErasureOut:
-        receipt = await parts.erasure.erase(user, actor=ACTOR, dry_run=dry_run)
+        with progress.bar("enrollments ended", quiet=quiet) as shown:
+            receipt = await parts.erasure.erase(
+                user, actor=ACTOR, dry_run=dry_run, on_progress=shown.at
+            )
         return ErasureOut.of(user, receipt, dry_run=dry_run)
 
     return ask(erased)

@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from reminders.model import Reminder, ReminderStatus, StatusReason
-from starter import printing
+from starter import printing, progress
 from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Yes, by, confirmed, show
@@ -66,11 +66,23 @@ def resend(
         done = await parts.resending.resend(reminder, reason=reason, actor=ACTOR)
         return ReminderOut.of(done.reminder)
 
-    show(
-        ask(resent),
-        lambda answer: printing.reminders(ReminderPageOut(items=[answer], next_cursor=None)),
-        as_json=as_json,
-    )
+    show(ask(resent), _alone, as_json=as_json)
+
+
+@app.command("send-now")
+def send_now(
+    reminder: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send a reminder that waits for its instant now. Asked twice, it goes out once."""
+
+    async def sent(parts: Parts) -> ReminderOut:
+        done = await parts.resending.send_now(reminder, reason=reason, actor=ACTOR)
+        return ReminderOut.of(done.reminder)
+
+    show(ask(sent), _alone, as_json=as_json)
 
 
 @app.command()
@@ -92,7 +104,11 @@ def redrive(
                 reason="", actor=ACTOR, session_id=session, dry_run=True, patience=None
             )
         else:
-            receipt = (await parts.deeds.redrive(by(reason), session_id=session)).receipt
+            with progress.bar("failed reminders", quiet=as_json) as shown:
+                done = await parts.deeds.redrive(
+                    by(reason), session_id=session, on_progress=shown.advance
+                )
+            receipt = done.receipt
         return RedriveOut.of(receipt, dry_run=only_count)
 
     if not dry_run and not yes:
@@ -103,3 +119,7 @@ def redrive(
         )
     done = ask(lambda parts: redriven(parts, only_count=dry_run))
     show(done, printing.redrive, as_json=as_json)
+
+
+def _alone(answer: ReminderOut) -> None:
+    printing.reminders(ReminderPageOut(items=[answer], next_cursor=None))

@@ -54,7 +54,13 @@ def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError:
-        fail(InvalidInputError("is no instant; write 2026-11-23T09:00:00Z", field="--down-since"))
+        fail(
+            InvalidInputError(
+                "--down-since is no instant; write 2026-11-23T09:00:00Z", field="--down-since"
+            )
+        )
     if instant.tzinfo is None:
-        fail(InvalidInputError("has no UTC offset; end it with Z", field="--down-since"))
+        fail(
+            InvalidInputError("--down-since has no UTC offset; end it with Z", field="--down-since")
+        )
     return instant.astimezone(UTC)

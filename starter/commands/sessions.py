@@ -11,7 +11,7 @@ from reminders.model import ReminderStatus
 from starter import lookups, printing
 from starter.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
-from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show
+from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show, waited_for
 from starter.lookups import RosterFilters, SessionFilters
 from starter.running import ask
 
@@ -71,9 +71,11 @@ def roster(
 @_session.command("changed")
 def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Say that a session, or a rule, changed: plan every enrollment anew. Safe to repeat."""
-    done = ask(
-        lambda parts: parts.deeds.replan_session(session, by(reason), wait=CHANGE_WAIT)
-    ).receipt
+    done = waited_for(
+        lambda parts: parts.deeds.replan_session(session, by(reason), wait=CHANGE_WAIT),
+        session,
+        quiet=as_json,
+    )
     if done.is_done:
         show(ChangesOut.of(done), printing.changes, as_json=as_json)
     else:
@@ -83,9 +85,11 @@ def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False)
 @_session.command("restore")
 def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Hold a cancelled session after all: plan what still lies ahead anew. Safe to repeat."""
-    done = ask(
-        lambda parts: parts.deeds.restore_session(session, by(reason), wait=CHANGE_WAIT)
-    ).receipt
+    done = waited_for(
+        lambda parts: parts.deeds.restore_session(session, by(reason), wait=CHANGE_WAIT),
+        session,
+        quiet=as_json,
+    )
     if done.is_done:
         show(ChangesOut.of(done), printing.changes, as_json=as_json)
     else:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from starter import printing
+from starter import printing, progress
 from starter.answers.runs import RunOut, RunPageOut, SweepOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, Reason, by, show
@@ -31,7 +31,8 @@ def sweep(
         return
 
     async def waited(parts: Parts) -> RunOut:
-        run = await parts.sweeps.finished((await parts.deeds.sweep(by(reason))).receipt)
+        with progress.bar("a sweep is under way", quiet=as_json):
+            run = await parts.sweeps.finished((await parts.deeds.sweep(by(reason))).receipt)
         return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
 
     done = ask(waited)

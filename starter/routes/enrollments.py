@@ -50,6 +50,7 @@ async def enroll(body: EnrollmentBody, parts: Answering, response: Response) -> 
         body.user_id,
         body.enrollment_id,
         status=EnrollmentStatus(body.status),
+        actor=ACTOR,
     )
     if enrolled.created:
         response.status_code = CREATED

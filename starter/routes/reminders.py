@@ -106,3 +106,22 @@ async def resend(
     if resent.is_new:
         response.status_code = CREATED
     return ReminderOut.of(resent.reminder)
+
+
+@router.post(
+    "/reminders/{reminder_id}/send-now",
+    summary="Send a reminder that still waits now",
+    responses={
+        404: {"description": "There is no such reminder"},
+        **CONFLICT,
+        **BODY,
+    },
+)
+async def send_now(reminder_id: UUID, body: ResendBody, parts: Answering) -> ReminderOut:
+    """Have a reminder that waits for its instant be due now. Safe to repeat: it goes out once.
+
+    Its workflow sends it within moments, as it sends any other; the answer is the reminder as it
+    waits. One that has ended is refused (409): have it sent once more instead.
+    """
+    asked = await parts.resending.send_now(reminder_id, reason=body.reason, actor=ACTOR)
+    return ReminderOut.of(asked.reminder)

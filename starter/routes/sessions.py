@@ -51,7 +51,7 @@ async def put_session(
     fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
     when that takes longer than a few seconds, `under_way` has the workflow that is at it (202).
     """
-    change, receipt = await parts.gateway.put_session(body.to_session(session_id))
+    change, receipt = await parts.gateway.put_session(body.to_session(session_id), actor=ACTOR)
     if change.created:
         response.status_code = CREATED
     elif not receipt.is_done:

@@ -111,6 +111,15 @@ def test_asked_for_once_more_it_goes_out_whatever_else_is_due() -> None:
     assert Wait(NOW, session.starts_at) == early
 
 
+def test_asked_for_now_it_goes_out_before_its_instant() -> None:
+    """A day ahead of start minus lead, for the start that was known; the start itself stays a bound."""
+    asked = a_reminder("24h", starts_at=NOW + 48 * HOUR, due_at=NOW, requested_at=NOW)
+    ahead = facts(reminder=asked, session=a_session(starts_in=48 * HOUR))
+    assert Send() == decide(ahead, now=NOW)
+    moved = facts(reminder=asked, session=a_session(starts_in=49 * HOUR))
+    assert Wait(NOW + 25 * HOUR, NOW + 49 * HOUR) == decide(moved, now=NOW)
+
+
 def test_asked_for_once_more_and_moved_it_waits_for_its_new_instant() -> None:
     """A session moved far away unannounced: start minus lead counts again."""
     asked = a_reminder("24h", starts_at=NOW + HOUR, due_at=NOW, requested_at=NOW)

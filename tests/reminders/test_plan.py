@@ -340,6 +340,17 @@ def test_what_an_operator_asked_for_waits_through_plans(
     assert (2, NOW + due_in, reason) == (after.generation, after.due_at, after.reason)
 
 
+def test_what_an_operator_asked_for_now_stays_so_until_its_session_moves() -> None:
+    """No plan puts it off; moved, it waits for its new instant, as any other from then on."""
+    starts_at = NOW + 48 * HOUR
+    asked = a_reminder("24h", starts_at=starts_at, due_at=NOW, requested_at=NOW)
+    assert asked in revised([asked], starts_at).unchanged
+    for days in (3, 2):
+        after = revised([asked], NOW + days * 24 * HOUR).reminders
+        asked = next(r for r in after if r.reminder_type == "24h")
+        assert (NOW + (days - 1) * 24 * HOUR, None) == (asked.due_at, asked.requested_at)
+
+
 def test_what_a_person_does_not_want_is_planned_as_skipped() -> None:
     """By type; what is past due stays past due."""
     starts_at = NOW + 23 * HOUR

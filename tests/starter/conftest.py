@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from reminders.contracts import CloseRemindersInput, CloseRemindersResult
 from reminders.db.engine import Database
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.embedded.temporal import EmbeddedTemporal
+from reminders.listening import listen
 from reminders.ports import Deliverer
 from reminders.settings import Settings
 from starter.app import create_app
@@ -107,7 +107,7 @@ async def listening(settings: Settings) -> AsyncIterator[str]:
 
     config = uvicorn.Config(create_app(settings), log_config=None, lifespan="on", ws="none")
     server = Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listen("127.0.0.1", 0) as listener:
         serves = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"

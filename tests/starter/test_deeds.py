@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
@@ -88,6 +89,49 @@ async def test_an_enrollment_is_ended_on_record(api: Api, log: AuditLog) -> None
     expected = [(Action.UNENROLLED, "api", WHY), (Action.UNENROLLED, "cli", WHY)]
     assert expected == await told(log, session_id)
     assert {user_id} == {e.user_id for e in await log.entries(session_id=session_id)}
+
+
+@pytest.mark.usefixtures("working")
+async def test_a_session_that_is_stored_is_on_record(api: Api, log: AuditLog) -> None:
+    """Renamed, moved, cancelled and held after all; new, or stored as it is, nothing has changed."""
+    session_id = await api.session()
+    body = (await api.get(f"/v1/sessions/{session_id}")).json()
+    stored = {k: body[k] for k in ("title", "start_time", "time_zone", "status")}
+    later = (datetime.fromisoformat(stored["start_time"]) + timedelta(hours=1)).isoformat()
+    for change in (
+        {"title": "Another"},
+        {"start_time": later},
+        {},
+        {"status": "cancelled"},
+        {"status": "scheduled"},
+    ):
+        stored |= change
+        assert (await api.put(f"/v1/sessions/{session_id}", json=stored)).is_success
+    assert [
+        Action.SESSION_CHANGED,
+        Action.SESSION_MOVED,
+        Action.SESSION_CANCELLED,
+        Action.SESSION_RESTORED,
+    ] == [action for action, *_ in await told(log, session_id)]
+    *_, moved, changed = await log.entries(session_id=session_id)
+    assert later == moved.details["after"]["start_time"]
+    assert ["title"] == changed.details["fields"]
+
+
+async def test_who_is_enrolled_by_hand_or_once_more_is_on_record(api: Api, log: AuditLog) -> None:
+    """What a platform enrolls for the first time is not: its enrollments tell that."""
+    session_id, user_id = await api.enrolled()
+    enrollment = {"session_id": str(session_id), "user_id": str(user_id)}
+    await api.post("/v1/enrollments", json=enrollment)
+    assert [] == await told(log, session_id)
+    await api.delete(f"/v1/enrollments/{session_id}/{user_id}")
+    await api.post("/v1/enrollments", json=enrollment)
+    await command("enroll", session_id, await api.user())
+    assert [
+        (Action.UNENROLLED, "api", None),
+        (Action.ENROLLED, "api", None),
+        (Action.ENROLLED, "cli", None),
+    ] == await told(log, session_id)
 
 
 @pytest.mark.usefixtures("no_sweep_left")

@@ -1,4 +1,4 @@
-"""An operator has reminders sent once more, on the real server: which, when, and how often."""
+"""An operator has reminders sent once more, or now, on the real server: which, when, how often."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from temporalio.client import WorkflowFailureError
 
 from reminders.contracts import SweepKind
 from reminders.db.audit import Action, AuditLog
-from reminders.db.planning import Resent
-from reminders.errors import ReminderNotFoundError, ResendRefusedError
+from reminders.db.requesting import Requested
+from reminders.errors import ReminderNotFoundError, SendRefusedError
 from reminders.model import Reminder, ReminderStatus, Session
 from reminders.rules import RuleFields
 from tests.stage import Handle, Stage
@@ -31,9 +31,14 @@ async def row(stage: Stage, session: Session, reminder_type: str = "24h") -> Rem
     return max(rows, key=lambda r: r.generation)
 
 
-async def resent(stage: Stage, reminder: Reminder) -> Resent:
+async def resent(stage: Stage, reminder: Reminder) -> Requested:
     """A reminder that an operator asked for once more."""
     return await stage.resending.resend(reminder.id, reason="ticket 4711", actor="test")
+
+
+async def sent_now(stage: Stage, reminder: Reminder) -> Requested:
+    """A reminder that an operator does not want to wait for."""
+    return await stage.resending.send_now(reminder.id, reason="ticket 4711", actor="test")
 
 
 async def reminded(stage: Stage) -> tuple[Session, Handle]:
@@ -59,6 +64,15 @@ async def fail(stage: Stage, session: Session, *types: str, reason: str = "rejec
                 " WHERE session_id = :session AND reminder_type = ANY(:types)"
             ),
             {"why": reason, "session": session.id, "types": list(types)},
+        )
+
+
+async def opt_out(stage: Stage, user_id: UUID) -> None:
+    """The person wants no reminders."""
+    async with stage.database.transaction() as connection:
+        await connection.execute(
+            text("INSERT INTO reminder_preferences (user_id, reason) VALUES (:id, 'opted_out')"),
+            {"id": user_id},
         )
 
 
@@ -107,7 +121,7 @@ async def test_it_survives_plans_sweeps_and_moves(stage: Stage) -> None:
     """Waiting for a worker past its own instant, nothing takes it for past due, drifted or lost."""
     session, handle = await reminded(stage)
     async with without_worker(stage):
-        again = await stage.planner.resend((await row(stage, session)).id, reason="r", actor="t")
+        again = await stage.requests.resend((await row(stage, session)).id, reason="r", actor="t")
         for _ in range(2):
             planned = await stage.planner.replan(session.id, again.reminder.user_id)
             assert not planned.is_changed
@@ -137,7 +151,7 @@ async def test_moved_far_while_it_waits_it_is_an_ordinary_reminder_again(stage: 
     """Its new instant lies ahead: it goes out then, and not twice."""
     session, handle = await reminded(stage)
     async with without_worker(stage):
-        await stage.planner.resend((await row(stage, session)).id, reason="r", actor="t")
+        await stage.requests.resend((await row(stage, session)).id, reason="r", actor="t")
         moved = replace(session, starts_at=session.starts_at + 7 * DAY)
         await stage.catalogue.put_session(moved)
         await stage.planner.replan(session.id, (await row(stage, session)).user_id)
@@ -158,7 +172,7 @@ async def test_two_that_were_asked_for_do_not_supersede_each_other(stage: Stage)
     async with without_worker(stage):
         for reminder_type in ("24h", "2h"):
             reminder = await row(stage, session, reminder_type)
-            await stage.planner.resend(reminder.id, reason="r", actor="t")
+            await stage.requests.resend(reminder.id, reason="r", actor="t")
     await stage.gateway.session_changed(session.id, wait=PATIENCE)
     await stage.forward(31 * MINUTE, handle)
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
@@ -176,6 +190,82 @@ async def test_before_its_instant_it_is_due_then(stage: Stage) -> None:
     assert 0 == await subjects(stage)
     await stage.forward(61 * MINUTE, handle)
     assert 1 == await subjects(stage)
+
+
+async def test_what_waits_is_sent_now_and_once(stage: Stage) -> None:
+    """A day before its instant, asked for twice at once; the others go out as planned; audited."""
+    session = await stage.session(starts_in=50 * HOUR)
+    handle = await stage.enroll(session)
+    waits = await row(stage, session)
+    first, repeated = await asyncio.gather(sent_now(stage, waits), sent_now(stage, waits))
+    assert {True, False} == {first.is_new, repeated.is_new}
+    await stage.forward(MINUTE, handle)
+    assert 1 == await subjects(stage)
+    sent = await row(stage, session)
+    assert (waits.id, ReminderStatus.SENT) == (sent.id, sent.status)
+    assert sent.due_at < waits.due_at
+    assert not (await sent_now(stage, waits)).is_new
+    assert 0 == (await stage.sweep()).processed
+    await stage.forward(2 * DAY + 105 * MINUTE, handle)
+    assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
+    assert 3 == await subjects(stage)
+    (entry,) = await AuditLog(stage.database).entries()
+    assert (Action.REMINDER_SENT_NOW, "test", "ticket 4711", waits.id) == (
+        entry.action, entry.actor, entry.reason, entry.reminder_id
+    )  # fmt: skip
+
+
+async def test_sent_now_without_a_worker_it_survives_plans_and_sweeps(stage: Stage) -> None:
+    """Until somebody can send it nothing puts it off; only a move of its session does."""
+    session = await stage.session(starts_in=50 * HOUR)
+    handle = await stage.enroll(session)
+    async with without_worker(stage):
+        asked = await stage.requests.send_now((await row(stage, session)).id, reason="r", actor="t")
+        planned = await stage.planner.replan(session.id, asked.reminder.user_id)
+        assert not planned.is_changed
+    result = await stage.sweep()
+    assert 0 == result.results[SweepKind.DRIFTED].found
+    await stage.gateway.session_changed(session.id, wait=PATIENCE)  # what the call did not live to
+    await stage.forward(MINUTE, handle)
+    assert 1 == await subjects(stage)
+    other = await stage.session(starts_in=50 * HOUR)
+    await stage.enroll(other)
+    async with without_worker(stage):
+        await stage.requests.send_now((await row(stage, other)).id, reason="r", actor="t")
+        moved = replace(other, starts_at=other.starts_at + DAY)
+        await stage.catalogue.put_session(moved)
+        await stage.planner.replan(other.id, (await row(stage, other)).user_id)
+        later = await row(stage, other)
+        assert (moved.starts_at - DAY, None) == (later.due_at, later.requested_at)
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        ("ended", "ended"),
+        ("cancelled", "ended"),
+        ("started", "session_started"),
+        ("opted out", "stopped"),
+    ],
+)
+async def test_what_may_not_be_sent_now_is_refused(stage: Stage, state: str, why: str) -> None:
+    """Each refusal says what to do, and nothing is written or sent."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await stage.enroll(session)
+    reminder = await row(stage, session)
+    if state == "ended":
+        await fail(stage, session, "24h")
+    elif state == "cancelled":
+        await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+    elif state == "started":
+        stage.clock.set(session.starts_at + MINUTE)
+    elif state == "opted out":
+        await opt_out(stage, reminder.user_id)
+    before = await stage.ledger(session)
+    with pytest.raises(SendRefusedError) as refused:
+        await sent_now(stage, reminder)
+    assert why == refused.value.why
+    assert before == await stage.ledger(session)
 
 
 @pytest.mark.parametrize(
@@ -200,20 +290,15 @@ async def test_what_may_not_be_sent_once_more_is_refused(
     reminder = await row(stage, session)
     if state != "waits":
         await fail(stage, session, "24h")
-    async with stage.database.transaction() as connection:
-        if state == "in flight":
+    if state == "in flight":
+        async with stage.database.transaction() as connection:
             await connection.execute(
                 text("UPDATE session_reminder_emails SET email_status = 'sending' WHERE id = :id"),
                 {"id": reminder.id},
             )
-        elif state == "opted out":
-            await connection.execute(
-                text(
-                    "INSERT INTO reminder_preferences (user_id, reason) VALUES (:id, 'opted_out')"
-                ),
-                {"id": reminder.user_id},
-            )
-    if state == "cancelled":
+    elif state == "opted out":
+        await opt_out(stage, reminder.user_id)
+    elif state == "cancelled":
         await stage.gateway.cancel_session(session.id, wait=PATIENCE)
     elif state == "started":
         stage.clock.set(session.starts_at + MINUTE)
@@ -228,7 +313,7 @@ async def test_what_may_not_be_sent_once_more_is_refused(
             "24h", None, RuleFields(is_enabled=False), actor="test", wait=PATIENCE
         )
     before = await stage.ledger(session)
-    with pytest.raises(ResendRefusedError) as refused:
+    with pytest.raises(SendRefusedError) as refused:
         await resent(stage, reminder)
     assert why == refused.value.why
     assert before == await stage.ledger(session)

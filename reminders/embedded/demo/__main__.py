@@ -7,10 +7,12 @@ import secrets
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
+from rich.table import Table
 
 from reminders.embedded import terminal
 from reminders.embedded.demo import scenario
@@ -23,6 +25,9 @@ from reminders.embedded.stack import LocalStack
 
 INTERRUPTED = 130
 """A shell's exit code of what Ctrl-C ended."""
+
+OPERATOR = "demo"
+"""Who signs in to the admin pages."""
 
 INTRODUCTION = (
     "[bold]Session reminders: the main job, in real time, in about a minute.[/]\n\n"
@@ -43,8 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(highlight=False)
     terminal.interruptible()
     key = f"demo-{secrets.token_urlsafe(12)}"
-    # `live`: attendees get their own e-mails, which is what the inbox is to show. They end there.
-    stack = LocalStack(fixed_ports=True, settings={"DELIVERY_MODE": "live", "API_KEYS": key})
+    stack = LocalStack(fixed_ports=True, settings=settings(key))
     verdict: Verdict | None = None
     console.print(INTRODUCTION)
     began = time.monotonic()
@@ -56,9 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             verdict = _play(console, stack, platform, key)
             seconds = time.monotonic() - began
             _pronounce(console, verdict, seconds)
-            _point(console, stack, platform, keep=options.keep)
             if options.keep:
-                _stay(stack)
+                with terminal.exported(stack.folder, stack.exports()) as variables:
+                    _point(console, stack, platform, key, variables)
+                    _stay(stack)
+            console.print(
+                "\nTo look around in the inbox, the admin pages and the Temporal UI, leave everything"
+                " up:\n  [bold]python3 dev.py demo --keep[/]"
+            )
     except EmbeddedServerError as error:
         terminal.failure(console, error)
         return 1
@@ -69,15 +78,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if verdict.is_good else 1
 
 
+def settings(key: str) -> dict[str, str]:
+    """What the demo's programs are told on top of what any local stack is.
+
+    Args:
+        key: The one secret of this demo: key of the API, and password of the admin pages.
+    """
+    return {
+        # Attendees get their own e-mails, which is what the inbox is to show. They end there.
+        "DELIVERY_MODE": "live",
+        "API_KEYS": key,
+        "ADMIN_USERNAME": OPERATOR,
+        "ADMIN_PASSWORD": key,
+    }
+
+
 def _play(console: Console, stack: LocalStack, platform: Platform, key: str) -> Verdict:
     """Show the links and play.
 
     Raises:
         EmbeddedServerError: If a part dies, or an answer is not what it should be.
     """
-    table = terminal.links(stack)
-    table.add_row("", f"API key {key}", "")
-    console.print(Panel(table, title="Open these while it plays", expand=False))
+    console.print(Panel(_links(stack, key), title="Open these while it plays", expand=False))
     with Screen(console) as screen:
         play = Play(screen, stack, platform)
         verdict = play.play()
@@ -107,15 +129,21 @@ def _pronounce(console: Console, verdict: Verdict, seconds: float) -> None:
     )
 
 
-def _point(console: Console, stack: LocalStack, platform: Platform, *, keep: bool) -> None:
-    """Say where to look closer."""
-    if not keep:
-        console.print(
-            "\nTo look around in the inbox, the Temporal UI and the API, leave everything up:"
-            "\n  [bold]python3 dev.py demo --keep[/]"
-        )
-        return
-    console.print(Panel(terminal.links(stack), title="Everything stays up", expand=False))
+def _links(stack: LocalStack, key: str) -> Table:
+    """Where to look, and how to get in."""
+    table = terminal.links(stack)
+    table.add_row("Sign in", OPERATOR, "name for the admin pages")
+    table.add_row("", key, "password there, and API key")
+    return table
+
+
+def _point(
+    console: Console, stack: LocalStack, platform: Platform, key: str, variables: Path
+) -> None:
+    """Say where to look closer, and how to use the commands."""
+    console.print(Panel(_links(stack, key), title="Everything stays up", expand=False))
+    console.print("\nIn another terminal, for `reminders`, `temporal` and the like:")
+    console.print(f"  [bold]{terminal.use(variables)}[/]", soft_wrap=True)
     for words, whom in (
         ("whose reminder was sent", scenario.REPEATED),
         ("cancelled by hand", scenario.CANCELLED),

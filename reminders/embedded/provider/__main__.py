@@ -20,6 +20,7 @@ from reminders.embedded.provider.app import Provider
 from reminders.embedded.provider.observation import parse_faults
 from reminders.embedded.provider.options import RETRY_SCHEDULE, ProviderOptions
 from reminders.embedded.provider.store import StoreInUseError
+from reminders.listening import listen
 
 KEEP_ALIVE_SECONDS = 75
 """Idle connections live long, as at Resend's edge: at uvicorn's 5 s a client that keeps its own
@@ -56,13 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except StoreInUseError as error:
         parser.error(f"--data: {error}")
-    # The protocol has to be named: asyncio turns Nagle off only for sockets that say they are TCP.
-    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((options.host, options.port))
-        except (OSError, OverflowError) as error:
-            parser.error(f"--port {options.port}: {error}")
+    try:
+        listener = listen(options.host, options.port)
+    except (OSError, OverflowError) as error:
+        parser.error(f"--port {options.port}: {error}")
+    with listener:
         serve(provider, listener, ready=lambda url: _announce(url, options.ready_file))
 
 

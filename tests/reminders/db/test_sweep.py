@@ -117,8 +117,9 @@ async def sql(database: Database, statements: str) -> None:
         (OWN_RULE.format(type="3h", minutes=180, on="true"), "lost"),
         (
             (
-                "UPDATE session_reminder_emails SET due_at = due_at + interval '1 h',"
-                " requested_at = due_at + interval '2 h' WHERE reminder_type = '24h'"
+                "UPDATE session_reminder_emails SET starts_at = starts_at - interval '1 h',"
+                " requested_at = due_at, due_at = due_at - interval '1 h'"
+                " WHERE reminder_type = '24h'"
             ),
             "drifted",
         ),
@@ -173,6 +174,10 @@ async def test_what_is_found_is_gone_once_it_is_planned(
         (
             "UPDATE session_reminder_emails SET due_at = due_at + interval '1 h',"
             " requested_at = due_at + interval '1 h'"
+        ),
+        (
+            "UPDATE session_reminder_emails SET due_at = due_at - interval '1 h',"
+            " requested_at = due_at - interval '1 h'"
         ),
         (
             "INSERT INTO reminder_preferences (user_id, reason) SELECT id, 'bounced' FROM users;"

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from rich.console import Console
+from starlette.requests import Request
 
+from reminders.embedded import terminal
 from reminders.embedded.demo import scenario
+from reminders.embedded.demo.__main__ import OPERATOR, settings
 from reminders.embedded.demo.board import Scene, board, ledger, span
 from reminders.embedded.demo.platform import Arrival, Entry
 from reminders.embedded.demo.scenario import Mail, Meeting, Person
 from reminders.embedded.demo.verdict import Verdict, arrived
+from reminders.settings import load
+from starter.admin.door import Access, Door
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OTHERS = (*scenario.MEETINGS[:-1], scenario.MOVED)
@@ -143,3 +149,30 @@ def test_board_and_ledger_fit_a_narrow_terminal(status: str) -> None:
 def test_a_countdown_reads_as_one_counts(seconds: float, words: str) -> None:
     """Whole seconds, rounded up, and no more units than matter."""
     assert span(timedelta(seconds=seconds)) == words
+
+
+def test_the_admin_pages_that_the_demo_names_let_people_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has API keys and writes to attendees, so the pages need the name and password it prints."""
+    told = {**settings("demo-secret"), "RESEND_API_KEY": "re_x", "EMAIL_FROM": "R <r@example.com>"}
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    door = Door(load())
+    assert Access.SIGN_IN is door.access
+    asked = Request({"type": "http", "headers": [], "client": ("127.0.0.1", 1)})
+    visitor = door.sign_in(asked, OPERATOR, "demo-secret")
+    assert visitor is not None
+    assert OPERATOR == visitor.name
+
+
+def test_what_is_to_be_typed_brings_the_commands_to_a_stack(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The file has every variable, for its owner alone, and is gone when the stack is."""
+    monkeypatch.chdir(tmp_path)
+    with terminal.exported(tmp_path, "export TEMPORAL_ADDRESS=127.0.0.1:7233\n") as variables:
+        assert "export TEMPORAL_ADDRESS=127.0.0.1:7233\n" == variables.read_text()
+        assert 0o600 == variables.stat().st_mode & 0o777
+        assert ". .venv/bin/activate && . env" == terminal.use(variables)
+    assert not variables.exists()

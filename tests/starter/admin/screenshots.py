@@ -136,9 +136,10 @@ async def main() -> None:
             await page.fill("[name=username]", NAME)
             await page.fill("[name=password]", PASSWORD)
             await page.keyboard.press("Enter")
-            await page.wait_for_url(f"{admin}**")
+            await page.get_by_role("button", name="Sign out").wait_for()
             await _take(page, admin, "admin-overview.png")
             await _take(page, f"{admin}/sessions/{session}", "admin-session.png")
+            await _take(page, f"{admin}/failed", "admin-failed.png")
             await _take(page, f"{admin}/preview?session={session}", "admin-email.png")
             enrollment = f"{admin}/enrollments/{session}/{user}"
             await _take(page, enrollment, "admin-enrollment.png", dark=True)

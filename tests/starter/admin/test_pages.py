@@ -5,7 +5,9 @@ One stack for the module: PostgreSQL, Temporal, the stand-in for Resend, worker 
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
 from reminders.clock import SystemClock
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, Event
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.tables import EnrollmentRow
 from reminders.embedded.stack import TEST_INBOX, LocalStack
@@ -209,6 +211,87 @@ async def test_a_session_is_found_and_cancelled_with_a_receipt(desk: Page, house
     ]
 
 
+async def test_a_cancel_that_takes_long_is_followed_and_can_be_taken_back(
+    desk: Page, house: House
+) -> None:
+    """The receipt counts while no worker is at it, ends with it; then the session is held after all."""
+    session, people = await house.enrolled(2)
+    pid = house.stack.workers[0].pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await desk.goto(f"/admin/sessions/{session.id}/cancel")
+        await desk.get_by_label("Why?").fill("the room burnt down")
+        await desk.get_by_role("button", name="Cancel the session").click()
+        under_way = desk.get_by_role("status")
+        await expect(under_way).to_contain_text("0 of 6 reminders called off", timeout=10_000)
+        await expect(under_way.get_by_role("progressbar")).to_have_attribute("max", "6")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    await expect(desk.locator("#receipt .badge")).to_have_text("completed", timeout=20_000)
+    assert {ReminderStatus.CANCELLED} == await house.statuses(session)
+    await desk.get_by_role("link", name="To the session").click()
+    await expect(desk.get_by_role("link", name="Cancel session")).to_have_count(0)
+    await desk.get_by_text("Hold it after all").click()
+    assert [] == list(await hindrances(desk))
+    await desk.get_by_label("Why?").fill("another room is free")
+    await desk.get_by_role("button", name="Hold the session").click()
+    await expect(desk.locator("#receipt .badge")).to_have_text("completed", timeout=20_000)
+    rows = (await house.platform.queries.list(session_id=session.id)).reminders
+    assert 6 == sum(r.status is ReminderStatus.SCHEDULED for r in rows)
+    for user_id in people:
+        assert WorkflowExecutionStatus.RUNNING is await house.status(session, user_id)
+    entries = await AuditLog(house.platform.database).entries(session_id=session.id)
+    assert [
+        (Action.SESSION_RESTORED, "admin:maria", "another room is free"),
+        (Action.SESSION_CANCELLED, "admin:maria", "the room burnt down"),
+    ] == [(e.action, e.actor, e.reason) for e in entries]
+
+
+async def test_a_rule_of_one_session_is_added_and_deleted(desk: Page, house: House) -> None:
+    """What it would do is said before either; its reminder comes and goes, in workflow and ledger."""
+    session, people = await house.enrolled(1)
+
+    async def planned() -> set[str]:
+        handle = house.platform.client.get_workflow_handle(
+            session_reminder_workflow_id(session.id, people[0])
+        )
+        plan = await handle.query(SessionReminderWorkflow.plan)
+        return {r.reminder_type for r in plan.reminders if r.status == "scheduled"}
+
+    async def ledger() -> dict[str, ReminderStatus]:
+        rows = await house.platform.queries.of_enrollment(session.id, people[0])
+        return {r.reminder_type: r.status for r in rows}
+
+    async def is_planned() -> bool:
+        return "3d" in await planned()
+
+    async def is_gone() -> bool:
+        return "3d" not in await planned()
+
+    await desk.goto(f"/admin/rules?session={session.id}")
+    await desk.get_by_role("link", name="Add a rule").click()
+    await desk.get_by_label("Type").fill("3d")
+    await desk.get_by_label("Minutes before the start").fill("4320")
+    await desk.get_by_role("button", name="See what it would do").click()
+    await expect(desk.locator("#effect dl div", has_text="planned")).to_contain_text("1")
+    assert "3d" not in await ledger()
+    await desk.get_by_label("Why?").fill("it needs reading")
+    await desk.get_by_role("button", name="Add the rule").click()
+    await expect(desk.locator("#receipt")).to_contain_text("stored")
+    await eventually(is_planned)
+    assert ReminderStatus.SCHEDULED is (await ledger())["3d"]
+    await desk.goto(f"/admin/rules/edit?reminder_type=3d&session={session.id}")
+    await desk.get_by_role("button", name="Delete it").click()
+    await desk.get_by_label("Why?").fill("nobody reads")
+    await desk.get_by_role("button", name="Delete the rule").click()
+    await expect(desk.locator("#receipt")).to_contain_text("deleted")
+    await eventually(is_gone)
+    assert ReminderStatus.SKIPPED is (await ledger())["3d"]
+    entries = await AuditLog(house.platform.database).entries(session_id=session.id, limit=2)
+    assert [Action.RULE_DELETED, Action.RULE_ADDED] == [e.action for e in entries]
+
+
 async def test_everybody_is_planned_anew(desk: Page, house: House) -> None:
     """After a change that nobody told us of, written behind our back."""
     session, _ = await house.enrolled(2)
@@ -282,6 +365,23 @@ async def test_a_reminder_is_followed_while_it_goes_out(desk: Page, house: House
     await expect(desk).to_have_url(re.compile(f"{due.user_id}#{due.id}"))
 
 
+async def test_a_reminder_that_waits_is_sent_now(desk: Page, house: House) -> None:
+    """A week ahead of its instant, with a reason; the page follows it out, and the others wait."""
+    session, (user_id, *_) = await house.enrolled(1)
+    await desk.goto(f"/admin/enrollments/{session.id}/{user_id}")
+    line = desk.locator("ol.line > li", has=desk.get_by_role("heading", name="24h"))
+    await line.get_by_text("Send now").click()
+    await line.get_by_label("Why?").fill("leaves for a month without mail")
+    await line.get_by_role("button", name="Send 24h now").click()
+    await expect(line.locator(".badge")).to_have_text("delivered", timeout=20_000)
+    await expect(desk.get_by_text("leaves for a month without mail")).to_be_visible()
+    rows = (await house.platform.queries.list(session_id=session.id)).reminders
+    told = {r.reminder_type: (r.generation, r.status) for r in rows}
+    assert (1, ReminderStatus.DELIVERED) == told.pop("24h")
+    assert {(1, ReminderStatus.SCHEDULED)} == set(told.values())
+    assert WorkflowExecutionStatus.RUNNING is await house.status(session, user_id)
+
+
 async def test_failures_are_gathered_by_cause_with_what_to_do(desk: Page, house: House) -> None:
     """And lead to the person, whose page has the provider's words."""
     session, _ = await house.enrolled(1)
@@ -330,6 +430,20 @@ async def test_a_sweep_is_started_by_hand_and_followed(desk: Page, house: House)
     run = desk.locator("#runs tbody tr", has_text=MANUAL_ID).first
     await expect(run).to_contain_text("completed")
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, untold)
+
+
+async def test_back_fills_are_among_the_runs(desk: Page, house: House) -> None:
+    """With their counts on the entry of the audit log."""
+    counts = {"enrollments": 4711, "planned": 4000, "stopped_because": None}
+    await AuditLog(house.platform.database).record(
+        Event(action=Action.BACKFILLED, actor="cli", details=counts)
+    )
+    await desk.goto("/admin/runs")
+    await expect(desk.get_by_role("heading", name="Back-fills")).to_be_visible()
+    assert [] == list(await hindrances(desk, even_minor=True))
+    await desk.locator("tr", has_text="backfilled").get_by_role("link").first.click()
+    figure = desk.locator("#receipt dl.figures div", has_text="enrollments")
+    await expect(figure).to_contain_text("4\u202f711")
 
 
 async def test_a_rule_is_changed_after_seeing_what_it_would_do(desk: Page, house: House) -> None:
@@ -486,6 +600,7 @@ async def test_everything_can_be_done_without_a_script_and_with_the_keyboard(
     context = await browser.new_context(base_url=house.stack.api_url, java_script_enabled=False)
     page = await context.new_page()
     await page.goto(f"/admin/enrollments/{session.id}/{people[0]}/cancel")
+    await expect(page.get_by_label("Name")).to_be_focused()
     await page.keyboard.type(NAME)
     await page.keyboard.press("Tab")
     await page.keyboard.type(PASSWORD)

@@ -1,0 +1,220 @@
+"""One enrollment's plan in the ledger: locked, read and written, in the caller's transaction.
+
+All planning of one enrollment is serialised by an advisory lock, and every plan takes its version
+inside that lock: of two plans the one with the higher version saw the newer state. Where we own the
+session's row it is share-locked, so that an enrollment and a move of it cannot miss each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db import records
+from reminders.db.tables import ReminderRow, SessionRow
+from reminders.errors import SessionNotFoundError
+from reminders.keys import session_reminder_workflow_id
+from reminders.lead_in import COUNTED, lead_in
+from reminders.model import EnrollmentStatus, Reminder, ReminderStatus, Session, StatusReason
+from reminders.plan import Revision
+
+_SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
+
+_SESSION = select(SessionRow.__table__).where(SessionRow.id == bindparam("session_id"))
+_SESSION_LOCKED = _SESSION.with_for_update(read=True)
+
+# One statement, because every enrollment asks all of this, and round trips are what it pays for.
+_SITUATION = text("""
+SELECT (SELECT e.status FROM enrollments e
+         WHERE e.session_id = :session_id AND e.user_id = :user_id) AS enrollment,
+       EXISTS (SELECT FROM erased_users x WHERE x.user_id = :user_id) AS is_erased,
+       (SELECT jsonb_object_agg(p.kind, p.reason) FROM (
+            -- Of several reasons the last by name, as at delivery: what the person asked for.
+            SELECT coalesce(p.reminder_type, '') AS kind, max(p.reason) AS reason
+              FROM reminder_preferences p
+             WHERE p.user_id = :user_id AND (p.session_id IS NULL OR p.session_id = :session_id)
+             GROUP BY 1) p) AS stopping,
+       (SELECT count(*) FROM (
+            SELECT FROM enrollments e
+             WHERE e.session_id = :session_id AND e.status = 'confirmed' LIMIT :counted) e
+       ) AS enrolled,
+       nextval('plan_versions') AS version
+""").columns(stopping=JSONB())
+
+_RECORDED = (
+    select(ReminderRow.__table__)
+    .where(
+        ReminderRow.session_id == bindparam("session_id"),
+        ReminderRow.user_id == bindparam("user_id"),
+    )
+    .order_by(ReminderRow.id)
+    .with_for_update()
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedEnrollment:
+    """An enrollment's plan as it now stands in the ledger."""
+
+    session: Session
+    user_id: UUID
+    reminders: tuple[Reminder, ...]
+    """The newest generation of each type, earliest due first."""
+    version: int
+    is_first: bool
+    """Whether the ledger had nothing of this enrollment before."""
+    is_changed: bool
+    """Whether this call changed the ledger."""
+    cancelled: int = 0
+    """Reminders that this call called off."""
+    written: int = 0
+    """Reminders that this call added, moved or closed."""
+    called_off: StatusReason | None = None
+    """Why nothing of it is wanted any more; absent while somebody is to be reminded."""
+    lead_in: timedelta | None = None
+    """How long before a due instant its workflow wakes."""
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether a workflow has something left to do."""
+        return any(r.status.is_pending for r in self.reminders)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Situation:
+    """What a plan of an enrollment depends on, besides session, rules and earlier rows."""
+
+    enrollment: EnrollmentStatus | None
+    """`None` if the platform knows nothing of it."""
+    is_erased: bool
+    """Whether the person was erased."""
+    stopping: Mapping[str, str]
+    """Preferences that stop reminders of this session: reason by type; by `""`, those of all."""
+    enrolled: int
+    """How many are enrolled in the session; not counted beyond `COUNTED`."""
+    version: int
+    """Of the plan that is made of it."""
+
+
+async def serialise(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
+    """Let nobody else plan this enrollment until the transaction ends."""
+    await connection.execute(_SERIALISE, {"key": session_reminder_workflow_id(session_id, user_id)})
+
+
+async def session(connection: AsyncConnection, session_id: UUID, *, lock: bool) -> Session:
+    """The session as it is now.
+
+    Args:
+        connection: Of the transaction.
+        session_id: Which.
+        lock: Whether nobody may change it until the transaction ends.
+
+    Raises:
+        SessionNotFoundError: If there is no such session.
+    """
+    query = _SESSION_LOCKED if lock else _SESSION
+    row = (await connection.execute(query, {"session_id": session_id})).mappings().one_or_none()
+    if row is None:
+        raise SessionNotFoundError
+    return records.session(row)
+
+
+async def situation(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> Situation:
+    """What counts for an enrollment now, and the next version; to be asked inside its lock."""
+    asked = {"session_id": session_id, "user_id": user_id, "counted": COUNTED}
+    row = (await connection.execute(_SITUATION, asked)).mappings().one()
+    return Situation(
+        enrollment=EnrollmentStatus(row["enrollment"]) if row["enrollment"] else None,
+        is_erased=row["is_erased"],
+        stopping=row["stopping"] or {},
+        enrolled=row["enrolled"],
+        version=row["version"],
+    )
+
+
+async def recorded(
+    connection: AsyncConnection, session_id: UUID, user_id: UUID
+) -> tuple[Reminder, ...]:
+    """The enrollment's ledger rows, locked in the order in which deliveries lock them too."""
+    asked = {"session_id": session_id, "user_id": user_id}
+    found = await connection.execute(_RECORDED, asked)
+    return tuple(records.reminder(row) for row in found.mappings())
+
+
+async def write(
+    connection: AsyncConnection,
+    session: Session,
+    user_id: UUID,
+    revision: Revision,
+    now: Situation,
+    *,
+    first: bool = False,
+    is_newest: bool = False,
+    called_off: StatusReason | None = None,
+) -> PlannedEnrollment:
+    """Write a revision, under the version of the situation that it was made for.
+
+    Args:
+        connection: Of the transaction.
+        session: Whose plan it is.
+        user_id: Whose plan it is.
+        revision: What is added and changed.
+        now: What it was made for.
+        first: Whether the ledger had nothing of this enrollment before.
+        is_newest: Whether the person enrolled in this very transaction.
+        called_off: Why nothing of it is wanted any more.
+    """
+    workflow_id = session_reminder_workflow_id(session.id, user_id)
+    if revision.added:
+        await connection.execute(
+            insert(ReminderRow), [_values(r, workflow_id) for r in revision.added]
+        )
+    for changed in revision.changed:
+        await connection.execute(
+            update(ReminderRow)
+            .where(ReminderRow.id == changed.id)
+            .values(
+                due_at=changed.due_at,
+                starts_at=changed.starts_at,
+                email_status=changed.status,
+                status_reason=changed.reason,
+                requested_at=changed.requested_at,
+                updated_at=func.now(),
+            )
+        )
+    is_pending = any(r.status.is_pending for r in revision.reminders)
+    return PlannedEnrollment(
+        session=session,
+        user_id=user_id,
+        reminders=revision.reminders,
+        version=now.version,
+        is_first=first,
+        is_changed=not revision.is_empty,
+        cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
+        written=len(revision.added) + len(revision.changed),
+        called_off=called_off,
+        lead_in=lead_in(now.enrolled, user_id, is_newest=is_newest) if is_pending else None,
+    )
+
+
+def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:
+    return {
+        "id": reminder.id,
+        "session_id": reminder.session_id,
+        "user_id": reminder.user_id,
+        "reminder_type": reminder.reminder_type,
+        "generation": reminder.generation,
+        "due_at": reminder.due_at,
+        "starts_at": reminder.starts_at,
+        "email_status": reminder.status,
+        "status_reason": reminder.reason,
+        "requested_at": reminder.requested_at,
+        "workflow_id": workflow_id,
+    }

@@ -1,0 +1,194 @@
+"""Reminders that an operator asks for: once more, or now. Judged and written in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db import audit, plans, preferences
+from reminders.db.audit import Action, Event
+from reminders.db.engine import Database
+from reminders.db.plans import PlannedEnrollment, Situation
+from reminders.db.platform import platform_of
+from reminders.db.rules import effective_rules
+from reminders.db.tables import ReminderRow
+from reminders.errors import ReminderNotFoundError
+from reminders.model import Reminder, Session
+from reminders.plan import Revision, newest_of
+from reminders.ports import Clock
+from reminders.resending import Circumstances, at_once, once_more, successor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Requested:
+    """A reminder that an operator asked for."""
+
+    reminder: Reminder
+    """As it now waits, or what became of it since."""
+    planned: PlannedEnrollment | None
+    """The enrollment's plan with it; absent when nothing of it waits."""
+    is_new: bool
+    """False when it was asked for before."""
+
+
+class ReminderRequests:
+    """Writes what operators ask for into the ledger."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Ask of this database.
+
+        Args:
+            database: Migrated.
+            clock: Judges what is due.
+        """
+        self._database = database
+        self._platform = platform_of(database)
+        self._clock = clock
+
+    async def resend(
+        self, reminder_id: UUID, *, reason: str, actor: str, dry_run: bool = False
+    ) -> Requested:
+        """Plan a reminder that has ended once more, as its next generation; safe to repeat.
+
+        Args:
+            reminder_id: The newest generation; one that has a next already gives that one.
+            reason: Why, for the audit log.
+            actor: Who, for the audit log.
+            dry_run: Only judge, and write nothing.
+
+        Raises:
+            ReminderNotFoundError: If the ledger has no such row.
+            SendRefusedError: If it may not be sent once more.
+            InvalidInputError: If the reason is too long.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            row, recorded, session, situation = await self._locked(connection, reminder_id)
+            again = successor(row, recorded)
+            is_new = again is None
+            if again is None:
+                circumstances = await self._circumstances(connection, row, session, situation)
+                again = once_more(row, recorded, circumstances)
+                if dry_run:
+                    return Requested(reminder=again, planned=None, is_new=True)
+                await audit.record(
+                    connection,
+                    Event(
+                        action=Action.REMINDER_RESENT,
+                        actor=actor,
+                        reason=reason,
+                        session_id=row.session_id,
+                        user_id=row.user_id,
+                        reminder_id=again.id,
+                        details={
+                            "reminder_type": again.reminder_type,
+                            "generation": again.generation,
+                            "before": {"email_status": row.status, "status_reason": row.reason},
+                        },
+                    ),
+                )
+            revision = _with(again, recorded, added=(again,) if is_new else ())
+            return await _written(connection, session, again, revision, situation, is_new=is_new)
+
+    async def send_now(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
+        """Have a reminder that waits for its instant be due now; safe to repeat.
+
+        Should its session move before it is out, it waits for its new instant as any other.
+
+        Args:
+            reminder_id: The newest generation.
+            reason: Why, for the audit log.
+            actor: Who, for the audit log.
+
+        Raises:
+            ReminderNotFoundError: If the ledger has no such row.
+            SendRefusedError: If it may not be sent now.
+            InvalidInputError: If the reason is too long.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            row, recorded, session, situation = await self._locked(connection, reminder_id)
+            circumstances = await self._circumstances(connection, row, session, situation)
+            now = at_once(row, recorded, circumstances)
+            is_new = now != row
+            if is_new:
+                await audit.record(
+                    connection,
+                    Event(
+                        action=Action.REMINDER_SENT_NOW,
+                        actor=actor,
+                        reason=reason,
+                        session_id=row.session_id,
+                        user_id=row.user_id,
+                        reminder_id=row.id,
+                        details={
+                            "reminder_type": row.reminder_type,
+                            "generation": row.generation,
+                            "before": {"due_at": row.due_at.isoformat()},
+                        },
+                    ),
+                )
+            revision = _with(now, recorded, changed=(now,) if is_new else ())
+            return await _written(connection, session, now, revision, situation, is_new=is_new)
+
+    async def _locked(
+        self, connection: AsyncConnection, reminder_id: UUID
+    ) -> tuple[Reminder, tuple[Reminder, ...], Session, Situation]:
+        """A reminder, all of its enrollment, its session and what else counts, locked."""
+        found = await connection.execute(
+            select(ReminderRow.session_id, ReminderRow.user_id).where(ReminderRow.id == reminder_id)
+        )
+        enrollment = found.one_or_none()
+        if enrollment is None:
+            raise ReminderNotFoundError
+        session_id, user_id = enrollment
+        await plans.serialise(connection, session_id, user_id)
+        session = await plans.session(connection, session_id, lock=self._platform.locks_sessions)
+        recorded = await plans.recorded(connection, session_id, user_id)
+        row = next((r for r in recorded if r.id == reminder_id), None)
+        if row is None:
+            raise ReminderNotFoundError
+        return row, recorded, session, await plans.situation(connection, session_id, user_id)
+
+    async def _circumstances(
+        self, connection: AsyncConnection, row: Reminder, session: Session, now: Situation
+    ) -> Circumstances:
+        rules = await effective_rules(connection, session.id)
+        return Circumstances(
+            session=session,
+            enrollment=now.enrollment,
+            rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
+            stopped=preferences.stopped(now.stopping, rules).get(row.reminder_type),
+            now=self._clock.now(),
+        )
+
+
+async def _written(
+    connection: AsyncConnection,
+    session: Session,
+    reminder: Reminder,
+    revision: Revision,
+    now: Situation,
+    *,
+    is_new: bool,
+) -> Requested:
+    if not reminder.status.is_pending:  # asked for before, and over since
+        return Requested(reminder=reminder, planned=None, is_new=False)
+    planned = await plans.write(connection, session, reminder.user_id, revision, now)
+    return Requested(reminder=reminder, planned=planned, is_new=is_new)
+
+
+def _with(
+    reminder: Reminder,
+    recorded: tuple[Reminder, ...],
+    *,
+    added: tuple[Reminder, ...] = (),
+    changed: tuple[Reminder, ...] = (),
+) -> Revision:
+    """The plan in which one reminder is added or changed, or already is as it is to be."""
+    others = newest_of(r for r in recorded if r.reminder_type != reminder.reminder_type).values()
+    as_is = () if added or changed else (reminder,)
+    return Revision(added=added, changed=changed, unchanged=(*others, *as_is))
