@@ -14,6 +14,10 @@ Both the small deployment and the profile `dev` are started, each with empty vol
 reminded; everything is stopped, removed and started anew, on the volumes that were left, and a second
 person, who slept meanwhile, is reminded too. The script ends with 0 if all of that came true.
 
+An engine that leaves the machine's own network alone will do, such as Debian's docker.io, by root:
+
+    dockerd --bridge=none --iptables=false --ip6tables=false
+
 The first image, by root:
 
     debootstrap --variant=minbase \
