@@ -45,7 +45,7 @@ OLDEST_UV = (0, 10)
 
 VERBS = {
     # verb: (help, *steps). The first word of a step is a program in .venv/bin, or another verb
-    # after "@". ARGS stands for what the user wrote after the verb.
+    # after "@", or uv. ARGS stands for what the user wrote after the verb.
     "demo": (
         "play the main job end to end, in about a minute (--keep leaves it up)",
         "python -m reminders.embedded.demo ARGS",
@@ -81,6 +81,11 @@ VERBS = {
     "docs": (
         "write docs/configuration.md and .env.example anew from the settings",
         "python -m docs.generate ARGS",
+    ),
+    "sbom": ("what the image is made of: CycloneDX, on standard output", "python -m deploy.sbom"),
+    "audit": (
+        "what is known to be vulnerable of uv.lock; asks osv.dev",
+        "uv audit --frozen ARGS",
     ),
     "worker": (
         "a worker, configured by the environment only",
@@ -164,6 +169,8 @@ def commands(verb: str, arguments: list[str]) -> list[list[str]]:
         expanded = [word for part in rest for word in (arguments if part == "ARGS" else [part])]
         if program.startswith("@"):
             found += commands(program[1:], expanded)
+        elif program == "uv":  # the one on PATH will do
+            found.append([find_uv()[0], *expanded])
         else:
             found.append([str(BIN / program), *expanded])
     return found

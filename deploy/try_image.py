@@ -2,7 +2,8 @@
 
 For machines that have a container engine and cannot pull: PostgreSQL, Temporal and the Resend
 stand-in are those that the tests use, on this machine; worker and API are containers,
-as `docker-compose.yml` runs them: no root, no capability, nothing writable. One person is enrolled,
+as `docker-compose.yml` runs them: no root, no capability, nothing writable; with payloads encrypted.
+`try_compose.py` beside it starts the compose file itself. One person is enrolled,
 and the script ends with 0 if the e-mail arrived once, the health check is green and the worker
 stopped in order.
 
@@ -15,7 +16,9 @@ A base can be made of Debian's packages, by root:
 from __future__ import annotations
 
 import argparse
+import base64
 import json
+import os
 import subprocess
 import sys
 import time
@@ -100,6 +103,7 @@ def play(image: str) -> None:
             "METRICS_ADDRESS": f"127.0.0.1:{metrics_port}",
             "HEALTH_URL": f"http://127.0.0.1:{metrics_port}/healthz",
             "LOG_FORMAT": "json",
+            "TEMPORAL_PAYLOAD_KEYS": base64.b64encode(os.urandom(32)).decode(),
         }
         url = urlsplit(stack.postgres.url(DATABASE))
         (sockets,) = parse_qs(url.query)["host"]

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     temporal_payload_keys: Secrets = ()
     """Encrypt what Temporal stores: 32 bytes in base64 each, comma-separated, the first encrypts.
     The same for all workers, APIs and commands; needs the extra `encryption`."""
+    codec_server_address: str = "127.0.0.1:8234"
+    """Host and port of `reminders codec-server`, by which Temporal's UI and command show encrypted
+    payloads; beyond this machine it needs `API_KEYS`."""
     sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
     """When the sweep looks for what nobody told us: a cron expression, in UTC."""
 
@@ -351,6 +354,21 @@ class Settings(BaseSettings):
             raise ConfigurationError(msg)
         if not self.api_keys and self.delivery_mode == "live":
             msg = "API_KEYS is required when DELIVERY_MODE=live"
+            raise ConfigurationError(msg)
+        return host.strip("[]"), port
+
+    def decode_on(self) -> tuple[str, int]:
+        """Host and port of the codec server.
+
+        Raises:
+            ConfigurationError: If the address is none, or reaches beyond this machine without keys.
+        """
+        host, port = _address("CODEC_SERVER_ADDRESS", self.codec_server_address)
+        if not self.api_keys and not is_loopback(host):
+            msg = (
+                "CODEC_SERVER_ADDRESS reaches beyond this machine; set API_KEYS, or listen on"
+                " 127.0.0.1"
+            )
             raise ConfigurationError(msg)
         return host.strip("[]"), port
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-import uvicorn
 from fastapi import FastAPI
 
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
 from reminders.db.gauges import LedgerGauges
 from reminders.errors import ConfigurationError
-from reminders.listening import listen
 from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
-from starter import api, attendee, auth, health, openapi, probes, problems, webhooks
+from starter import api, attendee, auth, health, openapi, probes, problems, serving, webhooks
 from starter.admin import router as admin
 from starter.assembly import Parts, assembled, connect
 from starter.body_limit import BodyLimit
@@ -34,8 +31,6 @@ from starter.security_headers import SecurityHeaders
 
 logger = logging.getLogger(__name__)
 
-_GRACE_SECONDS = 10
-"""How long requests may take to end at a shutdown; longer than any call to Temporal is given."""
 _SDK_EXIT_SECONDS = 0.2
 
 
@@ -122,42 +117,14 @@ def run(settings: Settings) -> None:
     host, port = settings.listen_on()
     logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings)
-    try:
-        listener = listen(host, port)
-    except OSError as error:
-        msg = f"API_ADDRESS {settings.api_address} cannot be listened on: {error.strerror}"
-        raise ConfigurationError(msg) from error
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,  # everything goes through `observability.logs`
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-    )
+    listener = serving.listener("API_ADDRESS", host, port)
     logging.getLogger("uvicorn.access").addFilter(attendee.NoTokens())
-    shown = f"[{host}]" if ":" in host else host
-    logger.info("API on http://%s:%d, documentation at /docs", shown, listener.getsockname()[1])
+    logger.info("API on %s, documentation at /docs", serving.url(listener))
     with listener:
-        asyncio.run(_serve(server, listener))
+        asyncio.run(_serve(serving.Server(app), listener))
 
 
-class _Server(uvicorn.Server):
-    """Stops in order when it is told to, and lets that count as success.
-
-    Uvicorn's own handlers raise the signal once more at the end, which kills the process.
-    """
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop at the first signal; at the second SIGINT at once."""
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, self.handle_exit, name, None)
-        yield
-
-
-async def _serve(server: uvicorn.Server, listener: socket.socket) -> None:
+async def _serve(server: serving.Server, listener: socket.socket) -> None:
     # Settings that cannot be used: one line now, instead of a traceback from the lifespan.
     await connect(lazy=True)
     await server.serve(sockets=[listener])

@@ -93,6 +93,27 @@ def authorize(request: Request, guard: Guard) -> ApiKey | None:
         TooManyRequestsError: The same, too often.
         ForbiddenError: If its key may only ask, and this would change something.
     """
+    key = authenticate(request, guard)
+    if key is not None and key.is_read_only and request.method not in _ASKING:
+        msg = f"This API key may only ask; {request.method} needs one that may change things."
+        raise ForbiddenError(msg)
+    return key
+
+
+def authenticate(request: Request, guard: Guard) -> ApiKey | None:
+    """Find out whose request this is, or refuse it.
+
+    Args:
+        request: With its `Authorization` header.
+        guard: With the keys that are good; without any, only this machine may ask.
+
+    Returns:
+        The key; `None` where none is needed.
+
+    Raises:
+        UnauthorizedError: If it may not pass.
+        TooManyRequestsError: The same, too often.
+    """
     if not guard.keys:
         if not is_from_this_machine(request):
             msg = "No API_KEYS are set here, so only this machine may ask."
@@ -108,9 +129,6 @@ def authorize(request: Request, guard: Guard) -> ApiKey | None:
         _limit(guard.failures, _address(request))
         msg = "This API key is not one of API_KEYS."
         raise UnauthorizedError(msg, challenge=f'{_CHALLENGE}, error="invalid_token"')
-    if key.is_read_only and request.method not in _ASKING:
-        msg = f"This API key may only ask; {request.method} needs one that may change things."
-        raise ForbiddenError(msg)
     return key
 
 

@@ -31,6 +31,7 @@ from tests.workflows.strict import StrictPlugin
 
 _OURS = (
     "ADMIN_",
+    "CODEC_",
     "DATABASE_",
     "HOST_",
     "SHADOW_",

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,17 @@ def test_the_image_has_what_it_needs_and_no_more() -> None:
     assert packages == copied
     assert packages <= allowed
     assert "PYTHONDONTWRITEBYTECODE=" not in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_image_can_do_whatever_a_setting_asks_for() -> None:
+    """Encryption and traces are switched on by the environment alone: their extras are in it."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+    installs = [set(re.findall(r"--extra (\w+)", line)) for line in re.findall(r"uv sync .*", text)]
+    # PostgreSQL and Temporal as wheels are for developers.
+    assert 2 * [extras.keys() - {"embedded"}] == installs
 
 
 @pytest.mark.skipif(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.envconfig import ClientConfig
 
 import worker
 from reminders.keys import TASK_QUEUE
@@ -16,9 +21,17 @@ from tests.deploy.prometheus import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 TEMPORALS_OWN = "TEMPORAL_"
-NOT_KUBERNETES = {"Kustomization", "ServiceMonitor", "ScaledObject"}
+NOT_KUBERNETES = {
+    "Component",
+    "Connection",
+    "Kustomization",
+    "ScaledObject",
+    "ServiceMonitor",
+    "WorkerDeployment",
+}
 """Kinds whose schemas come with their operators; their fields are compared by hand below."""
 PATCHES = {"temporal-cloud.yaml"}
+KUBECTL = shutil.which("kubectl")
 
 
 @cache
@@ -28,6 +41,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         (file.name, document)
         for file in sorted(FOLDER.rglob("*.yaml"))
         for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        if "kind" in document
     ]
 
 
@@ -42,8 +56,11 @@ def of_kind(kind: str) -> dict[str, dict[str, Any]]:
 
 def pods() -> list[tuple[str, dict[str, Any]]]:
     """Every pod's specification, by the name of what makes it."""
-    owners = {**of_kind("Deployment"), **of_kind("Job")}
-    return [(name, owner["spec"]["template"]["spec"]) for name, owner in owners.items()]
+    return [
+        (name, owner["spec"]["template"]["spec"])
+        for kind in ("Deployment", "Job", "WorkerDeployment")
+        for name, owner in of_kind(kind).items()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +110,78 @@ def test_keda_asks_for_our_task_queue() -> None:
     """A typo would scale by a queue that nobody uses."""
     (trigger,) = of_kind("ScaledObject")["worker"]["spec"]["triggers"]
     assert ("temporal", TASK_QUEUE) == (trigger["type"], trigger["metadata"]["taskQueue"])
+
+
+def test_the_controller_starts_the_same_workers() -> None:
+    """Only who makes the pods differs, so that budget, Service and monitor find them all the same."""
+    controlled = of_kind("WorkerDeployment")["worker"]["spec"]
+    assert of_kind("Deployment")["worker"]["spec"]["template"] == controlled["template"]
+    assert {"replicas", "rollout", "sunset", "template", "workerOptions"} == controlled.keys()
+    options = controlled["workerOptions"]
+    assert {"connectionRef", "temporalNamespace"} == options.keys()
+    connection = of_kind("Connection")[options["connectionRef"]["name"]]["spec"]
+    lines = (FOLDER / "settings.env").read_text(encoding="utf-8").splitlines()
+    assert f"TEMPORAL_ADDRESS={connection['hostPort']}" in lines
+    assert f"TEMPORAL_NAMESPACE={options['temporalNamespace']}" in lines
+    rollout = controlled["rollout"]
+    assert "Progressive" == rollout["strategy"]
+    shares = [step["rampPercentage"] for step in rollout["steps"]]
+    assert sorted(shares) == shares
+    assert 0 < shares[0] <= shares[-1] < 100
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="no `kubectl` here")
+def test_an_overlay_with_the_controller_can_be_built(tmp_path: Path) -> None:
+    """Kustomize takes the Deployment away, and gives the workers the ConfigMap that it makes."""
+    # Kustomize wants relative paths, and bases that are not around the overlay.
+    overlay = tmp_path / "overlay"
+    overlay.mkdir()
+    shutil.copytree(FOLDER, tmp_path / "base")
+    (overlay / "kustomization.yaml").write_text(
+        "resources: [../base]\ncomponents: [../base/examples/worker-controller]\n"
+    )
+    done = subprocess.run(
+        [KUBECTL or "", "kustomize", overlay], capture_output=True, text=True, check=True
+    )
+    built = {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all(done.stdout)}
+    assert ("Deployment", "api") in built
+    assert ("Deployment", "worker") not in built
+    (settings,) = (name for kind, name in built if kind == "ConfigMap")
+    made = built["WorkerDeployment", "worker"]
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert {"configMapRef": {"name": settings}} in container["envFrom"]
+    (other,) = built["Deployment", "api"]["spec"]["template"]["spec"]["containers"]
+    assert other["image"] == container["image"]
+    assert built["Connection", "temporal"]["metadata"]["namespace"] == "session-reminders"
+
+
+def test_a_worker_is_the_version_that_the_controller_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Deployment, build and connection are read from the variables that it sets."""
+    key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
+    key.write_bytes(b"key")
+    certificate.write_bytes(b"certificate")
+    for name, value in {
+        "TEMPORAL_ADDRESS": "temporal-frontend.temporal:7233",
+        "TEMPORAL_NAMESPACE": "reminders",
+        "TEMPORAL_DEPLOYMENT_NAME": "session-reminders/worker",
+        "TEMPORAL_WORKER_BUILD_ID": "0.1.0-5f9c",
+        "TEMPORAL_TLS": "true",
+        "TEMPORAL_TLS_CLIENT_KEY_PATH": str(key),
+        "TEMPORAL_TLS_CLIENT_CERT_PATH": str(certificate),
+    }.items():
+        monkeypatch.setenv(name, value)
+    version = worker.deployment(Settings())
+    assert WorkerDeploymentVersion("session-reminders/worker", "0.1.0-5f9c") == version.version
+    assert version.use_worker_versioning
+    connection: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
+    assert "temporal-frontend.temporal:7233" == connection["target_host"]
+    assert "reminders" == connection["namespace"]
+    assert (b"key", b"certificate") == (
+        connection["tls"].client_private_key,
+        connection["tls"].client_cert,
+    )
 
 
 @pytest.mark.parametrize(("name", "pod"), pods(), ids=[name for name, _ in pods()])

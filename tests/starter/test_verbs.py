@@ -102,6 +102,7 @@ ONLY_COMMANDS = {
     "worker",
     "api",
     "api-key",
+    "codec-server",
     "builds",
     "ledger-restored",
     "db upgrade",

@@ -25,6 +25,8 @@ from tests.upgrade.released_worker import BUILD
 
 SECONDS = timedelta(seconds=1)
 PRESENT = "present"
+DEPLOYMENT = "session-reminders/worker"
+"""As Temporal's Worker Controller calls it: the namespace and the name of what it is told by."""
 SETTINGS = {"DELIVERY_MODE": "live", "EMAIL_REQUESTS_PER_SECOND": "100"}
 RELEASED = Path(__file__).parent / "released"
 SHA256 = {
@@ -168,16 +170,16 @@ async def test_versioned_workers_take_over_from_unversioned_ones(
 ) -> None:
     """Once their version is current, and not before; sleepers are counted under it."""
     plain = await started(a_worker(stack, "worker-plain"))
-    versioned = a_worker(stack, "worker-versioned", TEMPORAL_DEPLOYMENT_NAME="reminders-test")
+    versioned = a_worker(stack, "worker-versioned", TEMPORAL_DEPLOYMENT_NAME=DEPLOYMENT)
     try:
         asleep = await platform.enroll(3, due_in=timedelta(hours=1))
         await eventually(lambda: _all_on(platform, PRESENT, 3))
         await started(versioned)
-        await eventually(lambda: _made_current(platform, "reminders-test"))
+        await eventually(lambda: _made_current(platform, DEPLOYMENT))
         await asyncio.to_thread(plain.stop)
         await move(platform, asleep, due_in=4 * SECONDS)
         later = await platform.enroll(3, due_in=timedelta(hours=1))
-        await eventually(lambda: _all_on(platform, f"reminders-test:{PRESENT}", 6, at_least=3))
+        await eventually(lambda: _all_on(platform, f"{DEPLOYMENT}:{PRESENT}", 6, at_least=3))
         await platform.all_sent_once(asleep, 3)
         assert len(await platform.due_reminders(later)) == 3
     finally:
