@@ -265,6 +265,10 @@ async def run(
         traced = tracing.start(config.otel_exporter_otlp_endpoint, service="reminders-worker")
         if traced is not None:
             stack.push_async_callback(traced.aclose)
+        # Our own settings first: what cannot work leaves no trace in Temporal.
+        database = _database(config)
+        stack.push_async_callback(database.aclose)
+        await boot.refuse_old_schema(database)
         own = sdk(with_metrics=metrics_on is not None)
         plugins = [
             SessionReminderPlugin(config.payload_codec()),
@@ -272,10 +276,6 @@ async def run(
         ]
         client = await temporal.connect(plugins, runtime=own.runtime)
         await boot.ensure_search_attributes(client)
-        await boot.ensure_schedule(config, client)
-        database = _database(config)
-        stack.push_async_callback(database.aclose)
-        await boot.refuse_old_schema(database)
         registry = a_registry()
         pipeline = await stack.enter_async_context(
             delivery(
@@ -286,6 +286,7 @@ async def run(
                 traced=traced,
             )
         )
+        await boot.ensure_schedule(config, client)
         worker = build_worker(
             client,
             DeliveryActivities(pipeline),
