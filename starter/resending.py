@@ -82,10 +82,9 @@ class Resending:
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
         _check(reason)
-        resent = await self._requests.resend(reminder_id, reason=reason, actor=actor)
-        if resent.planned is not None:
-            await self._workflows.hand_over(resent.planned)
-        return resent
+        return await self._handed_over(
+            await self._requests.resend(reminder_id, reason=reason, actor=actor)
+        )
 
     async def send_now(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
         """Send a reminder that waits for its instant now. Safe to repeat: it goes out once.
@@ -103,7 +102,12 @@ class Resending:
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
         _check(reason)
-        asked = await self._requests.send_now(reminder_id, reason=reason, actor=actor)
+        return await self._handed_over(
+            await self._requests.send_now(reminder_id, reason=reason, actor=actor)
+        )
+
+    async def _handed_over(self, asked: Requested) -> Requested:
+        """What was asked for, with its workflow told, if it is to send something."""
         if asked.planned is not None:
             await self._workflows.hand_over(asked.planned)
         return asked
@@ -180,11 +184,11 @@ class Resending:
                 return 0
             async with slots:
                 try:
-                    resent = await self._requests.resend(
-                        chosen.id, reason=reason, actor=actor, dry_run=dry_run
+                    resent = await self._handed_over(
+                        await self._requests.resend(
+                            chosen.id, reason=reason, actor=actor, dry_run=dry_run
+                        )
                     )
-                    if resent.planned is not None:
-                        await self._workflows.hand_over(resent.planned)
                 except SendRefusedError as refused:
                     left[refused.why] += 1
                     return 0

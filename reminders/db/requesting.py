@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -74,22 +76,9 @@ class ReminderRequests:
                 again = once_more(row, recorded, circumstances)
                 if dry_run:
                     return Requested(reminder=again, planned=None, is_new=True)
-                await audit.record(
-                    connection,
-                    Event(
-                        action=Action.REMINDER_RESENT,
-                        actor=actor,
-                        reason=reason,
-                        session_id=row.session_id,
-                        user_id=row.user_id,
-                        reminder_id=again.id,
-                        details={
-                            "reminder_type": again.reminder_type,
-                            "generation": again.generation,
-                            "before": {"email_status": row.status, "status_reason": row.reason},
-                        },
-                    ),
-                )
+                before = {"email_status": row.status, "status_reason": row.reason}
+                event = _event(Action.REMINDER_RESENT, again, before, reason=reason, actor=actor)
+                await audit.record(connection, event)
             revision = _with(again, recorded, added=(again,) if is_new else ())
             return await _written(connection, session, again, revision, situation, is_new=is_new)
 
@@ -115,22 +104,9 @@ class ReminderRequests:
             now = at_once(row, recorded, circumstances)
             is_new = now != row
             if is_new:
-                await audit.record(
-                    connection,
-                    Event(
-                        action=Action.REMINDER_SENT_NOW,
-                        actor=actor,
-                        reason=reason,
-                        session_id=row.session_id,
-                        user_id=row.user_id,
-                        reminder_id=row.id,
-                        details={
-                            "reminder_type": row.reminder_type,
-                            "generation": row.generation,
-                            "before": {"due_at": row.due_at.isoformat()},
-                        },
-                    ),
-                )
+                before = {"due_at": row.due_at.isoformat()}
+                event = _event(Action.REMINDER_SENT_NOW, now, before, reason=reason, actor=actor)
+                await audit.record(connection, event)
             revision = _with(now, recorded, changed=(now,) if is_new else ())
             return await _written(connection, session, now, revision, situation, is_new=is_new)
 
@@ -179,6 +155,25 @@ async def _written(
         return Requested(reminder=reminder, planned=None, is_new=False)
     planned = await plans.write(connection, session, reminder.user_id, revision, now)
     return Requested(reminder=reminder, planned=planned, is_new=is_new)
+
+
+def _event(
+    action: Action, reminder: Reminder, before: Mapping[str, Any], *, reason: str, actor: str
+) -> Event:
+    """What the audit log says of a reminder that somebody asked for."""
+    return Event(
+        action=action,
+        actor=actor,
+        reason=reason,
+        session_id=reminder.session_id,
+        user_id=reminder.user_id,
+        reminder_id=reminder.id,
+        details={
+            "reminder_type": reminder.reminder_type,
+            "generation": reminder.generation,
+            "before": before,
+        },
+    )
 
 
 def _with(
