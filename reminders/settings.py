@@ -148,6 +148,9 @@ class Settings(BaseSettings):
     token_secret: Secrets = ()
     """Signs those links: at least 32 random characters. Several, comma-separated, while rotating:
     the first signs, all are accepted."""
+    token_valid_days: int = Field(default=365, ge=30)
+    """How long after a session's start its links still open. At least 30: so long an unsubscribe
+    link has to work by law in places."""
 
     # HTTP API
     api_address: str = "127.0.0.1:8000"

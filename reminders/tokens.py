@@ -1,8 +1,9 @@
 """Tokens in the links of e-mails: they name an enrollment, and nobody else can make them.
 
 A token is the credential: whoever has the e-mail may stop its reminders, and needs no account. It
-holds ids only, says for which kind of link it was made, and does not expire, because people stop
-reminders from old e-mails. Rotating `TOKEN_SECRET` and dropping the old secret ends them all.
+holds ids only, and says for which kind of link it was made. How long after its session it still opens
+is asked where it is followed (`TOKEN_VALID_DAYS`), since sessions move. Rotating `TOKEN_SECRET` and
+dropping the old secret ends them all.
 
 ```text
 base64url( version: 1 byte | session: 16 | user: 16 | HMAC-SHA256 of purpose and these, first 16 )

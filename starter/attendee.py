@@ -1,12 +1,14 @@
 """What attendees reach from their e-mails: the stop page and the calendar file.
 
-No API key: the token in the address says whose it is, and that we made it. Nothing here tells a token that was made up from one that is out of date, and nothing that a mail
-scanner or a link preview does by opening an address changes anything: only a POST does.
+No API key: the token in the address says whose it is, and that we made it. Nothing here tells a
+token that was made up from one that is out of date, and nothing that a mail scanner or a link
+preview does by opening an address changes anything: only a POST does.
 """
 
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from hashlib import sha256
 
 from fastapi import APIRouter, Request, Response
@@ -16,6 +18,7 @@ from starlette.exceptions import HTTPException
 from reminders.db.choices import Reader
 from reminders.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
 from reminders.mail.calendar import calendar_file
+from reminders.model import Session
 from reminders.ports import Enrollment
 from reminders.tokens import Purpose
 from starter.assembly import Parts
@@ -136,7 +139,7 @@ async def calendar(token: str, request: Request) -> Response:
     enrollment = _named(request, Purpose.CALENDAR, token)
     parts = _parts(request)
     entry = await parts.calendar.entry(enrollment.session_id, enrollment.user_id)
-    if entry is None:
+    if entry is None or _is_out_of_date(parts, entry.session):
         raise LinkNotFoundError
     content = calendar_file(entry, organizer=parts.settings.email_from)
     tag = f'"{sha256(content).hexdigest()[:32]}"'
@@ -180,10 +183,17 @@ def _pages(request: Request) -> Pages:
 
 
 async def _reader(request: Request, enrollment: Enrollment) -> Reader:
-    reader = await _parts(request).preferences.reader(enrollment)
-    if reader is None:
+    parts = _parts(request)
+    reader = await parts.preferences.reader(enrollment)
+    if reader is None or (reader.session and _is_out_of_date(parts, reader.session)):
         raise LinkNotFoundError
     return reader
+
+
+def _is_out_of_date(parts: Parts, session: Session) -> bool:
+    """Whether a session is over for so long that its links no longer open."""
+    valid = timedelta(days=parts.settings.token_valid_days)
+    return parts.clock.now() - session.starts_at > valid
 
 
 async def _fields(request: Request) -> dict[str, str]:

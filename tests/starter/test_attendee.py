@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -80,6 +80,23 @@ class Visit:
 async def visit(api: Api) -> Visit:
     """An attendee with three reminders ahead."""
     return Visit(api, *await api.enrolled(title="Cardiology update"))
+
+
+async def test_links_end_long_after_their_session(api: Api, database: Database) -> None:
+    """A day before they end all open; a day after, none does, and nothing is stopped by them."""
+    visit = Visit(api, *await api.enrolled())
+    for days, status in ((364, 200), (366, 404)):
+        async with database.transaction() as connection:
+            await connection.execute(
+                update(SessionRow)
+                .where(SessionRow.id == visit.session_id)
+                .values(start_time=datetime.now(UTC) - timedelta(days=days), end_time=None)
+            )
+        followed = [await visit.get(visit.stop), await visit.get(visit.calendar)]
+        followed.append(await visit.post(action="everything"))
+        assert [status] * 3 == [answer.status_code for answer in followed]
+        await visit.post(action="resume")
+    assert status == (await visit.post(**ONE_CLICK)).status_code
 
 
 class TestStopPage:
