@@ -27,7 +27,7 @@ from typer.main import get_command
 
 from reminders.settings import Settings
 from starter import cli
-from starter.running import ExitCode
+from starter.terminal.running import ExitCode
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 100

@@ -20,14 +20,15 @@ from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
-from starter import api, attendee, auth, health, openapi, probes, problems, serving, webhooks
+from starter import api, attendee, health, probes, serving, webhooks
 from starter.admin import router as admin
 from starter.assembly import Parts, assembled, connect
-from starter.body_limit import BodyLimit
+from starter.http import auth, openapi, problems
+from starter.http.body_limit import BodyLimit
+from starter.http.security_headers import SecurityHeaders
 from starter.mails import Mails
 from starter.measure import Measure
 from starter.pages import Pages
-from starter.security_headers import SecurityHeaders
 
 logger = logging.getLogger(__name__)
 

@@ -25,11 +25,12 @@ from reminders.codec import EncryptingCodec
 from reminders.errors import ConfigurationError, InvalidInputError
 from reminders.observability import logs
 from reminders.settings import Settings, is_loopback
-from starter import auth, problems, serving
-from starter.body_limit import BodyLimit
+from starter import serving
+from starter.http import auth, problems
+from starter.http.body_limit import BodyLimit
+from starter.http.problems import ForbiddenError
+from starter.http.security_headers import SecurityHeaders
 from starter.probes import Alive
-from starter.problems import ForbiddenError
-from starter.security_headers import SecurityHeaders
 
 LARGEST_BODY = 8 * 1024 * 1024
 """Bytes; a payload of Temporal's largest, 2 MiB, is a third longer in base64, and a page has several."""

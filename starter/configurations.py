@@ -21,7 +21,7 @@ from reminders.rules import (
     RuleFields,
 )
 from starter.answers.sessions import ChangesOut
-from starter.fields import MaybeReason
+from starter.http.fields import MaybeReason
 from starter.rules import RuleReceipt
 
 MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)

@@ -25,9 +25,9 @@ from reminders.model import EnrollmentStatus, ReminderStatus, SessionStatus, Sta
 from starter.answers.base import Out
 from starter.answers.reminders import ReminderOut
 from starter.assembly import Parts
-from starter.bodies import In
 from starter.decisions import reason as in_words
 from starter.health import OVERDUE
+from starter.http.bodies import In
 
 LARGEST_PAGE = 200
 _FOUND_AT_ONCE = 20

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from reminders.model import Message
 from starter.answers.base import Out
-from starter.bodies import In
-from starter.fields import BlankIsAbsent, Instant, LocaleName, MaybeReason, ZoneName
+from starter.http.bodies import In
+from starter.http.fields import BlankIsAbsent, Instant, LocaleName, MaybeReason, ZoneName
 from starter.mails import Scene, TestSent, Wanted
 
 _A_YEAR = 366 * 24 * 60

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from reminders.observability.scrape import Scrape
 from starter.answers.health import Readiness
-from starter.problems import RETRY_AFTER, problem
+from starter.http.problems import RETRY_AFTER, problem
 
 router = APIRouter(tags=["probes"])
 

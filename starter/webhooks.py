@@ -13,7 +13,7 @@ from reminders.errors import WebhookSignatureError
 from reminders.mail import webhooks
 from reminders.settings import Settings
 from starter.assembly import Parts
-from starter.problems import problem
+from starter.http.problems import problem
 
 logger = logging.getLogger(__name__)
 

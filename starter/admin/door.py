@@ -17,7 +17,7 @@ from reminders.settings import Settings
 from starter.admin.form import Form
 from starter.admin.throttle import Throttle
 from starter.admin.visitors import COOKIE, Visitor, Visitors, signing_key
-from starter.auth import is_from_this_machine
+from starter.http.auth import is_from_this_machine
 
 CSRF_FIELD = "csrf"
 PATH = "/admin"

@@ -26,7 +26,7 @@ from starter.admin.view import render
 from starter.admin.visitors import Visitor
 from starter.assembly import Parts
 from starter.failures import understood
-from starter.problems import RETRY_AFTER
+from starter.http.problems import RETRY_AFTER
 
 logger = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from starter import printing
 from starter.assembly import Parts
 from starter.builds import Builds, sleepers
 from starter.commands.options import AsJson, show
-from starter.running import ask
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 app = typer.Typer()
 

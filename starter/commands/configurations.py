@@ -9,7 +9,6 @@ from uuid import UUID
 import typer
 
 from reminders.rules import RuleFields
-from starter import printing
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, CHANGE_WAIT, AsJson, Reason, Yes, confirmed, show
 from starter.configurations import (
@@ -20,7 +19,8 @@ from starter.configurations import (
     RuleOut,
 )
 from starter.rules import RuleReceipt
-from starter.running import ask
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 app = typer.Typer()
 _config = typer.Typer(no_args_is_help=True, help="Reminder rules.")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from starter import printing
 from starter.answers.delivery import DeliveryStateOut, ResumedOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Reason, show
-from starter.running import ask
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 app = typer.Typer()
 _delivery = typer.Typer(no_args_is_help=True, help="The provider: held or not, and its quotas.")

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import typer
 
-from starter import printing
 from starter.answers.enrollments import EnrollmentOut, StoryOut
 from starter.answers.receipts import CancelReceiptOut
 from starter.answers.sessions import UnderWayOut
@@ -25,7 +24,8 @@ from starter.commands.options import (
     show,
     waited_for,
 )
-from starter.running import ask
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 app = typer.Typer()
 

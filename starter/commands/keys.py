@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from reminders import api_keys
 from reminders.errors import ConfigurationError
 from starter.commands.options import AsJson, show
-from starter.running import fail
+from starter.terminal.running import fail
 
 app = typer.Typer()
 

@@ -7,10 +7,11 @@ from uuid import UUID
 
 import typer
 
-from starter import lookups, printing
+from starter import lookups
 from starter.commands.options import AsJson, User, show
 from starter.lookups import EventFilters
-from starter.running import ask
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 app = typer.Typer()
 _user = typer.Typer(no_args_is_help=True, help="People.")

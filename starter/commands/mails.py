@@ -12,11 +12,11 @@ from uuid import UUID
 import typer
 
 from reminders.settings import Duration
-from starter import printing
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Reason, parsed, show
-from starter.fields import Instant, LocaleName, ZoneName
-from starter.running import ask
+from starter.http.fields import Instant, LocaleName, ZoneName
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 if TYPE_CHECKING:  # they bring the templates along, which the other commands start without
     from starter.mails import Wanted

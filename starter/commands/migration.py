@@ -12,12 +12,12 @@ import typer
 from reminders.db.audit import Action, AuditLog, Event
 from reminders.errors import InvalidInputError
 from reminders.ports import Enrollment
-from starter import printing, progress
 from starter.answers.cron import BackfillOut, CronImportOut, CutoverOut, DifferenceOut
 from starter.assembly import Parts
 from starter.backfill import BackfillReceipt
 from starter.commands.options import ACTOR, AsJson, show
-from starter.running import ExitCode, ask
+from starter.terminal import printing, progress
+from starter.terminal.running import ExitCode, ask
 
 app = typer.Typer()
 

@@ -11,12 +11,12 @@ from reminders import settings as environment
 from reminders import temporal
 from reminders.db import host, migrate
 from reminders.errors import ReminderError
-from starter import printing
 from starter.answers.health import Readiness
 from starter.assembly import Parts, connect
 from starter.commands.options import AsJson, show
-from starter.running import ExitCode, ask, fail, in_loop
 from starter.sweeps import ensure_sweep_schedule
+from starter.terminal import printing
+from starter.terminal.running import ExitCode, ask, fail, in_loop
 
 app = typer.Typer()
 _db = typer.Typer(no_args_is_help=True, help="The database.")

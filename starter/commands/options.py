@@ -11,12 +11,13 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from starter import fields, printing, progress
 from starter.assembly import Parts
 from starter.deeds import By, Done
+from starter.http import fields
 from starter.receipts import ChangeReceipt
-from starter.running import ExitCode, ask
 from starter.standing import followed
+from starter.terminal import printing, progress
+from starter.terminal.running import ExitCode, ask
 
 _A = TypeVar("_A", bound=BaseModel)
 ChangeDeed = Callable[[Parts], Awaitable[Done[ChangeReceipt]]]

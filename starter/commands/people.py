@@ -9,11 +9,11 @@ from uuid import UUID
 import typer
 
 from reminders.model import OptOut
-from starter import printing, progress
 from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, User, show
-from starter.running import ExitCode, ask
+from starter.terminal import printing, progress
+from starter.terminal.running import ExitCode, ask
 
 app = typer.Typer()
 _preferences = typer.Typer(no_args_is_help=True, help="What people are not to be reminded of.")

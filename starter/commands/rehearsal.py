@@ -11,12 +11,12 @@ import typer
 from reminders.db.rehearsing import RehearsalFacts
 from reminders.errors import InvalidInputError
 from reminders.model import Attendee, Session, SessionStatus
-from starter import printing
 from starter.answers.rehearsal import RehearsalOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, parsed, show
-from starter.fields import Instant, ZoneName
-from starter.running import ask
+from starter.http.fields import Instant, ZoneName
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 app = typer.Typer()
 

@@ -8,11 +8,11 @@ from uuid import UUID
 import typer
 
 from reminders.model import Reminder, ReminderStatus, StatusReason
-from starter import printing, progress
 from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Yes, by, confirmed, show
-from starter.running import ask
+from starter.terminal import printing, progress
+from starter.terminal.running import ask
 
 app = typer.Typer()
 

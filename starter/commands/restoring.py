@@ -9,11 +9,11 @@ import typer
 
 from reminders.db.restoring import RestoredLedger
 from reminders.errors import ConfigurationError, InvalidInputError
-from starter import printing
 from starter.assembly import Parts
 from starter.commands.options import AsJson, show
 from starter.restoring import Reconciled, polling_now, reconcile
-from starter.running import ask, fail
+from starter.terminal import printing
+from starter.terminal.running import ask, fail
 
 app = typer.Typer()
 

@@ -8,12 +8,13 @@ import typer
 
 from reminders.db.browsing import Period
 from reminders.model import ReminderStatus
-from starter import lookups, printing
+from starter import lookups
 from starter.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show, waited_for
 from starter.lookups import RosterFilters, SessionFilters
-from starter.running import ask
+from starter.terminal import printing
+from starter.terminal.running import ask
 
 app = typer.Typer()
 _session = typer.Typer(no_args_is_help=True, help="Sessions.")

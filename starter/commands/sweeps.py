@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from starter import printing, progress
 from starter.answers.runs import RunOut, RunPageOut, SweepOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, Reason, by, show
-from starter.running import ExitCode, ask
+from starter.terminal import printing, progress
+from starter.terminal.running import ExitCode, ask
 
 app = typer.Typer()
 

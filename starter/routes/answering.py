@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from starter.assembly import Parts
-from starter.auth import GuardedRoute, bearer
+from starter.http.auth import GuardedRoute, bearer
 
 CREATED = 201
 ACCEPTED = 202

@@ -10,8 +10,8 @@ from fastapi import Query, Response
 from reminders.model import EnrollmentStatus
 from starter.answers.enrollments import EnrollmentOut, StoryOut
 from starter.answers.receipts import CancelReceiptOut
-from starter.bodies import EnrollmentBody, ReasonQuery
 from starter.deeds import By
+from starter.http.bodies import EnrollmentBody, ReasonQuery
 from starter.routes.answering import (
     BODY,
     CREATED,

@@ -9,8 +9,8 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
-from starter.bodies import RedriveBody, ReminderFilters, ResendBody
 from starter.deeds import By
+from starter.http.bodies import RedriveBody, ReminderFilters, ResendBody
 from starter.routes.answering import (
     BODY,
     CONFLICT,

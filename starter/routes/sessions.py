@@ -8,8 +8,8 @@ from fastapi import Response
 
 from starter.answers.receipts import CancelReceiptOut
 from starter.answers.sessions import ChangedSession, ChangesOut, SessionWithCounts, UnderWayOut
-from starter.bodies import CancelBody, ReasonBody, SessionBody
 from starter.deeds import By
+from starter.http.bodies import CancelBody, ReasonBody, SessionBody
 from starter.routes.answering import (
     ACCEPTED,
     BODY,

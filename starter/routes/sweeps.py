@@ -7,8 +7,8 @@ from typing import Annotated
 from fastapi import Query, Response
 
 from starter.answers.runs import RunOut, RunPageOut, SweepOut
-from starter.bodies import ReasonBody, RunFilters
 from starter.deeds import By
+from starter.http.bodies import ReasonBody, RunFilters
 from starter.routes.answering import ACCEPTED, BODY, INVALID, Answering, v1_router
 
 router = v1_router("sweeps")

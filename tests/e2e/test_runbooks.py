@@ -21,7 +21,7 @@ from reminders.embedded.stack import SOURCES, WORKER_IS_READY, LocalStack
 from reminders.embedded.temporal import find_temporal
 from reminders.keys import session_reminder_workflow_id
 from reminders.model import ReminderStatus
-from starter.running import ExitCode
+from starter.terminal.running import ExitCode
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
 

@@ -24,11 +24,11 @@ from reminders.errors import ConfigurationError, InvalidInputError
 from reminders.model import ReminderStatus
 from reminders.ports import Enrollment
 from reminders.settings import Settings
-from starter import running
 from starter.backfill import Backfill, BackfillReceipt
 from starter.cli import app
 from starter.enrollments import EnrollmentWorkflows
 from starter.shadow import CronMigration
+from starter.terminal import running
 from tests.existing.host import LEFT_ALONE, ROOT, CronJob, Host, statements
 from tests.existing.test_existing_platform import handle_of, statuses
 from tests.provider import ProviderClient

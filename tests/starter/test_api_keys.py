@@ -17,7 +17,7 @@ from reminders.db.engine import Database
 from reminders.db.tables import ProviderPaceRow
 from reminders.settings import Settings
 from starter.cli import app
-from starter.rate_limit import RateLimit
+from starter.http.rate_limit import RateLimit
 from tests.starter.conftest import serving
 
 SESSION = "/v1/sessions/5e551000-0000-4000-8000-000000000001"

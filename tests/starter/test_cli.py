@@ -26,11 +26,11 @@ from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
-from starter import progress, running
 from starter.assembly import Parts, assembled
 from starter.cli import app
 from starter.deeds import By
 from starter.standing import Standing, followed
+from starter.terminal import progress, running
 from tests.stage import eventually
 from tests.starter.conftest import ADDRESS, a_worker
 

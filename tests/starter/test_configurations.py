@@ -11,7 +11,8 @@ from temporalio.client import Client
 
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.settings import Settings
-from starter import enrollments, running
+from starter import enrollments
+from starter.terminal import running
 from tests.starter.conftest import Api, Json, a_worker
 from tests.starter.test_cli import answer, reminders
 

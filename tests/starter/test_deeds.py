@@ -15,8 +15,8 @@ from reminders.db.audit import Action, AuditLog
 from reminders.db.engine import Database
 from reminders.embedded.ports import free_ports
 from reminders.settings import Settings
-from starter import running
 from starter.cli import app
+from starter.terminal import running
 from tests.starter.conftest import Api, a_worker, serving
 
 WHY = "ticket 4711"

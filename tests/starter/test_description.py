@@ -19,7 +19,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.settings import Settings
-from starter.problems import MEDIA_TYPE, Problem
+from starter.http.problems import MEDIA_TYPE, Problem
 from tests.starter.conftest import KEY, Api, listening
 
 FEW, MANY = 3, 100

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.settings import Settings
-from starter import running
 from starter.cli import app
+from starter.terminal import running
 from tests.starter.conftest import ADDRESS, Api
 
 

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from reminders.embedded.provider.server import EmbeddedProvider
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.settings import Settings
-from starter import running
 from starter.cli import app
 from starter.mails import AT_MOST
+from starter.terminal import running
 from tests.provider import ProviderClient
 from tests.starter.conftest import KEY, Api, serving
 

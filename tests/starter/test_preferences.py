@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
 from reminders.settings import Settings
-from starter import running
 from starter.cli import app
+from starter.terminal import running
 from tests.starter.conftest import Api, Json, a_worker
 
 

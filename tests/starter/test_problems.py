@@ -11,8 +11,8 @@ from reminders import errors
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.errors import ReminderError
 from reminders.settings import Settings
-from starter import problems
 from starter.app import create_app
+from starter.http import problems
 from tests.starter.conftest import Api, Json, a_body, serving
 
 MEMBERS = {"type", "title", "status", "detail", "instance"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from fastapi import FastAPI
 
-from starter import problems
-from starter.security_headers import SecurityHeaders
+from starter.http import problems
+from starter.http.security_headers import SecurityHeaders
 from tests.starter.conftest import Api
 
 

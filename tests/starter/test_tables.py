@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
-from starter import tables
+from starter.terminal import tables
 
 WORDS = "not sent: its instant had passed when it was planned, and nobody is told too late"
 

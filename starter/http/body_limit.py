@@ -8,7 +8,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from starter.problems import refused
+from starter.http.problems import refused
 
 LARGEST_BODY = 64 * 1024
 """Bytes; the longest session with notes fits several times."""

@@ -46,7 +46,7 @@ from reminders.errors import (
     WebhookSignatureError,
 )
 from starter.failures import FOREIGN, understood
-from starter.security_headers import protect
+from starter.http.security_headers import protect
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ _HTTP_KINDS = {
     405: ("method-not-allowed", "Method not allowed"),
     413: ("body-too-large", "The body is too large"),
 }
-"""What the framework and `starter.body_limit` refuse."""
+"""What the framework and `starter.http.body_limit` refuse."""
 _INTERNAL = "The cause is in the server's log; `reminders doctor` may name it."
 
 

@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
-from starter.examples import example
-from starter.problems import MEDIA_TYPE, TYPES, Problem
+from starter.http.examples import example
+from starter.http.problems import MEDIA_TYPE, TYPES, Problem
 
 _REFERENCE = "#/components/schemas/Problem"
 _EXAMPLES = {

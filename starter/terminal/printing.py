@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.text import Text
 
 from reminders.model import ReminderStatus
-from starter import tables
 from starter.answers.delivery import DeliveryStateOut, ResumedOut
 from starter.answers.enrollments import EnrollmentOut, StoryOut
 from starter.answers.health import Readiness
@@ -38,6 +37,7 @@ from starter.lookups import (
     UserIdsOut,
 )
 from starter.restoring import Reconciled
+from starter.terminal import tables
 
 if TYPE_CHECKING:  # they bring the templates along
     from starter.previews import PreviewOut, TestSentOut

@@ -17,8 +17,8 @@ from reminders import api_keys
 from reminders.api_keys import ApiKey
 from reminders.db.audit import asked_by
 from reminders.settings import Settings, is_loopback
-from starter.problems import ForbiddenError, TooManyRequestsError, UnauthorizedError
-from starter.rate_limit import RateLimit
+from starter.http.problems import ForbiddenError, TooManyRequestsError, UnauthorizedError
+from starter.http.rate_limit import RateLimit
 
 bearer = HTTPBearer(
     auto_error=False,

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from reminders.db.choices import MOST_OPT_OUTS
 from reminders.model import Attendee, OptOut, ReminderStatus, Session, SessionStatus, StatusReason
-from starter.fields import (
+from starter.http.fields import (
     BlankIsAbsent,
     EmailAddress,
     Instant,
