@@ -16,7 +16,7 @@ from reminders.clock import SystemClock
 POLL_SECONDS = 0.25
 SETTLING_SECONDS = 1.0
 """How long after work was asked for the server is sure to know of it."""
-PATIENCE = timedelta(seconds=120)
+PATIENCE = timedelta(minutes=10)
 
 _clock = SystemClock()
 

@@ -68,6 +68,13 @@ _HERD = {
     "cpu_ms_per_reminder": "CPU per reminder, ms",
 }
 
+_WHERE = {
+    "herd_cpu_ms_temporal": "of it in the herd: Temporal",
+    "herd_cpu_ms_worker": "worker",
+    "herd_cpu_ms_postgresql": "PostgreSQL",
+}
+"""Where the time goes once workflows wake."""
+
 SECTIONS = (
     Section(
         part="herd",
@@ -79,7 +86,7 @@ SECTIONS = (
             " little early, and their e-mails go at the due instant"
             " ([ADR 0016](adr/0016-wake-early-deliver-on-time.md))."
         ),
-        columns=_HERD,
+        columns=_HERD | _WHERE,
         more=lambda line: {"best": line["n"] / line["rate"]},
     ),
     Section(
