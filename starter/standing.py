@@ -16,6 +16,8 @@ from starter.sweeps import Run
 
 LOOK_EVERY = timedelta(seconds=0.5)
 """How often somebody at a terminal is told."""
+STILL = timedelta(minutes=2)
+"""Whoever has seen nothing move for so long is not kept waiting: there may be no worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ async def followed(
 ) -> ChangeReceipt:
     """Wait for the end of a change that is under way; whoever stops waiting stops nothing.
 
+    Nobody waits for more than two minutes without anything done.
+
     Args:
         parts: To ask with.
         session_id: Whose change.
@@ -66,15 +70,19 @@ async def followed(
         tell: Called now and then with how far it is.
 
     Returns:
-        The counts; the receipt as it was if the workflow ended without any.
+        The counts; the receipt as it was if the workflow ended without any, or is at it still.
     """
     if change.is_done or change.workflow_id is None:
         return change
-    while True:
-        run = await parts.sweeps.run(change.workflow_id, change.run_id)
-        if run is None or run.status != "running":
+    before, moved_at = None, parts.clock.now()
+    while (run := await parts.sweeps.run(change.workflow_id, change.run_id)) is not None:
+        if run.status != "running":
             break
         now = await standing(parts, session_id, run)
+        if now != before:
+            before, moved_at = now, parts.clock.now()
+        elif parts.clock.now() - moved_at > STILL:
+            return change
         if now is not None:
             tell(now)
         await asyncio.sleep(LOOK_EVERY.total_seconds())
