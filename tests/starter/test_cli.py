@@ -120,7 +120,8 @@ async def test_list(parts: Parts) -> None:
     rest = await answer("list", "--session", session_id, "--cursor", first["next_cursor"])
     assert (len(first["items"]), len(rest["items"]), rest["next_cursor"]) == (4, 2, None)
     assert len((await answer("list", "--user", users[0]))["items"]) == 3
-    assert (await answer("list", "--status", "failed"))["items"] == []
+    failed = ("list", "--session", session_id, "--status", "failed")
+    assert (await answer(*failed))["items"] == []
     assert "--cursor" in (await reminders("list", "--limit", 1)).stdout
 
 
