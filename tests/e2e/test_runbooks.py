@@ -138,6 +138,7 @@ async def test_a_wrong_key(stack: LocalStack, platform: Platform) -> None:
         await platform.all_sent_once(session, 3, within=80 * SECONDS)
 
 
+@pytest.mark.slow
 async def test_a_bad_deploy(stack: LocalStack, platform: Platform) -> None:
     """Workflow tasks fail with Nondeterminism and lose nothing: rolled back, everybody is reminded."""
     temporal = str(find_temporal())
@@ -176,6 +177,7 @@ async def test_a_stuck_workflow(stack: LocalStack, platform: Platform) -> None:
         await platform.all_sent_once(session, 1)
 
 
+@pytest.mark.slow
 async def test_temporals_database_is_lost(stack: LocalStack, platform: Platform) -> None:
     """On an empty one, `temporal setup` and sweeps until nothing is repaired bring everybody back."""
     async with a_worker(stack):

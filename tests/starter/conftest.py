@@ -25,6 +25,7 @@ from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.listening import listen
 from reminders.ports import Deliverer
 from reminders.settings import Settings
+from starter import enrollments
 from starter.app import create_app
 from starter.sweeps import MANUAL_ID, ensure_sweep_schedule
 from tests.leaks import watch
@@ -187,6 +188,12 @@ def settings(
         temporal_ui_url="http://127.0.0.1:8233/",
         api_keys=KEY,
     )
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for workflows that no worker runs."""
+    monkeypatch.setattr(enrollments, "UPDATE_TIMEOUT", timedelta(milliseconds=200))
 
 
 @pytest.fixture

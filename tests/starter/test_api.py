@@ -277,6 +277,7 @@ class TestEnrollments:
         assert answer.status_code == 404
         assert answer.json()["type"].endswith(":enrollment-not-found")
 
+    @pytest.mark.usefixtures("impatient")
     async def test_unenroll_and_enroll_again(self, api: Api) -> None:
         """Unenrolling cancels what waits, can be repeated, and enrolling again starts anew."""
         session_id, user_id = await api.enrolled()

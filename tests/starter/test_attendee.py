@@ -99,6 +99,7 @@ async def test_links_end_long_after_their_session(api: Api, database: Database) 
     assert status == (await visit.post(**ONE_CLICK)).status_code
 
 
+@pytest.mark.usefixtures("impatient")
 class TestStopPage:
     """GET and POST /stop/{token}."""
 
@@ -255,6 +256,7 @@ class TestStopPage:
         assert "scheduled" not in await visit.statuses(database)
 
 
+@pytest.mark.usefixtures("impatient")
 class TestStrangers:
     """What somebody without the e-mail can do."""
 
@@ -310,6 +312,7 @@ class TestStrangers:
         assert '127.0.0.1 "GET /stop/..."' == record.getMessage()
 
 
+@pytest.mark.usefixtures("impatient")
 class TestCalendar:
     """GET /calendar/{token}.ics."""
 
@@ -369,6 +372,7 @@ class TestCalendar:
         assert str(visit.user_id).encode() not in content
 
 
+@pytest.mark.usefixtures("impatient")
 class TestInTheBrowser:
     """The stop page in Chromium."""
 

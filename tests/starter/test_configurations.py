@@ -11,7 +11,6 @@ from temporalio.client import Client
 
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.settings import Settings
-from starter import enrollments
 from starter.terminal import running
 from tests.starter.conftest import Api, Json, a_worker
 from tests.starter.test_cli import answer, reminders
@@ -173,13 +172,7 @@ async def test_unknown_rules_and_sessions(api: Api, verb: str) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long for workflows that no worker runs."""
-    monkeypatch.setattr(enrollments, "UPDATE_TIMEOUT", timedelta(milliseconds=200))
-
-
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("impatient")
 async def test_resend_send_now_and_redrive_over_http(api: Api) -> None:
     """A reason is required; each refusal names the remedy; asked twice is once; a redrive counts."""
     session_id, user_id = await api.enrolled(starts_in=timedelta(minutes=90))
@@ -231,7 +224,7 @@ async def test_rules_by_command(settings: Settings) -> None:
     assert (1, True) == (same.exit_code, "'2h'" in same.stderr)
 
 
-@pytest.mark.usefixtures("_impatient")
+@pytest.mark.usefixtures("impatient")
 async def test_resend_send_now_and_redrive_by_command(api: Api, settings: Settings) -> None:
     """`resend` and `send-now` need a reason; `redrive` counts with --dry-run and wants --yes."""
     session_id, user_id = await api.enrolled(starts_in=timedelta(minutes=90))

@@ -118,6 +118,7 @@ async def test_a_session_that_is_stored_is_on_record(api: Api, log: AuditLog) ->
     assert ["title"] == changed.details["fields"]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_who_is_enrolled_by_hand_or_once_more_is_on_record(api: Api, log: AuditLog) -> None:
     """What a platform enrolls for the first time is not: its enrollments tell that."""
     session_id, user_id = await api.enrolled()

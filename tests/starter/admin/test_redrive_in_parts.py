@@ -34,6 +34,7 @@ async def failing(pages: Pages, database: Database, people: int) -> UUID:
     return session_id
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_each_part_says_how_far_it_is_and_asks_for_the_next(
     pages: Pages, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
