@@ -26,7 +26,7 @@ from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.settings import Settings
 from tests.leaks import watch
 from tests.provider import ProviderClient
-from tests.stage import Stage
+from tests.stage import Stage, end_sweep_by_hand
 from tests.workflows.strict import StrictPlugin
 
 _OURS = (
@@ -184,6 +184,14 @@ async def client(temporal_server: EmbeddedTemporal) -> AsyncIterator[Client]:
     client = await Client.connect(temporal_server.address, plugins=[StrictPlugin()])
     yield client
     await watch.histories(client)
+
+
+@pytest.fixture
+async def no_sweep_left(client: Client) -> AsyncIterator[None]:
+    """No sweep by hand runs before the test, nor after it: all tests share their workflow id."""
+    await end_sweep_by_hand(client)
+    yield
+    await end_sweep_by_hand(client)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -40,7 +40,7 @@ from starter.enrollments import EnrollmentWorkflows
 from starter.gateway import ReminderGateway
 from starter.resending import Resending
 from starter.rules import RuleAdmin
-from starter.sweeps import Sweeps
+from starter.sweeps import MANUAL_ID, Sweeps
 from tests.provider import ProviderClient
 from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow
@@ -120,7 +120,8 @@ class Stage:
         self._worker: AsyncExitStack | None = None
 
     async def __aenter__(self) -> Self:
-        """Start a worker."""
+        """Start a worker, where no sweep of another test is left that none would work on."""
+        await end_sweep_by_hand(self.client)
         await self.start_worker()
         return self
 
@@ -344,3 +345,9 @@ async def timer_fired(handle: Handle) -> bool:
     """Whether a reminder's timer has fired."""
     history = await handle.fetch_history()
     return any(e.HasField("timer_fired_event_attributes") for e in history.events)
+
+
+async def end_sweep_by_hand(client: Client) -> None:
+    """End the sweep by hand that runs, if one does: all tests of a server share its workflow id."""
+    with suppress(RPCError):
+        await client.get_workflow_handle(MANUAL_ID).terminate()

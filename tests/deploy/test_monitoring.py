@@ -48,6 +48,7 @@ def asked(expression: str) -> set[str]:
     return set(re.findall(r"\b(?:up|(?:reminders|temporal|process)_[a-z_]+)\b", without_labels))
 
 
+@pytest.mark.usefixtures("no_sweep_left")
 async def test_every_metric_asked_for_is_exported(
     *,
     settings: Settings,

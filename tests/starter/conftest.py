@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -14,7 +14,6 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 import worker
 from activities.delivery import DeliveryActivities
@@ -27,7 +26,7 @@ from reminders.ports import Deliverer
 from reminders.settings import Settings
 from starter import enrollments
 from starter.app import create_app
-from starter.sweeps import MANUAL_ID, ensure_sweep_schedule
+from starter.sweeps import ensure_sweep_schedule
 from tests.leaks import watch
 
 KEY = "test-key"
@@ -146,19 +145,6 @@ async def a_worker(client: Client, settings: Settings) -> AsyncIterator[None]:
 async def _scheduled(client: Client) -> None:
     """The sweep's Schedule, which readiness asks for, at an hour when no test runs."""
     await ensure_sweep_schedule(client, "0 0 1 1 *", task_queue="nobody-polls-this")
-
-
-@pytest.fixture
-async def no_sweep_left(client: Client) -> AsyncIterator[None]:
-    """No sweep by hand runs before the test, nor after it: all tests share their workflow id."""
-
-    async def end() -> None:
-        with suppress(RPCError):  # none runs
-            await client.get_workflow_handle(MANUAL_ID).terminate()
-
-    await end()
-    yield
-    await end()
 
 
 @pytest.fixture(scope="session")

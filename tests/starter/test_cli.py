@@ -231,6 +231,7 @@ async def test_temporal_setup(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second == {"added": [], "schedule": "unchanged"}
 
 
+@pytest.mark.usefixtures("no_sweep_left")
 async def test_sweep_and_runs(settings: Settings, client: Client) -> None:
     """`sweep --wait` prints what it found, `sweep` which one runs, `runs` lists both."""
     async with a_worker(client, settings):

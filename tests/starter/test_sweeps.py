@@ -11,13 +11,12 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client, Schedule, WorkflowExecutionStatus
-from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.errors import ConfigurationError
 from reminders.settings import Settings
 from reminders.temporal import Ensured, ensure_schedule
-from starter.sweeps import MANUAL_ID, Sweeps, sweep_schedule
+from starter.sweeps import Sweeps, sweep_schedule
 from tests.stage import eventually
 from tests.starter.conftest import a_worker, serving
 
@@ -25,6 +24,9 @@ from tests.starter.conftest import a_worker, serving
 def wanted(cron: str = "*/15 * * * *", task_queue: str = "nobody-polls-this") -> Schedule:
     """The Schedule as a release would have it."""
     return sweep_schedule(cron, task_queue=task_queue)
+
+
+pytestmark = pytest.mark.usefixtures("no_sweep_left")
 
 
 @pytest.fixture
@@ -46,17 +48,6 @@ async def schedule_id(client: Client) -> AsyncIterator[str]:
     schedule_id = f"reminder-sweep-{uuid4().hex[:8]}"
     yield schedule_id
     await client.get_schedule_handle(schedule_id).delete()
-
-
-@pytest.fixture(autouse=True)
-async def _no_sweep_is_left(client: Client) -> AsyncIterator[None]:
-    """End a sweep by hand that no worker has taken up."""
-    yield
-    handle = client.get_workflow_handle(MANUAL_ID)
-    try:
-        await handle.terminate()
-    except RPCError:
-        return
 
 
 async def test_a_schedule_is_created_once_by_four_at_once(client: Client, schedule_id: str) -> None:
