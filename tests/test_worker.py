@@ -15,6 +15,7 @@ import worker
 from reminders import temporal
 from reminders.db import migrate
 from reminders.db.engine import Database
+from reminders.embedded.ports import free_ports
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.errors import ConfigurationError
 from reminders.settings import Settings
@@ -60,6 +61,16 @@ async def test_search_attributes_that_are_there_need_no_right(
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
     monkeypatch.setattr(temporal, "ensure_search_attributes", denied)
     await start(settings)
+
+
+async def test_our_own_settings_are_looked_at_before_temporal(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a database a worker leaves no trace in Temporal: it does not even look for it."""
+    (nobody,) = free_ports(1)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{nobody}")
+    with pytest.raises(ConfigurationError, match="DATABASE_URL"):
+        await start(settings.model_copy(update={"database_url": None}))
 
 
 async def test_a_schema_that_lacks_something(

@@ -153,7 +153,7 @@ async def write(
     session: Session,
     user_id: UUID,
     revision: Revision,
-    now: Situation,
+    situation: Situation,
     *,
     first: bool = False,
     is_newest: bool = False,
@@ -166,7 +166,7 @@ async def write(
         session: Whose plan it is.
         user_id: Whose plan it is.
         revision: What is added and changed.
-        now: What it was made for.
+        situation: What it was made for.
         first: Whether the ledger had nothing of this enrollment before.
         is_newest: Whether the person enrolled in this very transaction.
         called_off: Why nothing of it is wanted any more.
@@ -194,13 +194,13 @@ async def write(
         session=session,
         user_id=user_id,
         reminders=revision.reminders,
-        version=now.version,
+        version=situation.version,
         is_first=first,
         is_changed=not revision.is_empty,
         cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
         written=len(revision.added) + len(revision.changed),
         called_off=called_off,
-        lead_in=lead_in(now.enrolled, user_id, is_newest=is_newest) if is_pending else None,
+        lead_in=lead_in(situation.enrolled, user_id, is_newest=is_newest) if is_pending else None,
     )
 
 

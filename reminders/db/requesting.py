@@ -101,14 +101,16 @@ class ReminderRequests:
         async with self._database.transaction() as connection:
             row, recorded, session, situation = await self._locked(connection, reminder_id)
             circumstances = await self._circumstances(connection, row, session, situation)
-            now = at_once(row, recorded, circumstances)
-            is_new = now != row
+            hastened = at_once(row, recorded, circumstances)
+            is_new = hastened != row
             if is_new:
                 before = {"due_at": row.due_at.isoformat()}
-                event = _event(Action.REMINDER_SENT_NOW, now, before, reason=reason, actor=actor)
+                event = _event(
+                    Action.REMINDER_SENT_NOW, hastened, before, reason=reason, actor=actor
+                )
                 await audit.record(connection, event)
-            revision = _with(now, recorded, changed=(now,) if is_new else ())
-            return await _written(connection, session, now, revision, situation, is_new=is_new)
+            revision = _with(hastened, recorded, changed=(hastened,) if is_new else ())
+            return await _written(connection, session, hastened, revision, situation, is_new=is_new)
 
     async def _locked(
         self, connection: AsyncConnection, reminder_id: UUID
@@ -130,14 +132,14 @@ class ReminderRequests:
         return row, recorded, session, await plans.situation(connection, session_id, user_id)
 
     async def _circumstances(
-        self, connection: AsyncConnection, row: Reminder, session: Session, now: Situation
+        self, connection: AsyncConnection, row: Reminder, session: Session, situation: Situation
     ) -> Circumstances:
         rules = await effective_rules(connection, session.id)
         return Circumstances(
             session=session,
-            enrollment=now.enrollment,
+            enrollment=situation.enrollment,
             rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
-            stopped=preferences.stopped(now.stopping, rules).get(row.reminder_type),
+            stopped=preferences.stopped(situation.stopping, rules).get(row.reminder_type),
             now=self._clock.now(),
         )
 
@@ -147,13 +149,13 @@ async def _written(
     session: Session,
     reminder: Reminder,
     revision: Revision,
-    now: Situation,
+    situation: Situation,
     *,
     is_new: bool,
 ) -> Requested:
     if not reminder.status.is_pending:  # asked for before, and over since
         return Requested(reminder=reminder, planned=None, is_new=False)
-    planned = await plans.write(connection, session, reminder.user_id, revision, now)
+    planned = await plans.write(connection, session, reminder.user_id, revision, situation)
     return Requested(reminder=reminder, planned=planned, is_new=is_new)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from dataclasses import dataclass
 
 from temporalio.runtime import (
@@ -14,6 +13,8 @@ from temporalio.runtime import (
     TelemetryConfig,
     TelemetryFilter,
 )
+
+from reminders.listening import listen
 
 _ATTEMPTS = 5
 """How many ports are tried when somebody is quicker to take one."""
@@ -43,7 +44,7 @@ def sdk(*, with_metrics: bool) -> Sdk:
     if not with_metrics:
         return Sdk(runtime=Runtime(telemetry=TelemetryConfig(logging=logs)), metrics_url=None)
     for attempt in range(1, _ATTEMPTS + 1):
-        with socket.create_server(("127.0.0.1", 0)) as found:
+        with listen("127.0.0.1", 0) as found:
             address = f"127.0.0.1:{found.getsockname()[1]}"
         metrics = PrometheusConfig(
             bind_address=address,
