@@ -239,7 +239,11 @@ class Sweeps:
         return None
 
     async def _scheduled_run(self) -> SweepStart | None:
-        """The sweep that the Schedule has started and that still runs."""
+        """The sweep that the Schedule has started and that still runs.
+
+        One on another task queue, where workers polled before the setting was changed, sweeps
+        nothing: it is nobody's reason to wait.
+        """
         found = await temporal.schedule(self._client, SWEEP_ID)
         for action in found.info.running_actions if found else ():
             workflow_id = getattr(action, "workflow_id", None)
@@ -251,7 +255,8 @@ class Sweeps:
                 run = await self._client.get_workflow_handle(workflow_id).describe(
                     rpc_timeout=_RPC_TIMEOUT
                 )
-            if run.status is WorkflowExecutionStatus.RUNNING:
+            is_ours = run.task_queue == self._task_queue
+            if is_ours and run.status is WorkflowExecutionStatus.RUNNING:
                 return SweepStart(workflow_id=workflow_id, run_id=run_id or "", started=False)
         return None
 

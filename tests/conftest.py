@@ -216,6 +216,8 @@ def settings(database_url: str, provider_server: EmbeddedProvider) -> Settings:
     return Settings(
         database_url=database_url,
         temporal_task_queue=f"test-{uuid4().hex[:12]}",
+        # All tests of a server share the Schedule: it starts nothing while they run.
+        sweep_cron="0 0 1 1 *",
         resend_api_url=provider_server.url,
         resend_api_key=provider_server.api_key,
         delivery_mode="live",

@@ -10,13 +10,19 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from temporalio.client import Client, Schedule, WorkflowExecutionStatus
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionExecutionStartWorkflow,
+    WorkflowExecutionStatus,
+)
 
 from reminders import temporal
 from reminders.errors import ConfigurationError
+from reminders.keys import SWEEP_ID
 from reminders.settings import Settings
 from reminders.temporal import Ensured, ensure_schedule
-from starter.sweeps import Sweeps, sweep_schedule
+from starter.sweeps import MANUAL_ID, Sweeps, ensure_sweep_schedule, sweep_schedule
 from tests.stage import eventually
 from tests.starter.conftest import a_worker, serving
 
@@ -117,6 +123,35 @@ async def test_a_sweep_by_hand_is_not_doubled(client: Client, settings: Settings
     assert first.run_id == second.run_id
     described = await client.get_workflow_handle(first.workflow_id).describe()
     assert described.status is WorkflowExecutionStatus.RUNNING
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_scheduled_sweep_is_waited_for_on_our_own_task_queue_only(
+    client: Client, settings: Settings, *, is_ours: bool
+) -> None:
+    """One that waits where workers polled before the queue was renamed holds up no sweep by hand."""
+    queue = settings.temporal_task_queue if is_ours else "nobody-polls-this"
+    await ensure_sweep_schedule(client, settings.sweep_cron, task_queue=queue)
+    await client.get_schedule_handle(SWEEP_ID).trigger()
+    running: list[str] = []
+
+    async def runs() -> bool:
+        found = await temporal.schedule(client, SWEEP_ID)
+        assert found is not None
+        running[:] = [
+            action.workflow_id
+            for action in found.info.running_actions
+            if isinstance(action, ScheduleActionExecutionStartWorkflow)
+        ]
+        return bool(running)
+
+    await eventually(runs)
+    started = await Sweeps(client, task_queue=settings.temporal_task_queue).start()
+    await client.get_workflow_handle(running[0]).terminate()
+    assert (not is_ours, running[0] if is_ours else MANUAL_ID) == (
+        started.started,
+        started.workflow_id,
+    )
 
 
 async def test_the_api_starts_a_sweep_and_tells_what_it_found(
