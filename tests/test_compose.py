@@ -21,6 +21,17 @@ ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
 NOT_SETTINGS = {"HEALTH_URL"}
 """Of the image's own health check."""
+DECIDED = {
+    "API_ADDRESS",
+    "METRICS_ADDRESS",  # by the image
+    "DATABASE_MODE",
+    "HOST_SCHEMA",  # its PostgreSQL is ours alone
+    "SHADOW_MODE",  # beside a cron job that is not here
+    "TEMPORAL_TASK_QUEUE",
+    "CODEC_SERVER_ADDRESS",
+    "EMAIL_TEMPLATES_DIR",  # wants a volume
+}
+"""Settings that nobody can give the containers."""
 
 
 @cache
@@ -89,6 +100,14 @@ def test_every_setting_exists() -> None:
     assert set() == {n for n in named - known if not n.startswith("TEMPORAL_")}
 
 
+def test_every_setting_reaches_our_containers() -> None:
+    """What an operator writes into `.env` is not left beside the file that starts everything."""
+    given = {name.upper() for name in Settings.model_fields} - DECIDED
+    for name, service in ours().items():
+        if "DATABASE_URL" in service["environment"]:  # all but the stand-in
+            assert set() == given - service["environment"].keys(), name
+
+
 def test_everything_waits_for_what_it_needs() -> None:
     """Workers and API start on a migrated database and a namespace with search attributes."""
     for name in ("worker", "api"):
@@ -98,6 +117,15 @@ def test_everything_waits_for_what_it_needs() -> None:
             ends = services()[needed].get("restart") == "no"
             wanted = "service_completed_successfully" if ends else "service_healthy"
             assert wanted == how["condition"], f"{name} needs {needed}"
+
+
+def test_whatever_stays_up_says_whether_it_is_well() -> None:
+    """A check in the file, or in our image; what runs once and ends needs none."""
+    assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    for name, service in services().items():
+        stays = service["restart"] != "no"
+        checked = "healthcheck" in service or service["image"] == "session-reminders"
+        assert checked or not stays, name
 
 
 def test_every_file_that_is_mounted_is_there() -> None:
