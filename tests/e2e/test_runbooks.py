@@ -118,7 +118,7 @@ async def test_the_quota_is_gone(stack: LocalStack, platform: Platform) -> None:
     """`doctor` says so; after it was raised and `resume`, everybody is reminded."""
     async with a_worker(stack):
         await platform.provider.faults(kind="status", status=429, name="daily_quota_exceeded")
-        session = await platform.enroll(3, due_in=1 * SECONDS)
+        session = await platform.enroll(3, due_in=3 * SECONDS)
         await eventually(lambda: is_held(stack, "quota"), within=60 * SECONDS)
         assert "quota" in await done(stack, "delivery", "show")
         await platform.provider.clear_faults()
@@ -131,7 +131,7 @@ async def test_the_quota_is_gone(stack: LocalStack, platform: Platform) -> None:
 async def test_a_wrong_key(stack: LocalStack, platform: Platform) -> None:
     """`doctor` says so; with the right key, restarted workers and `resume` everybody is reminded."""
     async with a_worker(stack, "worker-wrong", RESEND_API_KEY="re_wrong_key_of_the_test"):
-        session = await platform.enroll(3, due_in=1 * SECONDS)
+        session = await platform.enroll(3, due_in=3 * SECONDS)
         await eventually(lambda: is_held(stack, "misconfigured"), within=60 * SECONDS)
     async with a_worker(stack):
         await done(stack, "delivery", "resume", "--reason", "key rotated")
@@ -181,7 +181,7 @@ async def test_a_stuck_workflow(stack: LocalStack, platform: Platform) -> None:
 async def test_temporals_database_is_lost(stack: LocalStack, platform: Platform) -> None:
     """On an empty one, `temporal setup` and sweeps until nothing is repaired bring everybody back."""
     async with a_worker(stack):
-        before = await platform.enroll(2, due_in=1 * SECONDS)
+        before = await platform.enroll(2, due_in=3 * SECONDS)
         await platform.all_sent_once(before, 2)
         session = await platform.enroll(3, due_in=22 * SECONDS)
         await eventually(lambda: picked_up(platform, session), within=25 * SECONDS)

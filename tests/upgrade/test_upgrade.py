@@ -127,13 +127,13 @@ async def test_an_upgrade_under_load(count: int, stack: LocalStack, platform: Pl
     new = a_worker(stack, "worker-new")
     try:
         await platform.provider.faults(kind="status", status=500, name="application_error")
-        in_retry = await platform.enroll(count, due_in=1 * SECONDS)
-        asleep = await platform.enroll(count, due_in=timedelta(seconds=6 + count / 3))
+        in_retry = await platform.enroll(count, due_in=4 * SECONDS)
+        asleep = await platform.enroll(count, due_in=timedelta(seconds=10 + count / 3))
         to_move = await platform.enroll(count, due_in=timedelta(hours=1))
-        until_moved = asyncio.create_task(move(platform, to_move, due_in=6 * SECONDS))
+        until_moved = asyncio.create_task(move(platform, to_move, due_in=10 * SECONDS))
 
         await started(new)  # both at work
-        rolling = await platform.enroll(count, due_in=6 * SECONDS)
+        rolling = await platform.enroll(count, due_in=8 * SECONDS)
         await asyncio.to_thread(old.stop)
         await until_moved
         await platform.provider.clear_faults()

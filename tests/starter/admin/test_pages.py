@@ -494,7 +494,7 @@ async def test_a_rule_that_cannot_be_is_refused_in_words(desk: Page, house: Hous
 
 async def test_a_reminder_is_sent_again(desk: Page, house: House) -> None:
     """As a new generation, which its workflow sends and the provider accepts."""
-    session_id = await house.platform.enroll(1, due_in=timedelta(seconds=1))
+    session_id = await house.platform.enroll(1, due_in=timedelta(seconds=3))
 
     async def delivered() -> bool:
         rows = await house.platform.due_reminders(session_id)
