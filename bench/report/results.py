@@ -38,7 +38,7 @@ ENTRIES = (
     Entry(
         "peers",
         "herd --n 30 --rate 10 --peers all --patience 60",
-        "herd --n 200 --rate 10 --peers all --patience 60",
+        "herd --n 2000 --rate 10 --peers all --patience 240",
     ),
     Entry("unlimited", "herd --n 60 --floor", "herd --n 300 --floor --runs 3"),
     Entry("crash", "crash --n 60 --rate 10", "crash --n 1000 --rate 10"),

@@ -22,6 +22,21 @@ def found(**lines: Mapping[str, Any]) -> dict[str, Result]:
     return {name: Result.of("herd", "full", line) for name, line in lines.items()}
 
 
+def test_who_is_not_done_in_time_is_not_the_fastest() -> None:
+    """A peer that gave up on some early counts as long as it was waited for; one that batches, not."""
+    goal = next(goal for goal in GOALS if goal.part == "peers")
+    subjects = {
+        "session-reminders": {"last_lag_s": 3.0, "lost": 0},
+        "poller": {"last_lag_s": 0.5, "lost": 0},
+        "celery": {"last_lag_s": 8.0, "lost": 7},
+        "cron": {"last_lag_s": 90.0, "lost": 0},
+    }
+    line = {"patience": 60.0, "subjects": subjects}
+    assert 20 == goal.value(line)
+    subjects["celery"]["lost"] = 0
+    assert 8 / 3 == goal.value(line)
+
+
 def test_the_document_is_what_the_results_say() -> None:
     """Words, tables and pictures are written from bench/results/, whoever wrote them last."""
     assert [] == document.outdated(), "run: python3 dev.py bench report --write"

@@ -87,9 +87,7 @@ class Platform:
         try:
             await eventually(recorded, within=within)
         except AssertionError as error:
-            found = Counter(
-                (r.status, r.status_reason) for r in await self.due_reminders(session_id)
-            )
+            found = Counter((r.status, r.reason) for r in await self.due_reminders(session_id))
             message = f"not {count} sent within {within}: {dict(found)}"
             raise AssertionError(message) from error
         rows = {str(r.id): r.resend_email_id for r in await self.due_reminders(session_id)}
