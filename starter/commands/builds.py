@@ -7,7 +7,7 @@ import typer
 from starter.assembly import Parts
 from starter.builds import Builds, sleepers
 from starter.commands.options import AsJson, show
-from starter.terminal import printing
+from starter.terminal.printing import builds as printing
 from starter.terminal.running import ask
 
 app = typer.Typer()

@@ -19,7 +19,7 @@ from starter.configurations import (
     RuleOut,
 )
 from starter.rules import RuleReceipt
-from starter.terminal import printing
+from starter.terminal.printing import configurations as printing
 from starter.terminal.running import ask
 
 app = typer.Typer()

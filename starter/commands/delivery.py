@@ -7,7 +7,7 @@ import typer
 from starter.answers.delivery import DeliveryStateOut, ResumedOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Reason, show
-from starter.terminal import printing
+from starter.terminal.printing import delivery as printing
 from starter.terminal.running import ask
 
 app = typer.Typer()

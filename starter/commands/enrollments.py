@@ -24,7 +24,8 @@ from starter.commands.options import (
     show,
     waited_for,
 )
-from starter.terminal import printing
+from starter.terminal.printing import enrollments as printing
+from starter.terminal.printing import receipts
 from starter.terminal.running import ask
 
 app = typer.Typer()
@@ -69,12 +70,12 @@ def cancel(
             quiet=as_json,
         )
         if not done.is_done:
-            show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
+            show(UnderWayOut.of(done), receipts.under_way, as_json=as_json)
             return
         receipt = done.reminders
     show(
         CancelReceiptOut.of(receipt),
-        lambda answer: printing.receipt(answer, dry_run=dry_run),
+        lambda answer: receipts.called_off(answer, dry_run=dry_run),
         as_json=as_json,
     )
 

@@ -15,7 +15,7 @@ from reminders.settings import Duration
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Reason, parsed, show
 from starter.http.fields import Instant, LocaleName, ZoneName
-from starter.terminal import printing
+from starter.terminal.printing import mails as printing
 from starter.terminal.running import ask
 
 if TYPE_CHECKING:  # they bring the templates along, which the other commands start without

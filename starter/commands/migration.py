@@ -16,7 +16,8 @@ from starter.answers.cron import BackfillOut, CronImportOut, CutoverOut, Differe
 from starter.assembly import Parts
 from starter.backfill import BackfillReceipt
 from starter.commands.options import ACTOR, AsJson, show
-from starter.terminal import printing, progress
+from starter.terminal import progress
+from starter.terminal.printing import migration as printing
 from starter.terminal.running import ExitCode, ask
 
 app = typer.Typer()
@@ -44,27 +45,7 @@ def import_cron(
             )
         return CronImportOut.of(done, dry_run=dry_run)
 
-    def table(done: CronImportOut) -> None:
-        printing.table(
-            ("rule", "change", "minutes before", "on", "subject"),
-            (
-                (
-                    r.reminder_type,
-                    r.change,
-                    str(r.minutes_before),
-                    "yes" if r.is_enabled else "no",
-                    r.email_subject_template,
-                )
-                for r in done.rules
-            ),
-        )
-        counts = ("read", "added", "corrected", "known", "not_sent", "without_session")
-        printing.table(
-            tuple(name.replace("_", " ") for name in counts),
-            [tuple(str(getattr(done, name)) for name in counts)],
-        )
-
-    show(ask(imported), table, as_json=as_json)
+    show(ask(imported), printing.cron_import, as_json=as_json)
 
 
 @app.command()
@@ -102,19 +83,8 @@ def backfill(
             await AuditLog(parts.database).record(_entry(session, done))
         return BackfillOut.of(done, dry_run=dry_run, seconds=clock() - began)
 
-    def table(done: BackfillOut) -> None:
-        counts = ("enrollments", "planned", "scheduled", "past_due", "gone", "failed")
-        printing.table(
-            tuple(name.replace("_", " ") for name in counts),
-            [tuple(str(getattr(done, name)) for name in counts)],
-        )
-        if done.after is not None:
-            print(f"go on with: --after {done.after}")  # noqa: T201
-        if done.stopped_because is not None:
-            typer.echo(f"reminders: {done.stopped_because}", err=True)
-
     done = ask(filled)
-    show(done, table, as_json=as_json)
+    show(done, printing.backfill, as_json=as_json)
     if done.stopped_because is not None:
         raise typer.Exit(ExitCode.UNAVAILABLE)
     if done.failed:
@@ -144,41 +114,8 @@ def shadow_diff(
         )
         return DifferenceOut.of(found)
 
-    def table(found: DifferenceOut) -> None:
-        if found.since is None:
-            print("nothing was recorded in shadow mode yet")  # noqa: T201
-            return
-        printing.table(
-            ("both", "only the cron job", "only we", "too far apart", "median, s", "largest, s"),
-            [
-                (
-                    str(found.both),
-                    str(found.only_cron),
-                    str(found.only_ours),
-                    str(found.apart),
-                    f"{found.median_seconds:.0f}",
-                    f"{found.largest_seconds:.0f}",
-                )
-            ],
-        )
-        if found.examples:
-            printing.table(
-                ("session", "user", "reminder", "cron job (UTC)", "we (UTC)", "our ledger"),
-                (
-                    (
-                        str(p.session_id),
-                        str(p.user_id),
-                        p.reminder_type,
-                        p.cron_at,
-                        p.shadow_at,
-                        ": ".join(filter(None, (p.email_status, p.status_reason))) or None,
-                    )
-                    for p in found.examples
-                ),
-            )
-
     found = ask(compared)
-    show(found, table, as_json=as_json)
+    show(found, printing.difference, as_json=as_json)
     if found.only_cron or found.only_ours or found.apart:
         raise typer.Exit(ExitCode.RED)
 
@@ -220,14 +157,7 @@ def cutover(
             )
         )
 
-    show(
-        ask(taken_over),
-        lambda done: printing.table(
-            ("left alone since (UTC)", "sent by the cron job", "open again"),
-            [(done.requested_at, str(done.imported), str(done.reopened))],
-        ),
-        as_json=as_json,
-    )
+    show(ask(taken_over), printing.cutover, as_json=as_json)
 
 
 def _entry(session: UUID | None, done: BackfillReceipt) -> Event:

@@ -15,7 +15,7 @@ from starter.answers.health import Readiness
 from starter.assembly import Parts, connect
 from starter.commands.options import AsJson, show
 from starter.sweeps import ensure_sweep_schedule
-from starter.terminal import printing
+from starter.terminal.printing import operation as printing
 from starter.terminal.running import ExitCode, ask, fail, in_loop
 
 app = typer.Typer()

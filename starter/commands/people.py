@@ -12,7 +12,8 @@ from reminders.model import OptOut
 from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, User, show
-from starter.terminal import printing, progress
+from starter.terminal import progress
+from starter.terminal.printing import people as printing
 from starter.terminal.running import ExitCode, ask
 
 app = typer.Typer()

@@ -15,7 +15,7 @@ from starter.answers.rehearsal import RehearsalOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, parsed, show
 from starter.http.fields import Instant, ZoneName
-from starter.terminal import printing
+from starter.terminal.printing import rehearsal as printing
 from starter.terminal.running import ask
 
 app = typer.Typer()

@@ -11,7 +11,8 @@ from reminders.model import Reminder, ReminderStatus, StatusReason
 from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Yes, by, confirmed, show
-from starter.terminal import printing, progress
+from starter.terminal import progress
+from starter.terminal.printing import reminders as printing
 from starter.terminal.running import ask
 
 app = typer.Typer()

@@ -12,7 +12,7 @@ from reminders.errors import ConfigurationError, InvalidInputError
 from starter.assembly import Parts
 from starter.commands.options import AsJson, show
 from starter.restoring import Reconciled, polling_now, reconcile
-from starter.terminal import printing
+from starter.terminal.printing import restoring as printing
 from starter.terminal.running import ask, fail
 
 app = typer.Typer()

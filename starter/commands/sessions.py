@@ -13,7 +13,8 @@ from starter.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show, waited_for
 from starter.lookups import RosterFilters, SessionFilters
-from starter.terminal import printing
+from starter.terminal.printing import receipts
+from starter.terminal.printing import sessions as printing
 from starter.terminal.running import ask
 
 app = typer.Typer()
@@ -78,9 +79,9 @@ def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False)
         quiet=as_json,
     )
     if done.is_done:
-        show(ChangesOut.of(done), printing.changes, as_json=as_json)
+        show(ChangesOut.of(done), receipts.changes, as_json=as_json)
     else:
-        show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
+        show(UnderWayOut.of(done), receipts.under_way, as_json=as_json)
 
 
 @_session.command("restore")
@@ -92,6 +93,6 @@ def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False)
         quiet=as_json,
     )
     if done.is_done:
-        show(ChangesOut.of(done), printing.changes, as_json=as_json)
+        show(ChangesOut.of(done), receipts.changes, as_json=as_json)
     else:
-        show(UnderWayOut.of(done), printing.under_way, as_json=as_json)
+        show(UnderWayOut.of(done), receipts.under_way, as_json=as_json)

@@ -9,7 +9,8 @@ import typer
 from starter.answers.runs import RunOut, RunPageOut, SweepOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, Reason, by, show
-from starter.terminal import printing, progress
+from starter.terminal import progress
+from starter.terminal.printing import sweeps as printing
 from starter.terminal.running import ExitCode, ask
 
 app = typer.Typer()

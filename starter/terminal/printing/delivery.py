@@ -1,0 +1,31 @@
+"""Whether the provider takes e-mails."""
+
+from __future__ import annotations
+
+from starter.answers.delivery import DeliveryStateOut, ResumedOut
+from starter.terminal import layout
+
+
+def delivery(answer: DeliveryStateOut) -> None:
+    """Whether the provider takes e-mails, and its quotas."""
+    held = answer.held_because
+    layout.lines(delivery=f"held ({held}), tried again {answer.held_until}" if held else "going on")
+    layout.table(
+        ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)"),
+        (
+            (
+                q.name,
+                str(q.used),
+                "none" if q.limit is None else str(q.limit),
+                q.resets_at,
+                q.checked_at,
+            )
+            for q in answer.quotas
+        ),
+    )
+
+
+def resumed(answer: ResumedOut) -> None:
+    """Whether there was anything to resume."""
+    was = answer.held_because
+    layout.lines(delivery=f"goes on; it was held ({was})" if was else "was not held")

@@ -1,0 +1,14 @@
+"""What became of a restored ledger."""
+
+from __future__ import annotations
+
+from starter.restoring import Reconciled
+from starter.terminal import layout
+
+
+def reconciled(answer: Reconciled) -> None:
+    """What became of the reminders that a restored ledger had as pending."""
+    layout.lines(pending=str(answer.looked_at), waiting=str(answer.still_waiting))
+    layout.table(
+        ("became", "reminders"), ((name, str(count)) for name, count in answer.ended.items())
+    )
