@@ -9,15 +9,10 @@ from uuid import UUID
 import typer
 
 from reminders.rules import RuleFields
+from starter.answers.configurations import RuleChangeOut, RuleDiffOut, RuleListOut, RuleOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, CHANGE_WAIT, AsJson, Reason, Yes, confirmed, show
-from starter.configurations import (
-    MOST_MINUTES,
-    RuleChangeOut,
-    RuleDiffOut,
-    RuleListOut,
-    RuleOut,
-)
+from starter.http.bodies.configurations import MOST_MINUTES
 from starter.rules import RuleReceipt
 from starter.terminal.printing import configurations as printing
 from starter.terminal.running import ask

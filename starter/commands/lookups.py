@@ -9,7 +9,7 @@ import typer
 
 from starter import lookups
 from starter.commands.options import AsJson, User, show
-from starter.lookups import EventFilters
+from starter.http.bodies.lookups import EventFilters
 from starter.terminal.printing import lookups as printing
 from starter.terminal.running import ask
 

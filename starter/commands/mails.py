@@ -12,15 +12,15 @@ from uuid import UUID
 import typer
 
 from reminders.settings import Duration
+from starter.answers.mails import PreviewOut, TestSentOut
 from starter.assembly import Parts
 from starter.commands.options import ACTOR, AsJson, Reason, parsed, show
 from starter.http.fields import Instant, LocaleName, ZoneName
 from starter.terminal.printing import mails as printing
 from starter.terminal.running import ask
 
-if TYPE_CHECKING:  # they bring the templates along, which the other commands start without
+if TYPE_CHECKING:  # it brings the templates along, which the other commands start without
     from starter.mails import Wanted
-    from starter.previews import PreviewOut, TestSentOut
 
 app = typer.Typer()
 
@@ -91,7 +91,6 @@ def preview(
 
     async def composed(parts: Parts) -> PreviewOut:
         from starter.mails import Mails, scene  # noqa: PLC0415
-        from starter.previews import PreviewOut  # noqa: PLC0415
 
         found = await scene(parts, wanted)
         return PreviewOut.of(found, Mails(parts.settings).preview(found), session)
@@ -143,7 +142,6 @@ def send_test(
 
     async def sent(parts: Parts) -> TestSentOut:
         from starter.mails import Mails, scene  # noqa: PLC0415
-        from starter.previews import TestSentOut  # noqa: PLC0415
 
         found = await scene(parts, wanted)
         done = await Mails(parts.settings).send_test(parts, found, actor=ACTOR, reason=reason)

@@ -12,7 +12,7 @@ from starter import lookups
 from starter.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
 from starter.commands.options import CHANGE_WAIT, AsJson, Reason, Session, by, show, waited_for
-from starter.lookups import RosterFilters, SessionFilters
+from starter.http.bodies.lookups import RosterFilters, SessionFilters
 from starter.terminal.printing import receipts
 from starter.terminal.printing import sessions as printing
 from starter.terminal.running import ask

@@ -7,16 +7,8 @@ from uuid import UUID
 
 from fastapi import Query, Response
 
-from starter.configurations import (
-    RuleBody,
-    RuleChangeOut,
-    RuleDiffBody,
-    RuleDiffOut,
-    RuleListOut,
-    RuleOut,
-    RulePatch,
-    TypeName,
-)
+from starter.answers.configurations import RuleChangeOut, RuleDiffOut, RuleListOut, RuleOut
+from starter.http.bodies.configurations import RuleBody, RuleDiffBody, RulePatch, TypeName
 from starter.routes.answering import (
     ACCEPTED,
     BODY,

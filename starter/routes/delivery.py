@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starter.answers.delivery import DeliveryStateOut, ResumedOut
-from starter.http.bodies import ReasonBody
+from starter.http.bodies.base import ReasonBody
 from starter.routes.answering import BODY, Answering, v1_router
 
 router = v1_router("delivery")

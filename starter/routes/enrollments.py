@@ -11,7 +11,8 @@ from reminders.model import EnrollmentStatus
 from starter.answers.enrollments import EnrollmentOut, StoryOut
 from starter.answers.receipts import CancelReceiptOut
 from starter.deeds import By
-from starter.http.bodies import EnrollmentBody, ReasonQuery
+from starter.http.bodies.base import ReasonQuery
+from starter.http.bodies.enrollments import EnrollmentBody
 from starter.routes.answering import (
     BODY,
     CREATED,

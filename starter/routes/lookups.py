@@ -8,18 +8,20 @@ from uuid import UUID
 from fastapi import Query
 
 from starter import lookups
-from starter.lookups import (
+from starter.answers.lookups import (
     CauseListOut,
-    EventFilters,
     EventPageOut,
-    FailureFilters,
     OverviewOut,
-    RosterFilters,
     RosterPageOut,
-    SessionFilters,
     SessionPageOut,
     UserEnrollmentsOut,
     UserIdsOut,
+)
+from starter.http.bodies.lookups import (
+    EventFilters,
+    FailureFilters,
+    RosterFilters,
+    SessionFilters,
     UserSearch,
 )
 from starter.routes.answering import BODY, INVALID, NO_SESSION, Answering, v1_router

@@ -7,8 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from starter.answers.mails import PreviewOut, TestSentOut
+from starter.http.bodies.mails import PreviewFilters, TestSendBody
 from starter.mails import Mails, scene
-from starter.previews import PreviewFilters, PreviewOut, TestSendBody, TestSentOut
 from starter.routes.answering import BODY, CREATED, INVALID, Answering, Documented, v1_router
 
 router = v1_router("e-mails")

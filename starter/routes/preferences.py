@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import Query
 
 from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
-from starter.http.bodies import ErasureOptions, PreferencesBody
+from starter.http.bodies.people import ErasureOptions, PreferencesBody
 from starter.routes.answering import BODY, INVALID, Answering, Documented, v1_router
 
 router = v1_router("users")

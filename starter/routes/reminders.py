@@ -10,7 +10,7 @@ from fastapi import Query, Response
 
 from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.deeds import By
-from starter.http.bodies import RedriveBody, ReminderFilters, ResendBody
+from starter.http.bodies.reminders import RedriveBody, ReminderFilters, ResendBody
 from starter.routes.answering import (
     BODY,
     CONFLICT,

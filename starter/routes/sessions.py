@@ -9,7 +9,8 @@ from fastapi import Response
 from starter.answers.receipts import CancelReceiptOut
 from starter.answers.sessions import ChangedSession, ChangesOut, SessionWithCounts, UnderWayOut
 from starter.deeds import By
-from starter.http.bodies import CancelBody, ReasonBody, SessionBody
+from starter.http.bodies.base import ReasonBody
+from starter.http.bodies.sessions import CancelBody, SessionBody
 from starter.routes.answering import (
     ACCEPTED,
     BODY,

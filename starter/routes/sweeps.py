@@ -8,7 +8,8 @@ from fastapi import Query, Response
 
 from starter.answers.runs import RunOut, RunPageOut, SweepOut
 from starter.deeds import By
-from starter.http.bodies import ReasonBody, RunFilters
+from starter.http.bodies.base import ReasonBody
+from starter.http.bodies.runs import RunFilters
 from starter.routes.answering import ACCEPTED, BODY, INVALID, Answering, v1_router
 
 router = v1_router("sweeps")

@@ -7,7 +7,7 @@ from uuid import UUID
 from fastapi import Response
 
 from starter.answers.people import UserOut
-from starter.http.bodies import UserBody
+from starter.http.bodies.people import UserBody
 from starter.routes.answering import BODY, CREATED, PLATFORM_OWNED, Answering, created, v1_router
 
 router = v1_router("users")

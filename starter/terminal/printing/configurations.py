@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
+from starter.answers.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
 from starter.terminal import layout
 from starter.terminal.printing import receipts
 

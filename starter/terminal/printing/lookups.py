@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.lookups import (
+from starter.answers.lookups import (
     CauseListOut,
     EventPageOut,
     OverviewOut,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
+from starter.answers.mails import PreviewOut, TestSentOut
 from starter.terminal import layout
-
-if TYPE_CHECKING:  # they bring the templates along
-    from starter.previews import PreviewOut, TestSentOut
 
 
 def preview(answer: PreviewOut) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from starter.answers.lookups import RosterPageOut, SessionPageOut
 from starter.answers.sessions import SessionWithCounts
-from starter.lookups import (
-    RosterPageOut,
-    SessionPageOut,
-)
 from starter.terminal import layout
 from starter.terminal.printing.reminders import by_status
 

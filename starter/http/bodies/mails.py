@@ -1,18 +1,16 @@
-"""Previews and test e-mails as JSON: which one is meant, and what it is."""
+"""Which e-mail is meant."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Annotated, Self
+from datetime import timedelta
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
 
-from reminders.model import Message
-from starter.answers.base import Out
-from starter.http.bodies import In
+from starter.http.bodies.base import In
 from starter.http.fields import BlankIsAbsent, Instant, LocaleName, MaybeReason, ZoneName
-from starter.mails import Scene, TestSent, Wanted
+from starter.mails import Wanted
 
 _A_YEAR = 366 * 24 * 60
 _MINUTE = timedelta(minutes=1)
@@ -60,56 +58,3 @@ class TestSendBody(PreviewFilters):
 
     reason: MaybeReason = None
     """For the audit log."""
-
-
-class PreviewOut(Out):
-    """An e-mail as an attendee would get it, but for links, which lead nowhere."""
-
-    session_id: UUID | None
-    """Null for the sample session."""
-    reminder_type: str
-    at: datetime
-    """The instant by which it is worded."""
-    start_time: datetime
-    """Of the session."""
-    sender: str
-    subject: str
-    text: str
-    html: str
-    headers: dict[str, str]
-
-    @classmethod
-    def of(cls, scene: Scene, message: Message, session_id: UUID | None) -> Self:
-        """The message as JSON, without the address."""
-        return cls(
-            session_id=session_id,
-            reminder_type=scene.rule.reminder_type,
-            at=scene.at,
-            start_time=scene.session.starts_at,
-            sender=message.sender,
-            subject=message.subject,
-            text=message.text,
-            html=message.html,
-            headers=dict(message.headers),
-        )
-
-
-class TestSentOut(Out):
-    """A test e-mail that the provider took; it is at `VERIFIED_TEST_EMAIL`."""
-
-    resend_email_id: str
-    reminder_type: str
-    at: datetime
-    """The instant by which it is worded."""
-    event_id: int
-    """Of its entry in the audit log."""
-
-    @classmethod
-    def of(cls, scene: Scene, sent: TestSent) -> Self:
-        """The receipt as JSON."""
-        return cls(
-            resend_email_id=sent.email_id,
-            reminder_type=scene.rule.reminder_type,
-            at=scene.at,
-            event_id=sent.event_id,
-        )

@@ -1,102 +1,27 @@
-"""Reminder rules as JSON, in and out: `reminder_configurations` in the platform's words."""
+"""Reminder rules, and what a change of one does or would do."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-
-from reminders.mail.subject import LONGEST_TEMPLATE
 from reminders.model import ReminderRule, StatusReason
 from reminders.rules import (
-    LARGEST_ORDER,
-    LONGEST_LEAD,
-    LONGEST_NAME,
     Counts,
     Fate,
     Range,
     RuleDiff,
-    RuleFields,
 )
+from starter.answers.base import Out
 from starter.answers.sessions import ChangesOut
-from starter.http.fields import MaybeReason
 from starter.rules import RuleReceipt
 
-MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)
 MOST_SESSIONS = 50
 """Sessions of a diff that are told one by one."""
 
-Minutes = Annotated[int, Field(strict=True, ge=1, le=MOST_MINUTES, examples=[1440])]
-Flag = Annotated[bool, Field(strict=True)]
-Subject = Annotated[
-    str,
-    StringConstraints(min_length=1, max_length=LONGEST_TEMPLATE),
-    Field(examples=["Reminder: {session_title} starts tomorrow"]),
-]
-Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=LONGEST_NAME), Field(examples=["1 Day Before"])
-]
-Order = Annotated[int, Field(strict=True, ge=0, le=LARGEST_ORDER)]
-TypeName = Annotated[str, StringConstraints(min_length=1, max_length=32), Field(examples=["24h"])]
 
-
-class _Rule(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, str_strip_whitespace=True, use_attribute_docstrings=True
-    )
-
-    minutes_before: Minutes | None = None
-    """How long before the start it goes out."""
-    is_enabled: Flag | None = None
-    email_subject_template: Subject | None = None
-    """Text with `{session_title}` and the other names that a subject may use."""
-    display_name: Name | None = None
-    sort_order: Order | None = None
-
-    def fields(self) -> RuleFields:
-        """In the domain's words."""
-        minutes = self.minutes_before
-        return RuleFields(
-            lead=None if minutes is None else timedelta(minutes=minutes),
-            is_enabled=self.is_enabled,
-            subject_template=self.email_subject_template,
-            display_name=self.display_name,
-            sort_order=self.sort_order,
-        )
-
-
-class RulePatch(_Rule):
-    """What is to change of a rule; what is left out stays."""
-
-    reason: MaybeReason = None
-    """Why, for the audit log."""
-
-
-class RuleBody(RulePatch):
-    """A new rule; it needs at least `minutes_before` and `email_subject_template`."""
-
-    reminder_type: TypeName
-    session_id: UUID | None = None
-    """The only session it is for; absent means every session."""
-
-
-class RuleDiffBody(_Rule):
-    """A change as it would be: of the rule that there is, of a new one, or its deletion."""
-
-    reminder_type: TypeName
-    session_id: UUID | None = None
-    """The only session it would be about; absent means every session."""
-    delete: Flag = False
-    """Whether the rule would be deleted."""
-
-
-class _Out(BaseModel):
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-class RuleOut(_Out):
+class RuleOut(Out):
     """A rule: a kind of reminder that every enrollment gets."""
 
     reminder_type: str
@@ -122,13 +47,13 @@ class RuleOut(_Out):
         )
 
 
-class RuleListOut(_Out):
+class RuleListOut(Out):
     """Rules, in their order."""
 
     items: list[RuleOut]
 
 
-class TellingOut(_Out):
+class TellingOut(Out):
     """Sessions that are being told. What is stored holds already: no old instant can fire."""
 
     sessions: int
@@ -138,7 +63,7 @@ class TellingOut(_Out):
     others follow, at the latest by the next sweep."""
 
 
-class RuleChangeOut(_Out):
+class RuleChangeOut(Out):
     """A change of a rule, stored, and what it did to those who are enrolled."""
 
     configuration: RuleOut | None
@@ -159,7 +84,7 @@ class RuleChangeOut(_Out):
         )
 
 
-class RangeOut(_Out):
+class RangeOut(Out):
     """From the earliest to the latest instant."""
 
     earliest: datetime
@@ -171,7 +96,7 @@ class RangeOut(_Out):
         return cls(earliest=found.earliest, latest=found.latest)
 
 
-class FatesOut(_Out):
+class FatesOut(Out):
     """Reminders of the rule's type, one an enrollment, by what would become of them."""
 
     moved: int
@@ -201,7 +126,7 @@ class SessionFatesOut(FatesOut):
     start_time: datetime
 
 
-class RuleDiffOut(_Out):
+class RuleDiffOut(Out):
     """What a change of a rule would do; nothing was stored."""
 
     before: RuleOut | None
