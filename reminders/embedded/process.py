@@ -1,44 +1,34 @@
-"""Child processes that do not outlive this one, and directories that one live process owns.
+"""Child processes that do not outlive this one, looked at and ended.
 
-Three promises, used by the embedded servers:
+A child dies with its parent, also when the parent is killed with `kill -9`. On Linux the kernel
+does it (`prctl(PR_SET_PDEATHSIG)`). macOS has no such thing: there, and wherever it failed, the
+next start finds the stale process by its pid file and ends it (`stop_stale`).
 
-- **A child dies with its parent**, also when the parent is killed with `kill -9`. On Linux the
-  kernel does it (`prctl(PR_SET_PDEATHSIG)`). macOS has no such thing: there, and wherever it
-  failed, the next start finds the stale process by its pid file and ends it (`stop_stale`).
-- **PostgreSQL runs for root too**, which it refuses by itself: in a user namespace in which root
-  is called uid 1000 (no account is made and no permission changed), or, where user namespaces
-  are refused as in many containers, as the account `nobody`.
-- **A directory has one owner** at a time (`ClaimedDirectory`), and what a killed owner left behind
-  in the temporary directory is found and removed.
+Under which account a child runs is said by `RunAs`, and chosen in `accounts`.
 
 Source:
-    prctl(2) PR_SET_PDEATHSIG, user_namespaces(7), flock(2).
+    prctl(2) PR_SET_PDEATHSIG, user_namespaces(7).
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
-import fcntl
 import functools
 import os
-import pwd
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from reminders.errors import ReminderError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal this process gets when its parent dies (linux/prctl.h)."""
@@ -58,9 +48,6 @@ POLL_SECONDS = 0.005
 TAIL_LINES = 20
 """How much of a server's log an error message carries."""
 
-LONGEST_TEMPORARY_ROOT = 60
-"""Bytes of a temporary directory's name that leave room for a socket in it (sun_path: 104-108)."""
-
 Escalation = tuple[tuple[signal.Signals, float], ...]
 """Signals to send one after the other, each with the seconds it is given to work."""
 
@@ -72,10 +59,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 class EmbeddedServerError(ReminderError):
     """An embedded server does not do what it should."""
-
-
-class DirectoryInUseError(EmbeddedServerError):
-    """Another live process uses this directory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,62 +225,6 @@ def _enter_user_namespace() -> None:
             os.close(descriptor)
 
 
-# ---------------------------------------------------------------- accounts
-
-
-@functools.cache
-def user_namespaces_allowed() -> bool:
-    """Whether the kernel, the container and the security modules let us make a user namespace.
-
-    Asked by doing it: seccomp, AppArmor and sysctl may each refuse, at different steps.
-    """
-    if not LINUX:
-        return False
-    try:
-        run([sys.executable, "-I", "-S", "-c", ""], run_as=RunAs(user_namespace=True))
-    except EmbeddedServerError:
-        return False
-    return True
-
-
-def unprivileged_account(owner_of: Path | None = None) -> RunAs:
-    """The account for a server that refuses to run as root.
-
-    Args:
-        owner_of: Existing data. Whoever owns it goes on owning it: a directory that an ordinary
-            user made stays that user's when root starts the server.
-
-    Returns:
-        Ourselves unless we are root; then the owner of the data if that is not root, else root in
-        a user namespace, else `nobody`.
-    """
-    if os.geteuid() != 0:
-        return OURSELVES
-    if owner_of is not None and (owner := owner_of.stat()).st_uid != 0:
-        return RunAs(uid=owner.st_uid, gid=owner.st_gid)
-    if user_namespaces_allowed():
-        return RunAs(user_namespace=True)
-    nobody = pwd.getpwnam("nobody")
-    return RunAs(uid=nobody.pw_uid, gid=nobody.pw_gid)
-
-
-def share_with_owner(descriptor: int, folder: Path) -> None:
-    """Make a file that root opened the folder's owner's, who would be locked out otherwise."""
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def give(path: Path, run_as: RunAs) -> None:
-    """Make a file or tree the account's, if the account is another one than ours."""
-    if run_as.uid is None or run_as.gid is None or path.stat().st_uid == run_as.uid:
-        return
-    for folder, _, files in os.walk(path):
-        os.chown(folder, run_as.uid, run_as.gid)
-        for name in files:
-            os.chown(Path(folder, name), run_as.uid, run_as.gid, follow_symlinks=False)
-
-
 # ---------------------------------------------------------------- looking at and ending processes
 
 
@@ -448,7 +375,7 @@ def remove_shared_memory(identifier: int) -> None:
     _libc.shmctl(identifier, IPC_RMID, None)
 
 
-# ---------------------------------------------------------------- logs and directories
+# ---------------------------------------------------------------- logs
 
 
 def tail(log: Path, *, since: int = 0) -> str:
@@ -464,79 +391,3 @@ def tail(log: Path, *, since: int = 0) -> str:
         text = ""
     lines = text.rstrip().splitlines()[-TAIL_LINES:]
     return "\n".join(f"  | {line}" for line in lines) or "  | (nothing was logged)"
-
-
-class ClaimedDirectory:
-    """A directory that exactly one live process uses.
-
-    The claim is a lock that the kernel drops when its holder ends, however that was: a server
-    found running under a directory we could claim is an orphan.
-    """
-
-    def __init__(self, path: Path, *, lock: str) -> None:
-        """Make the directory if need be and claim it.
-
-        Args:
-            path: The directory.
-            lock: Name of the lock file in it; two kinds of server may share a directory.
-
-        Raises:
-            DirectoryInUseError: If another claim is alive; the message names the process.
-            EmbeddedServerError: If the directory cannot be made or written.
-        """
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self.path = path.resolve()
-            self._descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT, 0o600)
-            share_with_owner(self._descriptor, self.path)
-        except OSError as error:
-            message = f"{path} cannot be used ({error.strerror}); choose another directory"
-            raise EmbeddedServerError(message) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(self._descriptor, 20).decode(errors="replace").strip()
-            os.close(self._descriptor)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            message = (
-                f"{self.path} is in use by process {holder or '(unknown)'}; "
-                "stop that one first, or choose another directory"
-            )
-            raise DirectoryInUseError(message) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
-
-    @classmethod
-    def temporary(cls, prefix: str, *, lock: str) -> Self:
-        """Make and claim a new directory, 0700, with a short name.
-
-        It gets its lasting name only once it is claimed, so that nobody who sweeps
-        (`abandoned`) can mistake it for left-overs.
-        """
-        root = _temporary_root()
-        claimed = cls(Path(tempfile.mkdtemp(prefix="reminders-new-", dir=root)), lock=lock)
-        name = claimed.path.name.removeprefix("reminders-new-")
-        claimed.path = claimed.path.rename(claimed.path.with_name(f"{prefix}{name}"))
-        return claimed
-
-    @classmethod
-    def abandoned(cls, prefix: str, *, lock: str) -> Iterator[Self]:
-        """Claim, one after the other, the temporary directories whose owners were killed."""
-        for path in sorted(_temporary_root().glob(f"{prefix}*")):
-            with contextlib.suppress(EmbeddedServerError, OSError):
-                # Only what is ours, and only what was claimed once: never a stranger's directory.
-                if path.lstat().st_uid == os.geteuid() and (path / lock).is_file():
-                    yield cls(path, lock=lock)
-
-    def release(self, *, remove: bool = False) -> None:
-        """Give the claim up; with `remove`, delete the directory and all in it first."""
-        if remove:
-            shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._descriptor)
-
-
-def _temporary_root() -> Path:
-    """The temporary directory, or /tmp when its name leaves no room for a socket in it."""
-    root = Path(tempfile.gettempdir()).resolve()
-    return root if len(os.fsencode(root)) <= LONGEST_TEMPORARY_ROOT else Path("/tmp")

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from reminders.embedded import postgres, process, temporal, wiring
+from reminders.embedded import directories, postgres, process, temporal, wiring
 from reminders.embedded.ports import LOOPBACK
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.embedded.program import Part, Program, Ready, answers, logs, mark
@@ -105,7 +105,7 @@ class LocalStack:
         self.progress = lambda _: None
         self._ports = wiring.Ports()
         self._owner: int | None = None
-        self._home: process.ClaimedDirectory | None = None
+        self._home: directories.ClaimedDirectory | None = None
         self.parts: dict[str, Part] = {}
 
     # ------------------------------------------------------------ life
@@ -121,14 +121,14 @@ class LocalStack:
         if self._home is not None:
             message = "this stack is running already"
             raise RuntimeError(message)
-        for left in process.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
+        for left in directories.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
             _end_orphans(left.path)
             left.release(remove=True)
         self._owner = os.getpid()
         if self._data_dir is None:
-            self._home = process.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
+            self._home = directories.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
         else:
-            self._home = process.ClaimedDirectory(self._data_dir, lock=_LOCK)
+            self._home = directories.ClaimedDirectory(self._data_dir, lock=_LOCK)
         # Where there are no death signals, and for the temporary directory everywhere.
         atexit.register(self.stop)
         try:

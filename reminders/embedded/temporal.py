@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from reminders.embedded import process
+from reminders.embedded import directories, process
 from reminders.embedded.ports import LOOPBACK, free_ports
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class EmbeddedTemporal:
         self._search_attributes = dict(search_attributes)
         self._process: subprocess.Popen[bytes] | None = None
         self._owner: int | None = None
-        self._data: process.ClaimedDirectory | None = None
+        self._data: directories.ClaimedDirectory | None = None
 
     # ------------------------------------------------------------ life
 
@@ -217,16 +217,16 @@ class EmbeddedTemporal:
 
     def _claim(self) -> None:
         """Claim the directory; remove abandoned ones and end their servers."""
-        for left in process.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
+        for left in directories.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
             _end_orphan(left.path)
             left.release(remove=True)
         self._owner = os.getpid()
         # Where there are no death signals, and for the temporary directory everywhere.
         atexit.register(self.stop)
         if self._data_dir is None:
-            self._data = process.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
+            self._data = directories.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
         else:
-            self._data = process.ClaimedDirectory(self._data_dir, lock=_LOCK)
+            self._data = directories.ClaimedDirectory(self._data_dir, lock=_LOCK)
             _end_orphan(self._data.path)
 
     def _launch(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from reminders.embedded import process
+from reminders.embedded import directories, process
 from reminders.embedded.ports import LOOPBACK, free_ports
 
 START_SECONDS = 15
@@ -107,7 +107,7 @@ class EmbeddedProvider:
             self._options.append("--allow-example")
         self._process: subprocess.Popen[bytes] | None = None
         self._owner: int | None = None
-        self._data: process.ClaimedDirectory | None = None
+        self._data: directories.ClaimedDirectory | None = None
 
     def start(self) -> None:
         """Start it and return when it answers.
@@ -202,16 +202,16 @@ class EmbeddedProvider:
 
     def _claim(self) -> None:
         """Claim the directory; remove abandoned ones and end their servers."""
-        for left in process.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
+        for left in directories.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
             _end_orphan(left.path)
             left.release(remove=True)
         self._owner = os.getpid()
         # Where there are no death signals, and for the temporary directory everywhere.
         atexit.register(self.stop)
         if self._data_dir is None:
-            self._data = process.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
+            self._data = directories.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
         else:
-            self._data = process.ClaimedDirectory(self._data_dir, lock=_LOCK)
+            self._data = directories.ClaimedDirectory(self._data_dir, lock=_LOCK)
             _end_orphan(self._data.path)
 
     def _launch(self) -> None:

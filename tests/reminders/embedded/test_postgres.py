@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from reminders.embedded import postgres, process
+from reminders.embedded import accounts, directories, postgres, postgres_binaries, process
 from reminders.embedded.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_a_temporary_server_leaves_nothing() -> None:
     other.kill()
     other.stop()
     assert not folder.exists()
-    if process.LINUX and process.unprivileged_account().uid is None:
+    if process.LINUX and accounts.unprivileged_account().uid is None:
         listed = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
         assert segment not in [line.split()[1] for line in listed]
 
@@ -180,18 +180,18 @@ def test_a_cluster_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_missing_binaries_are_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any PostgreSQL the error says how to get one."""
-    monkeypatch.setattr(postgres, "_candidates", list)
+    monkeypatch.setattr(postgres_binaries, "_candidates", list)
     with pytest.raises(process.EmbeddedServerError, match=r"dev\.py setup"):
-        postgres.find_binaries.__wrapped__()
+        postgres_binaries.find_binaries.__wrapped__()
 
 
 def test_an_old_postgresql_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A PostgreSQL that is too old is not used; the error says which one was found."""
     (tmp_path / "postgres").write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 13.9'\n")
     (tmp_path / "postgres").chmod(0o755)
-    monkeypatch.setattr(postgres, "_candidates", lambda: [tmp_path])
+    monkeypatch.setattr(postgres_binaries, "_candidates", lambda: [tmp_path])
     with pytest.raises(process.EmbeddedServerError, match="is version 13"):
-        postgres.find_binaries.__wrapped__()
+        postgres_binaries.find_binaries.__wrapped__()
 
 
 # ---------------------------------------------------------------- owners
@@ -219,15 +219,15 @@ def test_an_orphan_is_ended_at_the_next_start(folder: Path) -> None:
 
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     """Data that another live server has claimed is refused, naming the process."""
-    claim = process.ClaimedDirectory(tmp_path, lock="postgres.lock")
-    with pytest.raises(process.DirectoryInUseError, match=str(os.getpid())):
+    claim = directories.ClaimedDirectory(tmp_path, lock="postgres.lock")
+    with pytest.raises(directories.DirectoryInUseError, match=str(os.getpid())):
         EmbeddedPostgres(tmp_path).start()
     assert not (tmp_path / "cluster").exists()
     claim.release()
 
 
 @pytest.mark.skipif(
-    process.unprivileged_account().uid is not None, reason="`nobody` must do here, for root"
+    accounts.unprivileged_account().uid is not None, reason="`nobody` must do here, for root"
 )
 def test_a_closed_directory_is_enough(tmp_path: Path) -> None:
     """It works in a 0700 directory, for root too, over a half-made cluster, and opens nothing."""
@@ -244,10 +244,10 @@ def test_a_closed_directory_is_enough(tmp_path: Path) -> None:
 @root_only
 def test_root_without_user_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where namespaces are refused, `nobody` serves, with a copy of binaries out of its reach."""
-    monkeypatch.setattr(process, "user_namespaces_allowed", lambda: False)
+    monkeypatch.setattr(accounts, "user_namespaces_allowed", lambda: False)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    binaries = postgres.find_binaries()
+    binaries = postgres_binaries.find_binaries()
     package = binaries.parent.parent
     for folder in (package, package.with_name(f"{package.name}.libs")):
         (closed / folder.name).symlink_to(folder)
@@ -266,7 +266,7 @@ def test_root_without_user_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @root_only
 def test_data_out_of_reach_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where `nobody` cannot get to the data, the error says what to do."""
-    monkeypatch.setattr(process, "user_namespaces_allowed", lambda: False)
+    monkeypatch.setattr(accounts, "user_namespaces_allowed", lambda: False)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(process.EmbeddedServerError, match="choose another directory"):

@@ -1,4 +1,4 @@
-"""Children that die with their parent, and directories with one owner."""
+"""Children that die with their parent, and what is left behind is ended."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SLEEPER = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
 
 linux_only = pytest.mark.skipif(not process.LINUX, reason="only Linux has death signals")
-root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes accounts")
 
 
 @pytest.fixture
@@ -98,35 +97,6 @@ def test_a_hanging_command_is_ended() -> None:
         process.run(SLEEPER, timeout_seconds=0.05)
 
 
-@root_only
-@pytest.mark.skipif(
-    os.geteuid() == 0 and not process.user_namespaces_allowed(), reason="refused here"
-)
-def test_root_is_somebody_else_in_the_namespace(tmp_path: Path) -> None:
-    """The child sees uid 1000, reads root's 0700 directory, and writes files that are root's."""
-    tmp_path.chmod(0o700)
-    program = "import os, sys; print(os.getuid(), os.getgid()); open(sys.argv[1], 'x')"
-    command = [sys.executable, "-I", "-S", "-c", program, str(tmp_path / "made")]
-    assert process.run(command, run_as=process.RunAs(user_namespace=True)) == "1000 1000"
-    assert (tmp_path / "made").stat().st_uid == 0
-
-
-@root_only
-def test_root_becomes_nobody_where_namespaces_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without user namespaces the account is `nobody`, and in no other group."""
-    monkeypatch.setattr(process, "user_namespaces_allowed", lambda: False)
-    account = process.unprivileged_account()
-    assert process.run(["/usr/bin/id", "-un"], run_as=account) == "nobody"
-    assert process.run(["/usr/bin/id", "-G"], run_as=account) == str(account.gid)
-
-
-@root_only
-def test_data_stays_its_owners(tmp_path: Path) -> None:
-    """Data of an ordinary user is served under that user's account, also when root asks."""
-    os.chown(tmp_path, 4711, 4712)
-    assert process.unprivileged_account(tmp_path) == process.RunAs(uid=4711, gid=4712)
-
-
 def test_killing_takes_the_children_along() -> None:
     """`kill_with_children` returns when parent and children are gone."""
     program = (
@@ -178,41 +148,6 @@ def test_a_meaningless_pid_file_is_ignored(tmp_path: Path, content: str) -> None
     path.write_text(content, encoding="ascii")
     assert not process.stop_stale(path, program="x", argument=tmp_path, escalation=())
     assert not process.stop_stale(tmp_path / "none", program="x", argument=tmp_path, escalation=())
-
-
-def test_a_directory_has_one_owner_at_a_time(tmp_path: Path) -> None:
-    """A second claim is refused with the owner's pid, and succeeds after a release."""
-    first = process.ClaimedDirectory(tmp_path / "data", lock="a.lock")
-    with pytest.raises(process.DirectoryInUseError, match=f"in use by process {os.getpid()}"):
-        process.ClaimedDirectory(tmp_path / "data", lock="a.lock")
-    process.ClaimedDirectory(tmp_path / "data", lock="b.lock").release()
-    first.release()
-    process.ClaimedDirectory(tmp_path / "data", lock="a.lock").release()
-
-
-def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    """The error names the directory and the remedy."""
-    (tmp_path / "file").touch()
-    with pytest.raises(process.EmbeddedServerError, match=r"file/below .* choose another"):
-        process.ClaimedDirectory(tmp_path / "file" / "below", lock="a.lock")
-
-
-def test_only_abandoned_directories_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of the temporary directories, those without a living owner are handed over."""
-    monkeypatch.setattr(process, "_temporary_root", lambda: tmp_path)
-    alive = process.ClaimedDirectory.temporary("trial-", lock="a.lock")
-    dead = process.ClaimedDirectory.temporary("trial-", lock="a.lock")
-    dead.release()
-    (tmp_path / "trial-of-a-stranger").mkdir()
-
-    found = list(process.ClaimedDirectory.abandoned("trial-", lock="a.lock"))
-    assert [claimed.path for claimed in found] == [dead.path]
-    assert dead.path.stat().st_mode & 0o777 == 0o700
-    found[0].release(remove=True)
-    assert not dead.path.exists()
-    alive.release(remove=True)
 
 
 def test_a_tail_is_of_this_run_only(tmp_path: Path) -> None:

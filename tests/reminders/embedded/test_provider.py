@@ -16,12 +16,8 @@ import httpx2
 import pytest
 import resend
 
-from reminders.embedded.process import (
-    DirectoryInUseError,
-    EmbeddedServerError,
-    is_alive,
-    wait_until,
-)
+from reminders.embedded.directories import DirectoryInUseError
+from reminders.embedded.process import EmbeddedServerError, is_alive, wait_until
 from reminders.embedded.provider.__main__ import main
 from reminders.embedded.provider.server import EmbeddedProvider
 from tests.provider import ProviderClient

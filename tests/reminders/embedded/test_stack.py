@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reminders.embedded import process, wiring
+from reminders.embedded import directories, process, wiring
 from reminders.embedded.program import Program, foreign_environment, logs
 from reminders.embedded.stack import LocalStack
 
@@ -76,7 +76,7 @@ def test_a_server_that_dies_comes_back_where_it_was(stack: LocalStack) -> None:
 
 def test_a_folder_has_one_stack_at_a_time(stack: LocalStack) -> None:
     """A second stack on the same data is refused before it does anything."""
-    with pytest.raises(process.DirectoryInUseError):
+    with pytest.raises(directories.DirectoryInUseError):
         LocalStack(stack.folder).start()
     stack.check()
 

@@ -17,7 +17,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.service import RPCError
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
-from reminders.embedded import process, temporal
+from reminders.embedded import directories, process, temporal
 from reminders.embedded.ports import free_ports, is_free
 from reminders.embedded.temporal import EmbeddedTemporal
 
@@ -208,8 +208,8 @@ def test_an_orphan_is_ended_at_the_next_start(
 
 def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
     """A store that another live server has claimed is refused, naming the process."""
-    claim = process.ClaimedDirectory(tmp_path, lock="temporal.lock")
-    with pytest.raises(process.DirectoryInUseError, match=str(os.getpid())):
+    claim = directories.ClaimedDirectory(tmp_path, lock="temporal.lock")
+    with pytest.raises(directories.DirectoryInUseError, match=str(os.getpid())):
         EmbeddedTemporal(tmp_path, headless=True).start()
     assert not (tmp_path / "temporal.db").exists()
     claim.release()
