@@ -46,9 +46,9 @@ from reminders.observability.sdk import sdk
 from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.ports import Clock, DeliveryObserver, Mailer
 from reminders.settings import Settings
-from starter import boot
 from starter.composing import attendee_links, mail_composer
 from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
+from starter.health import boot
 from starter.reconciler import EnrollmentReconciler
 from starter.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin

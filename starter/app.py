@@ -20,14 +20,15 @@ from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
-from starter import api, attendee, health, probes, serving, webhooks
+from starter import api, attendee, serving, webhooks
 from starter.admin import router as admin
 from starter.assembly import Parts, assembled, connect
+from starter.health import examiner, probes
 from starter.http import auth, openapi, problems
 from starter.http.body_limit import BodyLimit
+from starter.http.measure import Measure
 from starter.http.security_headers import SecurityHeaders
 from starter.mails import Mails
-from starter.measure import Measure
 from starter.pages import Pages
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def _sources(parts: Parts) -> dict[str, Source]:
     return {
         "ledger": partial(gauges.ledger, LedgerGauges(parts.database, parts.clock)),
         "sweeps": partial(gauges.last_sweep, parts.sweeps.last_completed_at),
-        "checks": partial(health.measured, parts.examiner),
+        "checks": partial(examiner.measured, parts.examiner),
     }
 
 

@@ -36,7 +36,7 @@ from starter.deeds import Deeds
 from starter.enrollments import EnrollmentWorkflows
 from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
-from starter.health import Examiner
+from starter.health.examiner import Examiner
 from starter.preferences import Preferences
 from starter.resending import Resending
 from starter.rules import RuleAdmin

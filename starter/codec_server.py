@@ -26,11 +26,11 @@ from reminders.errors import ConfigurationError, InvalidInputError
 from reminders.observability import logs
 from reminders.settings import Settings, is_loopback
 from starter import serving
+from starter.health.probes import Alive
 from starter.http import auth, problems
 from starter.http.body_limit import BodyLimit
 from starter.http.problems import ForbiddenError
 from starter.http.security_headers import SecurityHeaders
-from starter.probes import Alive
 
 LARGEST_BODY = 8 * 1024 * 1024
 """Bytes; a payload of Temporal's largest, 2 MiB, is a third longer in base64, and a page has several."""

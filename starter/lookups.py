@@ -34,7 +34,7 @@ from starter.answers.lookups import (
     UserIdsOut,
 )
 from starter.assembly import Parts
-from starter.health import OVERDUE
+from starter.health.examiner import OVERDUE
 from starter.http.bodies.lookups import EventFilters, RosterFilters, SessionFilters
 
 _FOUND_AT_ONCE = 20

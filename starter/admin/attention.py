@@ -10,7 +10,7 @@ from reminders.db.overview import Backlog, Day
 from reminders.db.provider_state import QuotaReading
 from reminders.model import ReminderStatus
 from reminders.ports import Hold
-from starter.diagnosis import Check, Diagnosis, Level
+from starter.health.diagnosis import Check, Diagnosis, Level
 
 QUOTA_IS_LOW = 0.8
 """From which used part of a quota on somebody should know."""

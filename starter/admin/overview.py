@@ -14,7 +14,7 @@ from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.plot import by_hour
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.health import OVERDUE
+from starter.health.examiner import OVERDUE
 
 router = pages()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from starter.answers.base import Out
-from starter.diagnosis import Diagnosis, Level
+from starter.health.diagnosis import Diagnosis, Level
 
 
 class CheckOut(Out):

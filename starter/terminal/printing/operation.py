@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starter.answers.health import Readiness
-from starter.diagnosis import Level
+from starter.health.diagnosis import Level
 from starter.terminal import layout
 
 _LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}

@@ -24,7 +24,7 @@ from reminders.keys import SWEEP_ID
 from reminders.model import StatusReason
 from reminders.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
-from starter.diagnosis import Check, Diagnosis, FoundError, Level, bounded
+from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded
 
 PATIENCE = timedelta(seconds=3)
 """How long one check may take; they run at the same time."""

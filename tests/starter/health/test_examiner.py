@@ -18,9 +18,9 @@ from reminders.embedded.ports import free_ports
 from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.keys import SWEEP_ID
 from reminders.settings import Settings
-from starter import health
 from starter.assembly import assembled
-from starter.diagnosis import Check, Diagnosis, Level
+from starter.health import examiner
+from starter.health.diagnosis import Check, Diagnosis, Level
 from starter.sweeps import ensure_sweep_schedule
 from tests.stage import eventually
 from tests.starter.conftest import Api, a_worker, serving
@@ -341,7 +341,7 @@ async def test_both_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_servers_that_hang(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers that take connections and never answer cost no more than the patience."""
-    monkeypatch.setattr(health, "PATIENCE", timedelta(seconds=0.3))
+    monkeypatch.setattr(examiner, "PATIENCE", timedelta(seconds=0.3))
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
     async with server:
