@@ -20,16 +20,17 @@ from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
-from starter import api, attendee, serving, webhooks
+from starter import api, serving, webhooks
 from starter.admin import router as admin
 from starter.assembly import Parts, assembled, connect
+from starter.attendee import router as attendee
+from starter.attendee.pages import Pages
 from starter.health import examiner, probes
 from starter.http import auth, openapi, problems
 from starter.http.body_limit import BodyLimit
 from starter.http.measure import Measure
 from starter.http.security_headers import SecurityHeaders
 from starter.mails import Mails
-from starter.pages import Pages
 
 logger = logging.getLogger(__name__)
 

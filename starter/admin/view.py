@@ -20,8 +20,9 @@ from starter import decisions
 from starter.admin.door import CSRF_FIELD, Door
 from starter.admin.visitors import Visitor
 
-STARTER = Path(__file__).resolve().parents[1]
-STATIC = STARTER / "static"
+_HERE = Path(__file__).resolve().parent
+TEMPLATES = _HERE / "templates"
+STATIC = _HERE.parent / "static"
 
 NAVIGATION = (
     ("", "Overview"),
@@ -64,7 +65,7 @@ def render(
 
     Args:
         request: Of a signed-in visitor, or of nobody yet.
-        template: Its file below `templates/admin`.
+        template: Its file in `templates`.
         http_status: Of the answer.
         context: What it shows; escaped where it is shown.
     """
@@ -97,7 +98,7 @@ def _csrf(door: Door, visitor: Visitor | None) -> Markup:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(STARTER / "templates" / "admin"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from starter.admin.view import STARTER, STATIC
+from starter.admin.view import STATIC, TEMPLATES
 from tests.starter.conftest import Api
 
 _SUM = re.compile(r"^([0-9a-f]{64})  (\S+)$", re.MULTILINE)
@@ -23,7 +23,7 @@ def test_what_others_made_is_what_they_published() -> None:
 
 def test_nothing_of_ours_asks_another_host_or_runs_inline() -> None:
     """The admin pages name no other host, no inline script and no inline style."""
-    ours = [*(STARTER / "templates" / "admin").iterdir(), *(STATIC / "admin").iterdir()]
+    ours = [*TEMPLATES.iterdir(), *(STATIC / "admin").iterdir()]
     assert len(ours) > 10
     for file in ours:
         text = file.read_text().replace("http://www.w3.org/2000/svg", "")

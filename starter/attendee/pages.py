@@ -56,7 +56,7 @@ class Pages:
         """Compile templates and translations."""
         self._catalogues = dict(_catalogues())
         self._languages = frozenset(self._catalogues)
-        css = (_HERE / "templates" / "attendee" / "page.css").read_text(encoding="utf-8")
+        css = (_HERE / "templates" / "page.css").read_text(encoding="utf-8")
         self._css = Markup(css)  # noqa: S704 - our own file
         digest = base64.b64encode(sha256(css.encode()).digest()).decode()
         self.policy = (
@@ -109,7 +109,7 @@ class Pages:
         return locale_called(name, self._languages)
 
     def _render(self, template: str, locale: Locale, **values: object) -> str:
-        return self._environment.get_template(f"attendee/{template}").render(
+        return self._environment.get_template(template).render(
             css=self._css,
             language=str(locale).replace("_", "-"),
             direction=locale.text_direction,

@@ -23,7 +23,7 @@ from reminders.db.tables import SessionRow, UserRow
 from reminders.embedded.ports import free_ports
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
-from starter.attendee import NoTokens
+from starter.attendee.router import NoTokens
 from tests import browser as looks
 from tests.starter.conftest import Api, a_body, a_worker, listening, serving
 

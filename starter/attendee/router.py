@@ -22,8 +22,8 @@ from reminders.model import Session
 from reminders.ports import Enrollment
 from reminders.tokens import Purpose
 from starter.assembly import Parts
+from starter.attendee.pages import Action, Pages
 from starter.http.problems import RETRY_AFTER
-from starter.pages import Action, Pages
 from starter.routes.answering import Documented
 
 logger = logging.getLogger(__name__)

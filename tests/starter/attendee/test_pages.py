@@ -12,7 +12,7 @@ from jinja2.ext import extract_from_ast
 
 from reminders.errors import ConfigurationError
 from reminders.settings import Settings, load
-from starter import pages
+from starter.attendee import pages
 from starter.composing import attendee_links
 from tests.builders import USER, a_session
 
@@ -24,7 +24,7 @@ URL = "https://reminders.example"
 def texts() -> set[str]:
     """Every text of the templates, as it is in English."""
     found = set()
-    for template in (ROOT / "templates" / "attendee").glob("*.html"):
+    for template in (ROOT / "templates").glob("*.html"):
         parsed = Environment(autoescape=True).parse(template.read_text(encoding="utf-8"))
         found |= {str(text) for _, _, text in extract_from_ast(parsed, ["_"])}
     return found

@@ -1,0 +1,1 @@
+"""What attendees open from their e-mails: stop page and calendar file, with texts and languages."""
