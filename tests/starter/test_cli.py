@@ -270,7 +270,7 @@ async def test_api() -> None:
                     return False
                 return answer.status_code == 200
 
-            await eventually(alive)
+            await eventually(alive, within=timedelta(minutes=1))
     finally:
         server.terminate()
         _, log = await server.communicate()
