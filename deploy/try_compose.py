@@ -2,17 +2,21 @@ r"""Starts `docker-compose.yml` where no image can be pulled: `python deploy/try
 
 The file is started as it is, by Compose itself, but for what a machine without a registry lacks:
 
-- Images are made on this machine: PostgreSQL of Debian's packages for `postgres`, the server of the
-  Temporal CLI for `temporal/temporal` and, in its place, for the cluster `temporal/server`; our own
-  image on Debian's Python. There is nothing to make `temporal-schema`, `temporal-ui`, `prometheus`
-  and `grafana` of: they are left out.
+- Images are made on this machine: PostgreSQL and Prometheus of Debian's packages for `postgres` and
+  `prometheus`, the server of the Temporal CLI for `temporal/temporal` and, in its place, for the
+  cluster `temporal/server`; our own image on Debian's Python. There is nothing to make
+  `temporal-schema`, `temporal-ui` and `grafana` of: they are left out.
 - All containers share one network namespace without any way out, in which every service's name is
-  127.0.0.1. So nothing is published, and there can be one worker only: two would want one port.
+  127.0.0.1, by its hosts file and by its name server. So nothing is published, and there can be one
+  worker only: two would want one port.
 - The stand-in takes the e-mails, also of the small deployment. Payloads are encrypted.
 
-Both the small deployment and the profile `dev` are started, each with empty volumes. One person is
-reminded; everything is stopped, removed and started anew, on the volumes that were left, and a second
-person, who slept meanwhile, is reminded too. The script ends with 0 if all of that came true.
+Secrets come from a file, as from `.env`. Both the small deployment, watched by Prometheus, and the
+profile `dev` are started, each with empty volumes. One person is reminded, and an operator signs in
+to the admin pages. Prometheus scrapes worker and API, takes every rule and every expression of the
+dashboard, and fires when the worker is away while a reminder falls due. Everything is stopped, removed
+and started anew, on the volumes that were left, and a person who slept meanwhile is reminded too.
+The script ends with 0 if all of that came true.
 
 An engine that leaves the machine's own network alone will do, such as Debian's docker.io, by root:
 
@@ -20,8 +24,8 @@ An engine that leaves the machine's own network alone will do, such as Debian's 
 
 The first image, by root:
 
-    debootstrap --variant=minbase \
-        --include=python3,python3-venv,ca-certificates,postgresql,netcat-openbsd bookworm root
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates,postgresql,\
+    netcat-openbsd,prometheus,busybox,dnsmasq-base bookworm root
     tar --create --directory root . | docker import - local/debian
 """
 
@@ -41,6 +45,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import yaml
@@ -52,8 +57,18 @@ KEY = "key-of-the-trial"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 SECONDS = 180
 """How long anything may take."""
-ASLEEP_SECONDS = 60
-"""How long the second person still sleeps when everything is stopped."""
+DUE_SECONDS = 20
+"""How long after being asked for a reminder falls due: a busy machine takes seconds for each request."""
+ASLEEP_SECONDS = 90
+"""How long who sleeps while everything is stopped sleeps at least."""
+ALARM_SECONDS = 300
+"""How long an alarm may take: a minute overdue, a minute pending, a scrape and an evaluation."""
+
+RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
+DASHBOARD = ROOT / "deploy" / "grafana" / "session-reminders.json"
+SCRAPED = {"reminders-api": "up", "reminders-worker": "up"}
+ALARM = "RemindersOverdue"
+"""The alert that is caused."""
 
 OURS = f"{PROJECT}/ours"
 TEMPORAL = f"{PROJECT}/temporal"
@@ -63,6 +78,7 @@ IMAGES = {
     "temporalio/temporal": TEMPORAL,
     "temporalio/server": TEMPORAL,
     "temporalio/admin-tools": TEMPORAL,
+    "prom/prometheus": f"{PROJECT}/prometheus",
 }
 """What stands for an image, by its name without the tag."""
 
@@ -76,6 +92,7 @@ STACKS = {
         "dev-provider",
         "worker",
         "api",
+        "prometheus",
     ),
     "the profile dev": (
         "postgres",
@@ -88,14 +105,17 @@ STACKS = {
 }
 """The services that are started, by what they are together."""
 
-ENVIRONMENT = {
+SECRETS = {
     "POSTGRES_PASSWORD": "of-the-trial-1",
     "TEMPORAL_POSTGRES_PASSWORD": "of-the-trial-2",
     "API_KEYS": KEY,
+    "ADMIN_USERNAME": "operator",
+    "ADMIN_PASSWORD": "admin-of-the-trial",
     "RESEND_API_KEY": "re_of_the_trial",
     "VERIFIED_TEST_EMAIL": "inbox@example.com",
     "TEMPORAL_PAYLOAD_KEYS": base64.b64encode(os.urandom(32)).decode(),
 }
+"""What an operator writes into `.env`."""
 
 ASK = """
 import json, sys, urllib.request as r
@@ -105,6 +125,21 @@ request = r.Request(url, method=method, data=body.encode() or None, headers=head
 print(r.urlopen(request, timeout=10).read().decode())
 """
 """Run inside, where the API can be reached."""
+
+SIGN_IN = """
+import http.cookiejar, sys, urllib.error, urllib.parse, urllib.request as r
+url, name, *passwords = sys.argv[1:]
+browser = r.build_opener(r.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+for password in passwords:
+    form = urllib.parse.urlencode({"username": name, "password": password}).encode()
+    try:
+        browser.open(f"{url}/sign-in", form, timeout=10)
+    except urllib.error.HTTPError as refused:
+        print(refused.code)
+page = browser.open(url, timeout=10)
+print(page.status, page.url)
+"""
+"""As a browser does it."""
 
 
 def run(*words: str) -> str:
@@ -119,7 +154,7 @@ def run(*words: str) -> str:
         text=True,
         capture_output=True,
         cwd=ROOT,
-        env={**os.environ, **ENVIRONMENT, "DOCKER_BUILDKIT": "0"},
+        env={**os.environ, "DOCKER_BUILDKIT": "0"},
     )
     return done.stdout.strip()
 
@@ -143,7 +178,7 @@ def build(debian: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "deploy" / "trial", folder, dirs_exist_ok=True)
         shutil.copy(CERTIFICATES, folder)
-        for name in ("base", "postgres", "temporal"):
+        for name in ("base", "postgres", "temporal", "prometheus"):
             words = ["--network=host", f"--build-arg=DEBIAN={debian}", f"--target={name}"]
             run("docker", "build", *words, f"--tag={PROJECT}/{name}", folder)
             print(f"ok: an image for {name}", flush=True)
@@ -176,8 +211,10 @@ def adapted(services: tuple[str, ...]) -> dict[str, Any]:
 def network(services: tuple[str, ...]) -> Iterator[None]:
     """A namespace with nothing but the loopback interface, for as long as this lasts."""
     hosts = [f"--add-host={name}:127.0.0.1" for name in services]
-    words = ["--detach", "--network=none", f"--name={NETWORK}", *hosts]
-    run("docker", "run", *words, f"{PROJECT}/base", "sleep", "infinity")
+    words = ["--detach", "--network=none", "--dns=127.0.0.1", f"--name={NETWORK}", *hosts]
+    # Prometheus asks a name server for the workers, as Compose has one; this one reads those hosts.
+    server = ["dnsmasq", "--keep-in-foreground", "--no-resolv", "--user=root"]
+    run("docker", "run", *words, f"{PROJECT}/base", *server)
     try:
         yield
     finally:
@@ -187,13 +224,18 @@ def network(services: tuple[str, ...]) -> Iterator[None]:
 class Stack:
     """One project of Compose."""
 
-    def __init__(self, services: tuple[str, ...], file: Path) -> None:
-        """Know its services and its file."""
+    def __init__(self, services: tuple[str, ...], folder: Path) -> None:
+        """Know its services, and write its file and its secrets into a folder."""
         self.services = services
+        file, secrets = folder / "docker-compose.yml", folder / ".env"
+        file.write_text(yaml.safe_dump(adapted(services)), encoding="utf-8")
+        secrets.write_text("".join(f"{k}={v}\n" for k, v in SECRETS.items()), encoding="utf-8")
         self._compose = (*composer(), "--file", str(file), "--project-directory", str(ROOT))
-        self._compose += ("--project-name", PROJECT)
+        self._compose += ("--project-name", PROJECT, "--env-file", str(secrets))
+        self._containers: dict[str, str] = {}
         (self.api,) = (name for name in services if name.endswith("api"))
-        self.workers = tuple(name for name in services if name.endswith("worker"))
+        self.url = f"http://{self.api}:8000"
+        (self.worker,) = (name for name in services if name.endswith("worker"))
 
     def compose(self, *words: str) -> str:
         """What Compose prints."""
@@ -218,11 +260,11 @@ class Stack:
         )
         return found
 
-    def enroll(self, *, due_in: timedelta) -> None:
-        """A person with a reminder half an hour before a session, which is then."""
+    def enroll(self, *, due_in: int) -> None:
+        """A person with a reminder half an hour before a session, which is in so many seconds."""
         session, user = uuid4(), uuid4()
-        start = datetime.now(UTC) + timedelta(minutes=30) + due_in
-        v1 = "http://api:8000/v1" if self.api == "api" else "http://dev-api:8000/v1"
+        start = datetime.now(UTC) + timedelta(minutes=30, seconds=due_in)
+        v1 = f"{self.url}/v1"
         body = {"title": "Trial", "start_time": start.isoformat()}
         self.ask("PUT", f"{v1}/sessions/{session}", body)
         self.ask("PUT", f"{v1}/users/{user}", {"email": "delivered@resend.dev"})
@@ -234,8 +276,24 @@ class Stack:
         found: list[Any] = self.ask("GET", "http://dev-provider:8025/_/accepted")["data"]
         return found
 
+    def sign_in(self) -> None:
+        """As an operator, with what the file of secrets says, and not with anything else."""
+        name, password = SECRETS["ADMIN_USERNAME"], SECRETS["ADMIN_PASSWORD"]
+        page = f"{self.url}/admin"
+        words = ["python3", "-c", SIGN_IN, page, name]
+        said = self.inside(self.api, *words, "wrong", password).splitlines()
+        require(said == ["401", f"200 {page}"], "an operator signs in to the admin pages")
+
+    def list_workflows(self) -> None:
+        """As docs/operations.md says for a person with nothing but Temporal's command."""
+        words = ["run", "--rm", "--entrypoint", "temporal", "temporal-namespace"]
+        listed = self.compose(*words, "workflow", "list", "--output", "json")
+        types = {workflow["type"]["name"] for workflow in json.loads(listed)}
+        require("SessionReminderWorkflow" in types, "Temporal's command lists workflows")
+
     def up(self) -> None:
         """Start everything, and wait until it is as its health checks want it."""
+        self._containers.clear()
         self.compose("up", "--detach")
         until("every health check is green", self._is_green)
         for name in self.services:
@@ -246,11 +304,14 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, in order."""
         self.compose("stop")
-        for name in (*self.workers, self.api, "postgres"):
+        for name in (self.worker, self.api, "postgres"):
             require(self.state(name)["ExitCode"] == 0, f"{name} stopped in order")
 
     def _container(self, name: str) -> str:
-        return self.compose("ps", "--all", "--quiet", name) or f"no container of {name}"
+        if not self._containers.get(name):
+            # Asked once: Compose takes a second to answer.
+            self._containers[name] = self.compose("ps", "--all", "--quiet", name)
+        return self._containers[name] or f"no container of {name}"
 
     def _is_green(self) -> bool:
         states = {name: self.state(name) for name in self.services}
@@ -259,20 +320,70 @@ class Stack:
         )
 
 
-def until(what: str, check: Callable[[], object]) -> None:
-    """Wait until a check holds.
+class Watch:
+    """The Prometheus of a stack."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Ask it through the API's container: it is published nowhere."""
+        self._stack = stack
+
+    def sees_all(self) -> None:
+        """Every process is scraped, every rule is evaluated, and the dashboard is understood."""
+        until("Prometheus scrapes worker and API", lambda: self.targets() == SCRAPED)
+        written = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][0]["rules"]
+        names = {rule["alert"] for rule in written}
+        until(f"its {len(names)} rules are evaluated", lambda: self.rules().keys() == names)
+        require("firing" not in self.rules().values(), "no alert fires")
+        asked = [
+            target["expr"]
+            for panel in json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+            for target in panel.get("targets", [])
+        ]
+        answers = [self._ask(f"query?{urlencode({'query': text})}") for text in asked]
+        told = sum(bool(answer["result"]) for answer in answers)
+        require(told, f"it answers the dashboard's {len(asked)} questions, {told} with numbers")
+
+    def targets(self) -> dict[str, str]:
+        """How each target is, by its job."""
+        found = self._ask("targets?state=active")["activeTargets"]
+        return {target["labels"]["job"]: target["health"] for target in found}
+
+    def rules(self) -> dict[str, str]:
+        """The state of every rule that was evaluated without an error."""
+        groups = self._ask("rules?type=alert")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        return {rule["name"]: rule["state"] for rule in rules if rule["health"] == "ok"}
+
+    def fires(self) -> None:
+        """A reminder falls due while the worker is away: one is told, and no longer when it is back."""
+        before = len(self._stack.accepted())
+        self._stack.compose("stop", self._stack.worker)
+        self._stack.enroll(due_in=DUE_SECONDS)
+        fired = f"{ALARM} fires while the worker is away"
+        until(fired, lambda: self.rules()[ALARM] == "firing", within=ALARM_SECONDS)
+        self._stack.compose("start", self._stack.worker)
+        until("it is sent once the worker is back", lambda: len(self._stack.accepted()) > before)
+        until(f"{ALARM} is over", lambda: self.rules()[ALARM] == "inactive")
+
+    def _ask(self, what: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._stack.ask("GET", f"http://prometheus:9090/api/v1/{what}")
+        return dict(found["data"])
+
+
+def until(what: str, check: Callable[[], object], *, within: int = SECONDS) -> None:
+    """Wait until a check holds, for so many seconds.
 
     Raises:
         SystemExit: If it does not in time.
     """
-    end = time.monotonic() + SECONDS
+    end = time.monotonic() + within
     while time.monotonic() < end:
         with contextlib.suppress(subprocess.CalledProcessError):
             if check():
                 print(f"ok: {what}", flush=True)
                 return
         time.sleep(1)
-    sys.exit(f"not within {SECONDS} s: {what}")
+    sys.exit(f"not within {within} s: {what}")
 
 
 def require(holds: object, what: str) -> None:
@@ -287,19 +398,26 @@ def require(holds: object, what: str) -> None:
 
 
 def play(services: tuple[str, ...]) -> None:
-    """Start a stack, remind one person; stop, start it anew, and remind another."""
+    """Start a stack, remind one person, look at it; stop, start it anew, and remind another."""
     with contextlib.ExitStack() as ends:
-        file = Path(ends.enter_context(tempfile.TemporaryDirectory())) / "docker-compose.yml"
-        file.write_text(yaml.safe_dump(adapted(services)), encoding="utf-8")
+        folder = Path(ends.enter_context(tempfile.TemporaryDirectory()))
         ends.enter_context(network(services))
-        stack = Stack(services, file)
+        stack = Stack(services, folder)
         ends.callback(stack.compose, "down", "--volumes")
         try:
             stack.up()
-            stack.enroll(due_in=timedelta(seconds=5))
+            stack.enroll(due_in=DUE_SECONDS)
             until("the e-mail was accepted", stack.accepted)
-            stack.enroll(due_in=timedelta(seconds=ASLEEP_SECONDS))
-            require(len(stack.accepted()) == 1, "once; the second person sleeps")
+            stack.sign_in()
+            if "temporal-namespace" in services:
+                stack.list_workflows()
+            if "prometheus" in services:
+                watch = Watch(stack)
+                watch.sees_all()
+                watch.fires()
+            before = len(stack.accepted())
+            stack.enroll(due_in=ASLEEP_SECONDS)
+            require(len(stack.accepted()) == before, "each once; one more person sleeps")
             stack.stop()
             stack.compose("down")
             stack.up()
