@@ -19,6 +19,7 @@ from tests.provider import ProviderClient
 from tests.reminders.observability.running import Metrics, a_running_worker
 from tests.stage import eventually
 from tests.starter.conftest import serving
+from tests.test_docs import anchors
 
 DASHBOARD = ROOT / "deploy" / "grafana" / "session-reminders.json"
 PROMETHEUS_OWN = {"up"}
@@ -106,16 +107,27 @@ def test_prometheus_accepts_the_files(what: tuple[str, Path]) -> None:
 
 
 def test_every_alert_says_what_to_do() -> None:
-    """A summary for the screen at night, a remedy for whoever reads it, and how urgent it is."""
+    """A summary for the screen at night, a remedy for whoever reads it, more of it, and how urgent it is."""
     for name, rule in alerts().items():
-        assert {"summary", "remedy"} == set(rule["annotations"]), name
+        assert {"summary", "remedy", "runbook"} == set(rule["annotations"]), name
         assert rule["labels"]["severity"] in ("critical", "warning"), name
 
 
 def test_every_alert_is_in_the_handbook() -> None:
-    """docs/operations.md has a row for each, and none for others."""
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    assert set(alerts()) == set(re.findall(r"(?m)^\| `(Reminders\w+)`", text))
+    """docs/operations.md has a row for each, and none for others; both lead to the same words."""
+    handbook = ROOT / "docs" / "operations.md"
+    rows = dict(
+        re.findall(
+            r"(?m)^\| `(Reminders\w+)` \| (?:critical|warning) .*\]\((\S+)\) \|$",
+            handbook.read_text(encoding="utf-8"),
+        )
+    )
+    assert set(alerts()) == set(rows)
+    for name, rule in alerts().items():
+        path, _, heading = rule["annotations"]["runbook"].partition("#")
+        file = ROOT / path
+        assert heading in anchors(file), name
+        assert rows[name] == ("" if file == handbook else file.name) + f"#{heading}", name
 
 
 def test_every_panel_has_its_place() -> None:

@@ -163,6 +163,37 @@ async def test_a_bad_deploy(stack: LocalStack, platform: Platform) -> None:
         assert 0 == (await command(stack, "doctor"))[0]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+async def test_reminders_failed(stack: LocalStack, platform: Platform) -> None:
+    """The provider refused them; once that is mended, `redrive` has each of them accepted, once."""
+    async with a_worker(stack):
+        await platform.provider.faults(
+            kind="status", status=422, name="validation_error", path="/emails/batch"
+        )
+        session = await platform.enroll(3, due_in=2 * SECONDS)
+
+        async def failed() -> bool:
+            return await statuses(platform, session) == {ReminderStatus.FAILED}
+
+        await eventually(failed, within=60 * SECONDS)
+        assert "rejected" in await done(stack, "failed")
+        assert "rejected" in await done(stack, "list", "--status", "failed", "--json")
+        await platform.provider.clear_faults()
+        await done(stack, "redrive", "--dry-run")
+        assert not await platform.accepted()
+        for _ in range(2):
+            await done(stack, "redrive", "--yes", "--reason", "domain verified")
+
+        async def accepted() -> bool:
+            return len(await platform.accepted()) == 3
+
+        await eventually(accepted, within=30 * SECONDS)
+        people = {r.user_id: r.status for r in await platform.due_reminders(session)}
+        assert 3 == len(people)
+        assert 3 == len({str(mail["to"]) for mail in await platform.accepted()})
+
+
 async def test_a_stuck_workflow(stack: LocalStack, platform: Platform) -> None:
     """Terminated by hand and enrolled again: it starts anew, and the person gets one e-mail."""
     temporal = str(find_temporal())
@@ -245,7 +276,7 @@ async def test_erase_a_person(stack: LocalStack, platform: Platform) -> None:
 def test_every_runbook_names_the_test_that_plays_it() -> None:
     """And that test is there."""
     sections = re.split(r"(?m)^## ", RUNBOOKS)[1:]
-    assert len(sections) == 9
+    assert len(sections) == 12
     for section in sections:
         named = re.findall(r"`(?:tests/)?(e2e/test_\w+\.py)(?:::(test_\w+))?`", section)
         named += [("e2e/test_runbooks.py", n) for n in re.findall(r"`(test_\w+)`", section)]
