@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -17,7 +19,7 @@ from temporalio.envconfig import ClientConfig
 import worker
 from reminders.keys import TASK_QUEUE
 from reminders.settings import Settings
-from tests.deploy.prometheus import ROOT
+from tests.deploy.prometheus import ROOT, RULES, alerts
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 TEMPORALS_OWN = "TEMPORAL_"
@@ -30,8 +32,11 @@ NOT_KUBERNETES = {
     "WorkerDeployment",
 }
 """Kinds whose schemas come with their operators; their fields are compared by hand below."""
-PATCHES = {"temporal-cloud.yaml"}
+PATCHES = {"certificate.yaml"}
 KUBECTL = shutil.which("kubectl")
+
+
+EGRESS = "session-reminders-egress"
 
 
 @cache
@@ -102,8 +107,32 @@ def test_a_worker_may_finish_what_is_in_flight() -> None:
     assert grace > worker.GRACEFUL_SHUTDOWN.total_seconds() + 5
     assert spec["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
     assert of_kind("PodDisruptionBudget")["worker"]["spec"]["minAvailable"] == 1
-    assert of_kind("HorizontalPodAutoscaler")["worker"]["spec"]["minReplicas"] >= 1
-    assert of_kind("ScaledObject")["worker"]["spec"]["minReplicaCount"] >= 1
+    assert of_kind("HorizontalPodAutoscaler")["worker"]["spec"]["minReplicas"] >= spec["replicas"]
+    assert of_kind("ScaledObject")["worker"]["spec"]["minReplicaCount"] >= spec["replicas"]
+
+
+@pytest.mark.parametrize("name", ["api", "worker"])
+def test_a_node_can_be_drained(name: str) -> None:
+    """One of several may go, on nodes apart where there are several; what never became ready may always."""
+    deployment = of_kind("Deployment")[name]["spec"]
+    budget = of_kind("PodDisruptionBudget")[name]["spec"]
+    assert 1 == budget["minAvailable"] < deployment["replicas"]
+    assert "AlwaysAllow" == budget["unhealthyPodEvictionPolicy"]
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert "kubernetes.io/hostname" == spread["topologyKey"]
+    labels = deployment["template"]["metadata"]["labels"]
+    assert labels == spread["labelSelector"]["matchLabels"] == deployment["selector"]["matchLabels"]
+
+
+def test_nothing_is_restarted_while_it_starts_or_because_another_part_is_away() -> None:
+    """Two minutes to start; then the process is asked whether it answers, and nothing else."""
+    for name, owner in of_kind("Deployment").items():
+        (container,) = owner["spec"]["template"]["spec"]["containers"]
+        probes = {key: value for key, value in container.items() if key.endswith("Probe")}
+        assert {"startupProbe", "livenessProbe"} <= probes.keys()
+        assert {"/healthz"} == {probe["httpGet"]["path"] for probe in probes.values()}, name
+        start = probes["startupProbe"]
+        assert 120 == start["periodSeconds"] * start["failureThreshold"]
 
 
 def test_keda_asks_for_our_task_queue() -> None:
@@ -130,20 +159,78 @@ def test_the_controller_starts_the_same_workers() -> None:
     assert 0 < shares[0] <= shares[-1] < 100
 
 
+def built_with(
+    tmp_path: Path, *components: str, overlay: str | None = None
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What Kustomize makes of an overlay, or of one with these examples, by kind and name."""
+    # Kustomize wants relative paths, and bases that are not around the overlay.
+    folder = tmp_path / "overlay"
+    folder.mkdir()
+    shutil.copytree(FOLDER, tmp_path / "base")
+    named = ", ".join(f"../base/examples/{name}" for name in components)
+    text = overlay or f"resources: [../base]\ncomponents: [{named}]\n"
+    (folder / "kustomization.yaml").write_text(text)
+    done = subprocess.run(
+        [KUBECTL or "", "kustomize", folder], capture_output=True, text=True, check=True
+    )
+    return {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all(done.stdout)}
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="no `kubectl` here")
+def test_the_overlay_of_the_handbook_says_which_image_and_settings(tmp_path: Path) -> None:
+    """Copied from docs/operations.md: every container has the image, and all settings are merged."""
+    handbook = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (overlay,) = re.findall(r"```yaml\n# kustomization.yaml\n(.*?)```", handbook, re.DOTALL)
+    built = built_with(tmp_path, overlay=overlay.replace("[deploy/kubernetes]", "[../base]"))
+    images = {
+        container["image"]
+        for document in built.values()
+        if "template" in document.get("spec", {})
+        for pod in (document["spec"]["template"]["spec"],)
+        for container in [*pod.get("initContainers", []), *pod["containers"]]
+    }
+    assert {"registry.example.org/session-reminders:0.1.0"} == images
+    (settings,) = (d["data"] for (kind, _), d in built.items() if kind == "ConfigMap")
+    assert {"VERIFIED_TEST_EMAIL", "DELIVERY_MODE"} <= settings.keys()
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="no `kubectl` here")
+def test_an_overlay_for_temporal_cloud_can_be_built(tmp_path: Path) -> None:
+    """Whatever speaks with Temporal has the certificate, where it is told to look for it."""
+    built = built_with(tmp_path, "temporal-cloud")
+    for owner, speaks in (
+        (("Deployment", "worker"), "worker"),
+        (("Deployment", "api"), "api"),
+        (("Job", "migrate"), "temporal"),
+    ):
+        kubernetes_validate.validate(built[owner], "1.37", strict=True)
+        pod = built[owner]["spec"]["template"]["spec"]
+        (container,) = (c for c in pod["containers"] if c["name"] == speaks)
+        told = {v["name"]: v["value"] for v in container["env"]}
+        folder = container["volumeMounts"][0]["mountPath"]
+        assert f"{folder}/tls.crt" == told["TEMPORAL_TLS_CLIENT_CERT_PATH"]
+        assert f"{folder}/tls.key" == told["TEMPORAL_TLS_CLIENT_KEY_PATH"]
+        (volume,) = pod["volumes"]
+        assert ("temporal-cloud", 0o440) == (
+            volume["secret"]["secretName"],
+            volume["secret"]["defaultMode"],
+        )
+        assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsUser"]
+
+
+@pytest.mark.skipif(KUBECTL is None, reason="no `kubectl` here")
+def test_both_components_can_be_used_together(tmp_path: Path) -> None:
+    """In the order that the example says: the API has the certificate, the controller the workers."""
+    built = built_with(tmp_path, "temporal-cloud", "worker-controller")
+    assert ("Deployment", "worker") not in built
+    (api,) = built["Deployment", "api"]["spec"]["template"]["spec"]["containers"]
+    assert "tls" in {mount["name"] for mount in api["volumeMounts"]}
+
+
 @pytest.mark.skipif(KUBECTL is None, reason="no `kubectl` here")
 def test_an_overlay_with_the_controller_can_be_built(tmp_path: Path) -> None:
     """Kustomize takes the Deployment away, and gives the workers the ConfigMap that it makes."""
-    # Kustomize wants relative paths, and bases that are not around the overlay.
-    overlay = tmp_path / "overlay"
-    overlay.mkdir()
-    shutil.copytree(FOLDER, tmp_path / "base")
-    (overlay / "kustomization.yaml").write_text(
-        "resources: [../base]\ncomponents: [../base/examples/worker-controller]\n"
-    )
-    done = subprocess.run(
-        [KUBECTL or "", "kustomize", overlay], capture_output=True, text=True, check=True
-    )
-    built = {(d["kind"], d["metadata"]["name"]): d for d in yaml.safe_load_all(done.stdout)}
+    built = built_with(tmp_path, "worker-controller")
     assert ("Deployment", "api") in built
     assert ("Deployment", "worker") not in built
     (settings,) = (name for kind, name in built if kind == "ConfigMap")
@@ -188,7 +275,9 @@ def test_a_worker_is_the_version_that_the_controller_says(
 def test_every_pod_has_as_few_rights_as_it_needs(name: str, pod: dict[str, Any]) -> None:
     """Not root, nothing writable, no capability, no token of the cluster; memory is bounded."""
     assert pod["securityContext"]["runAsNonRoot"] is True
+    assert "RuntimeDefault" == pod["securityContext"]["seccompProfile"]["type"]
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
     for container in [*pod.get("initContainers", []), *pod["containers"]]:
         rights = container["securityContext"]
         assert rights["readOnlyRootFilesystem"] is True
@@ -220,6 +309,60 @@ def test_everything_is_found_by_what_looks_for_it() -> None:
         assert wanted <= service["metadata"]["labels"].items()
     offered = {p["name"] for s in of_kind("Service").values() for p in s["spec"]["ports"]}
     assert {endpoint["port"] for endpoint in monitor["endpoints"]} == offered
+
+
+def test_the_monitor_names_jobs_as_alerts_and_dashboard_know_them() -> None:
+    """By itself a job would be called as its Service, and no alert would notice that it is down."""
+    config = yaml.safe_load((RULES.with_name("prometheus.yml")).read_text(encoding="utf-8"))
+    monitor = of_kind("ServiceMonitor")["reminders"]["spec"]
+    named = [rule for endpoint in monitor["endpoints"] for rule in endpoint["relabelings"]]
+    assert {"job"} == {rule["targetLabel"] for rule in named}
+    assert {job["job_name"] for job in config["scrape_configs"]} == {
+        rule["replacement"] for rule in named
+    }
+    assert 'job=~"reminders.*"' in alerts()["RemindersTargetDown"]["expr"]
+
+
+def test_the_alert_rules_are_a_manifest_as_well() -> None:
+    """The script prints all of them, as the Prometheus Operator wants them."""
+    script = FOLDER / "examples" / "prometheus-rule.sh"
+    done = subprocess.run(["sh", script], capture_output=True, text=True, check=True)
+    rule = yaml.safe_load(done.stdout)
+    assert ("monitoring.coreos.com/v1", "PrometheusRule") == (rule["apiVersion"], rule["kind"])
+    assert yaml.safe_load(RULES.read_text(encoding="utf-8")) == rule["spec"]
+
+
+def test_nobody_else_comes_in_and_whom_we_need_can_be_asked() -> None:
+    """Ports of the policies are those that pods offer, and those where PostgreSQL and all others answer."""
+    policies = of_kind("NetworkPolicy")
+    offered = {
+        port["containerPort"]
+        for _, pod in pods()
+        for container in pod["containers"]
+        for port in container.get("ports", [])
+    }
+    assert offered == {
+        port["port"]
+        for rule in policies["session-reminders"]["spec"]["ingress"]
+        for port in rule["ports"]
+    }
+    config = dict(
+        line.split("=") for line in (FOLDER / "settings.env").read_text(encoding="utf-8").split()
+    )
+    temporal = int(config["TEMPORAL_ADDRESS"].rpartition(":")[2])
+    provider = urlsplit(Settings.model_fields["resend_api_url"].default)
+    assert "https" == provider.scheme
+    asked = {
+        (port["protocol"], port["port"])
+        for rule in policies[EGRESS]["spec"]["egress"]
+        for port in rule["ports"]
+    }
+    assert {("UDP", 53), ("TCP", 53), ("TCP", 5432), ("TCP", temporal), ("TCP", 443)} == asked
+    for policy in policies.values():
+        chosen = policy["spec"]["podSelector"]["matchLabels"].items()
+        for kind in ("Deployment", "Job", "WorkerDeployment"):
+            for owner in of_kind(kind).values():
+                assert chosen <= owner["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_the_commands_exist() -> None:
