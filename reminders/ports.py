@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from reminders.contracts import (
     CloseRemindersInput,
@@ -152,6 +152,8 @@ class FrozenBatch:
     useful_until: datetime
     """The earliest start among its sessions; not posted any more from then on."""
     frozen_at: datetime
+    lease: UUID = field(default_factory=uuid4)
+    """Names this taking of the batch; whoever takes it over has another one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,7 +192,8 @@ class DeliveryLedger(Protocol):
     """The ledger as the delivery pipeline sees it.
 
     A batch has one owner at a time, by lease. A lease that is broken costs a request and no
-    duplicate: whoever posts the batch posts the same bytes under the same key.
+    duplicate: whoever posts the batch posts the same bytes under the same key, and only the owner
+    may give it up.
     """
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
@@ -226,8 +229,11 @@ class DeliveryLedger(Protocol):
     async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
         """Record what the provider said, and purge the batch's body; safe to repeat."""
 
-    async def release(self, batch_id: UUID) -> None:
-        """Give a batch up that the provider provably never accepted: its rows are due again."""
+    async def release(self, batch: FrozenBatch) -> None:
+        """Give a batch up that the provider provably never accepted: its rows are due again.
+
+        Does nothing if somebody has taken it over: their attempt may have been accepted.
+        """
 
     async def resume(self, batch_id: UUID) -> tuple[FrozenBatch, timedelta] | None:
         """Take over a frozen batch whose lease ran out.
@@ -237,10 +243,10 @@ class DeliveryLedger(Protocol):
             or when it is settled.
         """
 
-    async def renew(self, batch_id: UUID) -> None:
+    async def renew(self, batch: FrozenBatch) -> None:
         """Extend the lease of a batch that takes long."""
 
-    async def yield_lease(self, batch_id: UUID, *, retry_in: timedelta) -> None:
+    async def yield_lease(self, batch: FrozenBatch, *, retry_in: timedelta) -> None:
         """End our lease early, so that whoever comes after `retry_in` may resume the batch."""
 
     async def pace(self, *, at_least: timedelta) -> timedelta:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import (
     ARRAY,
@@ -191,7 +191,7 @@ UPDATE session_reminder_emails r
 _RELEASE = _sql("""
 WITH released AS (
     UPDATE email_batches SET state = 'released', body = NULL, settled_at = :now
-     WHERE id = :batch_id AND state = 'frozen' RETURNING id)
+     WHERE id = :batch_id AND state = 'frozen' AND owner = :owner RETURNING id)
 UPDATE session_reminder_emails r
    SET email_status = 'scheduled', batch_id = NULL, updated_at = now()
   FROM released
@@ -321,7 +321,7 @@ class PostgresDeliveryLedger:
                 "sending": list(batch.reminder_ids),
                 "body": batch.body,
                 "useful_until": batch.useful_until,
-                "owner": self._owner,
+                "owner": self._holder(batch.lease),
                 "lease": LEASE,
                 "gap": self._gap,
             }
@@ -349,17 +349,28 @@ class PostgresDeliveryLedger:
                 },
             )
 
-    async def release(self, batch_id: UUID) -> None:
+    async def release(self, batch: FrozenBatch) -> None:
         """See `DeliveryLedger.release`."""
+        released = {
+            "batch_id": batch.id,
+            "owner": self._holder(batch.lease),
+            "now": self._clock.now(),
+        }
         async with self._database.autocommit() as connection:
-            await connection.execute(_RELEASE, {"batch_id": batch_id, "now": self._clock.now()})
+            await connection.execute(_RELEASE, released)
 
     async def resume(self, batch_id: UUID) -> tuple[FrozenBatch, timedelta] | None:
         """See `DeliveryLedger.resume`."""
+        lease = uuid4()
         async with self._database.autocommit() as connection:
             taken = await connection.execute(
                 _RESUME,
-                {"batch_id": batch_id, "owner": self._owner, "lease": LEASE, "gap": self._gap},
+                {
+                    "batch_id": batch_id,
+                    "owner": self._holder(lease),
+                    "lease": LEASE,
+                    "gap": self._gap,
+                },
             )
             row = taken.mappings().one_or_none()
         if row is None:
@@ -370,22 +381,26 @@ class PostgresDeliveryLedger:
             body=row["body"],
             useful_until=row["useful_until"],
             frozen_at=row["frozen_at"],
+            lease=lease,
         )
         return batch, max(row["wait"], timedelta())
 
-    async def renew(self, batch_id: UUID) -> None:
+    async def renew(self, batch: FrozenBatch) -> None:
         """See `DeliveryLedger.renew`."""
-        await self._lease(batch_id, LEASE)
+        await self._lease(batch, LEASE)
 
-    async def yield_lease(self, batch_id: UUID, *, retry_in: timedelta) -> None:
+    async def yield_lease(self, batch: FrozenBatch, *, retry_in: timedelta) -> None:
         """See `DeliveryLedger.yield_lease`."""
-        await self._lease(batch_id, retry_in)
+        await self._lease(batch, retry_in)
 
-    async def _lease(self, batch_id: UUID, lease: timedelta) -> None:
+    async def _lease(self, batch: FrozenBatch, lease: timedelta) -> None:
+        owner = self._holder(batch.lease)
         async with self._database.autocommit() as connection:
-            await connection.execute(
-                _RENEW, {"batch_id": batch_id, "owner": self._owner, "lease": lease}
-            )
+            await connection.execute(_RENEW, {"batch_id": batch.id, "owner": owner, "lease": lease})
+
+    def _holder(self, lease: UUID) -> str:
+        """This worker, and which time: it may itself take over what it has lost."""
+        return f"{self._owner}:{lease.hex}"
 
     async def pace(self, *, at_least: timedelta) -> timedelta:
         """See `DeliveryLedger.pace`."""

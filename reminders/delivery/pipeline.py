@@ -45,6 +45,7 @@ from reminders.errors import (
     ReminderError,
     ReminderNotFoundError,
     RenderError,
+    ServiceUnavailableError,
 )
 from reminders.model import DeliveryFacts, Message, ReminderStatus, StatusReason
 from reminders.ports import (
@@ -334,7 +335,12 @@ class DeliveryPipeline:
         if resumed is None:
             raise BatchBusyError(retry_after=_BUSY)
         batch, wait = resumed
-        settlements = await self._poster.post(batch, wait, in_doubt=True)
+        try:
+            settlements = await self._poster.post(batch, wait, in_doubt=True)
+        except MailRejectedError as error:
+            # One of them is bad and nobody knows which. It was released: each is decided anew, and
+            # a batch of those that come again is halved.
+            raise BatchBusyError("refused as a whole; decided anew", retry_after=_BUSY) from error
         _tell(settlements, tickets)
         self._observe_lag(settlements, tickets)
 
@@ -358,12 +364,21 @@ class DeliveryPipeline:
         while True:
             try:
                 for batch_id in await self._ledger.in_doubt(limit=self._policy.recover_at_once):
-                    await self._resume(batch_id, ())
+                    await self._recover_one(batch_id)
             except ReminderError as error:
                 logger.warning("batches in doubt wait for the next look: %s", error)
             except Exception:
                 logger.exception("recovery failed unexpectedly")
             await asyncio.sleep(self._policy.recover_every.total_seconds())
+
+    async def _recover_one(self, batch_id: UUID) -> None:
+        """Settle one batch in doubt; one that cannot be settled now does not hold up the others."""
+        try:
+            await self._resume(batch_id, ())
+        except ServiceUnavailableError:
+            raise
+        except ReminderError as error:
+            logger.warning("batch %s is not settled yet: %s", batch_id, error)
 
 
 @dataclass(slots=True)

@@ -82,6 +82,14 @@ class Poster:
                 and is left in doubt otherwise.
             DatabaseUnavailableError: The answer could not be recorded; the batch is in doubt.
         """
+        # All the while, waiting included: whoever waits for their turn is alive, and a second
+        # owner would only post the same once more, and take it for being in doubt.
+        async with self._lease_kept(batch):
+            return await self._post(batch, wait, in_doubt=in_doubt)
+
+    async def _post(
+        self, batch: FrozenBatch, wait: timedelta, *, in_doubt: bool
+    ) -> Sequence[Settlement]:
         give_up_at = monotonic() + self._policy.patience.total_seconds()
         failures = 0
         while True:
@@ -90,11 +98,8 @@ class Poster:
             if (ended := self._too_late(batch, in_doubt=in_doubt)) is not None:
                 return await self._settle(batch, ended, give_up_at)
             try:
-                async with self._lease_kept(batch):
-                    with self._observer.requesting():
-                        receipts = await self._mailer.post(
-                            batch.body, idempotency_key=str(batch.id)
-                        )
+                with self._observer.requesting():
+                    receipts = await self._mailer.post(batch.body, idempotency_key=str(batch.id))
             except RetryDeliveryError as error:
                 # Whoever is told to slow down tells everybody; it is no failure of this batch.
                 slow_down = isinstance(error, MailRateLimitedError)
@@ -133,7 +138,7 @@ class Poster:
         # The same bytes under the same key would have been replayed, had they ever been accepted:
         # a refusal of the request itself proves that they were not.
         if len(batch.reminder_ids) > 1:
-            await self._ledger.release(batch.id)
+            await self._ledger.release(batch)
             raise error
         return _all(batch, StatusReason.REJECTED, str(error))
 
@@ -168,9 +173,9 @@ class Poster:
 
     async def _let_go(self, batch: FrozenBatch, *, in_doubt: bool, retry_in: timedelta) -> None:
         if in_doubt:
-            await self._ledger.yield_lease(batch.id, retry_in=retry_in)
+            await self._ledger.yield_lease(batch, retry_in=retry_in)
         else:
-            await self._ledger.release(batch.id)
+            await self._ledger.release(batch)
 
     async def _settle(
         self, batch: FrozenBatch, settlements: Sequence[Settlement], give_up_at: float
@@ -194,13 +199,13 @@ class Poster:
 
     @asynccontextmanager
     async def _lease_kept(self, batch: FrozenBatch) -> AsyncIterator[None]:
-        """Renew the lease while a slow request is under way; a fast one costs nothing."""
+        """Renew the lease while a batch takes long; a fast one costs nothing."""
 
         async def renew() -> None:
             while True:
                 await asyncio.sleep(self._policy.renew_every.total_seconds())
                 with suppress(ServiceUnavailableError):  # a lost lease costs a request, no more
-                    await self._ledger.renew(batch.id)
+                    await self._ledger.renew(batch)
 
         renewing = asyncio.create_task(renew())
         try:

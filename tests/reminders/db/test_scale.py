@@ -123,7 +123,7 @@ async def test_a_delivery_reads_no_table_whole(crowded: Database) -> None:
         assert await ledger.freeze(batch, [], facts=reading.facts, run_ids=runs) is not None
         await ledger.in_doubt(limit=10)
         await ledger.resume(batch.id)
-        await ledger.release(batch.id)
+        await ledger.release(batch)
         await ledger.settle(
             batch.id, [Settlement(reminder_id=i, status=ReminderStatus.SENT) for i in ids]
         )
