@@ -19,6 +19,8 @@ OUR_SCHEMA = "session_reminders"
 _DRIVER = "postgresql+asyncpg"
 _AWAY = ("08", "53", "57P")
 """SQLSTATE classes of a server that is away: connection lost, out of resources, shutting down."""
+_DEADLOCK = "40P01"
+"""SQLSTATE of a transaction that was rolled back so that another could go on."""
 
 
 class Database:
@@ -134,4 +136,7 @@ def _unavailable() -> Iterator[None]:
         lost = error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
         if lost or state.startswith(_AWAY):
             raise DatabaseUnavailableError from error
+        if state == _DEADLOCK:
+            msg = "PostgreSQL let another transaction go first; repeat the same call"
+            raise DatabaseUnavailableError(msg) from error
         raise

@@ -170,7 +170,7 @@ class EnrollmentPlanner:
         if planned_before is not None:
             close = close.where(ReminderRow.created_at < planned_before)
         async with self._database.transaction() as connection:
-            await plans.serialise(connection, session_id, user_id)
+            await self._one_at_a_time(connection, session_id, user_id)
             await plans.recorded(connection, session_id, user_id)  # locks them in their order
             closed = await connection.execute(
                 close.values(
@@ -204,8 +204,14 @@ class EnrollmentPlanner:
         self, connection: AsyncConnection, session_id: UUID, user_id: UUID
     ) -> Session:
         """The session, while nobody else plans this enrollment."""
-        await plans.serialise(connection, session_id, user_id)
-        return await plans.session(connection, session_id, lock=self._platform.locks_sessions)
+        await self._one_at_a_time(connection, session_id, user_id)
+        return await plans.session(connection, session_id, lock=self._platform.locks_rows)
+
+    async def _one_at_a_time(
+        self, connection: AsyncConnection, session_id: UUID, user_id: UUID
+    ) -> None:
+        lock = self._platform.locks_rows
+        await plans.serialise(connection, session_id, user_id, lock_person=lock)
 
     async def _plan(
         self,

@@ -45,8 +45,11 @@ ON CONFLICT (session_id, user_id) DO UPDATE SET status = excluded.status, update
 class Platform(Protocol):
     """The platform's sessions and enrollments, as far as we may change them."""
 
-    locks_sessions: bool
-    """Whether a session is share-locked while an enrollment is planned, so that a move of it waits.
+    locks_rows: bool
+    """Whether session and person are share-locked while an enrollment is planned.
+
+    So that a move of the session waits, and so does an erasure of the person: rows that refer to
+    them lock them anyway, and by then it would be the wrong order.
 
     A platform that moves its own session tells us afterwards; whoever was planned in between is
     planned once more by then, since one enrollment is planned by one at a time.
@@ -100,7 +103,7 @@ def platform_of(database: Database) -> Platform:
 class OwnedPlatform:
     """The tables are ours: `Platform` by writing their rows."""
 
-    locks_sessions = True
+    locks_rows = True
 
     async def enroll(
         self,
@@ -153,7 +156,7 @@ class OwnedPlatform:
 class ExistingPlatform:
     """The tables are the platform's: `Platform` by tombstones."""
 
-    locks_sessions = False
+    locks_rows = False
 
     async def enroll(
         self,

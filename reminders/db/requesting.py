@@ -123,8 +123,9 @@ class ReminderRequests:
         if enrollment is None:
             raise ReminderNotFoundError
         session_id, user_id = enrollment
-        await plans.serialise(connection, session_id, user_id)
-        session = await plans.session(connection, session_id, lock=self._platform.locks_sessions)
+        lock = self._platform.locks_rows
+        await plans.serialise(connection, session_id, user_id, lock_person=lock)
+        session = await plans.session(connection, session_id, lock=lock)
         recorded = await plans.recorded(connection, session_id, user_id)
         row = next((r for r in recorded if r.id == reminder_id), None)
         if row is None:

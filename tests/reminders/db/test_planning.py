@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text, update
 
 from reminders.clock import SystemClock
+from reminders.db import plans
 from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
+from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
+from reminders.db.tables import UserRow
 from reminders.errors import (
     EnrollmentNotFoundError,
     InvalidInputError,
@@ -20,6 +25,7 @@ from reminders.errors import (
     UserNotFoundError,
 )
 from reminders.model import Attendee, Reminder, Session, SessionStatus
+from tests.stage import eventually
 
 
 @pytest.fixture
@@ -138,3 +144,55 @@ async def test_pages_of_reminders_follow_each_other(
     assert sorted(r.due_at for r in seen) == [r.due_at for r in seen]
     with pytest.raises(InvalidInputError, match="cursor"):
         await queries.list(cursor="nonsense")
+
+
+async def test_planning_and_erasing_a_person_never_wait_for_each_other(
+    database: Database, planner: EnrollmentPlanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An erasure that begins while a new rule's reminder is planned comes after it: no deadlock."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    await planner.enroll(session.id, person.user_id)
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE reminder_configurations SET is_enabled = true"))
+    write, erasing = plans.write, []
+
+    async def write_while_somebody_erases(*args: Any, **kwargs: Any) -> Any:
+        erasure = ErasureStore(database, SystemClock()).erase(person.user_id, actor="test")
+        erasing.append(asyncio.create_task(erasure))
+        await eventually(lambda: waits_for_a_lock(database))
+        return await write(*args, **kwargs)
+
+    monkeypatch.setattr(plans, "write", write_while_somebody_erases)
+    planned = await planner.replan(session.id, person.user_id)
+    assert 4 == len(planned.reminders)
+    assert 4 == (await erasing[0]).cancelled
+
+
+async def waits_for_a_lock(database: Database) -> bool:
+    """Whether a transaction waits for another."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    async with database.autocommit() as connection:
+        return bool(await connection.scalar(waiting))
+
+
+async def test_a_broken_deadlock_asks_for_the_same_call_once_more(database: Database) -> None:
+    """Whom PostgreSQL sacrifices for another is told what a lost connection is told: repeat it."""
+    people = [await a_stored_person(database) for _ in range(2)]
+    both_hold_one = asyncio.Barrier(2)
+
+    async def touch(first: Attendee, second: Attendee) -> None:
+        async with database.transaction() as connection:
+            for person in (first, second):
+                await connection.execute(
+                    update(UserRow).where(UserRow.id == person.user_id).values(full_name="A")
+                )
+                if person is first:
+                    await both_hold_one.wait()
+
+    outcomes = await asyncio.gather(
+        touch(people[0], people[1]), touch(people[1], people[0]), return_exceptions=True
+    )
+    assert {"NoneType", "DatabaseUnavailableError"} == {type(o).__name__ for o in outcomes}
