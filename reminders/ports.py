@@ -223,8 +223,12 @@ class DeliveryLedger(Protocol):
             row changed, and nothing was done.
         """
 
-    async def move(self, reminder_id: UUID, due_at: datetime, starts_at: datetime) -> None:
-        """Record that a waiting reminder is due at another instant; safe to repeat."""
+    async def move(self, facts: DeliveryFacts, due_at: datetime, starts_at: datetime) -> bool:
+        """Record that a waiting reminder is due at another instant.
+
+        Returns:
+            False if its row has changed since it was read: a plan that came in between wins.
+        """
 
     async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
         """Record what the provider said, and purge the batch's body; safe to repeat."""

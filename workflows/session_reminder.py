@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from reminders.contracts import (
         CloseRemindersInput,
         DeliverReminderInput,
+        DeliveryOutcome,
         PlannedReminder,
         ReminderPlan,
         SessionReminderInput,
@@ -48,6 +49,9 @@ SHORTEST_DEADLINE = timedelta(seconds=10)
 """A send scheduled at or after the start gets this long, to record that it is too late."""
 CLOSE_DEADLINE = timedelta(days=1)
 """How long a closed plan is tried to be recorded while the database is away."""
+
+NEWER_PLAN = "newer-plan-wins"
+"""Patch: runs that were overtaken before it was added went by the delivery that they had asked for."""
 
 _REASONS = {
     "MailQuotaExceededError": StatusReason.QUOTA,
@@ -150,6 +154,7 @@ class SessionReminderWorkflow:
 
     async def _deliver(self, reminder: PlannedReminder) -> None:
         """Have one reminder sent, and note what became of it."""
+        version = self._plan.version
         left = self._plan.starts_at - workflow.now()
         early = max(reminder.due_at - workflow.now(), timedelta())
         try:
@@ -172,10 +177,14 @@ class SessionReminderWorkflow:
         except ActivityError as error:
             if is_cancelled_exception(error) or workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError from error
+            if self._is_overtaken(version):
+                return  # its deadline was the start of before; the newer plan says when it is due
             reason = _REASONS.get(_error_type(error), StatusReason.EXPIRED)
             await self._close((reminder,), ReminderStatus.FAILED, reason)
             self._note(replace(reminder, status=ReminderStatus.FAILED, reason=reason))
         else:
+            if outcome.status.is_pending and self._is_overtaken(version):
+                outcome = self._reconciled(reminder, outcome)
             self._note(
                 replace(
                     reminder,
@@ -191,6 +200,25 @@ class SessionReminderWorkflow:
             # A cancel that arrives while the last answer of an activity is on its way is not
             # raised by that activity: without this, the rest would still go out.
             raise asyncio.CancelledError
+
+    def _is_overtaken(self, version: int) -> bool:
+        """Whether a newer plan than this one has come while a delivery was under way."""
+        return self._plan.version != version and workflow.patched(NEWER_PLAN)
+
+    def _reconciled(self, reminder: PlannedReminder, outcome: DeliveryOutcome) -> DeliveryOutcome:
+        """What to make of a delivery that was too early, if a newer plan has come meanwhile.
+
+        Either may have read the newer state, so the earlier instant and the later start count:
+        who wakes too early is told once more, and who wakes too late is late.
+        """
+        now = next((r for r in self._plan.reminders if _key(r) == _key(reminder)), None)
+        if now is None or not now.status.is_pending:
+            return DeliveryOutcome(status=(now or reminder).status, reason=(now or reminder).reason)
+        return replace(
+            outcome,
+            due_at=min(now.due_at, outcome.due_at or now.due_at),
+            starts_at=max(self._plan.starts_at, outcome.starts_at or self._plan.starts_at),
+        )
 
     def _session_starts(self, starts_at: datetime) -> None:
         """Let searches find the session under its new start."""

@@ -53,6 +53,7 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "errors": ARRAY(Text()),
     "run_ids": ARRAY(Text()),
     "versions": ARRAY(Text()),
+    "version": Text(),
     "starts": ARRAY(DateTime(timezone=True)),
     "sending": ARRAY(Uuid()),
     "owner": Text(),
@@ -169,7 +170,7 @@ RETURNING next_request_at - :gap - clock_timestamp() AS wait
 
 _MOVE = _sql("""
 UPDATE session_reminder_emails SET due_at = :due_at, starts_at = :starts_at, updated_at = now()
- WHERE id = :id AND email_status = 'scheduled'
+ WHERE id = :id AND email_status = 'scheduled' AND xmin::text = :version
 """)
 
 _SETTLE = _sql("""
@@ -329,12 +330,17 @@ class PostgresDeliveryLedger:
             wait = await connection.scalar(statement, parameters)
         return None if wait is None else max(wait, timedelta())
 
-    async def move(self, reminder_id: UUID, due_at: datetime, starts_at: datetime) -> None:
+    async def move(self, facts: DeliveryFacts, due_at: datetime, starts_at: datetime) -> bool:
         """See `DeliveryLedger.move`."""
+        moved = {
+            "id": facts.reminder.id,
+            "version": facts.row_version,
+            "due_at": due_at,
+            "starts_at": starts_at,
+        }
         async with self._database.autocommit() as connection:
-            await connection.execute(
-                _MOVE, {"id": reminder_id, "due_at": due_at, "starts_at": starts_at}
-            )
+            done = await connection.execute(_MOVE, moved)
+        return done.rowcount == 1
 
     async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
         """See `DeliveryLedger.settle`."""

@@ -221,8 +221,9 @@ class DeliveryPipeline:
 
     async def _send(self, tickets: Sequence[Ticket]) -> None:
         verdict, wait = await self._freeze(tickets)
-        for moved in verdict.moved:
-            await self._ledger.move(*moved)
+        for facts, decision in verdict.moved:
+            if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
+                verdict.retry(facts.reminder.id)
         for ticket in tickets:
             verdict.tell(ticket)
         if verdict.batch is not None:
@@ -278,7 +279,7 @@ class DeliveryPipeline:
                     )
                 )
             elif isinstance(decision, Wait):
-                verdict.wait(ticket, decision, now)
+                verdict.wait(ticket, fact, decision, now)
             elif isinstance(decision, Pause):
                 verdict.errors[reminder_id] = CutoverUnderWayError(retry_after=_TAKING_OVER)
             else:
@@ -389,8 +390,8 @@ class _Verdict:
     closings: list[Settlement] = field(default_factory=list)
     outcomes: dict[UUID, DeliveryOutcome] = field(default_factory=dict)
     errors: dict[UUID, ReminderError] = field(default_factory=dict)
-    moved: list[tuple[UUID, datetime, datetime]] = field(default_factory=list)
-    """Reminder, due instant and start, where the session or its rule changed unannounced."""
+    moved: list[tuple[DeliveryFacts, Wait]] = field(default_factory=list)
+    """Where the session or its rule changed unannounced."""
     in_doubt: set[UUID] = field(default_factory=set)
     """Batches in which some of the reminders are frozen already."""
 
@@ -399,18 +400,23 @@ class _Verdict:
         self.closings.append(settlement)
         self.outcomes[settlement.reminder_id] = _outcome(settlement)
 
-    def wait(self, ticket: Ticket, decision: Wait, now: datetime) -> None:
+    def wait(self, ticket: Ticket, fact: DeliveryFacts, decision: Wait, now: datetime) -> None:
         """It is due later: as the ledger says, or as a worker with a slow clock must wait for."""
         reminder_id = ticket.reminder.reminder_id
         if decision.due_at <= ticket.reminder.due_at:
             self.errors[reminder_id] = NotDueYetError(retry_after=decision.due_at - now)
         else:
-            self.moved.append((reminder_id, decision.due_at, decision.starts_at))
+            self.moved.append((fact, decision))
             self.outcomes[reminder_id] = DeliveryOutcome(
                 status=ReminderStatus.SCHEDULED,
                 due_at=decision.due_at,
                 starts_at=decision.starts_at,
             )
+
+    def retry(self, reminder_id: UUID) -> None:
+        """Its row has changed since: it is decided anew."""
+        del self.outcomes[reminder_id]
+        self.errors[reminder_id] = BatchBusyError("its plan has changed", retry_after=_BUSY)
 
     def settled(self, fact: DeliveryFacts) -> None:
         """It has ended, or is frozen in an earlier request."""

@@ -1,17 +1,29 @@
-"""A replanner that waits until it is let, for what happens in the middle of a pass."""
+"""Replanners and deliverers that wait until they are let, for what happens in the middle."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from temporalio.worker import Worker
 
+from activities.delivery import DeliveryActivities
 from activities.session_change import SessionChangeActivities
+from reminders.contracts import (
+    CloseRemindersInput,
+    CloseRemindersResult,
+    DeliverReminderInput,
+    DeliveryOutcome,
+)
 from reminders.errors import DatabaseUnavailableError, RetryDeliveryError
+from reminders.model import ReminderStatus, Session
 from reminders.ports import ReplannedPage
-from tests.stage import Stage
+from starter.enrollments import EnrollmentWorkflows
+from tests.stage import Handle, Stage, eventually, has_timer
 
 
 class HeldReplanner:
@@ -55,3 +67,71 @@ class HeldReplanner:
             task_queue=stage.settings.temporal_task_queue,
             activities=[activities.replan_enrollments],
         )
+
+
+class HeldDeliverer:
+    """Finds out that a session has moved, and says so when it is let."""
+
+    def __init__(self, found: DeliveryOutcome) -> None:
+        """Say this."""
+        self.found = found
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
+        """See `Deliverer.deliver`."""
+        self.reached.set()
+        await self.go.wait()
+        return self.found
+
+    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
+        """See `Deliverer.close`."""
+        raise AssertionError(request)
+
+    def worker(self, stage: Stage) -> Worker:
+        """A worker that does what this one says."""
+        activities = DeliveryActivities(self)
+        return Worker(
+            stage.client,
+            task_queue=stage.settings.temporal_task_queue,
+            activities=[activities.deliver_reminder, activities.close_reminders],
+        )
+
+
+@asynccontextmanager
+async def an_overtaken_delivery(
+    stage: Stage,
+    handle: Handle,
+    session: Session,
+    user_id: UUID,
+    *,
+    found: timedelta,
+    planned: timedelta,
+) -> AsyncIterator[None]:
+    """A 30-minute reminder is found too early by so much, and planned anew meanwhile by so much.
+
+    The context is what follows, with the workflow asleep once more.
+    """
+    half_an_hour = timedelta(minutes=30)
+    await eventually(lambda: has_timer(handle))
+    await stage.stop_worker()
+    deliverer = HeldDeliverer(
+        DeliveryOutcome(
+            status=ReminderStatus.SCHEDULED,
+            due_at=session.starts_at + found - half_an_hour,
+            starts_at=session.starts_at + found,
+        )
+    )
+    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
+    async with deliverer.worker(stage):
+        due_in = session.starts_at - half_an_hour - stage.clock.now()
+        passing = asyncio.create_task(
+            stage.skipper.fast_forward(handle, due_in + timedelta(minutes=1))
+        )
+        await deliverer.reached.wait()
+        await stage.catalogue.put_session(replace(session, starts_at=session.starts_at + planned))
+        assert await workflows.tell(await stage.planner.replan(session.id, user_id))
+        deliverer.go.set()
+        await passing
+        await eventually(lambda: has_timer(handle))
+        yield

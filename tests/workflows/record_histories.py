@@ -22,9 +22,9 @@ from reminders.delivery.policy import Step
 from reminders.ports import ReplannedPage
 from tests.stage import Handle, Stage, attempted, eventually
 from tests.workflows.crowd import a_crowd, made_ready_for
-from tests.workflows.held import HeldReplanner
+from tests.workflows.held import HeldReplanner, an_overtaken_delivery
 
-VERSION = "2"
+VERSION = "3"
 """Of the sequence of commands; counts up with every patch."""
 LEAD_IN = timedelta(seconds=4)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -116,6 +116,28 @@ async def expired(stage: Stage) -> Handle:
     await stage.forward(3 * HOUR, handle)
     await handle.result()
     return handle
+
+
+async def overtaken_failing(stage: Stage) -> Handle:
+    """Moved while the provider refused us; the delivery failed at the old start."""
+    session = await stage.session(starts_in=31 * MINUTE)
+    handle = await stage.enroll(session)
+    await stage.provider.faults(kind="status", status=403, name="invalid_api_key")
+    await stage.skipper.fast_forward(handle, 2 * MINUTE)
+    await eventually(lambda: attempted(handle, 2))
+    await stage.session(starts_in=75 * MINUTE, id=session.id)
+    await stage.forward(35 * MINUTE, handle)
+    await eventually(lambda: stage.is_at_rest(handle))
+    return handle
+
+
+async def overtaken_early(stage: Stage) -> Handle:
+    """Moved twice while a delivery was under way, which had read the first move."""
+    session, user = await stage.session(starts_in=31 * MINUTE), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    moves = {"found": 5 * HOUR, "planned": 3 * HOUR}
+    async with an_overtaken_delivery(stage, handle, session, user, **moves):
+        return handle
 
 
 async def lead_in_waiting(stage: Stage) -> Handle:
@@ -245,6 +267,8 @@ async def session_change_outlived(stage: Stage) -> Handle:
         cancelled_in_flight,
         retrying,
         expired,
+        overtaken_failing,
+        overtaken_early,
         lead_in_waiting,
         lead_in_cancelled,
         lead_in_finished,

@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.worker import Worker
 
 from reminders.db.tables import EnrollmentRow, SessionRow
 from reminders.delivery.policy import Step
 from reminders.model import Session, SessionStatus
-from tests.stage import Handle, Stage, attempted, eventually
+from tests.stage import Handle, Stage, attempted, eventually, has_timer
+from tests.workflows.held import an_overtaken_delivery
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -401,3 +402,42 @@ async def test_a_provider_that_refuses_until_the_start_is_named_as_the_reason(
     await handle.result()
     assert f"failed: {reason}" == (await stage.statuses(session))["30min"]
     assert [] == await stage.provider.accepted()
+
+
+async def test_a_session_that_moves_while_delivery_is_held_is_reminded_of(stage: Stage) -> None:
+    """The old start passes with the provider's door shut; the reminder goes out for the new one."""
+    session = await stage.session(starts_in=31 * MINUTE)
+    handle = await stage.enroll(session)
+    await stage.provider.faults(kind="status", status=403, name="invalid_api_key")
+    await stage.skipper.fast_forward(handle, 2 * MINUTE)
+    await eventually(lambda: attempted(handle, 2))
+    moved = await stage.session(starts_in=75 * MINUTE, id=session.id)
+    await stage.forward(35 * MINUTE, handle)
+    await eventually(lambda: has_timer(handle))
+    assert "scheduled" == (await stage.statuses(session))["30min"]
+    await stage.provider.clear_faults()
+    async with stage.database.transaction() as connection:
+        await connection.execute(text("UPDATE provider_pace SET held_until = NULL"))
+    await stage.wind_to(moved.starts_at, handle)
+    await handle.result()
+    (reminder,) = [r for r in await stage.ledger(session) if r.sent_at is not None]
+    assert reminder.reminder_type == "30min"
+    assert reminder.starts_at == moved.starts_at
+
+
+@pytest.mark.parametrize(
+    ("found", "planned", "wakes_for"),
+    [(5 * HOUR, 3 * HOUR, 3 * HOUR), (3 * HOUR, 5 * HOUR, 3 * HOUR)],
+    ids=["the-plan-is-newer", "the-delivery-is-newer"],
+)
+async def test_a_plan_that_overtakes_a_delivery_is_not_forgotten(
+    stage: Stage, found: timedelta, planned: timedelta, wakes_for: timedelta
+) -> None:
+    """A session moves twice while its reminder is under way: whichever is earlier wakes it."""
+    session, user = await stage.session(starts_in=31 * MINUTE), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    async with an_overtaken_delivery(stage, handle, session, user, found=found, planned=planned):
+        plan = await stage.plan(handle)
+    waiting = {r.reminder_type: r.due_at for r in plan.reminders if r.status.is_pending}
+    assert session.starts_at + wakes_for - HOUR / 2 == waiting["30min"]
+    assert session.starts_at + max(found, planned) == plan.starts_at

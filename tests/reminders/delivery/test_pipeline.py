@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text, update
 
+from reminders.clock import SystemClock
 from reminders.contracts import DeliverReminderInput
 from reminders.db.engine import Database
-from reminders.db.tables import EmailBatchRow, ReminderRow
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.queries import ReminderQueries
+from reminders.db.tables import EmailBatchRow, ReminderRow, SessionRow
 from reminders.embedded.provider.server import EmbeddedProvider
 from reminders.errors import (
+    BatchBusyError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRateLimitedError,
@@ -432,3 +436,38 @@ async def test_what_still_fits_the_quota_goes_out_and_the_rest_waits(
             await accepted_once_each(provider, 30)
     assert 70 == sum(isinstance(o, MailQuotaExceededError) for o in outcomes)
     assert {"sent": 30, "scheduled": 70} == await statuses(database)
+
+
+async def test_a_plan_between_reading_and_moving_wins(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """A session that moved unannounced, and once more with notice: the newest plan stays."""
+    (reminder,) = await due_reminders(database, 1)
+    first, newest = (reminder.starts_at + timedelta(hours=n) for n in (5, 3))
+    await move_sessions(database, first)
+    async with a_pipeline(settings) as pipeline:
+        move = pipeline._ledger.move
+
+        async def move_after_the_plan(*args: Any) -> bool:
+            await move_sessions(database, newest)
+            ledger = await ReminderQueries(database).list(limit=1)
+            (row,) = ledger.reminders
+            planner = EnrollmentPlanner(database, SystemClock())
+            await planner.replan(row.session_id, row.user_id)
+            return bool(await move(*args))
+
+        pipeline._ledger.move = move_after_the_plan
+        (error,) = await deliver(pipeline, [reminder])
+        assert isinstance(error, BatchBusyError)
+        pipeline._ledger.move = move
+        (outcome,) = await deliver(pipeline, [reminder])
+    rows = (await ReminderQueries(database).list(limit=10)).reminders
+    (row,) = [r for r in rows if r.id == reminder.reminder_id]
+    assert (newest, newest - timedelta(minutes=30)) == (row.starts_at, row.due_at)
+    assert (newest, row.due_at) == (outcome.starts_at, outcome.due_at)  # type: ignore[union-attr]
+
+
+async def move_sessions(database: Database, starts_at: datetime) -> None:
+    """The host moves its session."""
+    async with database.transaction() as connection:
+        await connection.execute(update(SessionRow).values(start_time=starts_at))
