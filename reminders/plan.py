@@ -24,6 +24,9 @@ _UNWANTED = frozenset(
 )
 """Reasons that lie with the person, and may pass: a reminder that waits ends for them."""
 
+_OUT_OF_TIME = frozenset({StatusReason.EXPIRED, StatusReason.QUOTA, StatusReason.MISCONFIGURED})
+"""Reasons of a failed reminder that say no more than that its session began before it could go out."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DueReminder:
@@ -138,8 +141,8 @@ def revise(
 
     A row never moves backwards. What has ended stays as it is, and a legitimate second sending is
     a new generation: after a cancelled session was restored, after a person enrolled again, after
-    a skipped reminder became possible, and after a session moved by more than the threshold once
-    its reminder was out. What the e-mail before told already, or nearly, is not told again. A row
+    a skipped reminder became possible, or one that had run out of time, and after a session moved by
+    more than the threshold once its reminder was out. What the e-mail before told already, or nearly, is not told again. A row
     in `sending` is left alone: its request resolves it.
 
     Call it only for a session that is held and a person who takes part.
@@ -295,6 +298,8 @@ def _again(
         return True
     if row.status is ReminderStatus.CANCELLED:
         return not _is_called_off(row)
+    if row.status is ReminderStatus.FAILED and row.reason in _OUT_OF_TIME:
+        return True  # nobody was told anything, and there is time again
     return abs(starts_at - row.starts_at) > threshold
 
 

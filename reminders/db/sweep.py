@@ -81,9 +81,11 @@ SELECT DISTINCT w.session_id, w.user_id
  WHERE (r.reminder_type IS NULL
         OR r.email_status NOT IN ('scheduled', 'sending')
        AND w.due_at >= :now
-       AND CASE r.email_status
-           WHEN 'cancelled' THEN true  -- of a session that is held, for one who takes part
-           WHEN 'skipped' THEN true
+       AND CASE
+           WHEN r.email_status = 'cancelled' THEN true  -- the session is held, and they take part
+           WHEN r.email_status = 'skipped' THEN true
+           WHEN r.email_status = 'failed'
+            AND r.status_reason IN ('expired', 'quota', 'misconfigured') THEN true
            ELSE greatest(w.start_time - r.starts_at, r.starts_at - w.start_time) > :threshold
            END
        AND (r.generation = 1 OR NOT EXISTS (

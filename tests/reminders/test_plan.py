@@ -23,7 +23,7 @@ from reminders.plan import (
 )
 from tests.builders import NOW, SESSION, USER, a_reminder, a_rule, the_rules
 
-HOUR = timedelta(hours=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 instants = st.datetimes(
     min_value=datetime(2000, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
     max_value=datetime(2100, 1, 1),  # noqa: DTZ001
@@ -389,3 +389,33 @@ def test_a_stop_ends_what_waits_and_nothing_else(row: Reminder, expected: tuple[
     )
     assert expected == (len(revision.added), len(revision.changed))
     assert all(r.reason is StatusReason.OPTED_OUT for r in revision.changed)
+
+
+@pytest.mark.parametrize(
+    ("reason", "moved_by", "again"),
+    [
+        (StatusReason.EXPIRED, 45 * MINUTE, True),
+        (StatusReason.QUOTA, 45 * MINUTE, True),
+        (StatusReason.MISCONFIGURED, 45 * MINUTE, True),
+        (StatusReason.MISCONFIGURED, 20 * MINUTE, False),
+        (StatusReason.EXPIRED, timedelta(), False),
+        (StatusReason.REJECTED, 45 * MINUTE, False),
+        (StatusReason.OUTCOME_UNKNOWN, 45 * MINUTE, False),
+        (StatusReason.REJECTED, 2 * HOUR, True),
+    ],
+)
+def test_a_reminder_that_ran_out_of_time_is_wanted_once_there_is_time_again(
+    reason: StatusReason, moved_by: timedelta, again: bool
+) -> None:
+    """The session began, and then it did not: whoever was told nothing yet is told now."""
+    began = NOW - MINUTE
+    row = a_reminder(
+        "30min",
+        due_at=began - HOUR / 2,
+        starts_at=began,
+        status=ReminderStatus.FAILED,
+        reason=reason,
+    )
+    revision = revised([row], began + moved_by)
+    added = [r for r in revision.added if r.status is ReminderStatus.SCHEDULED]
+    assert [2] * again == [r.generation for r in added if r.reminder_type == "30min"]

@@ -104,6 +104,13 @@ async def sql(database: Database, statements: str) -> None:
             ),
             "lost",
         ),
+        (
+            (
+                "UPDATE session_reminder_emails SET email_status = 'failed',"
+                " status_reason = 'misconfigured' WHERE reminder_type = '30min'"
+            ),
+            "lost",
+        ),
         ("UPDATE sessions SET start_time = start_time + interval '1 min'", "drifted"),
         ("UPDATE sessions SET start_time = now() - interval '7 days'", "drifted"),
         ("UPDATE sessions SET status = 'cancelled'", "drifted"),
