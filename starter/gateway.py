@@ -139,6 +139,13 @@ class ReminderGateway:
         """
         planned = await self._planner.unenroll(session_id, user_id)
         await self._workflows.cancel(planned, StatusReason.UNENROLLED)
+        if await self._catalogue.is_expected(session_id, user_id):
+            # Enrolled again between plan and cancel, which met the run that had the newer plan: let
+            # it close its rows, then plan what it cancelled anew.
+            run = await self._workflows.running(planned)
+            if run is not None:
+                await self._workflows.closed(run)
+            await self._workflows.hand_over(await self._planner.replan(session_id, user_id))
         return receipt(planned)
 
     async def put_session(

@@ -11,9 +11,10 @@ from sqlalchemy import text, update
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.worker import Worker
 
+from reminders.db.plans import PlannedEnrollment
 from reminders.db.tables import EnrollmentRow, SessionRow
 from reminders.delivery.policy import Step
-from reminders.model import Session, SessionStatus
+from reminders.model import Session, SessionStatus, StatusReason
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
 from tests.workflows.held import an_overtaken_delivery
 
@@ -441,3 +442,26 @@ async def test_a_plan_that_overtakes_a_delivery_is_not_forgotten(
     waiting = {r.reminder_type: r.due_at for r in plan.reminders if r.status.is_pending}
     assert session.starts_at + wakes_for - HOUR / 2 == waiting["30min"]
     assert session.starts_at + max(found, planned) == plan.starts_at
+
+
+async def test_a_cancel_that_comes_after_the_next_enrollment_is_not_the_last_word(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failure 18: who enrolls again while leaving is under way is enrolled, and gets one each."""
+    session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
+    await stage.enroll(session, user)
+    workflows = stage.gateway._workflows
+    cancel = workflows.cancel
+
+    async def cancel_late(planned: PlannedEnrollment, reason: StatusReason) -> None:
+        await stage.gateway.enroll(session.id, user)
+        await cancel(planned, reason)
+
+    monkeypatch.setattr(workflows, "cancel", cancel_late)
+    receipt = await stage.gateway.unenroll(session.id, user)
+    assert 3 == receipt.cancelled
+    handle = stage.handle(session, user)
+    await stage.wind_to(session.starts_at, handle)
+    await handle.result()
+    assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
+    assert 3 == len(await stage.provider.accepted())
