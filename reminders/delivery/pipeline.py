@@ -120,6 +120,8 @@ class DeliveryPipeline:
         )
         self._gatherer = Gatherer(self._policy)
         self._tickets: dict[UUID, Ticket] = {}
+        self._early = 0
+        """Calls that wait for their due instant."""
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
 
@@ -168,11 +170,28 @@ class DeliveryPipeline:
             return await asyncio.shield(ticket.outcome)
 
     async def _due(self, reminder: DeliverReminderInput) -> timedelta:
-        """Wait for the due instant of a reminder that came a little early; how long that was."""
+        """Wait for the due instant of a reminder that came a little early; how long that was.
+
+        Raises:
+            NotDueYetError: Too many wait here already; it is to come again when it is due.
+        """
         came_at = self._clock.now()
-        while timedelta() < (early := reminder.due_at - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
-            await asyncio.sleep(early.total_seconds())
+        if _A_MOMENT < (early := reminder.due_at - came_at) <= self._policy.early:
+            if self._early >= self._policy.early_at_once:
+                raise NotDueYetError("many wait already", retry_after=early)
+            self._early += 1
+            try:
+                await self._reached(reminder.due_at)
+            finally:
+                self._early -= 1
+        else:
+            await self._reached(reminder.due_at)
         return self._clock.now() - came_at
+
+    async def _reached(self, due_at: datetime) -> None:
+        """Wait for an instant, unless it is further away than a reminder may come early."""
+        while timedelta() < (early := due_at - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
+            await asyncio.sleep(early.total_seconds())
 
     async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
         """See `Deliverer.close`.

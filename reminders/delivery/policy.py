@@ -33,6 +33,10 @@ class DeliveryPolicy:
     early: timedelta = timedelta(seconds=90)
     """How long before its due instant a reminder may come: the lead-in of a large session, and a
     worker's clock that lags behind Temporal's."""
+    early_at_once: int = 3000
+    """Reminders that one worker makes ready early, at once. It has more slots for activities than
+    that (see `worker.build_worker`), so that a crowd that waits for its instant does not keep what
+    is due now from them, nor the closing of reminders that somebody calls off meanwhile."""
     calm: timedelta = timedelta(seconds=2.4)
     """How long after its due instant a reminder that was made ready early tells its workflow at the
     soonest: first all e-mails of a crowd go out, then its workflows wake. Less than the activity's

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +23,7 @@ from reminders.errors import (
     MailQuotaExceededError,
     MailRateLimitedError,
     MailUnavailableError,
+    NotDueYetError,
     ReminderNotFoundError,
 )
 from reminders.model import ReminderStatus
@@ -471,3 +473,25 @@ async def move_sessions(database: Database, starts_at: datetime) -> None:
     """The host moves its session."""
     async with database.transaction() as connection:
         await connection.execute(update(SessionRow).values(start_time=starts_at))
+
+
+async def test_a_crowd_that_waits_leaves_room_for_what_is_due(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """So many wait for their instant; whoever comes then is to come again, and what is due goes out."""
+    starts_in = timedelta(minutes=30, seconds=3)
+    early = await due_reminders(database, 3, starts_in=starts_in)
+    due = await due_reminders(database, 1, address=lambda _: "due@hospital.example")
+    async with a_pipeline(settings) as pipeline:
+        pipeline._policy = dataclasses.replace(pipeline._policy, early_at_once=2)
+        waiting = asyncio.create_task(deliver(pipeline, early[:2]))
+        await asyncio.sleep(0)
+        (error,) = await deliver(pipeline, early[2:])
+        assert isinstance(error, NotDueYetError)
+        assert error.retry_after is not None
+        assert timedelta(seconds=1) < error.retry_after <= timedelta(seconds=3)
+        await deliver(pipeline, due)
+        assert ["due@hospital.example"] == [m["to"][0] for m in await provider.accepted()]
+        await waiting
+        await deliver(pipeline, early[2:])
+    await accepted_once_each(provider, 4)
