@@ -141,6 +141,7 @@ class EnrollmentWorkflows:
                     logger.warning("replan of %s: %s", workflow_id, error)
                     return False
             except (WorkflowUpdateRPCTimeoutOrCancelledError, WorkflowUpdateFailedError) as error:
+                _stop_if_cancelled()
                 logger.warning("replan of %s was not confirmed: %s", workflow_id, error)
                 return False
             else:
@@ -339,6 +340,16 @@ async def _all_or_none(calls: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+
+
+def _stop_if_cancelled() -> None:
+    """Be cancelled, if somebody asked for it: the SDK tells of that as of an update's time-out.
+
+    Taken for one, whoever waits for an answer would go on, and replace a run that is well.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _workflow_id(planned: PlannedEnrollment) -> str:

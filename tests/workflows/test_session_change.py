@@ -21,6 +21,7 @@ from reminders.model import ReminderStatus, Session, SessionStatus
 from reminders.ports import ReplannedPage
 from reminders.temporal import SESSION_ID
 from starter import enrollments
+from starter.enrollments import EnrollmentWorkflows
 from starter.receipts import ChangeReceipt
 from tests.stage import Handle, Stage, eventually
 from tests.workflows.held import HeldReplanner
@@ -423,3 +424,20 @@ async def test_thousands_of_changes_do_not_fill_the_history(stage: Stage) -> Non
     counts = await by_run.result()
     assert (1, 3) == (counts["enrollments"], counts["cancelled"])
     assert first.run_id != (await handle.describe()).run_id
+
+
+async def test_whoever_stops_waiting_for_a_workflow_replaces_none(stage: Stage) -> None:
+    """Without a worker nobody confirms a plan; cancelled meanwhile, the caller ends, and no run."""
+    session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    run_id = (await handle.describe()).run_id
+    await stage.stop_worker()
+    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
+    planned = await stage.planner.replan(session.id, user)
+    telling = asyncio.create_task(workflows.hand_over(planned))
+    _, waiting = await asyncio.wait({telling}, timeout=1)
+    assert {telling} == waiting
+    telling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await telling
+    assert run_id == (await handle.describe()).run_id
