@@ -1,14 +1,16 @@
 """Finds enrollments whose reminders are not as the platform's tables want them.
 
 Each question is one anti-join that goes from the sessions that lie ahead, or from the rows that
-wait, so its cost grows with these and not with the years the ledger has seen. What is found is
-only a candidate: the planner decides anew, inside its lock, from what it reads there.
+wait, so its cost grows with these and not with the years the ledger has seen. That needs saying
+again and again: PostgreSQL takes status and instant for unrelated, expects what is overdue to be
+everywhere, and would rather read a ledger whole than look a session up. What is found is only a
+candidate: the planner decides anew, inside its lock, from what it reads there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +24,8 @@ OVERDUE = timedelta(minutes=2)
 """A reminder that still waits this long after its instant may have no workflow any more."""
 DUE_SOON = timedelta(minutes=35)
 """Twice the time between two sweeps, and some: whoever falls due then is looked at at least once."""
+OLDEST = 5000
+"""Overdue reminders that a page is chosen from: as many as a sweep works on."""
 IN_DOUBT = timedelta(minutes=5)
 """A frozen request without an outcome for longer than any lease and its takeover last."""
 
@@ -55,15 +59,17 @@ CALLED_OFF = """
 # it would be found for ever. These are "called off", "again", "told" and "withheld".
 _LOST = _sql(f"""
 WITH ahead AS MATERIALIZED (
-    SELECT id, start_time FROM sessions WHERE status = 'scheduled' AND start_time > :now),
+    SELECT id, start_time FROM sessions
+     WHERE status = 'scheduled' AND start_time > :now AND id >= :after_session),
+-- Session by session: so that each is looked up.
 newest AS MATERIALIZED (
-    SELECT r.session_id, r.user_id, r.reminder_type, r.generation, r.email_status, r.status_reason,
-           r.starts_at
-      FROM ahead s JOIN session_reminder_emails r ON r.session_id = s.id
-     WHERE NOT EXISTS (
-           SELECT FROM session_reminder_emails n
-            WHERE n.session_id = r.session_id AND n.user_id = r.user_id
-              AND n.reminder_type = r.reminder_type AND n.generation > r.generation)),
+    SELECT n.* FROM ahead s CROSS JOIN LATERAL (
+           SELECT DISTINCT ON (r.user_id, r.reminder_type)
+                  r.session_id, r.user_id, r.reminder_type, r.generation, r.email_status,
+                  r.status_reason, r.starts_at
+             FROM session_reminder_emails r WHERE r.session_id = s.id
+            ORDER BY r.user_id DESC, r.reminder_type DESC, r.generation DESC) n),
+known AS MATERIALIZED (SELECT DISTINCT session_id, user_id FROM newest),
 called_off AS MATERIALIZED ({CALLED_OFF}),
 rules AS MATERIALIZED (
     SELECT s.id AS session_id, s.start_time, c.reminder_type,
@@ -78,6 +84,7 @@ SELECT DISTINCT w.session_id, w.user_id
   FROM wanted w
   LEFT JOIN newest r ON r.session_id = w.session_id AND r.user_id = w.user_id
                     AND r.reminder_type = w.reminder_type
+  LEFT JOIN known k ON k.session_id = w.session_id AND k.user_id = w.user_id
  WHERE (r.reminder_type IS NULL
         OR r.email_status NOT IN ('scheduled', 'sending')
        AND w.due_at >= :now
@@ -102,9 +109,7 @@ SELECT DISTINCT w.session_id, w.user_id
             WHERE p.user_id = w.user_id
               AND (p.session_id IS NULL OR p.session_id = w.session_id)
               AND (p.reminder_type IS NULL OR p.reminder_type = w.reminder_type)))
-   AND (w.due_at >= :now OR NOT EXISTS (
-        SELECT FROM session_reminder_emails any_row
-         WHERE any_row.session_id = w.session_id AND any_row.user_id = w.user_id))
+   AND (w.due_at >= :now OR k.user_id IS NULL)
    AND NOT EXISTS (
         SELECT FROM called_off o WHERE o.session_id = w.session_id AND o.user_id = w.user_id)
  ORDER BY w.session_id, w.user_id LIMIT :limit
@@ -131,12 +136,22 @@ SELECT DISTINCT r.session_id, r.user_id
  ORDER BY r.session_id, r.user_id LIMIT :limit
 """)  # noqa: S608 - composed of constants
 
-_WAITING = _sql("""
-SELECT DISTINCT r.session_id, r.user_id
-  FROM session_reminder_emails r
- WHERE r.email_status = 'scheduled' AND r.due_at >= :since AND r.due_at < :until
-   AND (r.session_id, r.user_id) > (:after_session, :after_user)
- ORDER BY r.session_id, r.user_id LIMIT :limit
+# The oldest first and no more than a few pages: in the order of an index, which is therefore used.
+_OVERDUE = _sql(f"""
+SELECT DISTINCT o.session_id, o.user_id
+  FROM (SELECT r.session_id, r.user_id FROM session_reminder_emails r
+         WHERE r.email_status = 'scheduled' AND r.due_at < :until
+           AND (r.session_id, r.user_id) > (:after_session, :after_user)
+         ORDER BY r.due_at LIMIT {OLDEST}) o
+ ORDER BY o.session_id, o.user_id LIMIT :limit
+""")  # noqa: S608 - composed of constants
+
+_DUE_SOON = _sql("""
+WITH soon AS MATERIALIZED (
+    SELECT r.session_id, r.user_id FROM session_reminder_emails r
+     WHERE r.email_status = 'scheduled' AND r.due_at >= :since AND r.due_at < :until
+       AND (r.session_id, r.user_id) > (:after_session, :after_user))
+SELECT DISTINCT session_id, user_id FROM soon ORDER BY session_id, user_id LIMIT :limit
 """)
 
 _IN_DOUBT = _sql("""
@@ -144,8 +159,6 @@ SELECT count(*)
   FROM email_batches b JOIN session_reminder_emails r ON r.batch_id = b.id
  WHERE b.state = 'frozen' AND b.frozen_at < :until AND r.email_status = 'sending'
 """)
-
-_LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
 class SweepQueries:
@@ -181,14 +194,12 @@ class SweepQueries:
 
     async def overdue(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments with a reminder that should have gone out minutes ago."""
-        return await self._page(
-            _WAITING, after, limit, since=_LONG_AGO, until=self._clock.now() - OVERDUE
-        )
+        return await self._page(_OVERDUE, after, limit, until=self._clock.now() - OVERDUE)
 
     async def due_soon(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments with a reminder that falls due before the next sweep but one."""
         now = self._clock.now()
-        return await self._page(_WAITING, after, limit, since=now - OVERDUE, until=now + DUE_SOON)
+        return await self._page(_DUE_SOON, after, limit, since=now - OVERDUE, until=now + DUE_SOON)
 
     async def in_doubt(self) -> int:
         """How many reminders are frozen in a request that has had no outcome for minutes."""

@@ -178,6 +178,12 @@ class ReminderRow(Base):
         Index("ix_session_reminder_emails_due_at_id", "due_at", "id"),
         Index("ix_session_reminder_emails_email_status_due_at_id", "email_status", "due_at", "id"),
         Index(
+            "ix_session_reminder_emails_waiting",
+            "session_id",
+            "user_id",
+            postgresql_where=text("email_status = 'scheduled'"),
+        ),
+        Index(
             "ix_session_reminder_emails_batch_id",
             "batch_id",
             postgresql_where=text("email_status = 'sending'"),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from reminders.clock import SystemClock
 from reminders.db.catalogue import Catalogue
@@ -300,3 +301,74 @@ async def test_a_hundred_thousand_enrollments_of_which_ten_need_work(crowded: Da
     assert 0 == len(soon)
     found: set[UUID] = {e.user_id for e in (*lost, *drifted, *overdue)}
     assert 10 == len(found)
+
+
+BYGONE = """
+INSERT INTO sessions (id, title, start_time)
+SELECT ('00000000-0000-4000-8000-' || lpad(s::text, 12, '0'))::uuid, 'T',
+       date_trunc('second', now()) + (s % 500 - 475) * interval '1 day'
+  FROM generate_series(1, 500) s;
+INSERT INTO users (id, email)
+SELECT ('00000000-0000-4000-9000-' || lpad(u::text, 12, '0'))::uuid, u || '@hospital.example'
+  FROM generate_series(1, 33000) u;
+INSERT INTO enrollments (session_id, user_id)
+SELECT ('00000000-0000-4000-8000-' || lpad((u % 500 + 1)::text, 12, '0'))::uuid, users.id
+  FROM users, LATERAL (SELECT right(users.id::text, 12)::int AS u) n;
+INSERT INTO session_reminder_emails
+       (id, session_id, user_id, reminder_type, due_at, starts_at, email_status, workflow_id)
+SELECT gen_random_uuid(), e.session_id, e.user_id, c.reminder_type, due.at, s.start_time,
+       CASE WHEN due.at < now() THEN 'delivered' ELSE 'scheduled' END,
+       'session-reminder:' || e.session_id || ':' || e.user_id
+  FROM enrollments e JOIN sessions s ON s.id = e.session_id
+  JOIN reminder_configurations c ON c.is_enabled,
+       LATERAL (SELECT s.start_time - c.minutes_before * interval '1 min' AS at) due;
+ANALYZE;
+"""
+"""A ledger of a hundred thousand rows, of which one in twenty still waits."""
+
+
+@pytest.fixture(scope="module")
+async def bygone(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A database in which nearly every session is over."""
+    name = f"test_{uuid4().hex}"
+    postgres.create_database(name, template="template")
+    database = Database(postgres.url(name))
+    await sql(database, BYGONE)
+    yield database
+    await database.aclose()
+    postgres.drop_database(name)
+
+
+@pytest.mark.parametrize("kind", ["lost", "drifted", "overdue", "due_soon"])
+async def test_years_of_ledger_are_not_read(bygone: Database, kind: str) -> None:
+    """What a sweep asks touches the rows of sessions that lie ahead, and few of those behind."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_c: Any, _cu: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(bygone.engine.sync_engine, "before_cursor_execute", note)
+    await getattr(SweepQueries(bygone, SystemClock()), kind)(after=None, limit=200)
+    event.remove(bygone.engine.sync_engine, "before_cursor_execute", note)
+    ((statement, parameters),) = asked
+    async with bygone.engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        plan = await driver.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *parameters)
+        waiting = await driver.fetchval(
+            "SELECT count(*) FROM session_reminder_emails WHERE email_status = 'scheduled'"
+        )
+    assert 4000 < waiting < 6000
+    assert rows_read(plan[0]["Plan"]) <= 3 * waiting
+
+
+def rows_read(plan: dict[str, Any]) -> float:
+    """Rows of the ledger that a plan has looked at, all loops together."""
+    read = 0.0
+    if plan.get("Relation Name") == "session_reminder_emails":
+        read = plan["Actual Loops"] * (
+            plan["Actual Rows"]
+            + plan.get("Rows Removed by Filter", 0)
+            + plan.get("Rows Removed by Index Recheck", 0)
+        )
+    return read + sum(rows_read(child) for child in plan.get("Plans", ()))
