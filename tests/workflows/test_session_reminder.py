@@ -15,6 +15,8 @@ from reminders.db.plans import PlannedEnrollment
 from reminders.db.tables import EnrollmentRow, SessionRow
 from reminders.delivery.policy import Step
 from reminders.model import Session, SessionStatus, StatusReason
+from reminders.temporal import SESSION_ID
+from starter.enrollments import EnrollmentWorkflows
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
 from tests.workflows.held import an_overtaken_delivery
 
@@ -465,3 +467,20 @@ async def test_a_cancel_that_comes_after_the_next_enrollment_is_not_the_last_wor
     await handle.result()
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
     assert 3 == len(await stage.provider.accepted())
+
+
+@pytest.mark.slow
+async def test_a_thousand_plans_do_not_fill_the_history(stage: Stage) -> None:
+    """The run goes on as a new one, with its plan and under its search attributes, and sends."""
+    session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    first = (await handle.describe()).run_id
+    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
+    for _ in range(1000):
+        assert await workflows.tell(await stage.planner.replan(session.id, user))
+    described = await handle.describe()
+    assert first != described.run_id
+    assert str(session.id) == described.typed_search_attributes[SESSION_ID]
+    await stage.forward(25 * HOUR, handle)
+    await handle.result()
+    assert ["24h", "2h", "30min"] == await reminder_types(stage)
