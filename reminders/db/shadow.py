@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, insert, text
+from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db.engine import Database
@@ -141,7 +141,9 @@ class Cutovers:
                     row["session_id"], row["user_id"], row["reminder_type"], row["generation"]
                 )
             if rows:
-                await connection.execute(insert(ReminderRow), rows)
+                # A plan that came first has made the same row: reopened all the same.
+                reopened = upsert(ReminderRow).on_conflict_do_nothing()
+                await connection.execute(reopened, rows)
             await connection.execute(_TAKEN_OVER, {"session_id": session_id, "now": now})
         return len(rows), sorted({row["session_id"] for row in rows})
 

@@ -44,11 +44,12 @@ REAL_LIMIT = 10
 
 
 async def accepted_once_each(provider: ProviderClient, count: int) -> None:
-    """Assert that so many e-mails were accepted, each to another person and with its own tag."""
+    """Assert that so many e-mails were accepted, each to one person of its own and with its tag."""
     accepted = await provider.accepted()
     assert count == len(accepted)
     assert count == len({mail["to"][0] for mail in accepted})
     assert {1} == {len(mail["to"]) for mail in accepted}
+    assert not any(mail["cc"] or mail["bcc"] for mail in accepted)
     assert count == len({mail["tags"]["reminder_id"] for mail in accepted})
 
 
