@@ -37,7 +37,6 @@ from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
-from reminders.errors import ReminderError
 from reminders.mail.resend import ResendMailer
 from reminders.observability import endpoint, gauges, logs, tracing
 from reminders.observability.metrics import DeliveryMetrics, a_registry
@@ -48,9 +47,11 @@ from reminders.ports import Clock, DeliveryObserver, Mailer
 from reminders.settings import Settings
 from starter.composing import attendee_links, mail_composer
 from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
+from starter.failures import understood
 from starter.health import boot
 from starter.reconciler import EnrollmentReconciler
 from starter.sweeps import Sweeps
+from starter.terminal.running import ExitCode, exit_code
 from workflows.plugin import SessionReminderPlugin
 
 logger = logging.getLogger("worker")
@@ -329,16 +330,21 @@ def main() -> int:
     """Run a worker, configured by the environment.
 
     Returns:
-        Exit code: 0 after a stop that was asked for, 1 if it could not start.
+        Exit code: 0 after a stop that was asked for, 4 if PostgreSQL or Temporal is away, 1 if it
+        could not start for another reason.
     """
     try:
         config = settings.load()
         logs.configure(config.log_format, config.log_level)
         asyncio.run(_main(config))
-    except ReminderError as error:
-        print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - a command's last word
-        return 1
-    return 0
+    except Exception as error:
+        known = understood(error)
+        if known is None:
+            raise
+        words = " ".join(str(known).split())
+        print(f"worker: {words}", file=sys.stderr)  # noqa: T201 - a command's last word
+        return exit_code(known)
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

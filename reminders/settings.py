@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reminders.api_keys import ApiKey, parse
@@ -36,12 +45,16 @@ _FEWEST_CHARACTERS = 10
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "re_...", "re_xxxxxxxxx")
 
 
-def _duration(value: object) -> object:
+def _duration(value: object, otherwise: ValidatorFunctionWrapHandler) -> timedelta:
     """`60m`, `2h`, `90s`; anything else is left to pydantic (seconds, ISO 8601)."""
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
-        return value
-    return timedelta(seconds=float(found["number"]) * _SECONDS[found["unit"]])
+    if found is not None:
+        return timedelta(seconds=float(found["number"]) * _SECONDS[found["unit"]])
+    try:
+        span: timedelta = otherwise(value)
+    except ValidationError:
+        raise PydanticCustomError("duration", "is no duration; write 90s, 60m, 2h or 1d") from None
+    return span
 
 
 def _comma_separated(value: object) -> object:
@@ -50,7 +63,7 @@ def _comma_separated(value: object) -> object:
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, WrapValidator(_duration)]
 Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
@@ -441,7 +454,9 @@ def load() -> Settings:
         problems = []
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            problems.append(f"{name}: {problem['msg']}" if name else problem["msg"])
+            # What our own checks raise names its variable itself, and pydantic its class.
+            words = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}: {words}" if name else words)
         raise ConfigurationError("; ".join(problems)) from None
 
 

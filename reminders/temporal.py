@@ -63,18 +63,25 @@ async def connect(
         runtime: With metrics, if they are wanted.
 
     Raises:
+        ConfigurationError: If those variables, or the profile, cannot be used.
         TemporalUnavailableError: If the server does not answer (not when lazy).
     """
-    config: dict[str, Any] = dict(ClientConfig.load_client_connect_config(config_file_strict=True))
-    config.setdefault("target_host", "localhost:7233")
-    with unavailable():
-        return await Client.connect(
-            **config,
-            plugins=plugins,
-            lazy=lazy,
-            runtime=runtime,
-            connect_timeout=_CONNECT_TIMEOUT,
+    try:
+        config: dict[str, Any] = dict(
+            ClientConfig.load_client_connect_config(config_file_strict=True)
         )
+        config.setdefault("target_host", "localhost:7233")
+        with unavailable():
+            return await Client.connect(
+                **config,
+                plugins=plugins,
+                lazy=lazy,
+                runtime=runtime,
+                connect_timeout=_CONNECT_TIMEOUT,
+            )
+    except (RuntimeError, OSError, ValueError) as error:  # an unknown profile, a missing file
+        msg = f"the TEMPORAL_ variables or the profile cannot be used: {error}"
+        raise ConfigurationError(msg) from error
 
 
 @contextmanager

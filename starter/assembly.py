@@ -27,7 +27,6 @@ from reminders.db.redrive import FailedEnrollments
 from reminders.db.requesting import ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
-from reminders.errors import ConfigurationError
 from reminders.ports import Clock
 from reminders.settings import Settings
 from reminders.tokens import Tokens
@@ -202,8 +201,4 @@ async def connect(
         ConfigurationError: If those variables cannot be used.
         TemporalUnavailableError: If the server does not answer (not when lazy).
     """
-    try:
-        return await temporal.connect([SessionReminderPlugin(codec), *plugins], lazy=lazy)
-    except (RuntimeError, OSError, ValueError) as error:  # an unknown profile, a missing file
-        msg = f"the TEMPORAL_ variables or the profile cannot be used: {error}"
-        raise ConfigurationError(msg) from error
+    return await temporal.connect([SessionReminderPlugin(codec), *plugins], lazy=lazy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from reminders.errors import ConfigurationError, ReminderError
 
@@ -32,8 +32,17 @@ def understood(error: BaseException) -> ReminderError | None:
         remedy = _REFUSALS.get(str(getattr(error.orig, "sqlstate", "")))
         return ConfigurationError(remedy) if remedy else None
     if isinstance(error, RPCError):
-        words = str(error)[:_LONGEST_REFUSAL]
+        words = str(error)[:_LONGEST_REFUSAL].rstrip(".")
         return ConfigurationError(
-            f"Temporal refuses ({error.status.name}): {words}; see `reminders doctor`"
+            f"Temporal refuses ({error.status.name}): {words}; {_remedy(error)}"
         )
     return None
+
+
+def _remedy(error: RPCError) -> str:
+    """What an operator has to do about Temporal's refusal."""
+    if error.status is RPCStatusCode.NOT_FOUND and str(error).startswith("Namespace "):
+        return "create it with `temporal operator namespace create`, or mend TEMPORAL_NAMESPACE"
+    if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
+        return "mend TEMPORAL_API_KEY or the certificate, or what they may do"
+    return "see that TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE are what is meant"

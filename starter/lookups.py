@@ -188,5 +188,5 @@ def _read(cursor: str, *kinds: Any) -> Sequence[Any]:  # noqa: ANN401 - what eac
 
 
 def _no_cursor() -> InvalidInputError:
-    msg = "cursor is not one that this API gave out; leave it out to start from the beginning"
+    msg = "this is no cursor that was given out; leave it out to start from the beginning"
     return InvalidInputError(msg, field="cursor")

@@ -223,5 +223,5 @@ def _decoded(cursor: str) -> Enrollment:
     try:
         return Enrollment(UUID(session_id), UUID(user_id))
     except ValueError as error:
-        msg = "cursor is not one that this API gave out; leave it out to start from the beginning"
+        msg = "this is no cursor that was given out; leave it out to start from the beginning"
         raise InvalidInputError(msg, field="cursor") from error

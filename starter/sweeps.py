@@ -288,5 +288,5 @@ def _decoded(cursor: str) -> bytes:
 
 
 def _not_our_cursor() -> InvalidInputError:
-    msg = "cursor is not one that this API gave out; leave it out to start from the beginning"
+    msg = "this is no cursor that was given out; leave it out to start from the beginning"
     return InvalidInputError(msg, field="cursor")

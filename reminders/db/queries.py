@@ -141,5 +141,5 @@ def _decode(cursor: str) -> tuple[datetime, UUID]:
         due_at, _, reminder_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
         return datetime.fromisoformat(due_at).astimezone(UTC), UUID(reminder_id)
     except (ValueError, OverflowError, binascii.Error) as error:
-        msg = "cursor is not one that this API gave out; leave it out to start from the beginning"
+        msg = "this is no cursor that was given out; leave it out to start from the beginning"
         raise InvalidInputError(msg, field="cursor") from error

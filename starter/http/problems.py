@@ -243,7 +243,17 @@ def _allowed(request: Request) -> list[str]:
 async def _validation_error(request: Request, error: Exception) -> Response:
     """A body, path or query that is not as documented; the values themselves are not repeated."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
-    return _unacceptable(request, [_field_error(found) for found in error.errors()])
+    found = [_field_error(wrong) for wrong in error.errors()]
+    if any(wrong["loc"] == ("body",) for wrong in error.errors()) and not _is_json(request):
+        message = "is not sent as JSON; say `Content-Type: application/json`"
+        found = [{"field": "body", "message": message}]
+    return _unacceptable(request, found)
+
+
+def _is_json(request: Request) -> bool:
+    """Whether a body says of itself that it is JSON, as the framework wants it before reading."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
 
 
 async def _unauthorized(request: Request, error: Exception) -> Response:
@@ -338,6 +348,12 @@ def _field_error(found: Mapping[str, Any]) -> dict[str, str]:
     """A validation error, with the field's own name and without the value."""
     if found["type"] == "json_invalid":
         return {"field": "body", "message": f"is not JSON from character {found['loc'][-1]} on"}
+    if found["type"] == "model_attributes_type":
+        return {"field": _field(found), "message": "is no JSON object"}
+    return {"field": _field(found), "message": found["msg"]}
+
+
+def _field(found: Mapping[str, Any]) -> str:
+    """Where it is, in the caller's words: without `body`, `path` or `query` before it."""
     where = [str(part) for part in found["loc"]]
-    name = ".".join(where[1:]) or where[0]
-    return {"field": name[:_LONGEST_FIELD], "message": found["msg"]}
+    return (".".join(where[1:]) or where[0])[:_LONGEST_FIELD]

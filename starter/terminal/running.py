@@ -87,8 +87,13 @@ def fail(error: ReminderError) -> NoReturn:
     if look is not None:
         words = f"{words.removesuffix('.')}; {look}."
     typer.echo(f"reminders: {words}", err=True)
+    raise typer.Exit(exit_code(error))
+
+
+def exit_code(error: ReminderError) -> ExitCode:
+    """What an error's kind stands for."""
     if isinstance(error, NotFoundError):
-        raise typer.Exit(ExitCode.NOT_FOUND)
+        return ExitCode.NOT_FOUND
     if isinstance(error, ServiceUnavailableError):
-        raise typer.Exit(ExitCode.UNAVAILABLE)
-    raise typer.Exit(ExitCode.FAILED)
+        return ExitCode.UNAVAILABLE
+    return ExitCode.FAILED

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -33,6 +35,8 @@ from starter.standing import Standing, followed
 from starter.terminal import progress, running
 from tests.stage import eventually
 from tests.starter.conftest import ADDRESS, a_worker
+
+REHEARSAL = (Path(__file__).resolve().parents[2] / "docs" / "rehearsal.md").read_text("utf-8")
 
 
 @pytest.fixture(autouse=True)
@@ -328,7 +332,9 @@ class TestFailures:
             ("DATABASE_URL", "mysql://db/x", "only PostgreSQL is supported"),
             ("EMAIL_BATCH_SIZE", "many", "EMAIL_BATCH_SIZE"),
             ("TEMPORAL_PROFILE", "nowhere", "TEMPORAL_"),
-            ("TEMPORAL_NAMESPACE", "nowhere", "nowhere"),
+            ("TEMPORAL_NAMESPACE", "nowhere", "temporal operator namespace create"),
+            ("RESCHEDULE_RESEND_THRESHOLD", "an hour", "is no duration; write 90s"),
+            ("RESEND_WEBHOOK_SECRET", "secret", "reminders: RESEND_WEBHOOK_SECRET must be"),
         ],
     )
     async def test_settings(
@@ -357,10 +363,13 @@ class TestFailures:
         [
             ("api", {"API_ADDRESS": "0.0.0.0:0"}, "set API_KEYS"),
             ("worker", {"DELIVERY_MODE": "live"}, "RESEND_API_KEY"),
+            ("worker", {"TEMPORAL_PROFILE": "nowhere"}, "Profile 'nowhere' not found"),
+            ("worker", {"TEMPORAL_TLS_CLIENT_CERT_PATH": "/nowhere"}, "/nowhere"),
+            ("worker", {"TEMPORAL_NAMESPACE": "nowhere"}, "namespace create"),
         ],
     )
     def test_servers(self, command: str, variables: dict[str, str], remedy: str) -> None:
-        """`api` and `worker` refuse contradictory settings in one line, as real processes."""
+        """`api` and `worker` refuse what they cannot work with in one line, as real processes."""
         done = subprocess.run(
             [sys.executable, "-c", "from starter.cli import main; main()", command],
             env={**os.environ, **variables},
@@ -371,7 +380,36 @@ class TestFailures:
         )
         assert done.returncode == 1
         assert remedy in done.stderr
-        assert "Traceback" not in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "exit_code", "told"),
+        [
+            ("DATABASE_URL", "{missing}", 1, "does not exist; create it"),
+            ("TEMPORAL_ADDRESS", "127.0.0.1:{port}", 4, "Temporal does not answer"),
+        ],
+    )
+    def test_a_worker_says_who_is_away(
+        self,
+        variable: str,
+        value: str,
+        exit_code: int,
+        told: str,
+        postgres: EmbeddedPostgres,
+    ) -> None:
+        """As every command does, with the same exit codes and one line."""
+        value = value.format(missing=postgres.url("nowhere"), port=free_ports(1)[0])
+        done = subprocess.run(
+            [sys.executable, "-c", "from starter.cli import main; main()", "worker"],
+            env={**os.environ, variable: value},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == exit_code
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
 
 
 async def rehearsed(*arguments: object) -> str:
@@ -408,6 +446,14 @@ async def test_rehearse_shows_what_an_enrollment_would_get(parts: Parts) -> None
     assert {} == await parts.catalogue.counts(session)
     assert "2031-04-01 07:30:00 UTC, announced in Europe/Madrid" in table
     assert "2031-04-01 05:30:0" in table
+
+
+async def test_the_page_on_rehearsals_shows_what_is_printed() -> None:
+    """Its command, run as it stands there, prints what stands below it; but for the seconds."""
+    (block,) = re.findall(r"(?s)```console\n\$ reminders rehearse (.*?)```", REHEARSAL)
+    command, _, shown = block.replace("\\\n", " ").partition("\n")
+    told = await rehearsed(*shlex.split(command))
+    assert re.sub(r"(:\d\d):\d\d", r"\1", shown) == re.sub(r"(:\d\d):\d\d", r"\1", told)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,13 @@ async def test_body_of_another_type(shared_api: Api) -> None:
         SESSION, content='{"title": "x"}', headers={"Content-Type": "text/plain"}
     )
     assert answer.status_code == 422
+    assert "Content-Type: application/json" in answer.json()["detail"]
+
+
+async def test_body_that_is_no_object(shared_api: Api) -> None:
+    """JSON of another shape is named as what it is, in words that are no library's."""
+    answer = await shared_api.put(SESSION, json=["title"])
+    assert answer.json()["errors"] == [{"field": "body", "message": "is no JSON object"}]
 
 
 async def test_body_that_is_no_text(shared_api: Api) -> None:
