@@ -43,6 +43,8 @@ UV = "uv==0.13.9"
 OLDEST_UV = (0, 10)
 """The oldest uv on PATH that we use: older ones do not understand our settings for it."""
 
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
 VERBS = {
     # verb: (help, *steps). The first word of a step is a program in .venv/bin, or another verb
     # after "@", or uv. ARGS stands for what the user wrote after the verb.
@@ -256,10 +258,19 @@ def run(command: list[str]) -> int:
 
 
 def child_environment() -> dict[str, str]:
-    """Our environment as if `.venv` were activated."""
-    kept = without(os.environ, "PYTHONHOME", "VIRTUAL_ENV_PROMPT", "__PYVENV_LAUNCHER__")
-    path = os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)])
-    return {**kept, "VIRTUAL_ENV": str(VENV), "PATH": path}
+    """Our environment as if `.venv` were activated.
+
+    Whoever wants no bytecode beside the sources gets it in `.venv`: without any, each program
+    compiles all that it imports, and each new workflow its module once more, in the sandbox.
+    """
+    unwanted = ["PYTHONHOME", "VIRTUAL_ENV_PROMPT", "__PYVENV_LAUNCHER__", NO_BYTECODE]
+    made = {
+        "VIRTUAL_ENV": str(VENV),
+        "PATH": os.pathsep.join([str(BIN), os.environ.get("PATH", os.defpath)]),
+    }
+    if os.environ.get(NO_BYTECODE):
+        made["PYTHONPYCACHEPREFIX"] = str(VENV / "bytecode")
+    return {**without(os.environ, *unwanted), **made}
 
 
 def without(environment: typing.Mapping[str, str], *names: str) -> dict[str, str]:

@@ -174,6 +174,26 @@ def test_the_only_step_takes_over(dev: ModuleType, monkeypatch: pytest.MonkeyPat
     assert "PYTHONHOME" not in environment
 
 
+def test_who_wants_no_bytecode_gets_none_beside_the_sources(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is kept in `.venv`, where a program finds what an earlier one compiled."""
+    (tmp_path / "compiled.py").write_text("")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    subprocess.run(
+        [sys.executable, "-c", "import compiled"],
+        cwd=tmp_path,
+        env=dev.child_environment(),
+        check=True,
+    )
+    assert not (tmp_path / "__pycache__").exists()
+    assert [] != list((dev.VENV / "bytecode").rglob("compiled.*.pyc"))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
+    assert os.environ.get("PYTHONPYCACHEPREFIX") == dev.child_environment().get(
+        "PYTHONPYCACHEPREFIX"
+    )
+
+
 def test_a_missing_program_is_a_sentence(dev: ModuleType) -> None:
     """A broken environment is named with its remedy, whether first or last in line."""
     for attempt in (dev.run, dev.become):
