@@ -52,6 +52,7 @@ class Erasure:
         user_id: UUID,
         *,
         actor: str,
+        reason: str | None = None,
         dry_run: bool = False,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> ErasureReceipt:
@@ -60,16 +61,18 @@ class Erasure:
         Args:
             user_id: Whom.
             actor: Who does it, for the audit log.
+            reason: Why, for the audit log.
             dry_run: Only count.
             on_progress: Called with how many enrollments, of how many, have been told.
 
         Raises:
             UserNotFoundError: If there is no such person, and never was.
+            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
             TemporalUnavailableError: If Temporal is away; the database is erased and nothing is
                 sent. Repeat the call, so that the workflows end.
         """
-        erased = await self._store.erase(user_id, actor=actor, dry_run=dry_run)
+        erased = await self._store.erase(user_id, actor=actor, reason=reason, dry_run=dry_run)
         workflows = len(erased.sessions)
         if not dry_run:
             workflows = await self._cancel(user_id, erased.sessions, on_progress)

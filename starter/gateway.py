@@ -76,6 +76,7 @@ class ReminderGateway:
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
         actor: str = HOST,
         by_hand: bool = False,
+        reason: str | None = None,
     ) -> Enrolled:
         """Enroll a person: plan their reminders and start their workflow. Safe to repeat.
 
@@ -90,6 +91,7 @@ class ReminderGateway:
                 same call says `confirmed`. A confirmed enrollment stays confirmed.
             actor: Who, for the audit log.
             by_hand: Whether a person asks for it, rather than their platform.
+            reason: Why, for the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -99,7 +101,13 @@ class ReminderGateway:
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
         planned = await self._planner.enroll(
-            session_id, user_id, enrollment_id, status=status, actor=actor, by_hand=by_hand
+            session_id,
+            user_id,
+            enrollment_id,
+            status=status,
+            actor=actor,
+            by_hand=by_hand,
+            reason=reason,
         )
         created = planned.is_changed
         replace_run = False
@@ -110,7 +118,12 @@ class ReminderGateway:
                 # then plan what it cancelled anew. Without a worker it cannot; then it is replaced.
                 await self._workflows.closed(run)
                 planned = await self._planner.enroll(
-                    session_id, user_id, enrollment_id, status=status, actor=actor
+                    session_id,
+                    user_id,
+                    enrollment_id,
+                    status=status,
+                    actor=actor,
+                    reason=reason,
                 )
                 created, replace_run = created or planned.is_changed, True
             elif run is not None and planned.is_changed:

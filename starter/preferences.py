@@ -67,27 +67,40 @@ class Preferences:
         return await self._store.reader(enrollment.session_id, enrollment.user_id)
 
     async def put(
-        self, user_id: UUID, opt_outs: Collection[OptOut], *, actor: str
+        self,
+        user_id: UUID,
+        opt_outs: Collection[OptOut],
+        *,
+        actor: str,
+        reason: str | None = None,
     ) -> PreferenceReceipt:
         """Replace what a person is not to be reminded of. Safe to repeat.
 
         Raises:
             UserNotFoundError: If there is no such person, or they were erased.
-            InvalidInputError: If a session or a type does not exist.
+            InvalidInputError: If a session or a type does not exist, or the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
             TemporalUnavailableError: If Temporal is away; nothing goes out that is not wanted.
                 Repeat the call, so that workflows wake for what is wanted again.
         """
         wanted = frozenset(opt_outs)
-        return await self._change(user_id, lambda _: wanted, actor=actor)
+        return await self._change(user_id, lambda _: wanted, actor=actor, reason=reason)
 
-    async def add(self, user_id: UUID, scope: OptOut, *, actor: str) -> PreferenceReceipt:
+    async def add(
+        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
+    ) -> PreferenceReceipt:
         """Let a person not be reminded of something; raises as `put`."""
-        return await self._change(user_id, lambda before: before | {scope}, actor=actor)
+        return await self._change(
+            user_id, lambda before: before | {scope}, actor=actor, reason=reason
+        )
 
-    async def remove(self, user_id: UUID, scope: OptOut, *, actor: str) -> PreferenceReceipt:
+    async def remove(
+        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
+    ) -> PreferenceReceipt:
         """Take one of a person's choices back; raises as `put`."""
-        return await self._change(user_id, lambda before: before - {scope}, actor=actor)
+        return await self._change(
+            user_id, lambda before: before - {scope}, actor=actor, reason=reason
+        )
 
     async def stop(self, enrollment: Enrollment, *, everything: bool) -> None:
         """Stop a person's reminders, of one session or of all, as they ask themselves.
@@ -123,8 +136,10 @@ class Preferences:
             enrollment.user_id, lambda before: before - taken_back, actor="attendee"
         )
 
-    async def _change(self, user_id: UUID, change: Change, *, actor: str) -> PreferenceReceipt:
-        changed = await self._store.change(user_id, change, actor=actor)
+    async def _change(
+        self, user_id: UUID, change: Change, *, actor: str, reason: str | None = None
+    ) -> PreferenceReceipt:
+        changed = await self._store.change(user_id, change, actor=actor, reason=reason)
         plans = await self._follow(user_id, changed)
         return PreferenceReceipt(
             choices=changed.choices,

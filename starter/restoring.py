@@ -93,6 +93,7 @@ async def reconcile(
     *,
     down_since: datetime,
     actor: str,
+    reason: str | None = None,
     dry_run: bool = False,
 ) -> Reconciled:
     """Bring a restored ledger up to what Temporal knows; safe to repeat.
@@ -106,6 +107,7 @@ async def reconcile(
         down_since: From when on the lost database took no more writes, at the latest. What was
             asked for later cannot have been sent, because a request is written down first.
         actor: Who, for the audit log.
+        reason: Why, for the audit log.
         dry_run: Only count.
 
     Raises:
@@ -129,7 +131,7 @@ async def reconcile(
             await ledger.mark(found)
     if not dry_run:
         details = {"looked_at": looked_at, "ended": dict(counts)}
-        await ledger.go_on(actor=actor, details=details)
+        await ledger.go_on(actor=actor, reason=reason, details=details)
     return Reconciled(
         looked_at=looked_at,
         still_waiting=looked_at - counts.total(),

@@ -118,7 +118,13 @@ class ChoiceStore:
             )
 
     async def change(
-        self, user_id: UUID, change: Change, *, actor: str, session_id: UUID | None = None
+        self,
+        user_id: UUID,
+        change: Change,
+        *,
+        actor: str,
+        reason: str | None = None,
+        session_id: UUID | None = None,
     ) -> Changed:
         """Change what a person chose, end what they do not want any more, and note who did it.
 
@@ -129,11 +135,13 @@ class ChoiceStore:
             user_id: Whose.
             change: What becomes of the choices; pure.
             actor: For the audit log.
+            reason: Why, for the audit log.
             session_id: The only session it can concern; absent means any.
 
         Raises:
             UserNotFoundError: If there is no such person, or they were erased.
-            InvalidInputError: If a choice names a session or a type that does not exist.
+            InvalidInputError: If a choice names a session or a type that does not exist, or the
+                reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
         """
         async with self._database.transaction() as connection:
@@ -152,6 +160,7 @@ class ChoiceStore:
                 event = audit.Event(
                     action=audit.Action.PREFERENCES_CHANGED,
                     actor=actor,
+                    reason=reason,
                     session_id=session_id,
                     user_id=user_id,
                     details={

@@ -83,26 +83,36 @@ class ErasureStore:
         self._database = database
         self._clock = clock
 
-    async def erase(self, user_id: UUID, *, actor: str, dry_run: bool = False) -> Erased:
+    async def erase(
+        self, user_id: UUID, *, actor: str, reason: str | None = None, dry_run: bool = False
+    ) -> Erased:
         """Erase a person. Safe to repeat: what has come since is erased as well.
 
         Args:
             user_id: Whom.
             actor: For the audit log.
+            reason: Why, for the audit log.
             dry_run: Do it all, count, and take it back.
 
         Raises:
             UserNotFoundError: If there is no such person, and never was.
+            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
         """
         try:
             async with self._database.transaction() as connection:
-                return await self._erase(connection, user_id, actor, dry_run=dry_run)
+                return await self._erase(connection, user_id, actor, reason, dry_run=dry_run)
         except _RehearsedError as rehearsed:
             return rehearsed.erased
 
     async def _erase(
-        self, connection: AsyncConnection, user_id: UUID, actor: str, *, dry_run: bool
+        self,
+        connection: AsyncConnection,
+        user_id: UUID,
+        actor: str,
+        reason: str | None,
+        *,
+        dry_run: bool,
     ) -> Erased:
         # The order in which everybody locks: the person, enrollments, reminders by ascending id.
         owned = self._database.host_schema is None
@@ -167,6 +177,7 @@ class ErasureStore:
             audit.Event(
                 action=audit.Action.USER_ERASED,
                 actor=actor,
+                reason=reason,
                 user_id=user_id,
                 details={"cancelled": erased.cancelled, "kept": erased.kept},
             ),

@@ -57,6 +57,7 @@ class EnrollmentPlanner:
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
         actor: str = HOST,
         by_hand: bool = False,
+        reason: str | None = None,
     ) -> PlannedEnrollment:
         """Enroll a person, or confirm that they are, and plan their reminders.
 
@@ -72,11 +73,13 @@ class EnrollmentPlanner:
             actor: Who, for the audit log. It tells of those who are enrolled once more, confirmed,
                 or enrolled by hand; of all others the tables themselves tell.
             by_hand: Whether a person asks for it, rather than their platform.
+            reason: Why, for the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
             UserNotFoundError: If there is no such user, or they were erased.
             EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
+            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self._database.transaction() as connection:
@@ -97,6 +100,7 @@ class EnrollmentPlanner:
                     Event(
                         action=Action.ENROLLED,
                         actor=actor,
+                        reason=reason,
                         session_id=session_id,
                         user_id=user_id,
                         details={"status": status},

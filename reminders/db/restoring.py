@@ -94,11 +94,14 @@ class RestoredLedger:
         async with self._database.transaction() as connection:
             await connection.execute(_MARK, rows)
 
-    async def go_on(self, *, actor: str, details: dict[str, Any]) -> None:
+    async def go_on(
+        self, *, actor: str, reason: str | None = None, details: dict[str, Any]
+    ) -> None:
         """End what was frozen, have new plans overrule those of workflows, and write it down."""
         async with self._database.transaction() as connection:
             await connection.execute(_END_BATCHES, {"now": self._clock.now()})
             await connection.execute(_GO_AHEAD, {"ahead": VERSIONS_AHEAD})
             await record(
-                connection, Event(action=Action.LEDGER_RESTORED, actor=actor, details=details)
+                connection,
+                Event(action=Action.LEDGER_RESTORED, actor=actor, reason=reason, details=details),
             )

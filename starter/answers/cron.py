@@ -11,6 +11,10 @@ from reminders.db.shadow import Difference
 from starter.backfill import BackfillReceipt
 from starter.shadow import CronImport, CutoverReceipt
 
+IMPORTED = ("read", "added", "corrected", "known", "not_sent", "without_session")
+BACKFILLED = ("enrollments", "planned", "scheduled", "past_due", "gone", "failed")
+"""Counts that are printed, and kept in the audit log."""
+
 
 class RuleChangeOut(BaseModel):
     """What taking the old rules over changes of one of ours."""

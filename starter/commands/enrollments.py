@@ -32,9 +32,11 @@ app = typer.Typer()
 
 
 @app.command()
-def enroll(session: Session, user: User, *, as_json: AsJson = False) -> None:
+def enroll(session: Session, user: User, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Enroll a user: plan the reminders and start the workflow. Safe to repeat."""
-    enrolled = ask(lambda parts: parts.gateway.enroll(session, user, actor=ACTOR, by_hand=True))
+    enrolled = ask(
+        lambda parts: parts.gateway.enroll(session, user, actor=ACTOR, by_hand=True, reason=reason)
+    )
     show(EnrollmentOut.of(enrolled), printing.enrollment, as_json=as_json)
 
 

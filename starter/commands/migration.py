@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -12,10 +13,16 @@ import typer
 from reminders.db.audit import Action, AuditLog, Event
 from reminders.errors import InvalidInputError
 from reminders.ports import Enrollment
-from starter.answers.cron import BackfillOut, CronImportOut, CutoverOut, DifferenceOut
+from starter.answers.cron import (
+    BACKFILLED,
+    IMPORTED,
+    BackfillOut,
+    CronImportOut,
+    CutoverOut,
+    DifferenceOut,
+)
 from starter.assembly import Parts
-from starter.backfill import BackfillReceipt
-from starter.commands.options import ACTOR, AsJson, show
+from starter.commands.options import ACTOR, AsJson, Reason, show
 from starter.terminal import progress
 from starter.terminal.printing import migration as printing
 from starter.terminal.running import ExitCode, ask
@@ -34,7 +41,11 @@ OneSession = Annotated[
 
 @app.command("import-cron")
 def import_cron(
-    schema: Schema = "public", *, dry_run: DryRun = False, as_json: AsJson = False
+    schema: Schema = "public",
+    *,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take over a cron job's rules, and what it has sent. Safe to repeat; its tables are only read."""
 
@@ -43,7 +54,12 @@ def import_cron(
             done = await parts.cron_migration(schema).take_over(
                 dry_run=dry_run, on_progress=shown.advance
             )
-        return CronImportOut.of(done, dry_run=dry_run)
+        answer = CronImportOut.of(done, dry_run=dry_run)
+        if not dry_run:
+            rules = [rule.reminder_type for rule in answer.rules]
+            counts = {name: getattr(answer, name) for name in IMPORTED}
+            await _on_record(parts, Action.CRON_IMPORTED, None, reason, {**counts, "rules": rules})
+        return answer
 
     show(ask(imported), printing.cron_import, as_json=as_json)
 
@@ -59,6 +75,7 @@ def backfill(
         float, typer.Option(min=0.1, max=1000, help="Enrollments a second at the most.")
     ] = 50,
     *,
+    reason: Reason = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
@@ -80,7 +97,9 @@ def backfill(
                 on_progress=shown.advance,
             )
         if not dry_run:
-            await AuditLog(parts.database).record(_entry(session, done))
+            counts = {name: getattr(done, name) for name in BACKFILLED}
+            stopped = {"stopped_because": done.stopped_because}
+            await _on_record(parts, Action.BACKFILLED, session, reason, {**counts, **stopped})
         return BackfillOut.of(done, dry_run=dry_run, seconds=clock() - began)
 
     done = ask(filled)
@@ -134,6 +153,7 @@ def cutover(
     ] = 15,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every session, and all to come.")] = False,
+    reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a session over from the cron job. Waits for the grace; safe to break off and repeat."""
@@ -151,24 +171,27 @@ def cutover(
             for _ in range(wait):
                 await asyncio.sleep(1)
                 shown.advance(1)
-        return CutoverOut.of(
-            await migration.complete_cutover(
-                session, grace=grace, cron_period=timedelta(minutes=cron_minutes)
-            )
+        done = await migration.complete_cutover(
+            session, grace=grace, cron_period=timedelta(minutes=cron_minutes)
         )
+        answer = CutoverOut.of(done)
+        counts = {"imported": answer.imported, "reopened": answer.reopened}
+        await _on_record(parts, Action.CUT_OVER, session, reason, counts)
+        return answer
 
     show(ask(taken_over), printing.cutover, as_json=as_json)
 
 
-def _entry(session: UUID | None, done: BackfillReceipt) -> Event:
-    """What the audit log, and with it the page of runs, says of a back-fill."""
-    names = ("enrollments", "planned", "scheduled", "past_due", "gone", "failed")
-    counts = {name: getattr(done, name) for name in names}
-    return Event(
-        action=Action.BACKFILLED,
-        actor=ACTOR,
-        session_id=session,
-        details={**counts, "stopped_because": done.stopped_because},
+async def _on_record(
+    parts: Parts,
+    action: Action,
+    session: UUID | None,
+    reason: str | None,
+    details: Mapping[str, Any],
+) -> None:
+    """Write down what was done; of a back-fill, the page of runs reads it too."""
+    await AuditLog(parts.database).record(
+        Event(action=action, actor=ACTOR, reason=reason, session_id=session, details=details)
     )
 
 

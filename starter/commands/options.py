@@ -45,12 +45,11 @@ def parsed(kind: Any) -> Any:  # noqa: ANN401 - any annotated type
     return parse
 
 
-Reason = Annotated[
-    str | None,
-    typer.Option(
-        "--reason", parser=parsed(fields.Reason), metavar="TEXT", help="Why, for the audit log."
-    ),
-]
+_REASON = typer.Option(
+    "--reason", parser=parsed(fields.Reason), metavar="TEXT", help="Why, for the audit log."
+)
+Reason = Annotated[str | None, _REASON]
+NeededReason = Annotated[str, _REASON]
 
 
 def by(reason: str | None) -> By:

@@ -11,7 +11,7 @@ import typer
 from reminders.model import OptOut
 from starter.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.assembly import Parts
-from starter.commands.options import ACTOR, AsJson, User, show
+from starter.commands.options import ACTOR, AsJson, Reason, User, show
 from starter.terminal import progress
 from starter.terminal.printing import people as printing
 from starter.terminal.running import ExitCode, ask
@@ -40,12 +40,19 @@ def show_preferences(user: User, *, as_json: AsJson = False) -> None:
 
 @_preferences.command()
 def stop(
-    user: User, session: OfSession = None, kind: OfType = None, *, as_json: AsJson = False
+    user: User,
+    session: OfSession = None,
+    kind: OfType = None,
+    *,
+    reason: Reason = None,
+    as_json: AsJson = False,
 ) -> None:
     """Stop a user's reminders: all, those of a session, of a type, or both. Safe to repeat."""
 
     async def stopped(parts: Parts) -> ChangedPreferences:
-        receipt = await parts.preferences.add(user, OptOut(session, kind), actor=ACTOR)
+        receipt = await parts.preferences.add(
+            user, OptOut(session, kind), actor=ACTOR, reason=reason
+        )
         return ChangedPreferences.after(user, receipt)
 
     show(ask(stopped), printing.changed_preferences, as_json=as_json)
@@ -53,12 +60,19 @@ def stop(
 
 @_preferences.command()
 def resume(
-    user: User, session: OfSession = None, kind: OfType = None, *, as_json: AsJson = False
+    user: User,
+    session: OfSession = None,
+    kind: OfType = None,
+    *,
+    reason: Reason = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take one stop back, named as it was made, and plan what still lies ahead. Safe to repeat."""
 
     async def resumed(parts: Parts) -> ChangedPreferences:
-        receipt = await parts.preferences.remove(user, OptOut(session, kind), actor=ACTOR)
+        receipt = await parts.preferences.remove(
+            user, OptOut(session, kind), actor=ACTOR, reason=reason
+        )
         return ChangedPreferences.after(user, receipt)
 
     show(ask(resumed), printing.changed_preferences, as_json=as_json)
@@ -68,6 +82,7 @@ def resume(
 def erase(
     user: User,
     *,
+    reason: Reason = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
@@ -75,14 +90,20 @@ def erase(
     """Erase a user: address, name, preferences, enrollments. The ledger keeps counting."""
     if not dry_run and not yes:
         _confirm(user)
-    show(_erased(user, dry_run=dry_run, quiet=as_json), printing.erasure, as_json=as_json)
+    show(
+        _erased(user, reason=reason, dry_run=dry_run, quiet=as_json),
+        printing.erasure,
+        as_json=as_json,
+    )
 
 
-def _erased(user: UUID, *, dry_run: bool, quiet: bool = False) -> ErasureOut:
+def _erased(
+    user: UUID, *, reason: str | None = None, dry_run: bool, quiet: bool = False
+) -> ErasureOut:
     async def erased(parts: Parts) -> ErasureOut:
         with progress.bar("enrollments ended", quiet=quiet) as shown:
             receipt = await parts.erasure.erase(
-                user, actor=ACTOR, dry_run=dry_run, on_progress=shown.at
+                user, actor=ACTOR, reason=reason, dry_run=dry_run, on_progress=shown.at
             )
         return ErasureOut.of(user, receipt, dry_run=dry_run)
 

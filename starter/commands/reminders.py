@@ -10,7 +10,7 @@ import typer
 from reminders.model import Reminder, ReminderStatus, StatusReason
 from starter.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
-from starter.commands.options import ACTOR, AsJson, Yes, by, confirmed, show
+from starter.commands.options import ACTOR, AsJson, NeededReason, Yes, by, confirmed, show
 from starter.terminal import progress
 from starter.terminal.printing import reminders as printing
 from starter.terminal.running import ask
@@ -57,7 +57,7 @@ def list_(
 @app.command()
 def resend(
     reminder: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")],
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    reason: NeededReason,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -73,7 +73,7 @@ def resend(
 @app.command("send-now")
 def send_now(
     reminder: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")],
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")],
+    reason: NeededReason,
     *,
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +89,7 @@ def send_now(
 @app.command()
 def redrive(
     session: Annotated[UUID | None, typer.Option(help="Only this session's.")] = None,
-    reason: Annotated[str, typer.Option(help="Why, for the audit log.")] = "reminders redrive",
+    reason: NeededReason = "reminders redrive",
     *,
     yes: Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,

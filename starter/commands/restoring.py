@@ -10,7 +10,7 @@ import typer
 from reminders.db.restoring import RestoredLedger
 from reminders.errors import ConfigurationError, InvalidInputError
 from starter.assembly import Parts
-from starter.commands.options import AsJson, show
+from starter.commands.options import ACTOR, AsJson, Reason, show
 from starter.restoring import Reconciled, polling_now, reconcile
 from starter.terminal.printing import restoring as printing
 from starter.terminal.running import ask, fail
@@ -27,6 +27,7 @@ def ledger_restored(
         ),
     ],
     *,
+    reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +44,8 @@ def ledger_restored(
             RestoredLedger(parts.database, parts.clock),
             parts.clock,
             down_since=instant,
-            actor="cli",
+            actor=ACTOR,
+            reason=reason,
             dry_run=dry_run,
         )
 

@@ -52,6 +52,7 @@ async def enroll(body: EnrollmentBody, parts: Answering, response: Response) -> 
         body.enrollment_id,
         status=EnrollmentStatus(body.status),
         actor=ACTOR,
+        reason=body.reason,
     )
     if enrolled.created:
         response.status_code = CREATED

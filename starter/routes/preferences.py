@@ -40,7 +40,9 @@ async def put_preferences(
     What waits and is not wanted ends as `skipped: opted_out`; what is wanted again and still lies
     ahead is planned anew. Sleeping workflows are told.
     """
-    receipt = await parts.preferences.put(user_id, body.to_opt_outs(), actor=_ACTOR)
+    receipt = await parts.preferences.put(
+        user_id, body.to_opt_outs(), actor=_ACTOR, reason=body.reason
+    )
     return ChangedPreferences.after(user_id, receipt)
 
 
@@ -57,5 +59,7 @@ async def erase(
     The ledger keeps its rows, under an id that leads to nobody. Links in e-mails that this person
     has stop working. Storing the user anew brings the id back.
     """
-    receipt = await parts.erasure.erase(user_id, actor=_ACTOR, dry_run=options.dry_run)
+    receipt = await parts.erasure.erase(
+        user_id, actor=_ACTOR, reason=options.reason, dry_run=options.dry_run
+    )
     return ErasureOut.of(user_id, receipt, dry_run=options.dry_run)

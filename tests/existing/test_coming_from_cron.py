@@ -16,6 +16,7 @@ from temporalio.client import Client
 from typer.testing import CliRunner, Result
 
 from reminders.db import migrate
+from reminders.db.audit import Action, AuditLog
 from reminders.db.engine import Database
 from reminders.db.importing import CronTables, Imported
 from reminders.db.shadow import Cutovers
@@ -385,6 +386,7 @@ async def test_the_commands_of_the_guide(shadow_stage: Stage, host: Host, cron: 
     upgraded = await answer("db", "upgrade")
     assert (migrate.head(), []) == (upgraded["after"], upgraded["warnings"])
     assert [] == (await answer("import-cron", "--dry-run"))["rules"]
+    await answer("import-cron", "--reason", "the first step")
     counted = await answer("backfill", "--dry-run", "--session", session)
     assert (1, 3, True) == (counted["enrollments"], counted["scheduled"], counted["dry_run"])
     assert "enrollments" in (await command("backfill", "--limit", 1)).stdout
@@ -399,7 +401,7 @@ async def test_the_commands_of_the_guide(shadow_stage: Stage, host: Host, cron: 
     await command("cutover", exit_code=2)
     requested = datetime.now(UTC) - HOUR
     await Cutovers(stage.database).request(session, now=requested)
-    done = await answer("cutover", session)
+    done = await answer("cutover", session, "--reason", "the last step")
     assert (0, 1) == (done["imported"], done["reopened"])
     again = await answer("cutover", session)
     assert (0, 0) == (again["imported"], again["reopened"])
@@ -409,6 +411,14 @@ async def test_the_commands_of_the_guide(shadow_stage: Stage, host: Host, cron: 
     assert (2, "24h") == (newest.generation, newest.reminder_type)
     await stage.forward(MINUTE, handle_of(stage, session, user))
     assert [(session, user, "24h")] == await sent_by_us(stage)
+    log = await AuditLog(stage.database).entries()
+    assert [
+        (Action.CUT_OVER, None),
+        (Action.CUT_OVER, "the last step"),
+        (Action.BACKFILLED, None),
+        (Action.BACKFILLED, None),
+        (Action.CRON_IMPORTED, "the first step"),
+    ] == [(e.action, e.reason) for e in log if e.actor == "cli"]
 
 
 async def test_the_cron_job_may_read_whose_turn_it_is(host: Host, database: Database) -> None:

@@ -511,9 +511,10 @@ async def test_a_backfill_is_in_the_audit_log(parts: Parts) -> None:
     log = AuditLog(parts.database)
     await answer("backfill", "--session", session_id, "--dry-run")
     assert () == await log.entries(session_id=session_id)
-    await answer("backfill", "--session", session_id)
+    await answer("backfill", "--session", session_id, "--reason", "the first of May")
     (entry,) = await log.entries(session_id=session_id, action=Action.BACKFILLED)
-    assert ("cli", 0) == (entry.actor, entry.details["enrollments"])
+    assert ("cli", "the first of May") == (entry.actor, entry.reason)
+    assert 0 == entry.details["enrollments"]
 
 
 async def test_a_cancel_that_takes_long_is_followed_on_a_terminal(

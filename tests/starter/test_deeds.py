@@ -126,13 +126,32 @@ async def test_who_is_enrolled_by_hand_or_once_more_is_on_record(api: Api, log: 
     await api.post("/v1/enrollments", json=enrollment)
     assert [] == await told(log, session_id)
     await api.delete(f"/v1/enrollments/{session_id}/{user_id}")
-    await api.post("/v1/enrollments", json=enrollment)
-    await command("enroll", session_id, await api.user())
+    await api.post("/v1/enrollments", json={**enrollment, "reason": WHY})
+    await command("enroll", session_id, await api.user(), "--reason", WHY)
     assert [
         (Action.UNENROLLED, "api", None),
-        (Action.ENROLLED, "api", None),
-        (Action.ENROLLED, "cli", None),
+        (Action.ENROLLED, "api", WHY),
+        (Action.ENROLLED, "cli", WHY),
     ] == await told(log, session_id)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_becomes_of_a_person_is_on_record(api: Api, log: AuditLog) -> None:
+    """Preferences and erasure, with why; what was written of them before keeps no reason."""
+    _, user_id = await api.enrolled()
+    await api.put(
+        f"/v1/users/{user_id}/preferences",
+        json={"opt_outs": [{"reminder_type": "24h"}], "reason": WHY},
+    )
+    await command("preferences", "stop", user_id, "--type", "2h", "--reason", WHY)
+    await command("preferences", "resume", user_id, "--type", "2h", "--reason", WHY)
+    entries = await log.entries(user_id=user_id)
+    assert [("cli", WHY), ("cli", WHY), ("api", WHY)] == [(e.actor, e.reason) for e in entries]
+    await command("erase", user_id, "--yes", "--reason", WHY)
+    await api.delete(f"/v1/users/{user_id}", params={"reason": "once more"})
+    (again, _, *before) = await log.entries(user_id=user_id)
+    assert (Action.USER_ERASED, "api", "once more") == (again.action, again.actor, again.reason)
+    assert {None} == {entry.reason for entry in before}
 
 
 @pytest.mark.usefixtures("no_sweep_left")

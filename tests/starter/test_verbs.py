@@ -114,6 +114,38 @@ ONLY_COMMANDS = {
     "cutover",
 }
 
+CHANGING_NOTHING = {
+    "overview",
+    "doctor",
+    "session list",
+    "session show",
+    "session roster",
+    "user find",
+    "user show",
+    "why",
+    "list",
+    "failed",
+    "events",
+    "runs",
+    "config list",
+    "config diff",
+    "preview",
+    "rehearse",
+    "preferences show",
+    "delivery show",
+    "shadow-diff",
+    "builds",
+    "api-key",
+    # What they change is no reminder, and no person's.
+    "worker",
+    "api",
+    "codec-server",
+    "db upgrade",
+    "db check",
+    "temporal setup",
+}
+"""Commands that no audit log need tell of; `--reason` of `list` is that of a status."""
+
 
 def pages(settings: Settings) -> set[str]:
     """Every route of the admin pages, below `/admin`."""
@@ -152,6 +184,16 @@ def test_every_command_is_known() -> None:
     """Each does what a page or a route does, or needs this machine; and the table names no other."""
     named = set().union(*(words for _, words in VERBS.values()), *WITHOUT_A_PAGE.values())
     assert named | ONLY_COMMANDS == generate.commands().keys()
+
+
+def test_every_command_that_changes_something_asks_why() -> None:
+    """`--reason` is for the audit log; a command without it changes nothing that is kept there."""
+    asking = {
+        words
+        for words, command in generate.commands().items()
+        if any("--reason" in option.opts for option in command.params)
+    }
+    assert (generate.commands().keys() - asking) | {"list"} == CHANGING_NOTHING
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from pydantic import Field
 
-from starter.http.bodies.base import In
+from starter.http.bodies.base import ReasonBody
 
 
-class EnrollmentBody(In):
+class EnrollmentBody(ReasonBody):
     """Who takes part in what."""
 
     session_id: UUID = Field(examples=["6f9619ff-8b86-4011-b42d-00c04fc964ff"])

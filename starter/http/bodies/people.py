@@ -9,7 +9,7 @@ from pydantic import Field
 
 from reminders.db.choices import MOST_OPT_OUTS
 from reminders.model import Attendee, OptOut
-from starter.http.bodies.base import In
+from starter.http.bodies.base import In, ReasonBody, ReasonQuery
 from starter.http.fields import (
     BlankIsAbsent,
     EmailAddress,
@@ -51,7 +51,7 @@ class OptOutBody(In):
     """Absent means every type."""
 
 
-class PreferencesBody(In):
+class PreferencesBody(ReasonBody):
     """A person's preferences, whole: what is left out is wanted again."""
 
     opt_outs: list[OptOutBody] = Field(max_length=MOST_OPT_OUTS)
@@ -61,7 +61,7 @@ class PreferencesBody(In):
         return frozenset(OptOut(o.session_id, o.reminder_type) for o in self.opt_outs)
 
 
-class ErasureOptions(In):
+class ErasureOptions(ReasonQuery):
     """How to erase."""
 
     dry_run: bool = False

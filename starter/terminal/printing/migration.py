@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from starter.answers.cron import BackfillOut, CronImportOut, CutoverOut, DifferenceOut
+from starter.answers.cron import (
+    BACKFILLED,
+    IMPORTED,
+    BackfillOut,
+    CronImportOut,
+    CutoverOut,
+    DifferenceOut,
+)
 from starter.terminal import layout
 
 
@@ -23,19 +30,17 @@ def cron_import(answer: CronImportOut) -> None:
             for r in answer.rules
         ),
     )
-    counts = ("read", "added", "corrected", "known", "not_sent", "without_session")
     layout.table(
-        tuple(name.replace("_", " ") for name in counts),
-        [tuple(str(getattr(answer, name)) for name in counts)],
+        tuple(name.replace("_", " ") for name in IMPORTED),
+        [tuple(str(getattr(answer, name)) for name in IMPORTED)],
     )
 
 
 def backfill(answer: BackfillOut) -> None:
     """What a back-fill did, and where it stopped."""
-    counts = ("enrollments", "planned", "scheduled", "past_due", "gone", "failed")
     layout.table(
-        tuple(name.replace("_", " ") for name in counts),
-        [tuple(str(getattr(answer, name)) for name in counts)],
+        tuple(name.replace("_", " ") for name in BACKFILLED),
+        [tuple(str(getattr(answer, name)) for name in BACKFILLED)],
     )
     if answer.after is not None:
         print(f"go on with: --after {answer.after}")  # noqa: T201
