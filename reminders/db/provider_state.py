@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 
 from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
-from reminders.db.tables import ProviderUsageRow
+from reminders.db.tables import ProviderUsageRow, ReminderRow
 from reminders.model import StatusReason
 from reminders.ports import Hold
 
@@ -34,6 +34,13 @@ class QuotaReading:
     """E-mails; `None` is unlimited."""
     resets_at: datetime
     checked_at: datetime
+    sent_since: int
+    """Reminders that the provider has accepted since it told this."""
+
+    @property
+    def used_by_now(self) -> int:
+        """What it told, and what we know to have gone out since."""
+        return self.used + self.sent_since
 
 
 class ProviderState:
@@ -53,7 +60,14 @@ class ProviderState:
 
     async def quotas(self) -> Sequence[QuotaReading]:
         """The quotas that are known, the daily one first."""
-        query = select(ProviderUsageRow).order_by(ProviderUsageRow.quota)
+        sent_since = (
+            select(func.count())
+            .where(ReminderRow.sent_at > ProviderUsageRow.checked_at)
+            .correlate(ProviderUsageRow)
+            .scalar_subquery()
+            .label("sent_since")
+        )
+        query = select(ProviderUsageRow.__table__, sent_since).order_by(ProviderUsageRow.quota)
         async with self._database.autocommit() as connection:
             rows = (await connection.execute(query)).mappings().all()
         return tuple(
@@ -63,6 +77,7 @@ class ProviderState:
                 limit=row["quota_limit"],
                 resets_at=row["resets_at"],
                 checked_at=row["checked_at"],
+                sent_since=row["sent_since"],
             )
             for row in rows
         )

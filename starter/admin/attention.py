@@ -67,12 +67,12 @@ def concerns(
         )
     found += [
         Concern(
-            text=f"{quota.used} of {quota.limit} e-mails of the {quota.name} quota are used",
+            text=f"{quota.used_by_now} of {quota.limit} e-mails of the {quota.name} quota are used",
             remedy=f"it is renewed at {quota.resets_at:%Y-%m-%d %H:%M} UTC",
             is_urgent=hold is not None,
         )
         for quota in quotas
-        if quota.limit and quota.used >= QUOTA_IS_LOW * quota.limit and quota.resets_at > now
+        if quota.limit and quota.used_by_now >= QUOTA_IS_LOW * quota.limit and quota.resets_at > now
     ]
     if today is not None:
         if today.late:

@@ -24,6 +24,8 @@ class QuotaOut(Out):
     """E-mails; null is unlimited."""
     resets_at: datetime
     checked_at: datetime
+    sent_since: int
+    """Reminders that the provider has accepted since then; they come on top of `used`."""
 
 
 class DeliveryStateOut(Out):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 
 from reminders.clock import SystemClock
 from reminders.db.audit import Action, AuditLog
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
+from reminders.db.tables import ReminderRow
 from reminders.model import StatusReason
 from reminders.ports import Hold, Quota, Usage
 from reminders.settings import Settings
@@ -56,10 +59,20 @@ async def test_a_held_queue_is_resumed_once_and_audited(
     )
 
 
+async def accepted(database: Database, session_id: UUID) -> None:
+    """Have the provider accept one reminder of a session now."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            update(ReminderRow)
+            .where(ReminderRow.session_id == session_id, ReminderRow.reminder_type == "24h")
+            .values(email_status="sent", sent_at=datetime.now(UTC))
+        )
+
+
 async def test_quotas_are_told_as_the_provider_told_them(
-    api: Api, ledger: PostgresDeliveryLedger
+    api: Api, ledger: PostgresDeliveryLedger, database: Database
 ) -> None:
-    """Daily and monthly, with the instant of their renewal; none before the first answer."""
+    """Daily and monthly, with their renewal and what was sent since; none before the first answer."""
     assert [] == (await api.get("/v1/delivery")).json()["quotas"]
     renewed = datetime(2026, 12, 1, tzinfo=UTC)
     await ledger.record_usage(
@@ -68,7 +81,9 @@ async def test_quotas_are_told_as_the_provider_told_them(
             monthly=Quota(used=90, limit=None, resets_at=renewed),
         )
     )
+    session_id, _ = await api.enrolled()
+    await accepted(database, session_id)
     quotas = (await api.get("/v1/delivery")).json()["quotas"]
-    assert [("daily", 90, 100), ("monthly", 90, None)] == [
-        (q["name"], q["used"], q["limit"]) for q in quotas
+    assert [("daily", 90, 100, 1), ("monthly", 90, None, 1)] == [
+        (q["name"], q["used"], q["limit"], q["sent_since"]) for q in quotas
     ]

@@ -11,7 +11,7 @@ def delivery(answer: DeliveryStateOut) -> None:
     held = answer.held_because
     layout.lines(delivery=f"held ({held}), tried again {answer.held_until}" if held else "going on")
     layout.table(
-        ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)"),
+        ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)", "sent since"),
         (
             (
                 q.name,
@@ -19,6 +19,7 @@ def delivery(answer: DeliveryStateOut) -> None:
                 "none" if q.limit is None else str(q.limit),
                 q.resets_at,
                 q.checked_at,
+                str(q.sent_since),
             )
             for q in answer.quotas
         ),
