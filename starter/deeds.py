@@ -161,17 +161,56 @@ class Deeds:
             patience=patience,
             on_progress=on_progress,
         )
-        event = Event(
-            action=Action.FAILED_REDRIVEN,
+        event = _redriven(by, session_id, receipt)
+        return Done(receipt, await self._audit.record(event))
+
+    async def redrive_part(
+        self,
+        by: By,
+        *,
+        before: Done[RedriveReceipt] | None,
+        session_id: UUID | None = None,
+        limit: int = 200,
+        patience: timedelta,
+    ) -> Done[RedriveReceipt]:
+        """One part of a redrive that somebody sees to its end: on record as it begins and ends.
+
+        One that fits into its first part has one entry, as any deed.
+
+        Args:
+            by: Who, and why.
+            before: What the part before gave back; `None` begins.
+            session_id: Only of this session.
+            limit: Enrollments of a page at the most.
+            patience: No page is begun after so long.
+
+        Returns:
+            All parts together, with where the next begins, and the entry that was last written.
+
+        Raises:
+            As `Resending.redrive`.
+        """
+        receipt = await self._resending.redrive(
+            reason=by.reason or "",
             actor=by.actor,
-            reason=by.reason,
             session_id=session_id,
-            details={
-                "resent": receipt.resent,
-                **receipt.left_alone,
-                "is_complete": receipt.next_cursor is None,
-            },
+            cursor=before.receipt.next_cursor if before else None,
+            limit=limit,
+            patience=patience,
         )
+        if before is not None:
+            receipt = receipt.after(before.receipt)
+            if receipt.next_cursor is not None:
+                return Done(receipt, before.event_id)
+        elif receipt.next_cursor is not None:
+            event = Event(
+                action=Action.REDRIVE_BEGUN,
+                actor=by.actor,
+                reason=by.reason,
+                session_id=session_id,
+            )
+            return Done(receipt, await self._audit.record(event))
+        event = _redriven(by, session_id, receipt)
         return Done(receipt, await self._audit.record(event))
 
     async def _done(
@@ -192,6 +231,20 @@ class Deeds:
             raise
         event_id = await self._audit.record(replace(event, details=details(receipt)))
         return Done(receipt, event_id)
+
+
+def _redriven(by: By, session_id: UUID | None, receipt: RedriveReceipt) -> Event:
+    return Event(
+        action=Action.FAILED_REDRIVEN,
+        actor=by.actor,
+        reason=by.reason,
+        session_id=session_id,
+        details={
+            "resent": receipt.resent,
+            **receipt.left_alone,
+            "is_complete": receipt.next_cursor is None,
+        },
+    )
 
 
 def _counts(receipt: CancelReceipt) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy.orm import aliased
 
 from reminders.db import records
 from reminders.db.engine import Database
@@ -25,7 +26,8 @@ class Cause:
     reminders: int
     sessions: int
     redrivable: int
-    """How many could still be sent: their session takes place and has not begun."""
+    """How many could still be sent: their session takes place and has not begun, and neither they
+    once more nor a later reminder went out instead."""
     newest_due_at: datetime
 
 
@@ -55,7 +57,7 @@ class FailedReminders:
             since: Leave out what was due before.
             session_id: Only of this session.
         """
-        redrivable = func.count().filter(_can_still_be_sent(now))
+        redrivable = func.count().filter(can_still_be_sent(now))
         query = (
             select(
                 ReminderRow.status_reason,
@@ -108,7 +110,7 @@ class FailedReminders:
             select(
                 ReminderRow.__table__,
                 SessionRow.title,
-                _can_still_be_sent(now).label("is_redrivable"),
+                can_still_be_sent(now).label("is_redrivable"),
             )
             .join(SessionRow, SessionRow.id == ReminderRow.session_id)
             .where(
@@ -135,5 +137,24 @@ class FailedReminders:
         )
 
 
-def _can_still_be_sent(now: datetime) -> ColumnElement[bool]:
-    return (SessionRow.start_time > now) & (SessionRow.status == SessionStatus.SCHEDULED)
+def can_still_be_sent(now: datetime) -> ColumnElement[bool]:
+    """Whether a failed reminder could still go out, in a query that joins its session.
+
+    What a redrive decides besides (rules that are off, people who stopped) is left to it: it counts
+    before it sends.
+    """
+    other = aliased(ReminderRow)
+    of_the_same = (other.session_id == ReminderRow.session_id) & (
+        other.user_id == ReminderRow.user_id
+    )
+    is_once_more = (other.reminder_type == ReminderRow.reminder_type) & (
+        other.generation > ReminderRow.generation
+    )
+    went_out_later = (other.due_at >= ReminderRow.due_at) & other.email_status.in_(
+        [status for status in ReminderStatus if status.is_accepted]
+    )
+    return (
+        (SessionRow.start_time > now)
+        & (SessionRow.status == SessionStatus.SCHEDULED)
+        & ~exists().where(of_the_same, is_once_more | went_out_later).correlate(ReminderRow)
+    )

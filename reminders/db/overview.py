@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 
 from reminders.db.engine import Database
+from reminders.db.failed import can_still_be_sent
 from reminders.db.tables import ReminderRow, SessionRow
-from reminders.model import ReminderStatus, SessionStatus
+from reminders.model import ReminderStatus
 
 HOUR = timedelta(hours=1)
 
@@ -52,7 +53,7 @@ class Backlog:
     in_doubt: int
     """Handed to the provider, whose answer is awaited."""
     redrivable: int
-    """Failed, and their session has not begun: they can still be sent."""
+    """Failed, and can still be sent; see `can_still_be_sent`."""
 
 
 class Overview:
@@ -145,11 +146,7 @@ class Overview:
                 select(func.count())
                 .select_from(ReminderRow)
                 .join(SessionRow, SessionRow.id == ReminderRow.session_id)
-                .where(
-                    ReminderRow.email_status == ReminderStatus.FAILED,
-                    SessionRow.start_time > now,
-                    SessionRow.status == SessionStatus.SCHEDULED,
-                )
+                .where(ReminderRow.email_status == ReminderStatus.FAILED, can_still_be_sent(now))
             )
         return Backlog(
             waiting=waiting or 0,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from hashlib import sha256
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
@@ -23,6 +25,7 @@ CSRF_FIELD = "csrf"
 PATH = "/admin"
 """Everything is below it, the cookie too."""
 
+_FOREIGN = "The form is from another session, or too old. Go back, reload the page, repeat."
 _NO_HOST = "\0"
 """No `Origin` has it."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
@@ -130,6 +133,21 @@ class Door:
         """What the forms of this session carry."""
         return self._visitors.csrf_token(visitor)
 
+    def sealed(self, visitor: Visitor, state: Mapping[str, Any]) -> str:
+        """What a form carries to its next step, such as counts; nobody can change it on the way."""
+        return self._visitors.sealed(visitor, state)
+
+    def unsealed(self, visitor: Visitor, text: str) -> dict[str, Any]:
+        """What a form carried.
+
+        Raises:
+            RefusedError: If it was changed, or is from another session.
+        """
+        state = self._visitors.unsealed(visitor, text)
+        if state is None:
+            raise RefusedError(_FOREIGN)
+        return state
+
     def check_form(self, request: Request, visitor: Visitor, form: Form) -> None:
         """Let a form pass that was sent from one of our pages in this session.
 
@@ -139,8 +157,7 @@ class Door:
         self.check_origin(request)
         token = form.raw(CSRF_FIELD)
         if not hmac.compare_digest(token.encode(), self.csrf_token(visitor).encode()):
-            msg = "The form is from another session, or too old. Go back, reload the page, repeat."
-            raise RefusedError(msg)
+            raise RefusedError(_FOREIGN)
 
     def check_origin(self, request: Request) -> None:
         """Let a request pass that no other site has a browser make.

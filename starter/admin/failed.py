@@ -33,6 +33,9 @@ REMEDIES = {
 }
 """What to do about a cause."""
 
+NOT_REDRIVEN = {StatusReason.OUTCOME_UNKNOWN}
+"""What goes out again one by one only, after somebody has looked."""
+
 
 @router.get("/failed")
 async def failed(
@@ -59,6 +62,7 @@ async def failed(
         most=EXAMPLES,
         days=SHOWN.days,
         remedies=REMEDIES,
+        is_redrivable=any(c.redrivable for c in causes if c.reason not in NOT_REDRIVEN),
         session_id=session,
     )
 

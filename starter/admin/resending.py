@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -10,10 +11,12 @@ from fastapi import Request, Response
 
 from reminders.errors import InvalidInputError
 from reminders.model import Reminder
+from starter.admin.door import Door
 from starter.admin.form import Form
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
-from starter.deeds import By
+from starter.deeds import By, Done
+from starter.resending import RedriveReceipt
 
 router = pages()
 
@@ -21,8 +24,8 @@ PATIENCE = timedelta(seconds=4)
 """How long one part of a redrive takes; then the page says how far it is, and asks for the next."""
 PAGE = 100
 """Enrollments that are worked on before time is looked at."""
-_MOST = 10**9
-"""No count of a form is larger."""
+_GOING = "going"
+"""The field that carries what the parts before have done."""
 
 
 @router.post("/reminders/{reminder_id}/resend")
@@ -45,7 +48,12 @@ async def send_now(reminder_id: UUID, parts: Answering, visitor: SignedIn, form:
 async def redrive_page(request: Request, parts: Answering, session: UUID | None = None) -> Response:
     """What a redrive would do, before it is done."""
     found = await parts.resending.redrive(
-        reason="", actor="", session_id=session, dry_run=True, patience=PATIENCE / 2
+        reason="",
+        actor="",
+        session_id=session,
+        dry_run=True,
+        limit=PAGE,
+        patience=PATIENCE / 2,
     )
     return render(
         request,
@@ -59,35 +67,44 @@ async def redrive_page(request: Request, parts: Answering, session: UUID | None 
 
 @router.post("/redrive")
 async def redrive(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
-    """Send once more what failed, one e-mail a person; thousands in parts, each with its entry."""
-    reason, session_id, cursor = form.reason(), _session(form), form.text("cursor") or None
-    resent, left = _count(form, "resent"), _count(form, "left")
-    done = await parts.deeds.redrive(
+    """Send once more what failed, one e-mail a person; thousands in parts, on record as one deed."""
+    door: Door = request.app.state.admin_door
+    if form.raw(_GOING):
+        reason, session_id, before = _opened(door.unsealed(visitor, form.raw(_GOING)))
+    else:
+        reason, session_id, before = form.reason(), _session(form), None
+    done = await parts.deeds.redrive_part(
         By(visitor.actor, reason),
+        before=before,
         session_id=session_id,
-        cursor=cursor,
         limit=PAGE,
         patience=PATIENCE,
     )
-    part = done.receipt
-    if cursor is None and part.next_cursor is None:
+    if before is None and done.receipt.next_cursor is None:
         return redirect(f"/audit/{done.event_id}")
-    going: dict[str, Any] = {
-        "session": session_id or "",
+    going = door.sealed(visitor, _carried(reason, session_id, done))
+    return render(request, "redrive_going.html", done=done, going=going)
+
+
+def _carried(reason: str, session_id: UUID | None, done: Done[RedriveReceipt]) -> dict[str, Any]:
+    """What the next part is to know, as JSON."""
+    return {
         "reason": reason,
-        "cursor": part.next_cursor,
-        "resent": resent + part.resent,
-        "left": left + part.found - part.resent,
+        "session": str(session_id) if session_id else None,
+        "entry": done.event_id,
+        "resent": done.receipt.resent,
+        "left_alone": dict(done.receipt.left_alone),
+        "cursor": done.receipt.next_cursor,
     }
-    return render(request, "redrive_going.html", going=going, session_id=session_id, **going)
 
 
-def _count(form: Form, name: str) -> int:
-    """What the parts before have counted; it is only shown."""
-    text = form.text(name) or "0"
-    if not text.isascii() or not text.isdecimal() or int(text) > _MOST:
-        raise InvalidInputError("is no count", field=name)
-    return int(text)
+def _opened(state: Mapping[str, Any]) -> tuple[str, UUID | None, Done[RedriveReceipt]]:
+    """Why, of which session, and what the parts before have done."""
+    receipt = RedriveReceipt(
+        resent=state["resent"], left_alone=state["left_alone"], next_cursor=state["cursor"]
+    )
+    session_id = UUID(state["session"]) if state["session"] else None
+    return state["reason"], session_id, Done(receipt, state["entry"])
 
 
 def _to(reminder: Reminder) -> Response:

@@ -127,7 +127,8 @@ class CauseOut(Out):
     reminders: int
     sessions: int
     redrivable: int
-    """How many could still be sent: their session takes place and has not begun."""
+    """How many could still be sent: their session takes place and has not begun, and neither they
+    once more nor a later reminder went out instead."""
     newest_due_at: datetime
 
     @classmethod
@@ -195,5 +196,5 @@ class OverviewOut(Out):
     in_doubt: int
     """Handed to the provider, whose answer is awaited."""
     redrivable: int
-    """Failed, and their session has not begun."""
+    """Failed, and can still be sent, as `/v1/failures` counts them."""
     next_hours: list[DueHourOut]

@@ -1,7 +1,8 @@
 // The pages work without this: it only spares polls of hidden windows and adds local times.
+// What a form does in parts goes on, whether somebody looks or not.
 
 document.addEventListener("htmx:config:request", (event) => {
-  if (document.hidden) event.preventDefault();
+  if (document.hidden && event.detail.ctx.request.method === "GET") event.preventDefault();
 });
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });

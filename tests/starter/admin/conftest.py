@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client
 
+from reminders.keys import session_reminder_workflow_id
+from reminders.model import ReminderStatus
 from reminders.settings import Settings
 from tests.starter.conftest import Api, serving
+from workflows.session_reminder import SessionReminderWorkflow
 
 NAME, PASSWORD = "maria", "correct horse battery"
 
@@ -40,6 +47,22 @@ class Pages(Api):
     async def submit(self, path: str, **fields: str) -> httpx2.Response:
         """The answer to a form of ours."""
         return await self.post(path, data={"csrf": await self.token(), **fields})
+
+
+async def planned(
+    client: Client, session_id: UUID, user_id: UUID
+) -> dict[str, tuple[int, ReminderStatus, datetime]]:
+    """What an enrollment's workflow itself says it will do: generation, status, due instant by type."""
+    handle = client.get_workflow_handle(session_reminder_workflow_id(session_id, user_id))
+    plan = await handle.query(SessionReminderWorkflow.plan)
+    return {r.reminder_type: (r.generation, r.status, r.due_at) for r in plan.reminders}
+
+
+async def updates(client: Client, session_id: UUID, user_id: UUID) -> int:
+    """How many new plans the newest run of an enrollment's workflow has in its history."""
+    handle = client.get_workflow_handle(session_reminder_workflow_id(session_id, user_id))
+    accepted = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
+    return sum(e.event_type == accepted for e in (await handle.fetch_history()).events)
 
 
 @pytest.fixture
