@@ -22,6 +22,7 @@ from temporalio.service import RPCError
 from reminders.clock import SystemClock
 from reminders.db.audit import Action, AuditLog, Event
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.provider_state import ProviderState
 from reminders.db.tables import EnrollmentRow
 from reminders.embedded.stack import TEST_INBOX, LocalStack
 from reminders.keys import session_reminder_workflow_id
@@ -30,7 +31,7 @@ from starter.sweeps import MANUAL_ID
 from tests.browser import DESK, PHONE, Scheme, dressed, hindrances, overflow
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
-from workflows.session_reminder import SessionReminderWorkflow
+from tests.starter.admin.conftest import planned, updates
 
 NAME, PASSWORD = "maria", "correct horse battery"
 QUICKLY = 5000
@@ -72,6 +73,21 @@ class House:
             session_reminder_workflow_id(session.id, user_id)
         )
         return (await handle.describe()).status
+
+    async def planned(
+        self, session: Session, user_id: UUID
+    ) -> dict[str, tuple[int, ReminderStatus, datetime]]:
+        """What an enrollment's workflow says it will do; see `conftest.planned`."""
+        return await planned(self.platform.client, session.id, user_id)
+
+    async def updates(self, session: Session, user_id: UUID) -> int:
+        """How many new plans the workflow's history has."""
+        return await updates(self.platform.client, session.id, user_id)
+
+    async def newest(self) -> tuple[Action, str, str | None]:
+        """What the audit log says was done last."""
+        (entry,) = await AuditLog(self.platform.database).entries(limit=1)
+        return entry.action, entry.actor, entry.reason
 
     async def statuses(self, session: Session) -> set[ReminderStatus]:
         """What the ledger says of a session's reminders."""
@@ -177,12 +193,9 @@ async def test_the_overview_says_what_is_wrong_and_mends_what_it_can(
     await desk.get_by_label("What was mended?").fill("the key is renewed")
     await desk.get_by_role("button", name="Resume delivery").click()
     await expect(desk.get_by_text("Nothing holds delivery back.")).to_be_visible()
-    entry = (await AuditLog(house.platform.database).entries(limit=1))[0]
-    assert (Action.DELIVERY_RESUMED, "admin:maria", "the key is renewed") == (
-        entry.action,
-        entry.actor,
-        entry.reason,
-    )
+    assert await ProviderState(house.platform.database).hold() is None
+    resumed = (Action.DELIVERY_RESUMED, "admin:maria", "the key is renewed")
+    assert resumed == await house.newest()
 
 
 async def test_a_session_is_found_and_cancelled_with_a_receipt(desk: Page, house: House) -> None:
@@ -241,6 +254,8 @@ async def test_a_cancel_that_takes_long_is_followed_and_can_be_taken_back(
     assert 6 == sum(r.status is ReminderStatus.SCHEDULED for r in rows)
     for user_id in people:
         assert WorkflowExecutionStatus.RUNNING is await house.status(session, user_id)
+        plan = (await house.planned(session, user_id)).values()
+        assert [(2, "scheduled")] * 3 == [(generation, status) for generation, status, _ in plan]
     entries = await AuditLog(house.platform.database).entries(session_id=session.id)
     assert [
         (Action.SESSION_RESTORED, "admin:maria", "another room is free"),
@@ -252,22 +267,19 @@ async def test_a_rule_of_one_session_is_added_and_deleted(desk: Page, house: Hou
     """What it would do is said before either; its reminder comes and goes, in workflow and ledger."""
     session, people = await house.enrolled(1)
 
-    async def planned() -> set[str]:
-        handle = house.platform.client.get_workflow_handle(
-            session_reminder_workflow_id(session.id, people[0])
-        )
-        plan = await handle.query(SessionReminderWorkflow.plan)
-        return {r.reminder_type for r in plan.reminders if r.status == "scheduled"}
+    async def waiting() -> set[str]:
+        plan = await house.planned(session, people[0])
+        return {kind for kind, (_, status, _) in plan.items() if status == "scheduled"}
 
     async def ledger() -> dict[str, ReminderStatus]:
         rows = await house.platform.queries.of_enrollment(session.id, people[0])
         return {r.reminder_type: r.status for r in rows}
 
     async def is_planned() -> bool:
-        return "3d" in await planned()
+        return "3d" in await waiting()
 
     async def is_gone() -> bool:
-        return "3d" not in await planned()
+        return "3d" not in await waiting()
 
     await desk.goto(f"/admin/rules?session={session.id}")
     await desk.get_by_role("link", name="Add a rule").click()
@@ -289,12 +301,15 @@ async def test_a_rule_of_one_session_is_added_and_deleted(desk: Page, house: Hou
     await eventually(is_gone)
     assert ReminderStatus.SKIPPED is (await ledger())["3d"]
     entries = await AuditLog(house.platform.database).entries(session_id=session.id, limit=2)
-    assert [Action.RULE_DELETED, Action.RULE_ADDED] == [e.action for e in entries]
+    assert [
+        (Action.RULE_DELETED, "admin:maria", "nobody reads"),
+        (Action.RULE_ADDED, "admin:maria", "it needs reading"),
+    ] == [(e.action, e.actor, e.reason) for e in entries]
 
 
 async def test_everybody_is_planned_anew(desk: Page, house: House) -> None:
     """After a change that nobody told us of, written behind our back."""
-    session, _ = await house.enrolled(2)
+    session, people = await house.enrolled(2)
     async with house.platform.database.transaction() as connection:
         await connection.execute(
             text("UPDATE sessions SET start_time = start_time + interval '1 day' WHERE id = :id"),
@@ -308,6 +323,14 @@ async def test_everybody_is_planned_anew(desk: Page, house: House) -> None:
     await expect(counts).to_contain_text("2")
     rows = (await house.platform.queries.list(session_id=session.id)).reminders
     assert {session.starts_at + timedelta(days=1)} == {r.starts_at for r in rows}
+    for user_id in people:
+        plan = await house.planned(session, user_id)
+        assert {r.reminder_type: r.due_at for r in rows if r.user_id == user_id} == {
+            kind: due_at for kind, (_, _, due_at) in plan.items()
+        }
+        assert 1 == await house.updates(session, user_id)
+    replanned = (Action.SESSION_REPLANNED, "admin:maria", "the platform moved it")
+    assert replanned == await house.newest()
 
 
 async def test_the_roster_shows_who_is_in_which_state(desk: Page, house: House) -> None:
@@ -345,7 +368,12 @@ async def test_an_enrollment_is_ended(desk: Page, house: House) -> None:
 
     await eventually(ended)
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, people[1])
-    assert {ReminderStatus.CANCELLED, ReminderStatus.SCHEDULED} == await house.statuses(session)
+    rows = (await house.platform.queries.list(session_id=session.id)).reminders
+    assert {(people[0], "cancelled"), (people[1], "scheduled")} == {
+        (r.user_id, r.status) for r in rows
+    }
+    ended_it = (Action.UNENROLLED, "admin:maria", "asked for it by phone")
+    assert ended_it == await house.newest()
 
 
 async def test_a_reminder_is_followed_while_it_goes_out(desk: Page, house: House) -> None:
@@ -379,7 +407,14 @@ async def test_a_reminder_that_waits_is_sent_now(desk: Page, house: House) -> No
     told = {r.reminder_type: (r.generation, r.status) for r in rows}
     assert (1, ReminderStatus.DELIVERED) == told.pop("24h")
     assert {(1, ReminderStatus.SCHEDULED)} == set(told.values())
+    accepted = [m["tags"]["reminder_id"] for m in await house.platform.accepted()]
+    assert [1, 0, 0] == [accepted.count(str(r.id)) for r in sorted(rows, key=lambda r: r.due_at)]
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, user_id)
+    assert 1 == await house.updates(session, user_id)
+    generation, status, _ = (await house.planned(session, user_id))["24h"]
+    assert (1, ReminderStatus.SENT) == (generation, status)
+    sent_now = (Action.REMINDER_SENT_NOW, "admin:maria", "leaves for a month without mail")
+    assert sent_now == await house.newest()
 
 
 async def test_failures_are_gathered_by_cause_with_what_to_do(desk: Page, house: House) -> None:
@@ -430,6 +465,12 @@ async def test_a_sweep_is_started_by_hand_and_followed(desk: Page, house: House)
     run = desk.locator("#runs tbody tr", has_text=MANUAL_ID).first
     await expect(run).to_contain_text("completed")
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, untold)
+    rows = await house.platform.queries.of_enrollment(session.id, untold)
+    assert {(r.reminder_type, r.due_at) for r in rows} == {
+        (kind, due_at) for kind, (_, _, due_at) in (await house.planned(session, untold)).items()
+    }
+    swept = (Action.SWEEP_STARTED, "admin:maria", "after the outage")
+    assert swept == await house.newest()
 
 
 async def test_back_fills_are_among_the_runs(desk: Page, house: House) -> None:
@@ -464,20 +505,16 @@ async def test_a_rule_is_changed_after_seeing_what_it_would_do(desk: Page, house
     await expect(desk.locator("#receipt")).to_contain_text("stored")
 
     async def moved() -> bool:
-        handle = house.platform.client.get_workflow_handle(
-            session_reminder_workflow_id(session.id, people[0])
-        )
-        plan = await handle.query(SessionReminderWorkflow.plan)
-        due = {r.reminder_type: r.due_at for r in plan.reminders}
-        return due["2h"] == session.starts_at - timedelta(hours=3)
+        _, _, due_at = (await house.planned(session, people[0]))["2h"]
+        return due_at == session.starts_at - timedelta(hours=3)
 
     await eventually(moved)
-    entry = (await AuditLog(house.platform.database).entries(limit=1))[0]
-    assert (Action.RULE_CHANGED, "admin:maria", "people come from far away") == (
-        entry.action,
-        entry.actor,
-        entry.reason,
-    )
+    rows = await house.platform.queries.of_enrollment(session.id, people[0])
+    assert [session.starts_at - timedelta(hours=3)] == [
+        r.due_at for r in rows if r.reminder_type == "2h"
+    ]
+    changed = (Action.RULE_CHANGED, "admin:maria", "people come from far away")
+    assert changed == await house.newest()
 
 
 async def test_a_rule_that_cannot_be_is_refused_in_words(desk: Page, house: House) -> None:
@@ -512,6 +549,18 @@ async def test_a_reminder_is_sent_again(desk: Page, house: House) -> None:
     rows = await house.platform.due_reminders(session_id)
     accepted = [m["tags"]["reminder_id"] for m in await house.platform.accepted()]
     assert [1, 1] == [accepted.count(str(row.id)) for row in rows]
+    # The first run had ended with its last reminder: a new one sent this, and ended as well.
+    assert 2 == len({row.run_id for row in rows})
+    handle = house.platform.client.get_workflow_handle(
+        session_reminder_workflow_id(session_id, sent.user_id)
+    )
+    run = await handle.describe()
+    assert (WorkflowExecutionStatus.COMPLETED, run.run_id) == (
+        run.status,
+        next(row.run_id for row in rows if row.generation == 2),
+    )
+    resent = (Action.REMINDER_RESENT, "admin:maria", "it was deleted by mistake")
+    assert resent == await house.newest()
 
 
 async def test_what_failed_is_sent_again_with_a_receipt(desk: Page, house: House) -> None:
@@ -532,8 +581,17 @@ async def test_what_failed_is_sent_again_with_a_receipt(desk: Page, house: House
     await desk.get_by_role("button", name="Send again").click()
     await expect(desk.locator("#receipt dl.figures div", has_text="resent")).to_contain_text("1")
     rows = await house.platform.queries.of_enrollment(session.id, people[0])
-    waiting = [r for r in rows if r.reminder_type == "24h" and r.status.is_pending]
-    assert [2] == [r.generation for r in waiting]
+    (waiting,) = [r for r in rows if r.reminder_type == "24h" and r.status.is_pending]
+    assert 2 == waiting.generation
+    plan = await house.planned(session, people[0])
+    assert (2, ReminderStatus.SCHEDULED, waiting.due_at) == plan["24h"]
+    assert 1 == await house.updates(session, people[0])
+    entries = await AuditLog(house.platform.database).entries(session_id=session.id)
+    assert [Action.FAILED_REDRIVEN, Action.REMINDER_RESENT] == [e.action for e in entries]
+    assert {("admin:maria", "the key")} == {(e.actor, e.reason) for e in entries}
+    await desk.goto(f"/admin/failed?session={session.id}")
+    await expect(desk.get_by_text("None can still be sent.")).to_be_visible()
+    await expect(desk.get_by_role("link", name="Send again what still can be")).to_have_count(0)
 
 
 async def test_the_e_mail_is_seen_and_sent_to_the_test_address(desk: Page, house: House) -> None:
@@ -547,6 +605,7 @@ async def test_the_e_mail_is_seen_and_sent_to_the_test_address(desk: Page, house
     await expect(desk.get_by_role("heading", name="Test sent")).to_be_visible()
     (sent,) = (await house.platform.accepted())[before:]
     assert TEST_INBOX in str(sent["to"])
+    assert (Action.TEST_SENT, "admin:maria") == (await house.newest())[:2]
     await desk.goto("/admin/preview?at=2031-01-01T00:00")
     await expect(desk.get_by_role("alert")).to_contain_text("the session has begun")
 
