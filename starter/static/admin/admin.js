@@ -1,9 +1,25 @@
-// The pages work without this: it only spares polls of hidden windows and adds local times.
-// What a form does in parts goes on, whether somebody looks or not.
+// The pages work without this: it only spares polls of hidden windows, says when what is open no
+// longer follows, and adds local times. What a form does in parts goes on, looked at or not.
 
 document.addEventListener("htmx:config:request", (event) => {
   if (document.hidden && event.detail.ctx.request.method === "GET") event.preventDefault();
 });
+
+// A poll that fails leaves what is shown as it was: say so until one succeeds.
+const stale = (says) => {
+  const shown = document.getElementById("stale");
+  if (shown && shown.textContent !== says) shown.textContent = says;
+};
+document.addEventListener("htmx:after:request", ({ detail }) => {
+  const isRefused = detail.ctx.response.status >= 400;
+  stale(isRefused ? "Not up to date: a part of the system is away. Asked again every few seconds." : "");
+});
+document.addEventListener("htmx:error", () => {
+  stale("Not up to date: the API does not answer. Asked again every few seconds.");
+});
+
+// On a phone the pages are a strip that scrolls: show where one is.
+document.querySelector('.side [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 

@@ -139,9 +139,14 @@ async def test_every_page_reads_well_on_a_desk_and_a_phone_in_light_and_dark(
     """No page is cut off, none keeps anybody out by its colours or its structure."""
     user_id = house.people[0]
     here = f"/admin/enrollments/{house.session.id}/{user_id}"
+    endless = Session(id=uuid4(), title="Endless" * 40, starts_at=house.session.starts_at)
+    await house.platform.gateway.put_session(endless)
+    await house.platform.gateway.enroll(endless.id, user_id)
     paths = [
         "/admin",
         "/admin/sessions",
+        f"/admin/sessions/{endless.id}",
+        f"/admin/enrollments/{endless.id}/{user_id}",
         f"/admin/sessions/{house.session.id}",
         f"/admin/sessions/{house.session.id}/cancel",
         here,
@@ -691,3 +696,28 @@ async def test_the_story_is_told_after_temporal_has_forgotten_it(desk: Page, hou
     )
     story = await house.platform.gateway.why(session.id, user_id)
     assert (None, 3) == (story.workflow_status, len(story.reminders))
+
+
+async def test_an_open_page_outlives_an_outage(browser: Browser, house: House, desk: Page) -> None:
+    """PostgreSQL dies and comes back: what was shown stays, is said to be old, and follows again."""
+    session, people = await house.enrolled(1)
+    context = await browser.new_context(
+        base_url=house.stack.api_url, storage_state=await desk.context.storage_state()
+    )
+    page = await context.new_page()
+    await page.goto(f"/admin/enrollments/{session.id}/{people[0]}")
+    reminders = page.locator("ol.line > li:not(.start)")
+    await expect(reminders).to_have_count(3)
+    house.stack.postgres.kill()
+    try:
+        told = page.get_by_role("status").filter(has_text="Not up to date")
+        await expect(told).to_be_visible(timeout=20_000)
+        await expect(reminders).to_have_count(3)
+        assert [] == list(await hindrances(page))
+    finally:
+        house.stack.postgres.start()
+        await house.platform.database.engine.dispose()  # our own connections died with it
+    await expect(told).to_have_count(0, timeout=20_000)
+    await house.platform.gateway.unenroll(session.id, people[0])
+    await expect(page.locator(".badge", has_text="cancelled")).to_have_count(3, timeout=20_000)
+    await context.close()
