@@ -18,6 +18,8 @@ from starter.sweeps import Run
 router = pages()
 
 _PAGE = 50
+_ORDER = ("enrollments", "replanned", "resent", "cancelled", "already_sent", "in_flight")
+"""How counts are read: what was gone through, what was done, what was not."""
 _LARGEST_ID = 2**63 - 1
 
 
@@ -84,7 +86,10 @@ def _counts(entry: Event, run: Run | None) -> dict[str, int]:
     """What was counted: by the workflow, so far or in all, and when it was written down."""
     ran = (run.result or run.so_far or {}) if run else {}
     found: dict[str, Any] = {**entry.details, **ran}
-    return {name: value for name, value in found.items() if _is_count(value)}
+    counts = {name: value for name, value in found.items() if _is_count(value)}
+    # The database gives them back by the length of their names.
+    known = {name: counts[name] for name in _ORDER if name in counts}
+    return known | counts
 
 
 def _is_count(value: object) -> bool:

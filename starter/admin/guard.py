@@ -145,7 +145,9 @@ def _error_page(request: Request, error: Exception) -> Response:
         logger.error("%s %s", request.method, request.url.path, exc_info=error)
         return _page(request, 500, "Something went wrong here", "The log of the API says what.")
     if isinstance(known, InvalidInputError):
-        return _page(request, 422, "Not acceptable", f"{known.field}: {known}")
+        said = str(known)
+        told = said if said.startswith(f"{known.field} ") else f"{known.field}: {said}"
+        return _page(request, 422, "Not acceptable", told)
     if isinstance(known, ConflictError):
         return _page(request, 409, "Not as things are", str(known))
     if isinstance(known, NotFoundError):

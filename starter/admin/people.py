@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from reminders.db.browsing import FOUND_AT_ONCE, Browser
 from starter.admin.guard import Answering, Sent, pages, redirect
 from starter.admin.view import render
+from starter.assembly import Parts
 
 router = pages()
 
@@ -22,7 +23,11 @@ async def people(request: Request) -> Response:
 @router.post("/people")
 async def search(request: Request, parts: Answering, form: Sent) -> Response:
     """Who is meant; posted, because addresses do not belong into logs."""
-    wanted = form.required("q", longest=200)
+    return await looked_for(request, parts, form.required("q", longest=200))
+
+
+async def looked_for(request: Request, parts: Parts, wanted: str) -> Response:
+    """The page of the one who is meant, or a list of those who may be."""
     found = await Browser(parts.database).people(wanted, limit=FOUND_AT_ONCE + 1)
     if len(found) == 1:
         return redirect(f"/people/{found[0].user_id}")

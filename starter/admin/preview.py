@@ -11,6 +11,7 @@ from uuid import UUID
 
 from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
+from pydantic import TypeAdapter, ValidationError
 
 from reminders.errors import DeliveryError, InvalidInputError, ReminderError, TooManyTestsError
 from reminders.model import Message
@@ -18,6 +19,7 @@ from starter.admin.form import clean
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
 from starter.assembly import Parts
+from starter.http.fields import ZoneName
 from starter.mails import Mails, Scene, Wanted
 from starter.mails import scene as looked_up
 
@@ -71,6 +73,7 @@ def _choice(
     return Choice(**{name: clean(text, name, longest=100) for name, text in fields.items()})
 
 
+_ZONE: TypeAdapter[str] = TypeAdapter(ZoneName)
 Chosen = Annotated[Choice, Depends(_choice)]
 
 
@@ -158,7 +161,7 @@ async def _scene(parts: Parts, choice: Choice) -> Scene:
             reminder_type=choice.rule or None,
             at=_instant(choice.at),
             locale=None if user_id else choice.locale or None,
-            time_zone=None if user_id else choice.zone or None,
+            time_zone=None if user_id else _zone(choice.zone),
         ),
     )
 
@@ -172,6 +175,13 @@ def _uuid(text: str, field: str) -> UUID | None:
         return UUID(text) if text else None
     except ValueError as error:
         raise InvalidInputError("is no id", field=field) from error
+
+
+def _zone(text: str) -> str | None:
+    try:
+        return _ZONE.validate_python(text) if text else None
+    except ValidationError as error:
+        raise InvalidInputError(error.errors()[0]["msg"], field="zone") from error
 
 
 def _instant(text: str) -> datetime | None:

@@ -15,8 +15,9 @@ from fastapi import Request, Response
 from reminders.embedded.process import EmbeddedServerError
 from reminders.embedded.temporal import find_temporal
 from reminders.errors import ConflictError, InvalidInputError
+from reminders.model import SessionStatus
 from starter.admin.form import Form
-from starter.admin.guard import Sent, pages
+from starter.admin.guard import Answering, Sent, pages
 from starter.admin.view import render
 from starter.answers.rehearsal import RehearsalOut
 
@@ -37,11 +38,16 @@ async def rehearsal_page(request: Request, session: UUID | None = None) -> Respo
 
 
 @router.post("/rehearsal")
-async def rehearse(request: Request, form: Sent) -> Response:
+async def rehearse(request: Request, parts: Answering, form: Sent) -> Response:
     """Play it, and show every e-mail with its instant and its subject. Nothing is sent."""
     session, user = _uuid(form, "session"), _uuid(form, "user")
     if session is None:
         raise InvalidInputError("must be filled in", field="session")
+    if (await parts.catalogue.session(session)).status is SessionStatus.CANCELLED:
+        msg = "The session is cancelled, so nobody is reminded; hold it after all, then rehearse."
+        raise ConflictError(msg)
+    if user is not None:
+        await parts.catalogue.user(user)
     if (missing := _missing()) is not None:
         raise ConflictError(missing)
     if _ONE_AT_A_TIME.locked():

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.errors import InvalidInputError, ReminderError, RuleNotFoundError
+from reminders.errors import InvalidInputError, ReminderError, RuleExistsError, RuleNotFoundError
 from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
 from reminders.model import ReminderRule
 from reminders.rules import RuleFields
@@ -90,6 +90,9 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
     """What the change would do, and the subject as people would get it; nothing is stored."""
     wish = _Wish.of(form)
     found = await parts.rules.diff(wish.reminder_type, wish.session_id, wish.fields)
+    before = found.change.before
+    if wish.verb == "add" and before is not None and before.session_id == wish.session_id:
+        raise RuleExistsError
     mails: Mails = request.app.state.mails
     return render(
         request,
@@ -149,5 +152,5 @@ async def _subject(mails: Mails, rule: ReminderRule | None) -> str | None:
 def _number(form: Form, name: str) -> int:
     text = form.text(name) or "0"
     if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
-        raise InvalidInputError("is no whole number", field=name)
+        raise InvalidInputError("must be a whole number, and no less than 0", field=name)
     return int(text)

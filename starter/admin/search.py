@@ -6,11 +6,12 @@ import re
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Request, Response
 
 from reminders.db.browsing import Browser
 from reminders.errors import SessionNotFoundError, UserNotFoundError
 from starter.admin.guard import Answering, Sent, pages, redirect
+from starter.admin.people import looked_for
 from starter.assembly import Parts
 
 router = pages()
@@ -20,8 +21,10 @@ _WORKFLOW = re.compile(rf"session-reminder:({_UUID}):({_UUID})", re.IGNORECASE)
 
 
 @router.post("/search")
-async def search(parts: Answering, form: Sent) -> Response:
+async def search(request: Request, parts: Answering, form: Sent) -> Response:
     """Go to what an id names; other words are looked for among the titles of sessions.
+
+    An address is looked for among people, and shows in no URL.
 
     The ids: of a session, a user, a reminder, a workflow, or of an e-mail at the provider.
     """
@@ -29,6 +32,8 @@ async def search(parts: Answering, form: Sent) -> Response:
     workflow = _WORKFLOW.fullmatch(wanted)
     if workflow:
         return redirect(f"/enrollments/{workflow[1]}/{workflow[2]}")
+    if "@" in wanted:
+        return await looked_for(request, parts, wanted)
     path = await _named(parts, wanted) if wanted else None
     return redirect(path or f"/sessions?q={quote(wanted, safe='')}")
 

@@ -220,6 +220,8 @@ async def test_a_session_is_found_and_cancelled_with_a_receipt(desk: Page, house
     await expect(
         receipt.locator("dl.figures div", has_text=re.compile("^cancelled"))
     ).to_contain_text("6")
+    named = await receipt.locator("dl.figures dt").all_inner_texts()
+    assert ["enrollments", "replanned", "cancelled", "already sent", "in flight"] == named[:5]
     assert {ReminderStatus.CANCELLED} == await house.statuses(session)
     for user_id in people:
         assert WorkflowExecutionStatus.CANCELED is await house.status(session, user_id)
