@@ -194,6 +194,7 @@ async def test_reminders_failed(stack: LocalStack, platform: Platform) -> None:
         assert 3 == len({str(mail["to"]) for mail in await platform.accepted()})
 
 
+@pytest.mark.slow
 async def test_a_stuck_workflow(stack: LocalStack, platform: Platform) -> None:
     """Terminated by hand and enrolled again: it starts anew, and the person gets one e-mail."""
     temporal = str(find_temporal())
@@ -232,6 +233,7 @@ async def test_temporals_database_is_lost(stack: LocalStack, platform: Platform)
         await again.all_sent_once(before, 2)
 
 
+@pytest.mark.slow
 async def test_cancel_for_many(stack: LocalStack, platform: Platform) -> None:
     """Counted first, then called off for everybody; another session goes on."""
     async with a_worker(stack):
@@ -249,6 +251,7 @@ async def test_cancel_for_many(stack: LocalStack, platform: Platform) -> None:
         assert 1 == len(await platform.accepted())
 
 
+@pytest.mark.slow
 async def test_erase_a_person(stack: LocalStack, platform: Platform) -> None:
     """Counted first, then called off and without a name; who else is enrolled is reminded."""
     async with a_worker(stack):
