@@ -71,7 +71,7 @@ async def connect(
             ClientConfig.load_client_connect_config(config_file_strict=True)
         )
         config.setdefault("target_host", "localhost:7233")
-        with unavailable():
+        with unavailable(f"at {config['target_host']}; start it, or set TEMPORAL_ADDRESS"):
             return await Client.connect(
                 **config,
                 plugins=plugins,
@@ -85,17 +85,26 @@ async def connect(
 
 
 @contextmanager
-def unavailable() -> Iterator[None]:
-    """Turn the ways in which a server can be away into one error; let real answers pass."""
+def unavailable(remedy: str | None = None) -> Iterator[None]:
+    """Turn the ways in which a server can be away into one error; let real answers pass.
+
+    Args:
+        remedy: What to say behind "Temporal does not answer", instead of repeating the call.
+    """
+    away = (
+        TemporalUnavailableError(f"Temporal does not answer {remedy}")
+        if remedy
+        else TemporalUnavailableError()
+    )
     try:
         yield
     except RPCError as error:
         if error.status in _AWAY:
-            raise TemporalUnavailableError from error
+            raise away from error
         raise
     except RuntimeError as error:  # what the client raises when it cannot connect at all
         if "connect" in str(error).lower():
-            raise TemporalUnavailableError from error
+            raise away from error
         raise
 
 

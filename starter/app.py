@@ -67,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         title="Session reminders",
-        summary="Reminds every enrolled person of every session, on time, exactly once.",
+        summary="Reminds every enrolled person of every session, on time and once.",
         version=version("session-reminders"),
         lifespan=lifespan,
         docs_url=None,  # ours needs no other host

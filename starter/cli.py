@@ -28,7 +28,7 @@ app = typer.Typer(
     name="reminders",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Reminds every enrolled person of every session, on time, exactly once.",
+    help="Reminds every enrolled person of every session, on time and once.",
     epilog=(
         "Exit codes: 0 done; 1 failed, and one line says the remedy; 2 wrong usage; 3 no such"
         " thing; 4 PostgreSQL or Temporal is away, repeat the command; 5 doctor, db check or shadow-diff"

@@ -386,7 +386,7 @@ class TestFailures:
         ("variable", "value", "exit_code", "told"),
         [
             ("DATABASE_URL", "{missing}", 1, "does not exist; create it"),
-            ("TEMPORAL_ADDRESS", "127.0.0.1:{port}", 4, "Temporal does not answer"),
+            ("TEMPORAL_ADDRESS", "127.0.0.1:{port}", 4, "; start it, or set TEMPORAL_ADDRESS"),
         ],
     )
     def test_a_worker_says_who_is_away(

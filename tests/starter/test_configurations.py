@@ -220,6 +220,8 @@ async def test_rules_by_command(settings: Settings) -> None:
     assert 2 == (await reminders("config", "delete", "48h")).exit_code
     assert (await answer("config", "delete", "48h", "--yes"))["configuration"] is None
     assert 3 == (await reminders("config", "set", "48h", "--on")).exit_code
+    nothing = await reminders("config", "set", "24h")
+    assert (2, True) == (nothing.exit_code, "nothing to change" in nothing.stderr)
     same = await reminders("config", "set", "24h", "--minutes", 120)
     assert (1, True) == (same.exit_code, "'2h'" in same.stderr)
 
