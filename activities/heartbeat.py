@@ -17,7 +17,7 @@ async def heartbeating(
     *,
     quiet_for: timedelta = timedelta(),
 ) -> AsyncIterator[None]:
-    """Heartbeat at a third of the activity's heartbeat timeout while the context lasts.
+    """Heartbeat at half of the activity's heartbeat timeout while the context lasts.
 
     An activity shorter than that costs nothing. A worker that dies is noticed within one timeout,
     and a cancel reaches an activity that waits.
@@ -39,7 +39,7 @@ async def heartbeating(
             activity.heartbeat(*details())
 
     quiet = max(quiet_for, timedelta())
-    beating = asyncio.create_task(beat((timeout - quiet).total_seconds() / 3))
+    beating = asyncio.create_task(beat((timeout - quiet).total_seconds() / 2))
     try:
         yield
     finally:

@@ -37,10 +37,10 @@ class DeliveryPolicy:
     """Reminders that one worker makes ready early, at once. It has more slots for activities than
     that (see `worker.build_worker`), so that a crowd that waits for its instant does not keep what
     is due now from them, nor the closing of reminders that somebody calls off meanwhile."""
-    calm: timedelta = timedelta(seconds=2.4)
+    calm: timedelta = timedelta(seconds=3.6)
     """How long after its due instant a reminder that was made ready early tells its workflow at the
-    soonest: first all e-mails of a crowd go out, then its workflows wake. Less than the activity's
-    first heartbeat."""
+    soonest: first all e-mails of a crowd go out, those of its first hundred too, who wake only then;
+    then its workflows end, which keeps the server busy. Less than the activity's first heartbeat."""
     renew_every: timedelta = timedelta(seconds=2)
     """How often the lease of a slow request is renewed."""
     recover_every: timedelta = timedelta(seconds=3)
