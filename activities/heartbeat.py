@@ -10,6 +10,9 @@ from typing import Any
 
 from temporalio import activity
 
+BEATS = 2
+"""Within a heartbeat timeout."""
+
 
 @asynccontextmanager
 async def heartbeating(
@@ -17,7 +20,7 @@ async def heartbeating(
     *,
     quiet_for: timedelta = timedelta(),
 ) -> AsyncIterator[None]:
-    """Heartbeat at half of the activity's heartbeat timeout while the context lasts.
+    """Heartbeat `BEATS` times within the activity's heartbeat timeout while the context lasts.
 
     An activity shorter than that costs nothing. A worker that dies is noticed within one timeout,
     and a cancel reaches an activity that waits.
@@ -39,7 +42,7 @@ async def heartbeating(
             activity.heartbeat(*details())
 
     quiet = max(quiet_for, timedelta())
-    beating = asyncio.create_task(beat((timeout - quiet).total_seconds() / 2))
+    beating = asyncio.create_task(beat((timeout - quiet).total_seconds() / BEATS))
     try:
         yield
     finally:
