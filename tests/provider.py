@@ -19,8 +19,9 @@ class ProviderClient:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """Take the stand-in's URL, or a transport right into its application."""
+        # Without certificates, whose reading takes longer than most tests: it speaks plain HTTP.
         self.http = httpx2.AsyncClient(
-            base_url=url, transport=transport, timeout=30, trust_env=False
+            base_url=url, transport=transport, timeout=30, trust_env=False, verify=False
         )
 
     async def __aenter__(self) -> Self:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jinja2 import (
     BaseLoader,
+    BytecodeCache,
     ChoiceLoader,
     Environment,
     FileSystemLoader,
@@ -21,6 +22,7 @@ from jinja2 import (
     TemplateError,
     TemplateSyntaxError,
 )
+from jinja2.bccache import Bucket
 
 from reminders.errors import ConfigurationError
 from reminders.mail.inlining import STYLE_SHEET, InliningLoader
@@ -32,6 +34,35 @@ MAIL = "session_reminder"
 SUBJECT, HTML, TEXT = "subject.txt", "body.html", "body.txt"
 """The parts of a mail: files in its folder."""
 _ENDINGS = (".html", ".txt", ".css")
+MOST_COMPILED = 100
+"""Templates whose code is kept: ours are seven, those of HTML once for each urgency."""
+
+
+class _Compiled(BytecodeCache):
+    """What this process has compiled: a rehearsal makes a composer anew, while the API answers.
+
+    By name and checksum of the source, so that a template that was edited is compiled.
+    """
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self._code: dict[tuple[str, str], bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """See `BytecodeCache.load_bytecode`."""
+        code = self._code.get((bucket.key, bucket.checksum))
+        if code is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """See `BytecodeCache.dump_bytecode`."""
+        if len(self._code) >= MOST_COMPILED:
+            self._code.clear()
+        self._code[bucket.key, bucket.checksum] = bucket.bytecode_to_string()
+
+
+_COMPILED = {autoescape: _Compiled() for autoescape in (True, False)}
+"""Apart, for code that escapes is other code."""
 
 
 class Templates:
@@ -123,6 +154,7 @@ def _environment(loader: BaseLoader, *, autoescape: bool) -> Environment:
         autoescape=autoescape,  # noqa: S701 -- the text part and the subject are no markup
         undefined=StrictUndefined,
         auto_reload=False,
+        bytecode_cache=_COMPILED[autoescape],
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -146,3 +146,10 @@ def test_a_folder_that_does_not_exist_is_a_mistake(tmp_path: Path) -> None:
     """The error names it."""
     with pytest.raises(ConfigurationError, match=r"does not exist: .*/nowhere"):
         MailRenderer(templates=tmp_path / "nowhere")
+
+
+def test_a_template_that_was_edited_is_compiled_anew(tmp_path: Path) -> None:
+    """What a process has compiled before is used again only for the same source."""
+    for words in ("at noon", "at midnight", "at noon"):
+        write(tmp_path, body_txt=f"{{{{ mail.title }}}} {words}\n")
+        assert mail(renderer=MailRenderer(templates=tmp_path)).text.endswith(f" {words}\n")
