@@ -141,9 +141,9 @@ def revise(
 
     A row never moves backwards. What has ended stays as it is, and a legitimate second sending is
     a new generation: after a cancelled session was restored, after a person enrolled again, after
-    a skipped reminder became possible, or one that had run out of time, and after a session moved by
-    more than the threshold once its reminder was out. What the e-mail before told already, or nearly, is not told again. A row
-    in `sending` is left alone: its request resolves it.
+    a skipped reminder became possible, or one that had run out of time, and after a session moved
+    by more than the threshold once its reminder was out. What the e-mail before told already, or
+    nearly, is not told again. A row in `sending` is left alone: its request resolves it.
 
     Call it only for a session that is held and a person who takes part.
 

@@ -19,7 +19,7 @@ from uuid import UUID
 from reminders import rules
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
-from reminders.errors import NotFoundError, ReminderError
+from reminders.errors import InvalidInputError, NotFoundError, ReminderError
 from reminders.mail.subject import validate_subject_template
 from reminders.model import ReminderRule
 from reminders.ports import Clock
@@ -156,12 +156,18 @@ class RuleAdmin:
         all sessions leave it alone.
 
         Raises:
-            InvalidInputError: If a value is not acceptable.
+            InvalidInputError: If a value is not acceptable, or none is given.
             RuleNotFoundError: If there is no rule of this type.
             SameLeadError: If another rule is due at the same instant.
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was stored.
         """
+        if fields == RuleFields():
+            msg = (
+                "there is nothing to change: give the minutes before, on or off, the subject, the"
+                " name or the order"
+            )
+            raise InvalidInputError(msg, field="minutes_before")
         if fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
         change = await self._store.change(

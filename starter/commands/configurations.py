@@ -93,9 +93,6 @@ def set_(
 ) -> None:
     """Change a rule, or switch it on or off; with --session, only for that session."""
     fields = _fields(minutes, subject, name, order, on=on)
-    if fields == RuleFields():
-        msg = "there is nothing to change; add --minutes, --subject, --name, --order, --on or --off"
-        raise typer.BadParameter(msg)
     if dry_run:
         _show_diff(reminder_type, session, fields, as_json=as_json)
         return

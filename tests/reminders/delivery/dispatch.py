@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 
 import worker
 from reminders.clock import SystemClock
@@ -19,6 +19,7 @@ from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import Step
 from reminders.keys import reminder_id, session_reminder_workflow_id
 from reminders.settings import Settings
+from tests.provider import Json, ProviderClient
 
 
 async def due_reminders(
@@ -103,3 +104,19 @@ async def provider_ids(database: Database) -> dict[UUID, str | None]:
     async with database.transaction() as connection:
         found = await connection.execute(select(ReminderRow.id, ReminderRow.resend_email_id))
         return {reminder: email for reminder, email in found}  # noqa: C416 - rows, not pairs
+
+
+async def posts(provider: ProviderClient) -> list[Json]:
+    """The requests that carried e-mails; a worker also asks for the quota now and then."""
+    return [r for r in await provider.requests() if r["path"] == "/emails/batch"]
+
+
+async def all_sent(database: Database, count: int) -> bool:
+    """Whether so many reminders are sent."""
+    return await statuses(database) == {"sent": count}
+
+
+async def lapse_leases(database: Database) -> None:
+    """Let all leases be over, as those of a worker that stood still."""
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE email_batches SET lease_until = now()"))

@@ -12,28 +12,20 @@ from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, ReminderRow
 from reminders.errors import BatchBusyError, MailUnavailableError
 from reminders.settings import Settings
-from tests.provider import Json, ProviderClient
+from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (
     a_pipeline,
+    all_sent,
     batches,
     deliver,
     due_reminders,
+    lapse_leases,
+    posts,
     statuses,
 )
 from tests.stage import eventually
 
 LONGER_THAN_A_LEASE = timedelta(seconds=9)
-
-
-async def posts(provider: ProviderClient) -> list[Json]:
-    """The requests that carried e-mails."""
-    return [r for r in await provider.requests() if r["path"] == "/emails/batch"]
-
-
-async def lapse_leases(database: Database) -> None:
-    """Let all leases be over, as those of a worker that stood still."""
-    async with database.transaction() as connection:
-        await connection.execute(text("UPDATE email_batches SET lease_until = now()"))
 
 
 async def test_a_request_that_waits_for_its_turn_is_nobody_else_s(
@@ -89,11 +81,6 @@ async def test_who_lost_the_lease_gives_nothing_up(
         assert await batches(database) == {"frozen": 1}
         await eventually(lambda: all_sent(database, 3))
     assert 3 == len(await provider.accepted())
-
-
-async def all_sent(database: Database, count: int) -> bool:
-    """Whether so many reminders are sent."""
-    return await statuses(database) == {"sent": count}
 
 
 async def test_a_batch_in_doubt_that_is_refused_as_a_whole_is_decided_anew(

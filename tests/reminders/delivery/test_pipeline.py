@@ -28,12 +28,15 @@ from reminders.errors import (
 )
 from reminders.model import ReminderStatus
 from reminders.settings import Settings
-from tests.provider import Json, ProviderClient
+from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (
     a_pipeline,
+    all_sent,
     batches,
     deliver,
     due_reminders,
+    lapse_leases,
+    posts,
     provider_ids,
     statuses,
 )
@@ -51,11 +54,6 @@ async def accepted_once_each(provider: ProviderClient, count: int) -> None:
     assert {1} == {len(mail["to"]) for mail in accepted}
     assert not any(mail["cc"] or mail["bcc"] for mail in accepted)
     assert count == len({mail["tags"]["reminder_id"] for mail in accepted})
-
-
-async def posts(provider: ProviderClient) -> list[Json]:
-    """The requests that carried e-mails; a worker also asks for the quota now and then."""
-    return [r for r in await provider.requests() if r["path"] == "/emails/batch"]
 
 
 async def test_a_hundred_reminders_are_one_request(
@@ -230,11 +228,6 @@ async def test_an_unknown_outcome_stays_frozen_and_is_resolved_by_whoever_comes_
     assert None not in (await provider_ids(database)).values()
 
 
-async def all_sent(database: Database, count: int) -> bool:
-    """Whether so many reminders are sent."""
-    return await statuses(database) == {"sent": count}
-
-
 async def test_a_retry_resumes_the_batch_it_was_frozen_in(
     settings: Settings, database: Database, provider: ProviderClient
 ) -> None:
@@ -248,12 +241,6 @@ async def test_a_retry_resumes_the_batch_it_was_frozen_in(
         await deliver(pipeline, reminders[:1])
         await eventually(lambda: all_sent(database, 10))
     await accepted_once_each(provider, 10)
-
-
-async def lapse_leases(database: Database) -> None:
-    """Let all leases be over."""
-    async with database.transaction() as connection:
-        await connection.execute(text("UPDATE email_batches SET lease_until = now()"))
 
 
 async def test_a_key_that_the_provider_has_forgotten_is_never_used_again(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jinja2 import Environment
 
 from reminders.errors import ConfigurationError
 from reminders.mail.render import MailRenderer
@@ -153,3 +155,12 @@ def test_a_template_that_was_edited_is_compiled_anew(tmp_path: Path) -> None:
     for words in ("at noon", "at midnight", "at noon"):
         write(tmp_path, body_txt=f"{{{{ mail.title }}}} {words}\n")
         assert mail(renderer=MailRenderer(templates=tmp_path)).text.endswith(f" {words}\n")
+
+
+def test_a_template_is_compiled_once_for_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rehearsal makes a composer anew while the API answers: it finds everything compiled."""
+    mail(renderer=MailRenderer())
+    compiled: list[Any] = []
+    monkeypatch.setattr(Environment, "_compile", lambda _self, *source: compiled.append(source))
+    assert mail(renderer=MailRenderer()).text
+    assert [] == compiled
