@@ -11,13 +11,13 @@ WORKDIR /app
 ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1
 # The dependencies first: they change less often than the code, and their layer is kept.
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN /uv/bin/uv sync --locked --no-dev --extra encryption --extra otel --no-install-project
+RUN /uv/bin/uv sync --locked --no-dev --extra otel --no-install-project
 COPY activities ./activities
 COPY reminders ./reminders
 COPY starter ./starter
 COPY workflows ./workflows
 COPY worker.py ./
-RUN /uv/bin/uv sync --locked --no-dev --extra encryption --extra otel --no-editable
+RUN /uv/bin/uv sync --locked --no-dev --extra otel --no-editable
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin reminders

@@ -271,10 +271,7 @@ async def run(
         stack.push_async_callback(database.aclose)
         await boot.refuse_old_schema(database)
         own = sdk(with_metrics=metrics_on is not None)
-        plugins = [
-            SessionReminderPlugin(config.payload_codec()),
-            *([traced.plugin()] if traced else []),
-        ]
+        plugins = [SessionReminderPlugin(), *([traced.plugin()] if traced else [])]
         client = await temporal.connect(plugins, runtime=own.runtime)
         await boot.ensure_search_attributes(client)
         registry = a_registry()

@@ -18,7 +18,7 @@ from typing import Any
 import dev
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRAS = ("encryption", "otel")
+EXTRAS = ("otel",)
 """Those of the image."""
 
 Json = dict[str, Any]

@@ -32,7 +32,6 @@ The first image, by root:
 from __future__ import annotations
 
 import argparse
-import base64
 import contextlib
 import json
 import os
@@ -113,7 +112,6 @@ SECRETS = {
     "ADMIN_PASSWORD": "admin-of-the-trial",
     "RESEND_API_KEY": "re_of_the_trial",
     "VERIFIED_TEST_EMAIL": "inbox@example.com",
-    "TEMPORAL_PAYLOAD_KEYS": base64.b64encode(os.urandom(32)).decode(),
 }
 """What an operator writes into `.env`."""
 

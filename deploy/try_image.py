@@ -16,9 +16,7 @@ A base can be made of Debian's packages, by root:
 from __future__ import annotations
 
 import argparse
-import base64
 import json
-import os
 import subprocess
 import sys
 import time
@@ -103,7 +101,6 @@ def play(image: str) -> None:
             "METRICS_ADDRESS": f"127.0.0.1:{metrics_port}",
             "HEALTH_URL": f"http://127.0.0.1:{metrics_port}/healthz",
             "LOG_FORMAT": "json",
-            "TEMPORAL_PAYLOAD_KEYS": base64.b64encode(os.urandom(32)).decode(),
         }
         url = urlsplit(stack.postgres.url(DATABASE))
         (sockets,) = parse_qs(url.query)["host"]

@@ -29,7 +29,6 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reminders.api_keys import ApiKey, parse
-from reminders.codec import EncryptingCodec, keys
 from reminders.errors import ConfigurationError
 from reminders.keys import TASK_QUEUE
 
@@ -93,12 +92,6 @@ class Settings(BaseSettings):
     """Worker Versioning: the Worker Deployment that workers belong to; without, they take any task."""
     temporal_worker_build_id: str | None = Field(default=None, min_length=1)
     """Of these workers, in histories and in the deployment; default: the release."""
-    temporal_payload_keys: Secrets = ()
-    """Encrypt what Temporal stores: 32 bytes in base64 each, comma-separated, the first encrypts.
-    The same for all workers, APIs and commands; needs the extra `encryption`."""
-    codec_server_address: str = "127.0.0.1:8234"
-    """Host and port of `reminders codec-server`, by which Temporal's UI and command show encrypted
-    payloads; beyond this machine it needs `API_KEYS`."""
     sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
     """When the sweep looks for what nobody told us: a cron expression, in UTC."""
 
@@ -203,7 +196,6 @@ class Settings(BaseSettings):
                 msg = f"{field.upper()} is a placeholder; set the real secret"
                 raise ValueError(msg)
         self.known_api_keys()
-        self.payload_codec()
         if not all(_is_webhook_secret(s.get_secret_value()) for s in self.resend_webhook_secret):
             msg = (
                 "RESEND_WEBHOOK_SECRET must be whsec_ followed by base64; copy it from"
@@ -296,22 +288,6 @@ class Settings(BaseSettings):
             msg = f"API_KEYS: {error}"
             raise ValueError(msg) from None
 
-    def payload_codec(self) -> EncryptingCodec | None:
-        """What encrypts payloads, if they are to be.
-
-        Raises:
-            ValueError: If a key is none; names the variable and not the key.
-            ConfigurationError: If `cryptography` is not installed.
-        """
-        if not self.temporal_payload_keys:
-            return None
-        try:
-            found = keys(key.get_secret_value() for key in self.temporal_payload_keys)
-        except ValueError as error:
-            msg = f"TEMPORAL_PAYLOAD_KEYS: {error}"
-            raise ValueError(msg) from None
-        return EncryptingCodec(found)
-
     def require_database_url(self) -> str:
         """The database, for everything that needs one.
 
@@ -370,21 +346,6 @@ class Settings(BaseSettings):
             raise ConfigurationError(msg)
         if not self.api_keys and self.delivery_mode == "live":
             msg = "API_KEYS is required when DELIVERY_MODE=live"
-            raise ConfigurationError(msg)
-        return host.strip("[]"), port
-
-    def decode_on(self) -> tuple[str, int]:
-        """Host and port of the codec server.
-
-        Raises:
-            ConfigurationError: If the address is none, or reaches beyond this machine without keys.
-        """
-        host, port = _address("CODEC_SERVER_ADDRESS", self.codec_server_address)
-        if not self.api_keys and not is_loopback(host):
-            msg = (
-                "CODEC_SERVER_ADDRESS reaches beyond this machine; set API_KEYS, or listen on"
-                " 127.0.0.1"
-            )
             raise ConfigurationError(msg)
         return host.strip("[]"), port
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from temporalio.client import Client, Plugin  # noqa: TID251 - put together here, asked by the gateway
-from temporalio.converter import PayloadCodec
+from temporalio.converter import DataConverter
 
 from reminders import temporal
 from reminders.clock import SystemClock
@@ -41,6 +41,7 @@ from starter.resending import Resending
 from starter.rules import RuleAdmin
 from starter.shadow import CronMigration
 from starter.sweeps import Sweeps
+from workflows.conversion import data_converter
 from workflows.plugin import SessionReminderPlugin
 
 
@@ -103,8 +104,18 @@ class Parts:
 
 
 @asynccontextmanager
-async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> AsyncIterator[Parts]:
+async def assembled(
+    settings: Settings,
+    *,
+    plugins: Sequence[Plugin] = (),
+    data_converter: DataConverter = data_converter,
+) -> AsyncIterator[Parts]:
     """The parts, until the end of the block; nothing is connected before its first use.
+
+    Args:
+        settings: Of this process.
+        plugins: See `connect`.
+        data_converter: See `connect`.
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used.
@@ -115,7 +126,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
         host_schema=settings.existing_host_schema(),
     )
     try:
-        client = await connect(lazy=True, plugins=plugins, codec=settings.payload_codec())
+        client = await connect(lazy=True, plugins=plugins, data_converter=data_converter)
         catalogue = Catalogue(database)
         queries = ReminderQueries(database)
         clock = SystemClock()
@@ -188,17 +199,20 @@ def tokens(settings: Settings) -> Tokens | None:
 
 
 async def connect(
-    *, lazy: bool, plugins: Sequence[Plugin] = (), codec: PayloadCodec | None = None
+    *,
+    lazy: bool,
+    plugins: Sequence[Plugin] = (),
+    data_converter: DataConverter = data_converter,
 ) -> Client:
     """A client with our plugin, for the server that Temporal's own variables name.
 
     Args:
         lazy: Connect at the first call.
         plugins: Besides ours, such as for traces.
-        codec: Encrypts payloads, if they are to be.
+        data_converter: What every worker has, ours or a host's own.
 
     Raises:
         ConfigurationError: If those variables cannot be used.
         TemporalUnavailableError: If the server does not answer (not when lazy).
     """
-    return await temporal.connect([SessionReminderPlugin(codec), *plugins], lazy=lazy)
+    return await temporal.connect([SessionReminderPlugin(data_converter), *plugins], lazy=lazy)

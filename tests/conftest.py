@@ -31,7 +31,6 @@ from tests.workflows.strict import StrictPlugin
 
 _OURS = (
     "ADMIN_",
-    "CODEC_",
     "DATABASE_",
     "HOST_",
     "SHADOW_",

@@ -28,7 +28,6 @@ DECIDED = {
     "HOST_SCHEMA",  # its PostgreSQL is ours alone
     "SHADOW_MODE",  # beside a cron job that is not here
     "TEMPORAL_TASK_QUEUE",
-    "CODEC_SERVER_ADDRESS",
     "EMAIL_TEMPLATES_DIR",  # wants a volume
 }
 """Settings that nobody can give the containers."""
@@ -149,7 +148,7 @@ def test_the_image_has_what_it_needs_and_no_more() -> None:
 
 
 def test_the_image_can_do_whatever_a_setting_asks_for() -> None:
-    """Encryption and traces are switched on by the environment alone: their extras are in it."""
+    """Traces are switched on by the environment alone: the extra is in it."""
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"

@@ -113,7 +113,7 @@ def test_every_command_that_prints_something_has_json() -> None:
         for words, command in generate.commands().items()
         if not any("--json" in parameter.opts for parameter in command.params)
     }
-    assert {"worker", "api", "codec-server"} == silent
+    assert {"worker", "api"} == silent
 
 
 def temporal_commands() -> Iterator[str]:

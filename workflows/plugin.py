@@ -6,13 +6,7 @@ else. A host adds `SessionReminderPlugin()` to its client, and its workers inher
 
 from __future__ import annotations
 
-import dataclasses
-
-from temporalio.converter import (
-    DataConverter,
-    DefaultFailureConverterWithEncodedAttributes,
-    PayloadCodec,
-)
+from temporalio.converter import DataConverter
 from temporalio.plugin import SimplePlugin
 
 from workflows.conversion import data_converter
@@ -24,22 +18,15 @@ from workflows.session_reminder import SessionReminderWorkflow
 class SessionReminderPlugin(SimplePlugin):
     """Workflows and data converter of session reminders; activities come with their parts."""
 
-    def __init__(self, codec: PayloadCodec | None = None) -> None:
+    def __init__(self, data_converter: DataConverter = data_converter) -> None:
         """Needs nothing: everything deterministic is known.
 
         Args:
-            codec: Encrypts payloads and the messages of failures; must be the same everywhere.
+            data_converter: Ours, or one that a host made of it, such as to encrypt what Temporal
+                stores; must be the same everywhere.
         """
         super().__init__(
             "session-reminders",
             workflows=[SessionReminderWorkflow, SessionChangeWorkflow, ReminderSweepWorkflow],
-            data_converter=data_converter if codec is None else _encoding(codec),
+            data_converter=data_converter,
         )
-
-
-def _encoding(codec: PayloadCodec) -> DataConverter:
-    return dataclasses.replace(
-        data_converter,
-        payload_codec=codec,
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
-    )

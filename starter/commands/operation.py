@@ -141,17 +141,6 @@ def worker() -> None:
     raise typer.Exit(process.main())
 
 
-@app.command("codec-server")
-def codec_server() -> None:
-    """Let Temporal's UI and command show encrypted payloads, on CODEC_SERVER_ADDRESS."""
-    from starter import codec_server as server  # noqa: PLC0415 - the other commands start without it
-
-    try:
-        server.run(environment.load())
-    except ReminderError as error:
-        fail(error)
-
-
 @app.command()
 def api() -> None:
     """Serve the HTTP API on API_ADDRESS until it is told to stop."""

@@ -23,7 +23,6 @@ SECRETS = {
     "RESEND_API_KEY": "re_recognisable_resend_key",
     "RESEND_WEBHOOK_SECRET": f"whsec_{base64.b64encode(b'recognisable webhook secret').decode()}",
     "TOKEN_SECRET": "recognisable-token-secret-0123456789",
-    "TEMPORAL_PAYLOAD_KEYS": base64.b64encode(b"recognisable payload key, 32 byt").decode(),
 }
 PASSWORD = "recognisable-password"
 

@@ -102,7 +102,6 @@ ONLY_COMMANDS = {
     "worker",
     "api",
     "api-key",
-    "codec-server",
     "builds",
     "ledger-restored",
     "db upgrade",
@@ -139,7 +138,6 @@ CHANGING_NOTHING = {
     # What they change is no reminder, and no person's.
     "worker",
     "api",
-    "codec-server",
     "db upgrade",
     "db check",
     "temporal setup",

@@ -5,19 +5,20 @@ from __future__ import annotations
 import dataclasses
 
 from temporalio import workflow
-from temporalio.converter import PayloadCodec
+from temporalio.converter import DataConverter
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from workflows.conversion import data_converter
 from workflows.plugin import SessionReminderPlugin
 
 
 class StrictPlugin(SessionReminderPlugin):
     """What production uses, in a sandbox that refuses what production's would let pass silently."""
 
-    def __init__(self, codec: PayloadCodec | None = None) -> None:
+    def __init__(self, data_converter: DataConverter = data_converter) -> None:
         """See base class."""
-        super().__init__(codec)
+        super().__init__(data_converter)
         self.workflow_runner = _strict
 
 
