@@ -7,7 +7,6 @@ import logging
 import typer
 
 from starter.commands import (
-    builds,
     configurations,
     delivery,
     enrollments,
@@ -47,7 +46,6 @@ for _concern in (
     delivery,
     migration,
     rehearsal,
-    builds,
     keys,
     restoring,
     operation,

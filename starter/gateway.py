@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -320,12 +321,29 @@ class ReminderGateway:
                 static_summary="tells every enrollment that its session changed",
                 rpc_timeout=RPC_TIMEOUT,
             )
-        counts = await _result(handle, wait) if wait is not None else None
+        change = ChangeReceipt(workflow_id=handle.id, run_id=handle.result_run_id, is_done=False)
+        return change if wait is None else await self.counted(change, wait=wait)
+
+    async def counted(self, change: ChangeReceipt, *, wait: timedelta) -> ChangeReceipt:
+        """A change with its counts, if its workflow ends in time; otherwise as it was.
+
+        Whoever stops waiting stops nothing, and may ask again.
+
+        Args:
+            change: What one of the calls above answered.
+            wait: How long to wait.
+        """
+        if change.is_done or change.workflow_id is None:
+            return change
+        handle = self._client.get_workflow_handle_for(
+            SessionChangeWorkflow.run, change.workflow_id, run_id=change.run_id
+        )
+        counts = await _result(handle, wait)
         if counts is None:
-            return ChangeReceipt(workflow_id=handle.id, run_id=handle.result_run_id, is_done=False)
-        return ChangeReceipt(
-            workflow_id=handle.id,
-            run_id=handle.result_run_id,
+            return change
+        return replace(
+            change,
+            is_done=True,
             enrollments=counts.enrollments,
             replanned=counts.replanned,
             unconfirmed=counts.unconfirmed,

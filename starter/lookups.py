@@ -18,6 +18,7 @@ from reminders.db.browsing import Browser
 from reminders.db.failed import FailedReminders
 from reminders.db.overview import Overview
 from reminders.errors import InvalidInputError
+from reminders.model import EnrollmentStatus
 from starter.answers.lookups import (
     CauseListOut,
     CauseOut,
@@ -41,6 +42,16 @@ _FOUND_AT_ONCE = 20
 _SHOWN = timedelta(days=30)
 """How far back failures are counted; `why` answers for ever."""
 _LARGEST_ID = 2**63 - 1
+
+
+async def enrolled(parts: Parts, session_id: UUID) -> int:
+    """How many are enrolled in a session: whom a change of it is told.
+
+    Raises:
+        DatabaseUnavailableError: If PostgreSQL is away.
+    """
+    found = await Browser(parts.database).enrolled(session_id)
+    return sum(n for status, n in found.items() if status is not EnrollmentStatus.CANCELLED)
 
 
 async def sessions(parts: Parts, filters: SessionFilters) -> SessionPageOut:

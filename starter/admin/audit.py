@@ -9,10 +9,10 @@ from fastapi import Request, Response
 
 from reminders.db.audit import AuditLog, Event
 from reminders.errors import NotFoundError, TemporalUnavailableError
+from starter import lookups
 from starter.admin.guard import Answering, pages
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.standing import standing
 from starter.sweeps import Run
 
 router = pages()
@@ -56,6 +56,7 @@ async def receipt(request: Request, event_id: int, parts: Answering) -> Response
         msg = "There is no such entry."
         raise NotFoundError(msg)
     run = await _run(parts, entry)
+    is_running = run is not None and run.status == "running"
     return render(
         request,
         "receipt.html",
@@ -63,9 +64,9 @@ async def receipt(request: Request, event_id: int, parts: Answering) -> Response
         counts=_counts(entry, run),
         other={k: v for k, v in entry.details.items() if not _is_count(v)},
         run=run,
-        is_running=run is not None and run.status == "running",
-        standing=await standing(parts, entry.session_id, run)
-        if entry.session_id and run and run.status == "running"
+        is_running=is_running,
+        enrolled=await lookups.enrolled(parts, entry.session_id)
+        if is_running and entry.session_id
         else None,
         run_url=parts.workflow_url(run.workflow_id, run.run_id) if run else None,
     )

@@ -11,11 +11,11 @@ from uuid import UUID
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from starter import lookups
 from starter.assembly import Parts
 from starter.deeds import By, Done
 from starter.http import fields
 from starter.receipts import ChangeReceipt
-from starter.standing import followed
 from starter.terminal import progress
 from starter.terminal.running import ExitCode, ask
 
@@ -25,6 +25,10 @@ ACTOR = "cli"
 """Who acts, as the audit log says it."""
 CHANGE_WAIT = timedelta(seconds=5)
 """How long a command waits for a session's change; a workflow goes on without it."""
+LOOK_EVERY = timedelta(seconds=0.5)
+"""How often somebody at a terminal sees how far it is."""
+STILL = timedelta(minutes=2)
+"""Whoever has seen nothing move for so long is not kept waiting: there may be no worker."""
 
 Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
 User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
@@ -87,12 +91,27 @@ def waited_for(change: ChangeDeed, session_id: UUID, *, quiet: bool) -> ChangeRe
         receipt = (await change(parts)).receipt
         if quiet or not sys.stderr.isatty():
             return receipt
-        with progress.bar("under way; Ctrl-C stops only the waiting") as shown:
-            return await followed(
-                parts, session_id, receipt, lambda now: shown.at(now.done, now.total)
-            )
+        return await followed(parts, session_id, receipt)
 
     return ask(done)
+
+
+async def followed(parts: Parts, session_id: UUID, change: ChangeReceipt) -> ChangeReceipt:
+    """A change when it is done, with a bar until then; as it was, if for long nothing moves."""
+    seen, moved_at = None, parts.clock.now()
+    with progress.bar("enrollments told; Ctrl-C stops only the waiting") as shown:
+        while not change.is_done and change.workflow_id is not None:
+            run = await parts.sweeps.run(change.workflow_id, change.run_id)
+            if run is None or run.status != "running":
+                break
+            told = run.so_far.get("enrollments", 0) if run.so_far else 0
+            if told != seen:
+                seen, moved_at = told, parts.clock.now()
+            elif parts.clock.now() - moved_at > STILL:
+                break
+            shown.at(told, await lookups.enrolled(parts, session_id))
+            change = await parts.gateway.counted(change, wait=LOOK_EVERY)
+    return await parts.gateway.counted(change, wait=LOOK_EVERY)
 
 
 def show(answer: _A, table: Callable[[_A], None], *, as_json: bool) -> None:

@@ -157,7 +157,6 @@ async def test_a_bad_deploy(stack: LocalStack, platform: Platform) -> None:
         await done(stack, *words, program=temporal)
         await done(stack, "why", str(session), str(stuck.user_id))
     async with a_worker(stack, "worker-again"):
-        await done(stack, "builds")
         await done(stack, "sweep", "--wait")
         await platform.all_sent_once(session, 3)
         assert 0 == (await command(stack, "doctor"))[0]

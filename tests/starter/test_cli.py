@@ -30,8 +30,8 @@ from reminders.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
 from starter.cli import app
+from starter.commands import options
 from starter.deeds import By
-from starter.standing import Standing, followed
 from starter.terminal import progress, running
 from tests.stage import eventually
 from tests.starter.conftest import ADDRESS, a_worker
@@ -520,25 +520,21 @@ async def test_a_backfill_is_in_the_audit_log(parts: Parts) -> None:
 async def test_a_cancel_that_takes_long_is_followed_on_a_terminal(
     parts: Parts, settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """How many of how many are called off, until the workflow is done; a program does not wait."""
+    """Until the workflow is done, with a bar; without a worker nobody is kept waiting for ever."""
     session_id = await a_session(parts)
     await parts.gateway.enroll(session_id, await a_user(parts))
-    told: list[Standing] = []
     change = (
         await parts.deeds.cancel_session(session_id, By("cli"), wait=timedelta(seconds=0.1))
     ).receipt
     assert not change.is_done
-    following = asyncio.create_task(followed(parts, session_id, change, told.append))
-
-    async def is_told() -> bool:
-        return bool(told)
-
-    await eventually(is_told)
-    assert Standing(0, 3, "reminders called off") == told[0]
+    monkeypatch.setattr(options, "STILL", timedelta(milliseconds=100))
+    assert change == await options.followed(parts, session_id, change)
+    monkeypatch.undo()
+    following = asyncio.create_task(options.followed(parts, session_id, change))
     async with a_worker(client, settings):
         receipt = await following
-    assert receipt.is_done
-    assert 3 == receipt.reminders.cancelled
+    assert (True, 1, 3) == (receipt.is_done, receipt.enrollments, receipt.reminders.cancelled)
+    assert receipt == await options.followed(parts, session_id, receipt)
 
 
 @pytest.mark.parametrize(("quiet", "is_terminal"), [(True, True), (False, False), (False, True)])

@@ -102,7 +102,6 @@ ONLY_COMMANDS = {
     "worker",
     "api",
     "api-key",
-    "builds",
     "ledger-restored",
     "db upgrade",
     "db check",
@@ -133,7 +132,6 @@ CHANGING_NOTHING = {
     "preferences show",
     "delivery show",
     "shadow-diff",
-    "builds",
     "api-key",
     # What they change is no reminder, and no person's.
     "worker",

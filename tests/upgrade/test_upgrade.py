@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,13 +13,13 @@ from uuid import UUID
 
 import pytest
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
+from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
 from reminders.embedded.program import Program, logs, mark
 from reminders.embedded.stack import SOURCES, WORKER_IS_READY, LocalStack
 from reminders.keys import session_reminder_workflow_id
 from reminders.model import Session
-from starter.builds import sleepers
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
 from tests.upgrade.released_worker import BUILD
@@ -28,6 +29,10 @@ PRESENT = "present"
 DEPLOYMENT = "session-reminders/worker"
 """As Temporal's Worker Controller calls it: the namespace and the name of what it is told by."""
 SETTINGS = {"DELIVERY_MODE": "live", "EMAIL_REQUESTS_PER_SECOND": "100"}
+SLEEPING = "WorkflowType = 'SessionReminderWorkflow' AND ExecutionStatus = 'Running'"
+BUILD_IDS = SearchAttributeKey.for_keyword_list("BuildIds")
+VERSION = SearchAttributeKey.for_keyword("TemporalWorkerDeploymentVersion")
+UNVERSIONED = "unversioned:"
 RELEASED = Path(__file__).parent / "released"
 SHA256 = {
     "v1/conversion.py": "36e8f674f52da7fc2887f4d97f986549609867e914a77edcd3ed2bd2aa6e1a9b",
@@ -89,8 +94,14 @@ async def started(program: Program) -> Program:
 
 
 async def builds(platform: Platform) -> dict[str, int]:
-    """Sleepers by the newest build that has run them."""
-    return {b.build: b.sleepers for b in (await sleepers(platform.client)).builds}
+    """Sleepers by the newest build that has run them: Temporal lists builds in that order."""
+    counts: Counter[str] = Counter()
+    async for found in platform.client.list_workflows(SLEEPING):
+        attributes = found.typed_search_attributes
+        ran = [b for b in attributes.get(BUILD_IDS) or () if b.startswith(UNVERSIONED)]
+        versioned = attributes.get(VERSION)
+        counts[versioned or (ran[-1].removeprefix(UNVERSIONED) if ran else "none yet")] += 1
+    return dict(counts)
 
 
 async def builds_of(platform: Platform, session_id: UUID) -> set[tuple[str, ...]]:

@@ -244,8 +244,8 @@ async def test_a_cancel_that_takes_long_is_followed_and_can_be_taken_back(
         await desk.get_by_label("Why?").fill("the room burnt down")
         await desk.get_by_role("button", name="Cancel the session").click()
         under_way = desk.get_by_role("status")
-        await expect(under_way).to_contain_text("0 of 6 reminders called off", timeout=10_000)
-        await expect(under_way.get_by_role("progressbar")).to_have_attribute("max", "6")
+        await expect(under_way).to_contain_text("0 of 2 enrollments told", timeout=10_000)
+        await expect(under_way.get_by_role("progressbar")).to_have_attribute("max", "2")
     finally:
         os.kill(pid, signal.SIGCONT)
     await expect(desk.locator("#receipt .badge")).to_have_text("completed", timeout=20_000)
