@@ -1,8 +1,7 @@
 # One image for worker, API and migrations; the command says which.
 #
-# Needs nothing of BuildKit, so that any builder takes it. Another base can be given, such as one
-# that `deploy/try_compose.py` makes where no registry can be reached: it needs Python >= 3.11,
-# called `python3`, with its module venv.
+# Needs nothing of BuildKit, so that any builder takes it. Another base can be given: it
+# needs Python >= 3.11, called `python3`, with its module venv.
 ARG PYTHON_IMAGE=python:3.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

@@ -84,7 +84,6 @@ VERBS = {
         "write docs/configuration.md and .env.example anew from the settings",
         "python -m docs.generate ARGS",
     ),
-    "sbom": ("what the image is made of: CycloneDX, on standard output", "python -m deploy.sbom"),
     "audit": (
         "what is known to be vulnerable of uv.lock; asks osv.dev",
         "uv audit --frozen ARGS",
