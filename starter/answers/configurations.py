@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
+from pydantic import Field
+
 from reminders.model import ReminderRule, StatusReason
 from reminders.rules import (
     Counts,
@@ -24,13 +26,13 @@ MOST_SESSIONS = 50
 class RuleOut(Out):
     """A rule: a kind of reminder that every enrollment gets."""
 
-    reminder_type: str
+    reminder_type: str = Field(examples=["24h"])
     session_id: UUID | None
     """The only session it is for; null means every session without one of its own."""
-    minutes_before: int
+    minutes_before: int = Field(examples=[1440])
     is_enabled: bool
-    email_subject_template: str
-    display_name: str
+    email_subject_template: str = Field(examples=["Reminder: {session_title} starts tomorrow"])
+    display_name: str = Field(examples=["1 Day Before"])
     sort_order: int
 
     @classmethod

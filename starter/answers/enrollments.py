@@ -21,7 +21,11 @@ from starter.receipts import Enrolled, Story
 class EnrollmentOut(Out):
     """An enrollment whose reminders are planned and whose workflow runs."""
 
-    workflow_id: str
+    workflow_id: str = Field(
+        examples=[
+            "session-reminder:6f9619ff-8b86-4011-b42d-00c04fc964ff:0b9e2f4c-7a39-4b73-8e0e-3a5a5f3f9f10"
+        ]
+    )
     run_id: str
     scheduled_reminders: int
     """Reminders that still wait for their due instant."""

@@ -24,7 +24,7 @@ class SessionEntryOut(Out):
     """A session in a list."""
 
     id: UUID
-    title: str
+    title: str = Field(examples=["Cardiology update"])
     start_time: datetime
     status: SessionStatus
     enrolled: int

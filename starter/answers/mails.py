@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
 
+from pydantic import Field
+
 from reminders.model import Message
 from starter.answers.base import Out
 
@@ -23,8 +25,8 @@ class PreviewOut(Out):
     """The instant by which it is worded."""
     start_time: datetime
     """Of the session."""
-    sender: str
-    subject: str
+    sender: str = Field(examples=["Session Reminders <reminders@example.com>"])
+    subject: str = Field(examples=["Reminder: Cardiology update starts tomorrow"])
     text: str
     html: str
     headers: dict[str, str]

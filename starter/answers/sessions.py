@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
+from pydantic import Field
+
 from reminders.db.catalogue import SessionChange
 from reminders.model import (
     ReminderStatus,
@@ -21,10 +23,10 @@ class SessionOut(Out):
     """A session."""
 
     id: UUID
-    title: str
+    title: str = Field(examples=["Cardiology update"])
     start_time: datetime
     end_time: datetime | None
-    time_zone: str
+    time_zone: str = Field(examples=["Europe/Madrid"])
     speaker_name: str | None
     location: str | None
     join_url: str | None

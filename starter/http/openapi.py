@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse
 
-from starter.http.examples import example
 from starter.http.problems import MEDIA_TYPE, TYPES, Problem
 
 _REFERENCE = "#/components/schemas/Problem"
@@ -89,16 +88,7 @@ def _describe(app: FastAPI) -> dict[str, Any]:
             for status, response in operation["responses"].items():
                 if status.startswith(("4", "5")):
                     _describe_error(response, int(status), path)
-                else:
-                    _show_answer(response, schemas)
     return document
-
-
-def _show_answer(response: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """Show an answer by example, where the route has none of its own."""
-    told = response.get("content", {}).get("application/json")
-    if told and told.get("schema") and not told.keys() & {"example", "examples"}:
-        told["example"] = example(told["schema"], schemas)
 
 
 def _describe_error(response: dict[str, Any], status: int, path: str) -> None:
