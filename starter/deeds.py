@@ -164,55 +164,6 @@ class Deeds:
         event = _redriven(by, session_id, receipt)
         return Done(receipt, await self._audit.record(event))
 
-    async def redrive_part(
-        self,
-        by: By,
-        *,
-        before: Done[RedriveReceipt] | None,
-        session_id: UUID | None = None,
-        limit: int = 200,
-        patience: timedelta,
-    ) -> Done[RedriveReceipt]:
-        """One part of a redrive that somebody sees to its end: on record as it begins and ends.
-
-        One that fits into its first part has one entry, as any deed.
-
-        Args:
-            by: Who, and why.
-            before: What the part before gave back; `None` begins.
-            session_id: Only of this session.
-            limit: Enrollments of a page at the most.
-            patience: No page is begun after so long.
-
-        Returns:
-            All parts together, with where the next begins, and the entry that was last written.
-
-        Raises:
-            As `Resending.redrive`.
-        """
-        receipt = await self._resending.redrive(
-            reason=by.reason or "",
-            actor=by.actor,
-            session_id=session_id,
-            cursor=before.receipt.next_cursor if before else None,
-            limit=limit,
-            patience=patience,
-        )
-        if before is not None:
-            receipt = receipt.after(before.receipt)
-            if receipt.next_cursor is not None:
-                return Done(receipt, before.event_id)
-        elif receipt.next_cursor is not None:
-            event = Event(
-                action=Action.REDRIVE_BEGUN,
-                actor=by.actor,
-                reason=by.reason,
-                session_id=session_id,
-            )
-            return Done(receipt, await self._audit.record(event))
-        event = _redriven(by, session_id, receipt)
-        return Done(receipt, await self._audit.record(event))
-
     async def _done(
         self,
         work: Awaitable[_T],

@@ -41,14 +41,6 @@ class RedriveReceipt:
         """Failed reminders that were looked at."""
         return self.resent + sum(self.left_alone.values())
 
-    def after(self, before: RedriveReceipt) -> RedriveReceipt:
-        """This part and those before it, as one."""
-        return RedriveReceipt(
-            resent=before.resent + self.resent,
-            left_alone=Counter(before.left_alone) + Counter(self.left_alone),
-            next_cursor=self.next_cursor,
-        )
-
 
 class Resending:
     """Sends reminders once more, or now, through their workflows."""

@@ -60,8 +60,6 @@ class Action(StrEnum):
     """All enrollments of a session were planned anew."""
     FAILED_REDRIVEN = "failed_redriven"
     """An operator had failed reminders sent once more, as many as still are of use."""
-    REDRIVE_BEGUN = "redrive_begun"
-    """The same in parts, because there are many; the entry of its end has the counts."""
     TEST_SENT = "test_sent"
     """An e-mail was sent to the test recipient, to look at."""
     SWEEP_STARTED = "sweep_started"

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
 from hashlib import sha256
-from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Request, Response
@@ -132,21 +130,6 @@ class Door:
     def csrf_token(self, visitor: Visitor) -> str:
         """What the forms of this session carry."""
         return self._visitors.csrf_token(visitor)
-
-    def sealed(self, visitor: Visitor, state: Mapping[str, Any]) -> str:
-        """What a form carries to its next step, such as counts; nobody can change it on the way."""
-        return self._visitors.sealed(visitor, state)
-
-    def unsealed(self, visitor: Visitor, text: str) -> dict[str, Any]:
-        """What a form carried.
-
-        Raises:
-            RefusedError: If it was changed, or is from another session.
-        """
-        state = self._visitors.unsealed(visitor, text)
-        if state is None:
-            raise RefusedError(_FOREIGN)
-        return state
 
     def check_form(self, request: Request, visitor: Visitor, form: Form) -> None:
         """Let a form pass that was sent from one of our pages in this session.

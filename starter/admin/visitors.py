@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import scrypt, sha256
@@ -57,7 +56,6 @@ class Visitors:
         """
         self._key = key
         self._signer = URLSafeSerializer(key, salt="reminders-admin-session")
-        self._carrier = URLSafeSerializer(key, salt="reminders-admin-form")
         self._clock = clock
         self._ended: OrderedDict[str, datetime] = OrderedDict()
 
@@ -113,18 +111,6 @@ class Visitors:
                 break
             del self._ended[session_id]
         self._ended[visitor.session_id] = now
-
-    def sealed(self, visitor: Visitor, state: Mapping[str, Any]) -> str:
-        """What a form of this session carries from one step to the next, as JSON that we signed."""
-        return str(self._carrier.dumps([visitor.session_id, dict(state)]))
-
-    def unsealed(self, visitor: Visitor, text: str) -> dict[str, Any] | None:
-        """What was sealed; `None` if we did not, or for another session."""
-        try:
-            session_id, state = self._carrier.loads(text)
-        except BadData:
-            return None
-        return dict(state) if session_id == visitor.session_id else None
 
     def csrf_token(self, visitor: Visitor) -> str:
         """What every form of this session carries, and no other site can know."""

@@ -1,4 +1,4 @@
-"""Thousands of failed reminders are sent again a part at a time, and the page says how far it is."""
+"""Failed reminders are sent again from the admin pages, a page of enrollments at a time."""
 
 from __future__ import annotations
 
@@ -41,68 +41,49 @@ async def failing(api: Api, database: Database, people: int) -> UUID:
 
 
 @pytest.fixture
-def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One enrollment a part."""
+def one_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One enrollment a page."""
     monkeypatch.setattr(resending, "PAGE", 1)
-    monkeypatch.setattr(resending, "PATIENCE", timedelta())
 
 
-@pytest.mark.usefixtures("impatient", "in_small_parts")
-async def test_each_part_says_how_far_it_is_and_asks_for_the_next(
+@pytest.mark.usefixtures("impatient", "one_a_page")
+async def test_each_page_is_on_record_and_asks_whether_to_continue(
     pages: Pages, database: Database
 ) -> None:
-    """Until nothing is left: everybody once, counted over all parts, one entry as it begins and ends."""
+    """With the same reason, until nothing is left: everybody once."""
     session_id = await failing(pages.api, database, 3)
-    form = {"session": str(session_id), "reason": 'the "key" & more'}
-    counted = []
-    for _ in range(4):
+    reason = 'the "key" & more'
+    form = {"session": str(session_id), "reason": reason}
+    for _ in range(3):
         answer = await pages.submit("/admin/redrive", **form)
         assert 200 == answer.status_code
-        going = answer.text.partition('id="redrive"')[2]
-        found = re.search(r"planned again(?: so far)?</dt><dd>(\d+)", going)
-        assert found is not None
-        counted.append(int(found[1]))
-        form = {name: unescape(value) for name, value in _HIDDEN.findall(going)}
-        if not form:
-            break
-        assert 'hx-trigger="load, submit"' in going
+        form = {name: unescape(value) for name, value in _HIDDEN.findall(answer.text)}
         form.pop("csrf", None)
-    assert [1, 2, 3, 3] == counted
-    assert not form
+        assert (str(session_id), reason) == (form["session"], form["reason"])
+    assert 303 == (await pages.submit("/admin/redrive", **form)).status_code
     entries = await AuditLog(database).entries(session_id=session_id)
-    ended, *resent, begun = [e for e in entries if e.action is not Action.REMINDER_RESENT]
-    assert [] == resent
-    assert (Action.FAILED_REDRIVEN, 3, True) == (
-        ended.action,
-        ended.details["resent"],
-        ended.details["is_complete"],
-    )
-    assert (Action.REDRIVE_BEGUN, {}) == (begun.action, begun.details)
-    assert {('the "key" & more', "admin:maria")} == {(e.reason, e.actor) for e in entries}
+    assert {(reason, "admin:maria")} == {(e.reason, e.actor) for e in entries}
+    pages_done = [e.details for e in entries if e.action is Action.FAILED_REDRIVEN]
+    assert [(0, True), (1, False), (1, False), (1, False)] == [
+        (d["resent"], d["is_complete"]) for d in pages_done
+    ]
 
 
-@pytest.mark.usefixtures("impatient", "in_small_parts")
-async def test_what_the_parts_before_have_done_cannot_be_made_up(
-    pages: Pages, database: Database
-) -> None:
-    """The form carries it signed, for one session of the browser: otherwise nothing is sent."""
-    session_id = await failing(pages.api, database, 2)
-    first = await pages.submit("/admin/redrive", session=str(session_id), reason="x")
-    going = unescape(dict(_HIDDEN.findall(first.text))["going"])
-    for made_up in ("x", f"{going}x", going[1:], going[:-1]):
-        assert 403 == (await pages.submit("/admin/redrive", going=made_up)).status_code, made_up
-    await pages.sign_in()
-    assert 403 == (await pages.submit("/admin/redrive", going=going)).status_code
-    resent = await AuditLog(database).entries(session_id=session_id, action=Action.REMINDER_RESENT)
-    assert 1 == len(resent)
+@pytest.mark.usefixtures("impatient")
+async def test_a_page_that_was_never_offered_is_refused(pages: Pages, database: Database) -> None:
+    """Where to continue is one of ours, or nothing is sent."""
+    session_id = await failing(pages.api, database, 1)
+    form = {"session": str(session_id), "reason": "x", "cursor": "made up"}
+    assert 422 == (await pages.submit("/admin/redrive", **form)).status_code
+    log = AuditLog(database)
+    assert () == await log.entries(session_id=session_id, action=Action.REMINDER_RESENT)
 
 
-@pytest.mark.usefixtures("in_small_parts")
-async def test_a_browser_goes_through_all_parts_by_itself(
+@pytest.mark.usefixtures("one_a_page")
+async def test_a_browser_continues_to_the_last_page(
     page: Page, admin_settings: Settings, client: Client, database: Database
 ) -> None:
-    """Also in a hidden window; then every workflow waits for the new generation, which it was told."""
-    await page.add_init_script("Object.defineProperty(document, 'hidden', {get: () => true})")
+    """Then every workflow waits for the new generation, which it was told."""
     async with (
         serving(admin_settings) as api,
         listening(admin_settings) as url,
@@ -118,12 +99,11 @@ async def test_a_browser_goes_through_all_parts_by_itself(
         await expect(would_be).to_contain_text("at least 1")
         await page.get_by_label("What was mended?").fill("the key")
         await page.get_by_role("button", name="Send again").click()
-        await expect(page.get_by_role("heading", name="Planned again")).to_be_visible()
-        await expect(page.locator("#redrive dl.figures")).to_contain_text("3")
-        await page.get_by_role("link", name="Receipt").click()
-        await expect(page.locator("#receipt dl.figures div", has_text="resent")).to_contain_text(
-            "3"
-        )
+        for _ in range(3):
+            await expect(page.get_by_role("heading", name="Planned again")).to_be_visible()
+            async with page.expect_navigation():
+                await page.get_by_role("button", name="Continue").click()
+        await expect(page.locator("#receipt")).to_be_visible()
         found = await ReminderQueries(database).list(session_id=session_id)
         again = [r for r in found.reminders if r.generation == 2]
         assert [("24h", "scheduled")] * 3 == [(r.reminder_type, r.status) for r in again]
@@ -136,7 +116,7 @@ async def test_a_browser_goes_through_all_parts_by_itself(
         await expect(page.get_by_role("link", name="Send again what still can be")).to_have_count(0)
 
 
-@pytest.mark.usefixtures("impatient", "in_small_parts")
+@pytest.mark.usefixtures("impatient", "one_a_page")
 async def test_a_redrive_is_offered_even_if_the_first_ones_counted_cannot_be_sent(
     pages: Pages, database: Database
 ) -> None:
