@@ -132,12 +132,8 @@ class Settings(BaseSettings):
     """Above every e-mail, and in the sentence that says why it was sent."""
     email_logo_url: str | None = None
     """A picture in place of the product name, which it needs as its text; shown 40 pixels high."""
-    email_color_calm: str | None = Field(default=None, pattern=_COLOUR)
-    """`#rrggbb`, more than three hours before; made darker or lighter as far as reading needs it."""
-    email_color_soon: str | None = Field(default=None, pattern=_COLOUR)
-    """`#rrggbb`, within three hours."""
-    email_color_now: str | None = Field(default=None, pattern=_COLOUR)
-    """`#rrggbb`, within 45 minutes."""
+    email_color: str | None = Field(default=None, pattern=_COLOUR)
+    """`#rrggbb` in place of our colours, of every e-mail; dark enough to be read on white (4.5:1)."""
     email_postal_address: str | None = Field(default=None, max_length=300)
     """At the foot of every e-mail, on one line."""
     email_templates_dir: Path | None = None

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.branding import Branding
 from reminders.mail.compose import MailComposer
 from reminders.mail.links import LinkMaker, SignedLinks
 from reminders.mail.render import MailRenderer
-from reminders.mail.wording import Urgency
 from reminders.settings import Settings
 from reminders.tokens import Tokens
 
@@ -25,16 +22,11 @@ def mail_composer(settings: Settings, *, links: LinkMaker | None = None) -> Mail
         ConfigurationError: If sender, brand, templates or translations cannot be used.
     """
     sender, test_recipient = settings.require_envelope()
-    colours = {
-        Urgency.CALM: settings.email_color_calm,
-        Urgency.SOON: settings.email_color_soon,
-        Urgency.NOW: settings.email_color_now,
-    }
     brand = Branding(
         product_name=settings.email_product_name or "",
         logo_url=settings.email_logo_url or "",
         postal_address=settings.email_postal_address or "",
-        colours=MappingProxyType({urgency: c for urgency, c in colours.items() if c}),
+        colour=settings.email_color,
     )
     return MailComposer(
         sender=sender,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 
 from reminders.errors import ConfigurationError
 from reminders.mail.hyperlinks import is_web_address
-from reminders.mail.palette import PALETTES, Palette, is_colour, palette_around
+from reminders.mail.palette import PALETTES, READABLE, Palette, is_readable, palette_around
 from reminders.mail.plain_text import is_one_line
 from reminders.mail.wording import Urgency
 
@@ -23,8 +21,8 @@ class Branding:
     """Shown in place of the name, which becomes its text; 40 pixels high."""
     postal_address: str = ""
     """At the foot, as laws on commercial e-mail may demand."""
-    colours: Mapping[Urgency, str] = field(default_factory=lambda: MappingProxyType({}))
-    """`#rrggbb` in place of ours, by urgency."""
+    colour: str | None = None
+    """`#rrggbb` in place of ours, which differ by urgency."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be shown.
@@ -46,13 +44,12 @@ class Branding:
             raise ConfigurationError(
                 "EMAIL_LOGO_URL needs EMAIL_PRODUCT_NAME, which is read where pictures are not shown"
             )
-        for urgency, colour in self.colours.items():
-            if not is_colour(colour):
-                raise ConfigurationError(
-                    f"EMAIL_COLOR_{urgency.upper()} is {colour[:20]!r}; write #rrggbb, such as #0f5c73"
-                )
+        if self.colour is not None and not is_readable(self.colour):
+            raise ConfigurationError(
+                f"EMAIL_COLOR is {self.colour[:20]!r}; write #rrggbb, such as #0f5c73, dark enough to"
+                f" be read on white: a contrast of {READABLE}:1"
+            )
 
     def palette(self, urgency: Urgency) -> Palette:
-        """The colours of one urgency."""
-        own = self.colours.get(urgency)
-        return palette_around(own) if own else PALETTES[urgency]
+        """The colours of one urgency: the brand's own, which is the same for all, or ours."""
+        return PALETTES[urgency] if self.colour is None else palette_around(self.colour)

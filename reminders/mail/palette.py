@@ -1,7 +1,7 @@
 """One accent colour per urgency, and the neutrals around it, for light and dark screens.
 
 Every pair of text and background that the templates use has a contrast of at least 4.5:1 (WCAG 2.2,
-1.4.3); a test computes them. A brand's own colour is darkened or lightened until that is so.
+1.4.3); a test computes them. A brand's own colour with which that is not so is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ READABLE = 4.5
 """The least contrast of text (WCAG 2.2, 1.4.3)."""
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}")
-_WHITE, _BLACK = "#ffffff", "#000000"
-_STEP = 0.02
-"""How much a brand's colour changes at a time until it can be read."""
+_WHITE = "#ffffff"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,24 +81,26 @@ PALETTES: Mapping[Urgency, Palette] = {
 """Ours, chosen by eye."""
 
 
-def is_colour(text: str) -> bool:
-    """Whether it is `#rrggbb`."""
-    return bool(_HEX.fullmatch(text))
+def is_readable(colour: str) -> bool:
+    """Whether it is `#rrggbb`, and can be read on our light backgrounds, as these on it."""
+    if not _HEX.fullmatch(colour):
+        return False
+    return min(contrast(colour, background) for background in (_CARD, _tint(colour))) >= READABLE
 
 
 def palette_around(accent: str) -> Palette:
-    """A palette made from a brand's own colour, as near to it as can be read.
+    """A palette with a brand's own colour, lightened for dark screens.
 
     Args:
-        accent: `#rrggbb`; see `is_colour`.
+        accent: One that `is_readable`; then its lighter one is on every dark background.
     """
-    tint, dark_tint = mixed(accent, _CARD, 0.08), mixed(accent, _DARK_CARD, 0.14)
     return _palette(
-        _readable(accent, on=(_CARD, tint), towards=_BLACK),
-        tint,
-        _readable(accent, on=(_DARK_CARD, dark_tint, "#121316"), towards=_WHITE),
-        dark_tint,
+        accent, _tint(accent), mixed(accent, _WHITE, 0.4), mixed(accent, _DARK_CARD, 0.14)
     )
+
+
+def _tint(accent: str) -> str:
+    return mixed(accent, _CARD, 0.08)
 
 
 def contrast(one: str, other: str) -> float:
@@ -119,16 +119,6 @@ def mixed(one: str, other: str, share: float) -> str:
     """
     pairs = zip(_channels(one), _channels(other), strict=True)
     return "#" + "".join(f"{round(a * share + b * (1 - share)):02x}" for a, b in pairs)
-
-
-def _readable(colour: str, *, on: tuple[str, ...], towards: str) -> str:
-    """The colour, or the nearest one on the way to black or white that can be read on all these."""
-    share = 1.0
-    found = colour.lower()
-    while min(contrast(found, background) for background in on) < READABLE and share > 0:
-        share -= _STEP
-        found = mixed(colour, towards, max(share, 0.0))
-    return found
 
 
 def _channels(colour: str) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ def test_the_brand_is_set_by_the_environment(
         monkeypatch,
         EMAIL_PRODUCT_NAME="Faculty of Medicine",
         EMAIL_LOGO_URL="https://uni.example/logo.png",
-        EMAIL_COLOR_SOON="#5b2a86",
+        EMAIL_COLOR="#5b2a86",
         EMAIL_POSTAL_ADDRESS="1649-028 Lisbon",
         EMAIL_LOCALE="de-AT",
         EMAIL_TEMPLATES_DIR=str(tmp_path),
@@ -47,7 +47,8 @@ def test_the_brand_is_set_by_the_environment(
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [
-        ("EMAIL_COLOR_NOW", "red", "EMAIL_COLOR_NOW: String should match pattern"),
+        ("EMAIL_COLOR", "red", "EMAIL_COLOR: String should match pattern"),
+        ("EMAIL_COLOR", "#ffcc00", "EMAIL_COLOR is '#ffcc00'"),
         ("EMAIL_LOCALE", "tlh", "EMAIL_LOCALE is 'tlh'"),
         ("EMAIL_LOGO_URL", "https://uni.example/logo.png", "EMAIL_LOGO_URL needs EMAIL_PRODUCT"),
         ("EMAIL_TEMPLATES_DIR", "/nowhere/at/all", "EMAIL_TEMPLATES_DIR does not exist"),

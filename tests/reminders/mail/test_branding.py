@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from reminders.errors import ConfigurationError
 from reminders.mail.branding import Branding
-from reminders.mail.palette import PALETTES, READABLE, Palette, contrast, palette_around
+from reminders.mail.palette import (
+    PALETTES,
+    READABLE,
+    Palette,
+    contrast,
+    is_readable,
+    palette_around,
+)
 from reminders.mail.render import MailRenderer
 from reminders.mail.wording import Urgency
 from tests.reminders.mail.cases import LINKS, FixedLinks, mail
@@ -45,15 +52,18 @@ def test_every_text_can_be_read_on_its_background(urgency: Urgency) -> None:
     assert_readable(PALETTES[urgency])
 
 
-@given(st.integers(0, 0xFFFFFF))
-def test_any_brands_colour_can_be_read(colour: int) -> None:
-    """It is darkened for light screens and lightened for dark ones, as far as it needs."""
-    assert_readable(palette_around(f"#{colour:06x}"))
+@given(st.integers(0, 0xFFFFFF).map("#{:06x}".format).filter(is_readable))
+def test_a_brands_colour_that_is_accepted_can_be_read(colour: str) -> None:
+    """As it is on light screens, lightened on dark ones."""
+    assert palette_around(colour).light.accent == colour
+    assert_readable(palette_around(colour))
 
 
-def test_a_colour_that_can_be_read_stays_as_it_is() -> None:
-    """Nobody's brand is changed without need."""
-    assert palette_around("#0F5C73").light.accent == "#0f5c73"
+@pytest.mark.parametrize("colour", ["#808080", "#ffcc00", "#00aaff", "#ffffff"])
+def test_a_brands_colour_that_cannot_be_read_is_refused(colour: str) -> None:
+    """Too light for text on white, or for white text on it."""
+    with pytest.raises(ConfigurationError, match=r"EMAIL_COLOR is .* a contrast of 4.5:1"):
+        Branding(colour=colour)
 
 
 def test_each_urgency_has_its_own_colour() -> None:
@@ -73,10 +83,9 @@ def test_the_brand_is_in_both_parts() -> None:
     assert branded.text.endswith(f"{LINKS.stop_url}\n\n1 Main Street <Springfield>\n")
 
 
-def test_an_operators_colours_are_used_by_urgency() -> None:
-    """One that is not given stays ours."""
-    brand = Branding(colours={Urgency.SOON: "#5b2a86"})
-    renderer = MailRenderer(brand=brand)
+def test_an_operators_colour_is_in_place_of_ours() -> None:
+    """Whatever the urgency."""
+    renderer = MailRenderer(brand=Branding(colour="#5b2a86"))
     assert "#5b2a86" in mail(renderer=renderer).html
     assert PALETTES[Urgency.SOON].light.accent not in mail(renderer=renderer).html
 
@@ -89,8 +98,8 @@ def test_an_operators_colours_are_used_by_urgency() -> None:
         ({"product_name": "Uni", "logo_url": "javascript:alert(1)"}, "EMAIL_LOGO_URL"),
         ({"product_name": "Uni", "logo_url": "logo.png"}, "EMAIL_LOGO_URL"),
         ({"logo_url": "https://uni.example/logo.png"}, "needs EMAIL_PRODUCT_NAME"),
-        ({"colours": {Urgency.NOW: "red"}}, "EMAIL_COLOR_NOW is 'red'; write #rrggbb"),
-        ({"colours": {Urgency.CALM: "#fff;}"}}, "EMAIL_COLOR_CALM"),
+        ({"colour": "red"}, "EMAIL_COLOR is 'red'; write #rrggbb"),
+        ({"colour": "#fff;}"}, "EMAIL_COLOR is"),
     ],
 )
 def test_a_brand_that_cannot_be_shown_is_refused(fields: dict[str, object], problem: str) -> None:
