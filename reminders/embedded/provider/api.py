@@ -17,7 +17,7 @@ from reminders.embedded.provider.faults import Fault, Faults
 from reminders.embedded.provider.instants import micros
 from reminders.embedded.provider.limits import Quotas, RateWindow
 from reminders.embedded.provider.options import ProviderOptions
-from reminders.embedded.provider.reading import list_emails, one_email, usage
+from reminders.embedded.provider.reading import one_email, usage
 from reminders.embedded.provider.sending import BATCH_PATH, Sending
 from reminders.embedded.provider.store import Store
 from reminders.embedded.provider.traffic import Traffic
@@ -168,11 +168,10 @@ class Api:
             raise ApiError(
                 401, "restricted_api_key", "This API key is restricted to only send emails"
             )
-        if path == "/emails" and method == "GET":
-            return list_emails(self._store, call)
         email_id = path.removeprefix("/emails/")
-        known = path in ("/emails", "/usage") or (email_id != path and "/" not in email_id)
-        if known and method != "GET":
+        is_one = email_id != path and "/" not in email_id
+        known = path in ("/emails", "/usage") or is_one
+        if known and not (is_one and method == "GET"):
             raise ApiError(
                 405, "method_not_allowed", "Method is not allowed for the requested path."
             )

@@ -176,10 +176,8 @@ class Store:
         """E-mails in the order of acceptance, from the one after `seq` on."""
         return self._emails("WHERE e.seq > ? ORDER BY e.seq LIMIT ?", seq, limit)
 
-    def emails_before(self, seq: int | None, limit: int) -> list[StoredEmail]:
-        """E-mails newest first, from the one before `seq`, or from the newest on."""
-        if seq is None:
-            return self._emails("ORDER BY e.seq DESC LIMIT ?", limit)
+    def emails_before(self, seq: int, limit: int) -> list[StoredEmail]:
+        """E-mails newest first, from the one before `seq` on."""
         return self._emails("WHERE e.seq < ? ORDER BY e.seq DESC LIMIT ?", seq, limit)
 
     def search(self, words: str, *, limit: int, offset: int) -> tuple[list[StoredEmail], int]:

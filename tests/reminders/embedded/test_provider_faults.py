@@ -114,7 +114,7 @@ async def test_faults_are_picked_by_path_method_count_and_skip() -> None:
         await stand_in.control.faults(
             kind="status", status=500, path="/emails", method="POST", skip=1, count=2
         )
-        assert (await stand_in.http.get("/emails")).status_code == 200
+        assert (await stand_in.http.get("/emails")).status_code == 405
         assert (await stand_in.send([mail()])).status_code == 200
         assert await _statuses(stand_in, 5) == [200, 500, 500, 200, 200]
         (fault,) = await stand_in.control.faults_in_force()

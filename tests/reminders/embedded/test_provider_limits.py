@@ -14,7 +14,7 @@ async def test_the_eleventh_request_of_a_second_is_refused() -> None:
     """Ten requests fit into a second, whatever they ask; the next one is a 429 with `retry-after`."""
     async with standing_in(rate=10) as stand_in:
         for used in range(1, 11):
-            response = await stand_in.http.get("/emails")
+            response = await stand_in.http.get("/usage")
             assert response.headers["ratelimit-limit"] == "10"
             assert response.headers["ratelimit-remaining"] == str(10 - used)
             assert response.headers["ratelimit-reset"] == "1"
@@ -151,5 +151,5 @@ async def test_every_request_takes_the_latency() -> None:
     async with standing_in(latency=timedelta(milliseconds=20)) as stand_in:
         await stand_in.send(mail(), "key")
         await stand_in.send(mail(), "key")
-        await stand_in.http.get("/emails")
+        await stand_in.http.get("/usage")
         assert stand_in.slept == [0.02, 0.02, 0.02]
