@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from reminders.db import audit, preferences, records
+from reminders.db import audit, locks, preferences, records
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
@@ -90,8 +90,11 @@ class Catalogue:
             "status": session.status,
         }
         async with self._database.transaction() as connection:
+            await locks.session(connection, session.id)
             found = await connection.execute(
-                select(SessionRow.__table__).where(SessionRow.id == session.id).with_for_update()
+                select(SessionRow.__table__)
+                .where(SessionRow.id == session.id)
+                .with_for_update(key_share=True)
             )
             row = found.mappings().one_or_none()
             await connection.execute(_upsert(SessionRow, values))
@@ -110,6 +113,7 @@ class Catalogue:
             SessionNotFoundError: If there is none.
         """
         async with self._database.transaction() as connection:
+            await locks.session(connection, session_id)
             await self._platform.call_off(connection, session_id)
 
     async def restore_session(self, session_id: UUID) -> None:
@@ -121,6 +125,7 @@ class Catalogue:
             SessionNotFoundError: If there is none.
         """
         async with self._database.transaction() as connection:
+            await locks.session(connection, session_id)
             await self._platform.hold_after_all(connection, session_id)
 
     async def put_user(self, attendee: Attendee) -> bool:
@@ -141,8 +146,11 @@ class Catalogue:
             "locale": attendee.locale,
         }
         async with self._database.transaction() as connection:
+            await locks.person(connection, attendee.user_id)
             known = await connection.scalar(
-                select(UserRow.email).where(UserRow.id == attendee.user_id).with_for_update()
+                select(UserRow.email)
+                .where(UserRow.id == attendee.user_id)
+                .with_for_update(key_share=True)
             )
             await connection.execute(_upsert(UserRow, values))
             await connection.execute(

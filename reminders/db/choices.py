@@ -10,9 +10,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, preferences, records
+from reminders.db import audit, locks, preferences, records
 from reminders.db.engine import Database
-from reminders.db.platform import serialise_person
 from reminders.db.tables import (
     EnrollmentRow,
     ErasedUserRow,
@@ -145,10 +144,8 @@ class ChoiceStore:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
         """
         async with self._database.transaction() as connection:
-            owned = self._database.host_schema is None
-            if not owned:
-                await serialise_person(connection, user_id)
-            await _person(connection, user_id, lock=owned)
+            await locks.person(connection, user_id)
+            await _person(connection, user_id)
             before = await preferences.opt_outs(connection, user_id)
             after = change(before)
             added, removed = after - before, before - after
@@ -197,12 +194,10 @@ class ChoiceStore:
         return tuple(await connection.scalars(query))
 
 
-async def _person(connection: AsyncConnection, user_id: UUID, *, lock: bool = False) -> Attendee:
+async def _person(connection: AsyncConnection, user_id: UUID) -> Attendee:
     """The person, who is there and was not erased."""
-    query = select(UserRow.__table__).where(UserRow.id == user_id)
-    if lock:
-        query = query.with_for_update(key_share=True)
-    row = (await connection.execute(query)).mappings().one_or_none()
+    found = await connection.execute(select(UserRow.__table__).where(UserRow.id == user_id))
+    row = found.mappings().one_or_none()
     erased = await connection.scalar(
         select(ErasedUserRow.user_id).where(ErasedUserRow.user_id == user_id)
     )

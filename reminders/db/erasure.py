@@ -15,9 +15,8 @@ from sqlalchemy import Update, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit
+from reminders.db import audit, locks
 from reminders.db.engine import Database
-from reminders.db.platform import serialise_person
 from reminders.db.tables import (
     CalendarRevisionRow,
     EnrollmentRow,
@@ -115,8 +114,9 @@ class ErasureStore:
         dry_run: bool,
     ) -> Erased:
         # The order in which everybody locks: the person, enrollments, reminders by ascending id.
+        await locks.person(connection, user_id)
         owned = self._database.host_schema is None
-        await (_lock_owned if owned else _lock_known)(connection, user_id)
+        await _must_be_known(connection, user_id, owned=owned)
         sessions = await self._sessions(connection, user_id)
         first = await connection.execute(
             upsert(ErasedUserRow).values(user_id=user_id).on_conflict_do_nothing()
@@ -205,21 +205,14 @@ class ErasureStore:
         return tuple(await connection.scalars(from_ledger.union(enrolled)))
 
 
-async def _lock_owned(connection: AsyncConnection, user_id: UUID) -> None:
-    person = select(UserRow.id).where(UserRow.id == user_id).with_for_update()
-    if await connection.scalar(person) is None:
-        raise UserNotFoundError
-
-
-async def _lock_known(connection: AsyncConnection, user_id: UUID) -> None:
-    """An existing platform's person: its row is not locked, and may be gone or hidden by now."""
-    await serialise_person(connection, user_id)
-    known = (
-        exists().where(UserRow.id == user_id),
-        exists().where(ErasedUserRow.user_id == user_id),
-        exists().where(ReminderRow.user_id == user_id),
-    )
-    if not await connection.scalar(select(or_(*known))):
+async def _must_be_known(connection: AsyncConnection, user_id: UUID, *, owned: bool) -> None:
+    signs = [exists().where(UserRow.id == user_id)]
+    if not owned:  # the platform's row may be gone by now, and our view hides one who was erased
+        signs += [
+            exists().where(ErasedUserRow.user_id == user_id),
+            exists().where(ReminderRow.user_id == user_id),
+        ]
+    if not await connection.scalar(select(or_(*signs))):
         raise UserNotFoundError
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, plans, preferences
+from reminders.db import audit, locks, plans, preferences
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
 from reminders.db.plans import PlannedEnrollment, Situation
@@ -86,8 +86,7 @@ class EnrollmentPlanner:
             session = await self._serialised(connection, session_id, user_id)
             await self._platform.enroll(connection, session_id, user_id, enrollment_id, status)
             recorded = await plans.recorded(connection, session_id, user_id)
-            # Asked last: the enrollment's row has waited for an erasure that was under way, and
-            # the ledger's rows for a stop.
+            # Asked inside the locks, which have waited for an erasure or a stop under way.
             situation = await plans.situation(connection, session_id, user_id)
             if situation.is_erased:
                 raise UserNotFoundError
@@ -174,7 +173,7 @@ class EnrollmentPlanner:
         if planned_before is not None:
             close = close.where(ReminderRow.created_at < planned_before)
         async with self._database.transaction() as connection:
-            await self._one_at_a_time(connection, session_id, user_id)
+            await locks.planning(connection, session_id, user_id)
             await plans.recorded(connection, session_id, user_id)  # locks them in their order
             closed = await connection.execute(
                 close.values(
@@ -208,14 +207,8 @@ class EnrollmentPlanner:
         self, connection: AsyncConnection, session_id: UUID, user_id: UUID
     ) -> Session:
         """The session, while nobody else plans this enrollment."""
-        await self._one_at_a_time(connection, session_id, user_id)
-        return await plans.session(connection, session_id, lock=self._platform.locks_rows)
-
-    async def _one_at_a_time(
-        self, connection: AsyncConnection, session_id: UUID, user_id: UUID
-    ) -> None:
-        lock = self._platform.locks_rows
-        await plans.serialise(connection, session_id, user_id, lock_person=lock)
+        await locks.planning(connection, session_id, user_id)
+        return await plans.session(connection, session_id)
 
     async def _plan(
         self,

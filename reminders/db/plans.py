@@ -1,9 +1,9 @@
 """One enrollment's plan in the ledger: locked, read and written, in the caller's transaction.
 
-All planning of one enrollment is serialised by an advisory lock, and every plan takes its version
-inside that lock: of two plans the one with the higher version saw the newer state. Where we own the
-session's row it is share-locked, so that an enrollment and a move of it cannot miss each other; so
-is the person's, before anything of theirs.
+All planning of one enrollment is serialised by a lock (`reminders.db.locks`), and every plan takes
+its version inside that lock: of two plans the one with the higher version saw the newer state. The
+session is locked as well, so that an enrollment and a move of it cannot miss each other; so is the
+person, before anything of theirs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, func, insert, select, text, update
+from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -26,13 +26,7 @@ from reminders.lead_in import COUNTED, lead_in
 from reminders.model import EnrollmentStatus, Reminder, ReminderStatus, Session, StatusReason
 from reminders.plan import Revision
 
-_SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
-_SERIALISE_WITH_PERSON = text(f"""
-{_SERIALISE.text}, (SELECT p.id FROM users p WHERE p.id = :user_id FOR KEY SHARE)
-""").bindparams(bindparam("user_id", type_=Uuid()))  # noqa: S608 - composed of constants
-
 _SESSION = select(SessionRow.__table__).where(SessionRow.id == bindparam("session_id"))
-_SESSION_LOCKED = _SESSION.with_for_update(read=True)
 
 # One statement, because every enrollment asks all of this, and round trips are what it pays for.
 _SITUATION = text("""
@@ -107,39 +101,14 @@ class Situation:
     """Of the plan that is made of it."""
 
 
-async def serialise(
-    connection: AsyncConnection, session_id: UUID, user_id: UUID, *, lock_person: bool
-) -> None:
-    """Let nobody else plan this enrollment until the transaction ends.
-
-    Args:
-        connection: Of the transaction.
-        session_id: Whose.
-        user_id: Whose.
-        lock_person: Whether nobody may erase the person meanwhile. New rows refer to the person
-            and would lock them then, behind enrollment and reminders: an erasure, which takes the
-            person first, and they would wait for each other.
-    """
-    asked: dict[str, Any] = {"key": session_reminder_workflow_id(session_id, user_id)}
-    if lock_person:
-        await connection.execute(_SERIALISE_WITH_PERSON, {**asked, "user_id": user_id})
-    else:
-        await connection.execute(_SERIALISE, asked)
-
-
-async def session(connection: AsyncConnection, session_id: UUID, *, lock: bool) -> Session:
-    """The session as it is now.
-
-    Args:
-        connection: Of the transaction.
-        session_id: Which.
-        lock: Whether nobody may change it until the transaction ends.
+async def session(connection: AsyncConnection, session_id: UUID) -> Session:
+    """The session as it is now, and stays while `locks.planning` is held.
 
     Raises:
         SessionNotFoundError: If there is no such session.
     """
-    query = _SESSION_LOCKED if lock else _SESSION
-    row = (await connection.execute(query, {"session_id": session_id})).mappings().one_or_none()
+    found = await connection.execute(_SESSION, {"session_id": session_id})
+    row = found.mappings().one_or_none()
     if row is None:
         raise SessionNotFoundError
     return records.session(row)
@@ -192,9 +161,8 @@ async def write(
     """
     workflow_id = session_reminder_workflow_id(session.id, user_id)
     if revision.added:
-        await connection.execute(
-            insert(ReminderRow), [_values(r, workflow_id) for r in revision.added]
-        )
+        added = sorted(revision.added, key=lambda reminder: reminder.id)
+        await connection.execute(insert(ReminderRow), [_values(r, workflow_id) for r in added])
     for changed in revision.changed:
         await connection.execute(
             update(ReminderRow)

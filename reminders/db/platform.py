@@ -3,6 +3,8 @@
 In owned mode sessions and enrollments are rows that we write. An existing platform's rows are only
 read, and no lock is taken on them: what is called off with us is remembered in a table of ours,
 the tombstones, which our views (`reminders.db.host`) lay over its rows.
+
+Callers hold the locks of `reminders.db.locks`.
 """
 
 from __future__ import annotations
@@ -45,16 +47,6 @@ ON CONFLICT (session_id, user_id) DO UPDATE SET status = excluded.status, update
 class Platform(Protocol):
     """The platform's sessions and enrollments, as far as we may change them."""
 
-    locks_rows: bool
-    """Whether session and person are share-locked while an enrollment is planned.
-
-    So that a move of the session waits, and so does an erasure of the person: rows that refer to
-    them lock them anyway, and by then it would be the wrong order.
-
-    A platform that moves its own session tells us afterwards; whoever was planned in between is
-    planned once more by then, since one enrollment is planned by one at a time.
-    """
-
     async def enroll(
         self,
         connection: AsyncConnection,
@@ -64,8 +56,6 @@ class Platform(Protocol):
         status: EnrollmentStatus,
     ) -> None:
         """Take a person in, or see that they are; safe to repeat.
-
-        Waits for an erasure of the person that is under way.
 
         Raises:
             UserNotFoundError: If there is no such user.
@@ -102,8 +92,6 @@ def platform_of(database: Database) -> Platform:
 
 class OwnedPlatform:
     """The tables are ours: `Platform` by writing their rows."""
-
-    locks_rows = True
 
     async def enroll(
         self,
@@ -156,8 +144,6 @@ class OwnedPlatform:
 class ExistingPlatform:
     """The tables are the platform's: `Platform` by tombstones."""
 
-    locks_rows = False
-
     async def enroll(
         self,
         connection: AsyncConnection,
@@ -167,7 +153,6 @@ class ExistingPlatform:
         status: EnrollmentStatus,  # noqa: ARG002 - as the platform's row says
     ) -> None:
         """See `Platform.enroll`."""
-        await serialise_person(connection, user_id)
         if not await connection.scalar(select(exists().where(UserRow.id == user_id))):
             raise UserNotFoundError
         await self._see_enrolled(connection, session_id, user_id)
@@ -218,13 +203,3 @@ class ExistingPlatform:
             .values(session_id=session_id, user_id=user_id)
             .on_conflict_do_nothing()
         )
-
-
-async def serialise_person(connection: AsyncConnection, user_id: UUID) -> None:
-    """Let who erases, stops or enrolls a person wait for each other, until the transaction ends.
-
-    An advisory lock, in place of one on an existing platform's row.
-    """
-    await connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"user:{user_id}"}
-    )

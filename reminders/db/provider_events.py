@@ -12,13 +12,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, TextClause, Uuid, bindparam, select, text
+from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import preferences
+from reminders.db import locks, preferences
 from reminders.db.engine import Database
-from reminders.db.platform import serialise_person
-from reminders.db.tables import ReminderRow
+from reminders.db.tables import ReminderRow, UserRow
 from reminders.model import ProviderEvent, ReminderStatus
 
 _FORWARD = (
@@ -72,16 +71,9 @@ SELECT count(*) FROM news
     bindparam("earlier", type_=ARRAY(Text())),
 )
 
-_PERSON = text(f"""
-SELECT r.id AS reminder_id, u.id AS user_id, u.email
-  FROM session_reminder_emails r JOIN users u ON u.id = r.user_id
- WHERE r.id = {_THE_REMINDER}
+_REMINDER = text(f"""
+SELECT r.id, r.user_id FROM session_reminder_emails r WHERE r.id = {_THE_REMINDER}
 """).bindparams(  # noqa: S608 - composed of constants
-    bindparam("reminder_id", type_=Uuid()), bindparam("email_id", type_=Text())
-)
-# A change of the address waits until the event is in. An existing platform's rows are not locked:
-# it changes them without us, and says nothing that could be missed.
-_PERSON_LOCKED = text(f"{_PERSON.text} FOR SHARE OF u").bindparams(
     bindparam("reminder_id", type_=Uuid()), bindparam("email_id", type_=Text())
 )
 
@@ -110,10 +102,7 @@ class ProviderEvents:
             async with self._database.autocommit() as connection:
                 return await _record(connection, event)
         async with self._database.transaction() as connection:
-            owned = self._database.host_schema is None
-            user_id = await _lock_recipient(
-                connection, event, query=_PERSON_LOCKED if owned else _PERSON
-            )
+            user_id = await _lock_recipient(connection, event)
             is_news = await _record(connection, event)
             if is_news and user_id is not None:
                 await preferences.stop(connection, user_id, event.stops)
@@ -138,9 +127,7 @@ async def _record(connection: AsyncConnection, event: ProviderEvent) -> bool:
     return bool(await connection.scalar(_RECORD, parameters))
 
 
-async def _lock_recipient(
-    connection: AsyncConnection, event: ProviderEvent, *, query: TextClause
-) -> UUID | None:
+async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> UUID | None:
     """Whom the event is about, locked together with all that they still wait for.
 
     Returns:
@@ -148,23 +135,23 @@ async def _lock_recipient(
         redirect mode, or to one they have left.
     """
     ids = {"reminder_id": event.reminder_id, "email_id": event.email_id}
-    person = (await connection.execute(query, ids)).one_or_none()
-    if person is not None and query is _PERSON:
-        await serialise_person(connection, person.user_id)
-    if person is None or len(event.recipients) != 1:
+    about = (await connection.execute(_REMINDER, ids)).one_or_none()
+    if about is None or len(event.recipients) != 1:
         return None
-    if not preferences.same_address(event.recipients[0], person.email):
+    # A change of the address waits until the event is in, or is seen here.
+    await locks.person(connection, about.user_id)
+    email = await connection.scalar(select(UserRow.email).where(UserRow.id == about.user_id))
+    if email is None or not preferences.same_address(event.recipients[0], email):
         return None
     reminder = ReminderRow
     await connection.execute(
         select(reminder.id)
         .where(
-            reminder.user_id == person.user_id,
-            (reminder.email_status == ReminderStatus.SCHEDULED)
-            | (reminder.id == person.reminder_id),
+            reminder.user_id == about.user_id,
+            (reminder.email_status == ReminderStatus.SCHEDULED) | (reminder.id == about.id),
         )
         .order_by(reminder.id)
         .with_for_update()
     )
-    user_id: UUID = person.user_id
+    user_id: UUID = about.user_id
     return user_id

@@ -10,11 +10,10 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, plans, preferences
+from reminders.db import audit, locks, plans, preferences
 from reminders.db.audit import Action, Event
 from reminders.db.engine import Database
 from reminders.db.plans import PlannedEnrollment, Situation
-from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
 from reminders.errors import ReminderNotFoundError
@@ -47,7 +46,6 @@ class ReminderRequests:
             clock: Judges what is due.
         """
         self._database = database
-        self._platform = platform_of(database)
         self._clock = clock
 
     async def resend(
@@ -123,9 +121,8 @@ class ReminderRequests:
         if enrollment is None:
             raise ReminderNotFoundError
         session_id, user_id = enrollment
-        lock = self._platform.locks_rows
-        await plans.serialise(connection, session_id, user_id, lock_person=lock)
-        session = await plans.session(connection, session_id, lock=lock)
+        await locks.planning(connection, session_id, user_id)
+        session = await plans.session(connection, session_id)
         recorded = await plans.recorded(connection, session_id, user_id)
         row = next((r for r in recorded if r.id == reminder_id), None)
         if row is None:

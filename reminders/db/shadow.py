@@ -140,6 +140,7 @@ class Cutovers:
                 row["id"] = reminder_id(
                     row["session_id"], row["user_id"], row["reminder_type"], row["generation"]
                 )
+            rows.sort(key=lambda row: row["id"])  # as everybody who writes reminders
             if rows:
                 # A plan that came first has made the same row: reopened all the same.
                 reopened = upsert(ReminderRow).on_conflict_do_nothing()
