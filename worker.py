@@ -180,6 +180,7 @@ async def delivery(
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
                 requests_per_second=config.effective_requests_per_second(),
                 shadow=config.shadow_mode,
+                destination=config.destination(),
             ),
             composer=composer,
             mailer=mailer,
@@ -301,7 +302,7 @@ async def run(
             scrape = Scrape(
                 registry,
                 {
-                    "ledger": partial(gauges.ledger, LedgerGauges(database, SystemClock())),
+                    "ledger": partial(gauges.ledger, LedgerGauges(database, SystemClock(), config.destination())),
                     "sweeps": partial(
                         gauges.last_sweep,
                         Sweeps(client, task_queue=config.temporal_task_queue).last_completed_at,

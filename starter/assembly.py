@@ -159,7 +159,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
                     client,
                     database=database,
                     queries=queries,
-                    ledger=LedgerGauges(database, clock),
+                    ledger=LedgerGauges(database, clock, settings.destination()),
                     settings=settings,
                     clock=clock,
                 ),
