@@ -216,7 +216,9 @@ def reconciliation(
     return SweepActivities(
         EnrollmentReconciler(
             client,
-            workflows=EnrollmentWorkflows(client, task_queue=config.temporal_task_queue),
+            workflows=EnrollmentWorkflows(
+                client, task_queue=config.temporal_task_queue, installation=planner.installation
+            ),
             planner=planner,
             queries=SweepQueries(database, clock, resend_threshold=threshold),
         )
@@ -242,7 +244,9 @@ def session_changes(
     planner = EnrollmentPlanner(
         database, clock or SystemClock(), resend_threshold=config.reschedule_resend_threshold
     )
-    workflows = EnrollmentWorkflows(client, task_queue=config.temporal_task_queue)
+    workflows = EnrollmentWorkflows(
+        client, task_queue=config.temporal_task_queue, installation=planner.installation
+    )
     return SessionChangeActivities(
         EnrollmentReplanner(workflows, planner=planner, catalogue=Catalogue(database))
     )

@@ -122,7 +122,10 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
         planner = EnrollmentPlanner(
             database, clock, resend_threshold=settings.reschedule_resend_threshold
         )
-        workflows = EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue)
+        installation = planner.installation
+        workflows = EnrollmentWorkflows(
+            client, task_queue=settings.temporal_task_queue, installation=installation
+        )
         gateway = ReminderGateway(
             client,
             planner=planner,
@@ -137,7 +140,9 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
             clock=clock,
             resend_threshold=settings.reschedule_resend_threshold,
         )
-        sweeps = Sweeps(client, task_queue=settings.temporal_task_queue)
+        sweeps = Sweeps(
+            client, task_queue=settings.temporal_task_queue, installation=installation
+        )
         resending = Resending(
             workflows,
             requests=ReminderRequests(database, clock),

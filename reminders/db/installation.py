@@ -36,8 +36,15 @@ def here(destination: Destination) -> dict[str, Any]:
     return {"delivery_mode": destination.mode, "sink": destination.sink}
 
 
+MEMO = "installation"
+"""Under this key every workflow that is started carries the id."""
+
+
 class Installation:
-    """The identity of what shares one database: made with its schema, and never changed."""
+    """The identity of what shares one database: made with its schema, and never changed.
+
+    Workflows carry it in their memo, so that those of a copy can be told from the original's.
+    """
 
     def __init__(self, database: Database) -> None:
         """Ask this database, once."""
@@ -54,3 +61,11 @@ class Installation:
             async with self._database.autocommit() as connection:
                 self._id = (await connection.scalars(select(InstallationRow.id))).one()
         return self._id
+
+    async def memo(self) -> dict[str, str]:
+        """What a workflow that is started carries.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
+        return {MEMO: str(await self.id())}
