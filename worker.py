@@ -180,6 +180,7 @@ async def delivery(
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
                 requests_per_second=config.effective_requests_per_second(),
                 shadow=config.shadow_mode,
+                destination=config.destination(),
             ),
             composer=composer,
             mailer=mailer,
@@ -215,7 +216,9 @@ def reconciliation(
     return SweepActivities(
         EnrollmentReconciler(
             client,
-            workflows=EnrollmentWorkflows(client, task_queue=config.temporal_task_queue),
+            workflows=EnrollmentWorkflows(
+                client, task_queue=config.temporal_task_queue, installation=planner.installation
+            ),
             planner=planner,
             queries=SweepQueries(database, clock, resend_threshold=threshold),
         )
@@ -241,7 +244,9 @@ def session_changes(
     planner = EnrollmentPlanner(
         database, clock or SystemClock(), resend_threshold=config.reschedule_resend_threshold
     )
-    workflows = EnrollmentWorkflows(client, task_queue=config.temporal_task_queue)
+    workflows = EnrollmentWorkflows(
+        client, task_queue=config.temporal_task_queue, installation=planner.installation
+    )
     return SessionChangeActivities(
         EnrollmentReplanner(workflows, planner=planner, catalogue=Catalogue(database))
     )
@@ -298,7 +303,7 @@ async def run(
             scrape = Scrape(
                 registry,
                 {
-                    "ledger": partial(gauges.ledger, LedgerGauges(database, SystemClock())),
+                    "ledger": partial(gauges.ledger, LedgerGauges(database, SystemClock(), config.destination())),
                     "sweeps": partial(
                         gauges.last_sweep,
                         Sweeps(client, task_queue=config.temporal_task_queue).last_completed_at,

@@ -15,7 +15,7 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.errors import NotDueYetError
+from reminders.errors import NotDueYetError, ReminderNotFoundError
 from reminders.ports import Deliverer
 
 _ELSEWHERE = timedelta(seconds=1)
@@ -38,7 +38,7 @@ class DeliveryActivities:
         """
         info = activity.info()
         early = reminder.due_at - info.started_time
-        with as_application_errors():
+        with as_application_errors(final=(ReminderNotFoundError,)):
             async with heartbeating(quiet_for=early):
                 delivery = asyncio.ensure_future(
                     self._deliverer.deliver(reminder, run_id=info.workflow_run_id or "")
@@ -55,7 +55,7 @@ class DeliveryActivities:
         run has ended, nothing of it can go out any more. May run twice: only rows that still wait
         are touched. No error is final.
         """
-        with as_application_errors():
+        with as_application_errors(final=()):
             return await self._deliverer.close(request)
 
 

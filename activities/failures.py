@@ -34,16 +34,20 @@ _EXPECTED = (
 
 
 @contextmanager
-def as_application_errors() -> Iterator[None]:
+def as_application_errors(*, final: tuple[type[ReminderError], ...] | None = None) -> Iterator[None]:
     """Let errors leave an activity as Temporal's, without their causes.
 
     Histories are readable by many, and the message of a foreign error can quote anything, an
     address included: only the class name of an unexpected one crosses.
+
+    Args:
+        final: After these alone the activity is not tried again; absent leaves it to each error.
     """
     try:
         yield
     except ReminderError as error:
-        raise application_error(error) from None
+        retryable = error.retryable if final is None else not isinstance(error, final)
+        raise application_error(error, retryable=retryable) from None
     except ApplicationError:
         raise
     except Exception as error:
@@ -52,16 +56,20 @@ def as_application_errors() -> Iterator[None]:
         raise ApplicationError(message, type=type(error).__name__) from None
 
 
-def application_error(error: ReminderError) -> ApplicationError:
+def application_error(error: ReminderError, *, retryable: bool | None = None) -> ApplicationError:
     """The error as Temporal is to see it.
 
     Its type is the class name: workflows and operators match on it, so class names are wire names.
+
+    Args:
+        error: What went wrong.
+        retryable: Whether the activity is tried again; absent means as the error says.
     """
     expected = isinstance(error, _EXPECTED)
     return ApplicationError(
         str(error),
         type=type(error).__name__,
-        non_retryable=not error.retryable,
+        non_retryable=not (error.retryable if retryable is None else retryable),
         next_retry_delay=_retry_delay(error),
         category=(
             ApplicationErrorCategory.BENIGN if expected else ApplicationErrorCategory.UNSPECIFIED

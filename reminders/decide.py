@@ -7,7 +7,7 @@ switched off) is judged here, on facts read in the same transaction that claims 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reminders.model import (
     DeliveryFacts,
@@ -94,6 +94,22 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
     return _IN_TURN[facts.turn]
 
+
+def superseded_at(facts: DeliveryFacts, *, now: datetime) -> datetime | None:
+    """From when on a reminder that goes out now is not to be repeated, for its next one's sake.
+
+    A little before the next is due: two e-mails within seconds are one too many.
+
+    Returns:
+        `None` if no later one takes its place: it is the last, or an operator asked for it.
+    """
+    if facts.next_due_at is None or facts.reminder.requested_at is not None:
+        return None
+    return facts.next_due_at - min(_APART, (facts.next_due_at - now) / 2)
+
+
+_APART = timedelta(minutes=1)
+"""Between an e-mail that is repeated, and the next one to the same person."""
 
 _IN_TURN: dict[Turn, Decision] = {
     Turn.OURS: Send(),

@@ -237,6 +237,11 @@ class DeliveryFacts:
     row_version: str = ""
     """Changes with every change of the ledger's row."""
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something is missing that every reminder had when it was planned."""
+        return None in (self.session, self.attendee, self.enrollment_status, self.rule)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
@@ -253,6 +258,8 @@ class Message:
     text: str
     reply_to: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    true_until: datetime | None = None
+    """Until when what it says of the time left holds; absent means until the session starts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

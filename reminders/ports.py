@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
+from hashlib import sha256
 from typing import Protocol
 from uuid import UUID, uuid4
 
@@ -140,6 +141,35 @@ class Deliverer(Protocol):
         """Close reminders that are not to be sent any more, once none of them is in doubt."""
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where e-mails go: to the attendees, or all to one test address."""
+
+    mode: str = "live"
+    """The delivery mode, `live` or `redirect`."""
+    sink: str | None = None
+    """A digest of the test address: enough to tell it from another."""
+
+    @classmethod
+    def of(cls, mode: str, test_recipient: str | None) -> Destination:
+        """As the settings have it; in `live` mode the test address is nobody's."""
+        if mode == "live" or test_recipient is None:
+            return cls(mode)
+        return cls(mode, sha256(test_recipient.strip().lower().encode()).hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stranded:
+    """A frozen request that is not posted, as it was made for somewhere else."""
+
+    batch_id: UUID
+    reminders: int
+    mode: str
+    """The delivery mode under which it was frozen."""
+    ends_at: datetime
+    """When its reminders end without it, unless that mode comes back."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FrozenBatch:
     """A request as it was stored before its first attempt: every attempt sends these bytes."""
@@ -150,8 +180,13 @@ class FrozenBatch:
     """In the order of the body."""
     body: bytes
     useful_until: datetime
-    """The earliest start among its sessions; not posted any more from then on."""
+    """The start of its sessions; not posted any more from then on."""
     frozen_at: datetime
+    repeatable_until: datetime | None = None
+    """Until when its words are true, and no later reminder has taken the place of all in it; not
+    posted from then on. Absent means until its sessions start."""
+    unrepeatable: str | None = None
+    """Why it must not be posted any more, whatever the time; absent while it may."""
     lease: UUID = field(default_factory=uuid4)
     """Names this taking of the batch; whoever takes it over has another one."""
 
@@ -173,7 +208,7 @@ class Hold:
     """The provider takes nothing at present, from any worker."""
 
     until: datetime
-    """When to try again."""
+    """When to try again, by the clock of whoever asked."""
     reason: StatusReason
     """`quota` or `misconfigured`."""
 
@@ -231,7 +266,10 @@ class DeliveryLedger(Protocol):
         """
 
     async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
-        """Record what the provider said, and purge the batch's body; safe to repeat."""
+        """Record what the provider said, and purge the batch's body; safe to repeat.
+
+        An acceptance counts however late it is told: also of a reminder that was given up.
+        """
 
     async def release(self, batch: FrozenBatch) -> None:
         """Give a batch up that the provider provably never accepted: its rows are due again.
@@ -242,9 +280,13 @@ class DeliveryLedger(Protocol):
     async def resume(self, batch_id: UUID) -> tuple[FrozenBatch, timedelta] | None:
         """Take over a frozen batch whose lease ran out.
 
+        One that was frozen under another delivery mode, for another test address or by another
+        installation is left alone until it is too late for it anyway.
+
         Returns:
-            The batch and how long to wait before posting it; `None` while another owner has it,
-            or when it is settled.
+            The batch and how long to wait before posting it; unrepeatable if it must not be posted
+            any more, and only ended. `None` while another owner has it, when it is settled, or
+            while it is not ours.
         """
 
     async def renew(self, batch: FrozenBatch) -> None:
@@ -254,7 +296,7 @@ class DeliveryLedger(Protocol):
         """End our lease early, so that whoever comes after `retry_in` may resume the batch."""
 
     async def pace(self, *, at_least: timedelta) -> timedelta:
-        """Take a place in the provider's pace for one more attempt.
+        """Take a place in the provider's pace for one more request.
 
         Args:
             at_least: No request of any worker is posted before this has passed.
@@ -263,11 +305,30 @@ class DeliveryLedger(Protocol):
             How long to wait before posting.
         """
 
+    async def again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, timedelta]:
+        """Take a place in the provider's pace for one more attempt at a batch.
+
+        Args:
+            batch: Ours by lease.
+            at_least: See `pace`.
+
+        Returns:
+            The batch, unrepeatable if what it says is not true any more, and how long to wait.
+        """
+
+    async def stranded(self) -> Sequence[Stranded]:
+        """Frozen batches that are not ours to post, the most urgent first; a bounded number."""
+
     async def record_usage(self, usage: Usage) -> None:
         """Keep what the provider said of its quotas, for warnings."""
 
-    async def hold(self, hold: Hold) -> None:
-        """Let no worker read anything until the hold ends."""
+    async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
+        """Let no worker read anything for so long, by the clock that all workers share.
+
+        Args:
+            reason: `quota` or `misconfigured`.
+            lasts: From now on; replaces a hold that is there.
+        """
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
         """Frozen batches without a live owner, the most urgent first."""
@@ -275,7 +336,10 @@ class DeliveryLedger(Protocol):
     async def close(
         self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
     ) -> CloseRemindersResult:
-        """End reminders that are still waiting; safe to repeat."""
+        """End reminders that are still waiting; safe to repeat.
+
+        With the reason `not_found` it ends none: one that is here was found.
+        """
 
 
 class DeliveryObserver(Protocol):
@@ -305,6 +369,9 @@ class LedgerState:
     """Reminders that still wait a minute after they were due."""
     in_doubt: int
     """Reminders frozen for more than a minute in a request without an outcome."""
+    stranded: int
+    """Of these, however new: those in a request that is not posted, as it was made for another
+    delivery mode, test address or installation."""
     hold: Hold | None
     """Set while the provider takes nothing."""
     quotas: Mapping[str, Quota]

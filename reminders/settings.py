@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from reminders.api_keys import ApiKey, parse
 from reminders.errors import ConfigurationError
 from reminders.keys import TASK_QUEUE
+from reminders.ports import Destination
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
 _LARGEST_PORT = 65_535
@@ -329,6 +330,10 @@ class Settings(BaseSettings):
             )
             raise ConfigurationError(msg)
         return sender, self.verified_test_email
+
+    def destination(self) -> Destination:
+        """Where the e-mails of this process go, as requests that are stored remember it."""
+        return Destination.of(self.delivery_mode, self.verified_test_email)
 
     def listen_on(self) -> tuple[str, int]:
         """Host and port of the API.

@@ -133,7 +133,10 @@ async def assembled(
         planner = EnrollmentPlanner(
             database, clock, resend_threshold=settings.reschedule_resend_threshold
         )
-        workflows = EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue)
+        installation = planner.installation
+        workflows = EnrollmentWorkflows(
+            client, task_queue=settings.temporal_task_queue, installation=installation
+        )
         gateway = ReminderGateway(
             client,
             planner=planner,
@@ -148,7 +151,9 @@ async def assembled(
             clock=clock,
             resend_threshold=settings.reschedule_resend_threshold,
         )
-        sweeps = Sweeps(client, task_queue=settings.temporal_task_queue)
+        sweeps = Sweeps(
+            client, task_queue=settings.temporal_task_queue, installation=installation
+        )
         resending = Resending(
             workflows,
             requests=ReminderRequests(database, clock),
@@ -170,7 +175,7 @@ async def assembled(
                     client,
                     database=database,
                     queries=queries,
-                    ledger=LedgerGauges(database, clock),
+                    ledger=LedgerGauges(database, clock, settings.destination()),
                     settings=settings,
                     clock=clock,
                 ),

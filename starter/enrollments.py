@@ -34,6 +34,7 @@ from reminders.contracts import (
     SessionReminderInput,
 )
 from reminders.db.catalogue import Catalogue
+from reminders.db.installation import Installation
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.errors import NotFoundError, TemporalUnavailableError
@@ -69,10 +70,23 @@ class Run:
 class EnrollmentWorkflows:
     """Temporal, as far as single enrollments are concerned."""
 
-    def __init__(self, client: Client, *, task_queue: str = TASK_QUEUE) -> None:
-        """Ask through this client, for workers that poll this queue."""
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str = TASK_QUEUE,
+        installation: Installation | None = None,
+    ) -> None:
+        """Ask through a client.
+
+        Args:
+            client: Connected with `SessionReminderPlugin`; may be lazy.
+            task_queue: Where the workers poll.
+            installation: Whose workflows these are; absent where there is no ledger.
+        """
         self._client = client
         self._task_queue = task_queue
+        self._installation = installation
 
     async def running(self, planned: PlannedEnrollment) -> Run | None:
         """The enrollment's run that has not ended, if there is one."""
@@ -225,6 +239,7 @@ class EnrollmentWorkflows:
             else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
         )
         session = planned.session
+        memo = await self._installation.memo() if self._installation else None
         with unavailable():
             handle = await self._client.start_workflow(
                 SessionReminderWorkflow.run,
@@ -242,6 +257,7 @@ class EnrollmentWorkflows:
                         SearchAttributePair(SESSION_START, session.starts_at),
                     ]
                 ),
+                memo=memo,
                 static_summary=_summary(planned),
                 rpc_timeout=RPC_TIMEOUT,
             )

@@ -62,7 +62,10 @@ class ReminderGateway:
             task_queue: Where the workers poll.
         """
         self._client = client
-        self._workflows = EnrollmentWorkflows(client, task_queue=task_queue)
+        self._installation = planner.installation
+        self._workflows = EnrollmentWorkflows(
+            client, task_queue=task_queue, installation=self._installation
+        )
         self._planner = planner
         self._catalogue = catalogue
         self._queries = queries
@@ -305,6 +308,7 @@ class ReminderGateway:
 
     async def _fan_out(self, session_id: UUID, wait: timedelta | None) -> ChangeReceipt:
         """Have every enrollment told that its session changed, and wait a little for the counts."""
+        memo = await self._installation.memo()
         with unavailable():
             # Start and signal are one call: of a running one, nothing that changed is missed.
             handle = await self._client.start_workflow(
@@ -318,6 +322,7 @@ class ReminderGateway:
                 search_attributes=TypedSearchAttributes(
                     [SearchAttributePair(SESSION_ID, str(session_id))]
                 ),
+                memo=memo,
                 static_summary="tells every enrollment that its session changed",
                 rpc_timeout=RPC_TIMEOUT,
             )

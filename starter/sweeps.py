@@ -117,15 +117,23 @@ async def ensure_sweep_schedule(client: Client, cron: str, *, task_queue: str) -
 class Sweeps:
     """Starts sweeps, and tells what became of them."""
 
-    def __init__(self, client: Client, *, task_queue: str = TASK_QUEUE) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str = TASK_QUEUE,
+        installation: Installation | None = None,
+    ) -> None:
         """Ask through this client.
 
         Args:
             client: Connected with `SessionReminderPlugin`; may be lazy.
             task_queue: Where the workers poll.
+            installation: Whose sweeps these are; absent says nothing of it.
         """
         self._client = client
         self._task_queue = task_queue
+        self._installation = installation
 
     async def start(self) -> SweepStart:
         """Start a sweep now, also while the Schedule is paused; a running one is not doubled.
@@ -139,6 +147,7 @@ class Sweeps:
         running = await self._scheduled_run()
         if running is not None:
             return running
+        memo = await self._installation.memo() if self._installation else None
         try:
             with unavailable():
                 handle = await self._client.start_workflow(
@@ -148,6 +157,7 @@ class Sweeps:
                     execution_timeout=EXECUTION_TIMEOUT,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    memo=memo,
                     static_summary="reconciles ledger and workflows, by hand",
                     rpc_timeout=_RPC_TIMEOUT,
                 )

@@ -13,6 +13,7 @@ workers among themselves (leases, pace, holds) by the database's, which they sha
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -29,19 +30,29 @@ from sqlalchemy import (
     bindparam,
     text,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.types import TypeEngine
 
 from reminders.contracts import CloseRemindersResult
 from reminders.db import records
 from reminders.db.engine import Database
+from reminders.db.installation import belongs_here, here
 from reminders.db.preferences import STOPPING
 from reminders.db.rules import counts_for
 from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason, Turn
-from reminders.ports import Clock, FrozenBatch, Hold, Reading, Settlement, Usage
+from reminders.ports import (
+    Clock,
+    Destination,
+    FrozenBatch,
+    Hold,
+    Reading,
+    Settlement,
+    Stranded,
+    Usage,
+)
 
 SENDING = ReminderStatus.SENDING
+_NOT_TRUE = "what it says is not true any more, and it may have been accepted"
 LEASE = timedelta(seconds=5)
 """How long a silent owner keeps a batch; a live one renews it."""
 
@@ -68,8 +79,11 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "now": DateTime(timezone=True),
     "due_at": DateTime(timezone=True),
     "starts_at": DateTime(timezone=True),
-    "until": DateTime(timezone=True),
+    "lasts": Interval(),
     "useful_until": DateTime(timezone=True),
+    "repeatable_until": DateTime(timezone=True),
+    "delivery_mode": Text(),
+    "sink": Text(),
     "limit": Integer(),
     "shadow": Boolean(),
     "quota": Text(),
@@ -86,8 +100,26 @@ def _sql(statement: str) -> TextClause:
     return clause.bindparams(*(bindparam(n, type_=_TYPES[n]) for n in names if n in _TYPES))
 
 
+_MOST_ATTEMPTS = 32_767
+"""Where counting stops: what the column holds."""
+
+
+def _stopping(reminder: str) -> str:
+    """SQL: the preferences that stop a reminder, as `p`; whoever asked for it or why."""
+    return (
+        f"reminder_preferences p WHERE p.user_id = {reminder}.user_id"
+        f" AND (p.session_id IS NULL OR p.session_id = {reminder}.session_id)"
+        f" AND (p.reminder_type IS NULL OR p.reminder_type = {reminder}.reminder_type)"
+    )
+
+
+# Rows and hold are one reading: of two, a hold that ends in between would make it look as if there
+# were no rows. The hold comes first, and with it no row: there is always at least one line.
 _READ = _sql(f"""
-SELECT r.*, r.xmin::text AS row_version,
+WITH held AS MATERIALIZED (
+    SELECT held_until - clock_timestamp() AS held_for, held_because
+      FROM provider_pace WHERE held_until > clock_timestamp())
+SELECT held.held_for, held.held_because, r.*, r.xmin::text AS row_version,
        s.id AS s_id, s.title AS s_title, s.start_time AS s_start_time, s.end_time AS s_end_time,
        s.time_zone AS s_time_zone, s.speaker_name AS s_speaker_name, s.location AS s_location,
        s.join_url AS s_join_url, s.preparation_notes AS s_preparation_notes, s.status AS s_status,
@@ -97,38 +129,35 @@ SELECT r.*, r.xmin::text AS row_version,
        c.reminder_type AS c_reminder_type, c.minutes_before AS c_minutes_before,
        c.is_enabled AS c_is_enabled, c.email_subject_template AS c_email_subject_template,
        c.display_name AS c_display_name, c.sort_order AS c_sort_order,
+       -- Only what will go out can take the place of what is late.
        (SELECT min(later.due_at) FROM session_reminder_emails later
+          JOIN reminder_configurations n
+            ON n.reminder_type = later.reminder_type AND {counts_for("n", "later.session_id")}
          WHERE later.session_id = r.session_id AND later.user_id = r.user_id
            AND later.email_status = 'scheduled' AND later.requested_at IS NULL
-           AND later.due_at > r.due_at) AS next_due_at,
+           AND later.due_at > r.due_at AND n.is_enabled
+           AND NOT EXISTS (SELECT FROM {_stopping("later")})) AS next_due_at,
        (SELECT told.starts_at FROM session_reminder_emails told
          WHERE told.session_id = r.session_id AND told.user_id = r.user_id
            AND told.sent_at IS NOT NULL
          ORDER BY told.sent_at DESC LIMIT 1) AS told_start,
        -- Of several reasons the last by name: what the person asked for comes before all else.
-       (SELECT max(p.reason) FROM reminder_preferences p
-         WHERE p.user_id = r.user_id
-           AND (p.session_id IS NULL OR p.session_id = r.session_id)
-           AND (p.reminder_type IS NULL OR p.reminder_type = r.reminder_type)) AS stopped,
+       (SELECT max(p.reason) FROM {_stopping("r")}) AS stopped,
        CASE WHEN NOT :shadow THEN 'ours' ELSE coalesce(
        (SELECT CASE WHEN o.taken_over_at IS NULL THEN 'between' ELSE 'ours' END
           FROM session_cutovers o WHERE o.session_id = r.session_id OR o.session_id IS NULL
          ORDER BY o.taken_over_at LIMIT 1), 'theirs') END AS turn
-  FROM session_reminder_emails r
+  FROM (VALUES (1)) AS one
+  LEFT JOIN held ON true
+  LEFT JOIN session_reminder_emails r ON held.held_for IS NULL AND r.id = ANY(:ids)
   LEFT JOIN sessions s ON s.id = r.session_id
   LEFT JOIN users u ON u.id = r.user_id
   LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
- WHERE r.id = ANY(:ids)
-   AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp())
 """)  # noqa: S608 - composed of constants
 
-_HELD = _sql("""
-SELECT held_until, held_because FROM provider_pace WHERE held_until > clock_timestamp()
-""")
-
-_UNCHANGED = """
+_UNCHANGED = f"""
 input AS (
     SELECT * FROM unnest(:ids, :versions, :statuses, :reasons, :errors, :run_ids, :starts)
         AS d (id, version, status, reason, error, run_id, starts_at)),
@@ -142,13 +171,14 @@ marked AS (
     UPDATE session_reminder_emails r
        SET email_status = d.status, status_reason = d.reason, last_error = d.error,
            batch_id = CASE WHEN d.status = 'sending' THEN :batch_id END,
-           attempts = r.attempts + CASE WHEN d.status = 'sending' THEN 1 ELSE 0 END,
+           attempts = least(r.attempts + CASE WHEN d.status = 'sending' THEN 1 ELSE 0 END,
+                            {_MOST_ATTEMPTS}),
            starts_at = coalesce(d.starts_at, r.starts_at),  -- the one that the e-mail tells
            shadowed_at = CASE WHEN d.reason = 'shadowed' THEN :now ELSE r.shadowed_at END,
            run_id = d.run_id, updated_at = now()
       FROM input d, unchanged
      WHERE r.id = d.id)
-"""
+"""  # noqa: S608 - composed of constants
 
 _CLOSE_UNCHANGED = _sql(f"""
 WITH {_UNCHANGED}
@@ -159,8 +189,10 @@ _FREEZE = _sql(f"""
 WITH {_UNCHANGED},
 frozen AS (
     INSERT INTO email_batches
-           (id, reminder_ids, body, useful_until, frozen_at, owner, lease_until)
-    SELECT :batch_id, :sending, :body, :useful_until, :now, :owner, clock_timestamp() + :lease
+           (id, reminder_ids, body, useful_until, repeatable_until, frozen_at, owner, lease_until,
+            delivery_mode, sink, installation_id)
+    SELECT :batch_id, :sending, :body, :useful_until, :repeatable_until, :now, :owner,
+           clock_timestamp() + :lease, :delivery_mode, :sink, (SELECT id FROM reminder_installation)
       FROM unchanged)
 UPDATE provider_pace
    SET next_request_at = greatest(next_request_at, clock_timestamp()) + :gap
@@ -173,20 +205,32 @@ UPDATE session_reminder_emails SET due_at = :due_at, starts_at = :starts_at, upd
  WHERE id = :id AND email_status = 'scheduled' AND xmin::text = :version
 """)
 
+# The provider's id proves an acceptance. Whatever was concluded without it gives way: that nobody
+# can know, that it was too late, or that the request was refused and is to be decided anew. What a
+# webhook has told since stays, and so does a row that is in another request by now.
 _SETTLE = _sql("""
 WITH settled AS (
     UPDATE email_batches SET state = 'settled', body = NULL, settled_at = :now
-     WHERE id = :batch_id AND state = 'frozen')
+     WHERE id = :batch_id AND state = 'frozen'),
+found AS (
+    SELECT r.id, d.status, d.reason, d.email_id, d.error,
+           r.batch_id = :batch_id AND r.email_status = 'sending'
+           OR d.email_id IS NOT NULL AND r.resend_email_id IS NULL
+              AND r.email_status IN ('scheduled', 'failed', 'cancelled', 'skipped') AS counts
+      FROM session_reminder_emails r
+      JOIN unnest(:ids, :statuses, :reasons, :email_ids, :errors)
+           AS d (id, status, reason, email_id, error) ON d.id = r.id
+     WHERE r.batch_id = :batch_id OR r.batch_id IS NULL AND d.email_id IS NOT NULL
+     ORDER BY r.id FOR UPDATE OF r)
 UPDATE session_reminder_emails r
-   SET email_status = CASE WHEN r.email_status = 'sending' THEN d.status ELSE r.email_status END,
-       status_reason = CASE WHEN r.email_status = 'sending' THEN d.reason ELSE r.status_reason END,
-       resend_email_id = coalesce(r.resend_email_id, d.email_id),
-       sent_at = CASE WHEN d.email_id IS NULL THEN r.sent_at ELSE coalesce(r.sent_at, :now) END,
-       last_error = CASE WHEN r.email_status = 'sending' THEN d.error ELSE r.last_error END,
+   SET email_status = CASE WHEN f.counts THEN f.status ELSE r.email_status END,
+       status_reason = CASE WHEN f.counts THEN f.reason ELSE r.status_reason END,
+       resend_email_id = coalesce(r.resend_email_id, f.email_id),
+       sent_at = CASE WHEN f.email_id IS NULL THEN r.sent_at ELSE coalesce(r.sent_at, :now) END,
+       last_error = CASE WHEN f.counts THEN f.error ELSE r.last_error END,
        updated_at = now()
-  FROM unnest(:ids, :statuses, :reasons, :email_ids, :errors)
-       AS d (id, status, reason, email_id, error)
- WHERE r.id = d.id AND r.batch_id = :batch_id
+  FROM found f
+ WHERE r.id = f.id
 """)
 
 _RELEASE = _sql("""
@@ -199,21 +243,52 @@ UPDATE session_reminder_emails r
  WHERE r.batch_id = released.id AND r.email_status = 'sending'
 """)
 
-_RESUME = _sql("""
+_ENDS_AT = "coalesce(b.repeatable_until, b.useful_until)"
+
+# A request tells its sessions' start: it is false when one of them does not take place then. Who of
+# many has left is mailed with the others, who would be left without; but not nobody else.
+_STILL_TRUE = f"""
+SELECT coalesce(
+       bool_and(coalesce(s.status = 'scheduled' AND s.start_time = r.starts_at, false))
+       AND bool_or(coalesce(e.status = 'confirmed', false)
+                   AND NOT EXISTS (SELECT FROM {_stopping("r")})), false) AS still_true
+  FROM session_reminder_emails r
+  LEFT JOIN sessions s ON s.id = r.session_id
+  LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
+ WHERE r.batch_id = :batch_id AND r.email_status = 'sending'
+"""  # noqa: S608 - composed of constants
+
+_RESUME = _sql(f"""
 WITH taken AS (
-    UPDATE email_batches SET owner = :owner, lease_until = clock_timestamp() + :lease
-     WHERE id = :batch_id AND state = 'frozen' AND lease_until <= clock_timestamp()
-    RETURNING id, reminder_ids, body, useful_until, frozen_at),
+    UPDATE email_batches b SET owner = :owner, lease_until = clock_timestamp() + :lease
+     WHERE b.id = :batch_id AND b.state = 'frozen' AND b.lease_until <= clock_timestamp()
+       AND ({belongs_here("b")} OR {_ENDS_AT} <= :now)
+    RETURNING b.*, {belongs_here("b")} AS is_ours),
+judged AS ({_STILL_TRUE}),
+posted AS (
+    SELECT taken.id FROM taken, judged
+     WHERE taken.is_ours AND judged.still_true
+       AND coalesce(taken.repeatable_until, taken.useful_until) > :now),
 counted AS (
-    UPDATE session_reminder_emails r SET attempts = r.attempts + 1
-      FROM taken WHERE r.batch_id = taken.id AND r.email_status = 'sending'),
+    UPDATE session_reminder_emails r SET attempts = least(r.attempts + 1, {_MOST_ATTEMPTS})
+      FROM posted WHERE r.batch_id = posted.id AND r.email_status = 'sending'),
 paced AS (
     UPDATE provider_pace
        SET next_request_at = greatest(next_request_at, clock_timestamp()) + :gap
-     WHERE EXISTS (SELECT FROM taken)
+     WHERE EXISTS (SELECT FROM posted)
     RETURNING next_request_at - :gap - clock_timestamp() AS wait)
-SELECT taken.*, paced.wait FROM taken CROSS JOIN paced
-""")
+SELECT taken.*, judged.still_true, coalesce(paced.wait, interval '0') AS wait
+  FROM taken CROSS JOIN judged LEFT JOIN paced ON true
+""")  # noqa: S608 - composed of constants
+
+_AGAIN = _sql(f"""
+WITH judged AS ({_STILL_TRUE}),
+paced AS (
+    UPDATE provider_pace
+       SET next_request_at = greatest(next_request_at, clock_timestamp() + :wait) + :gap
+    RETURNING next_request_at - :gap - clock_timestamp() AS wait)
+SELECT judged.still_true, paced.wait FROM judged, paced
+""")  # noqa: S608 - composed of constants
 
 _RENEW = _sql("""
 UPDATE email_batches SET lease_until = clock_timestamp() + :lease
@@ -235,24 +310,40 @@ ON CONFLICT (quota) DO UPDATE
 """)
 
 _HOLD = _sql("""
-UPDATE provider_pace SET held_until = :until, held_because = :reason
+UPDATE provider_pace SET held_until = clock_timestamp() + :lasts, held_because = :reason
 """)
 
-_IN_DOUBT = _sql("""
-SELECT id FROM email_batches
- WHERE state = 'frozen' AND lease_until <= clock_timestamp()
-   AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp())
- ORDER BY useful_until LIMIT :limit
-""")
+# What it is too late for is only ended, which needs no provider: in a hold, too, and of others.
+_IN_DOUBT = _sql(f"""
+SELECT b.id FROM email_batches b
+ WHERE b.state = 'frozen' AND b.lease_until <= clock_timestamp()
+   AND ({_ENDS_AT} <= :now
+        OR {belongs_here("b")}
+       AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp()))
+ ORDER BY b.useful_until LIMIT :limit
+""")  # noqa: S608 - composed of constants
 
+_STRANDED = _sql(f"""
+SELECT b.id, cardinality(b.reminder_ids) AS reminders, b.delivery_mode, {_ENDS_AT} AS ends_at
+  FROM email_batches b WHERE b.state = 'frozen' AND NOT {belongs_here("b")}
+ ORDER BY b.useful_until LIMIT 100
+""")  # noqa: S608 - composed of constants
+
+# Locked first, and judged by what the lock shows: a freeze that commits while this waits makes the
+# row one in doubt, which the snapshot of before does not have. A row that is here is not missing,
+# whatever somebody concluded from a reading that did not find it.
 _CLOSE = _sql("""
-WITH closed AS (
-    UPDATE session_reminder_emails
+WITH seen AS (
+    SELECT id, email_status FROM session_reminder_emails
+     WHERE id = ANY(:ids) ORDER BY id FOR UPDATE),
+closed AS (
+    UPDATE session_reminder_emails r
        SET email_status = :status, status_reason = :reason, updated_at = now()
-     WHERE id = ANY(:ids) AND email_status = 'scheduled' RETURNING id)
+      FROM seen
+     WHERE r.id = seen.id AND seen.email_status = 'scheduled' AND :reason <> 'not_found'
+    RETURNING r.id)
 SELECT (SELECT count(*) FROM closed) AS closed,
-       (SELECT count(*) FROM session_reminder_emails
-         WHERE id = ANY(:ids) AND email_status = 'sending') AS in_doubt
+       (SELECT count(*) FROM seen WHERE email_status = 'sending') AS in_doubt
 """)
 
 
@@ -267,6 +358,7 @@ class PostgresDeliveryLedger:
         owner: str,
         requests_per_second: float,
         shadow: bool = False,
+        destination: Destination | None = None,
     ) -> None:
         """Keep the ledger for one worker.
 
@@ -276,12 +368,14 @@ class PostgresDeliveryLedger:
             owner: Names this worker in leases; unique among live workers.
             requests_per_second: The pace that all workers together keep.
             shadow: Whether another system still sends, but for the sessions cut over.
+            destination: Where this worker's e-mails go; absent means to the attendees.
         """
         self._database = database
         self._clock = clock
         self._owner = owner
         self._gap = timedelta(seconds=1 / requests_per_second)
         self._shadow = shadow
+        self._here = here(destination or Destination())
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
         """See `DeliveryLedger.read`."""
@@ -289,8 +383,11 @@ class PostgresDeliveryLedger:
             found = await connection.execute(
                 _READ, {"ids": list(reminder_ids), "shadow": self._shadow}
             )
-            facts = tuple(_facts(row) for row in found.mappings())
-            return Reading(facts=facts, hold=None if facts else await _held(connection))
+            rows = found.mappings().all()
+        if (left := rows[0]["held_for"]) is not None:
+            reason = StatusReason(rows[0]["held_because"])
+            return Reading(facts=(), hold=Hold(until=self._clock.now() + left, reason=reason))
+        return Reading(facts=tuple(_facts(row) for row in rows if row["id"]), hold=None)
 
     async def freeze(
         self,
@@ -322,6 +419,8 @@ class PostgresDeliveryLedger:
                 "sending": list(batch.reminder_ids),
                 "body": batch.body,
                 "useful_until": batch.useful_until,
+                "repeatable_until": batch.repeatable_until,
+                **self._here,
                 "owner": self._holder(batch.lease),
                 "lease": LEASE,
                 "gap": self._gap,
@@ -376,6 +475,8 @@ class PostgresDeliveryLedger:
                     "owner": self._holder(lease),
                     "lease": LEASE,
                     "gap": self._gap,
+                    "now": self._clock.now(),
+                    **self._here,
                 },
             )
             row = taken.mappings().one_or_none()
@@ -387,6 +488,8 @@ class PostgresDeliveryLedger:
             body=row["body"],
             useful_until=row["useful_until"],
             frozen_at=row["frozen_at"],
+            repeatable_until=row["repeatable_until"],
+            unrepeatable=_unrepeatable(row),
             lease=lease,
         )
         return batch, max(row["wait"], timedelta())
@@ -414,6 +517,31 @@ class PostgresDeliveryLedger:
             wait = await connection.scalar(_PACE, {"wait": at_least, "gap": self._gap})
         return max(wait or timedelta(), timedelta())
 
+    async def again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, timedelta]:
+        """See `DeliveryLedger.again`."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(
+                _AGAIN, {"batch_id": batch.id, "wait": at_least, "gap": self._gap}
+            )
+            row = found.mappings().one()
+        if not row["still_true"]:
+            batch = replace(batch, unrepeatable=_NOT_TRUE)
+        return batch, max(row["wait"], timedelta())
+
+    async def stranded(self) -> Sequence[Stranded]:
+        """See `DeliveryLedger.stranded`."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(_STRANDED, self._here)
+            return tuple(
+                Stranded(
+                    batch_id=row.id,
+                    reminders=row.reminders,
+                    mode=row.delivery_mode,
+                    ends_at=row.ends_at,
+                )
+                for row in found
+            )
+
     async def record_usage(self, usage: Usage) -> None:
         """See `DeliveryLedger.record_usage`."""
         now = self._clock.now()
@@ -430,15 +558,17 @@ class PostgresDeliveryLedger:
                     },
                 )
 
-    async def hold(self, hold: Hold) -> None:
+    async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
         """See `DeliveryLedger.hold`."""
         async with self._database.autocommit() as connection:
-            await connection.execute(_HOLD, {"until": hold.until, "reason": hold.reason})
+            await connection.execute(_HOLD, {"lasts": lasts, "reason": reason})
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
         """See `DeliveryLedger.in_doubt`."""
         async with self._database.autocommit() as connection:
-            found = await connection.scalars(_IN_DOUBT, {"limit": limit})
+            found = await connection.scalars(
+                _IN_DOUBT, {"limit": limit, "now": self._clock.now(), **self._here}
+            )
             return tuple(found)
 
     async def close(
@@ -453,11 +583,11 @@ class PostgresDeliveryLedger:
         return CloseRemindersResult(closed=row["closed"], in_doubt=row["in_doubt"])
 
 
-async def _held(connection: AsyncConnection) -> Hold | None:
-    found = (await connection.execute(_HELD)).mappings().one_or_none()
-    if found is None:
-        return None
-    return Hold(until=found["held_until"], reason=StatusReason(found["held_because"]))
+def _unrepeatable(row: records.Record) -> str | None:
+    """Why a batch that was taken over must not be posted; `None` if it may."""
+    if not row["is_ours"]:
+        return "frozen under another delivery mode, test address or installation"
+    return None if row["still_true"] else _NOT_TRUE
 
 
 def _facts(row: records.Record) -> DeliveryFacts:

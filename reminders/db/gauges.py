@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import Text, bindparam, text
 
 from reminders.db.engine import Database
+from reminders.db.installation import belongs_here, here
 from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import Clock, Hold, LedgerState, Quota
+from reminders.ports import Clock, Destination, Hold, LedgerState, Quota
 
 _LATE = timedelta(minutes=1)
 """After this, a reminder that waits is overdue, and a frozen one in doubt."""
 _WINDOW = timedelta(days=1)
 
-_STATE = text("""
+_STATE = text(f"""
 SELECT (SELECT count(*) FROM session_reminder_emails
          WHERE email_status = 'scheduled' AND due_at < :late) AS overdue,
        (SELECT coalesce(sum(cardinality(reminder_ids)), 0) FROM email_batches
          WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
+       (SELECT coalesce(sum(cardinality(b.reminder_ids)), 0) FROM email_batches b
+         WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
        p.held_until, p.held_because, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON p.held_until > clock_timestamp()
-""")
+""").bindparams(  # noqa: S608 - composed of constants
+    bindparam("delivery_mode", type_=Text()), bindparam("sink", type_=Text())
+)
 
 _QUOTAS = text(
     "SELECT quota, used, quota_limit, resets_at FROM provider_usage WHERE resets_at > :now"
@@ -38,16 +43,25 @@ SELECT s.status, (SELECT count(*) FROM session_reminder_emails r
 class LedgerGauges:
     """`LedgerReader` on PostgreSQL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Read this database, by this clock."""
+    def __init__(
+        self, database: Database, clock: Clock, destination: Destination | None = None
+    ) -> None:
+        """Read a database.
+
+        Args:
+            database: Migrated.
+            clock: Decides what is late.
+            destination: Where the e-mails of this process go; absent means to the attendees.
+        """
         self._database = database
         self._clock = clock
+        self._here = here(destination or Destination())
 
     async def state(self) -> LedgerState:
         """See `LedgerReader.state`."""
         now = self._clock.now()
         async with self._database.autocommit() as connection:
-            one = (await connection.execute(_STATE, {"late": now - _LATE})).one()
+            one = (await connection.execute(_STATE, {"late": now - _LATE, **self._here})).one()
             answered = self._clock.now()
             quotas = await connection.execute(_QUOTAS, {"now": now})
             rows = await connection.execute(
@@ -64,6 +78,7 @@ class LedgerGauges:
             return LedgerState(
                 overdue=one.overdue,
                 in_doubt=one.in_doubt,
+                stranded=one.stranded,
                 hold=hold,
                 quotas={
                     row.quota: Quota(used=row.used, limit=row.quota_limit, resets_at=row.resets_at)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import audit, locks, plans, preferences
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
+from reminders.db.installation import Installation
 from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
@@ -44,6 +45,7 @@ class EnrollmentPlanner:
                 once more.
         """
         self._database = database
+        self.installation = Installation(database)
         self._platform = platform_of(database)
         self._clock = clock
         self._threshold = resend_threshold

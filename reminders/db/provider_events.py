@@ -38,8 +38,9 @@ _THE_REMINDER = """
 
 # A row without the provider's id is in doubt if the provider may have its e-mail. An event with
 # its tag proves that it has, also of a row that waits again because an attempt was taken for
-# certainly refused: it would be sent a second time. Every other row without an id, or with another
-# one, belongs to another e-mail.
+# certainly refused: it would be sent a second time. And of one that we gave up, for whatever
+# reason, after a request had carried it. Every other row without an id, or with another one,
+# belongs to another e-mail.
 _RECORD = text(f"""
 WITH news AS (
     INSERT INTO webhook_events (svix_id, type, email_id, reminder_id, occurred_at)
@@ -52,10 +53,13 @@ moved AS (
            updated_at = now()
       FROM news
      WHERE r.id = {_THE_REMINDER}
-       AND (r.resend_email_id = :email_id AND r.email_status = ANY(:earlier)
+       AND (r.resend_email_id = :email_id
+               AND (r.email_status = ANY(:earlier)
+                    -- Never the provider's own word: it was concluded here, from its silence.
+                    OR r.email_status = 'failed' AND r.status_reason IN ('outcome_unknown', 'expired'))
             OR r.resend_email_id IS NULL
                AND (r.email_status = 'sending'
-                    OR r.email_status = 'scheduled' AND r.attempts > 0
+                    OR r.email_status IN ('scheduled', 'failed') AND r.attempts > 0
                     OR r.email_status = 'failed' AND r.status_reason = 'outcome_unknown')))
 SELECT count(*) FROM news
 """).bindparams(  # noqa: S608 - composed of constants

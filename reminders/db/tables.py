@@ -250,6 +250,7 @@ class EmailBatchRow(Base):
     __tablename__ = "email_batches"
     __table_args__ = (
         CheckConstraint("state IN ('frozen', 'settled', 'released')", name="state"),
+        CheckConstraint("delivery_mode IN ('live', 'redirect', 'unknown')", name="delivery_mode"),
         Index(
             "ix_email_batches_unsettled",
             "lease_until",
@@ -271,6 +272,15 @@ class EmailBatchRow(Base):
     settled_at: Mapped[datetime | None]
     owner: Mapped[str]
     lease_until: Mapped[datetime]
+    delivery_mode: Mapped[str] = mapped_column(server_default="unknown")
+    """Under which it was frozen; `unknown` to releases that did not say."""
+    sink: Mapped[str | None]
+    """A digest of the test address that it goes to; absent if it goes to the attendees."""
+    installation_id: Mapped[UUID | None]
+    """Who froze it; absent in releases that had no id."""
+    repeatable_until: Mapped[datetime | None]
+    """Until when it may be posted: its words are true, no later reminder has taken its place, and
+    the provider knows the key. Absent means until its session starts."""
 
 
 class ReminderPreferenceRow(Base):
@@ -365,6 +375,17 @@ class ProviderPaceRow(Base):
     next_request_at: Mapped[datetime] = mapped_column(server_default=func.now())
     held_until: Mapped[datetime | None]
     held_because: Mapped[str | None]
+
+
+class InstallationRow(Base):
+    """One row: the id of whoever shares this database, made with the schema."""
+
+    __tablename__ = "reminder_installation"
+    __table_args__ = (CheckConstraint("one = 1", name="single_row"),)
+
+    one: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
+    id: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class CalendarRevisionRow(Base):

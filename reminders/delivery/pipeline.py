@@ -19,7 +19,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -29,7 +29,7 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.decide import Close, Pause, Send, Wait, decide
+from reminders.decide import Close, Pause, Send, Wait, decide, superseded_at
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
@@ -57,6 +57,7 @@ from reminders.ports import (
     Hold,
     Mailer,
     Settlement,
+    Stranded,
     Usage,
 )
 
@@ -74,6 +75,12 @@ _TAKING_OVER = timedelta(seconds=5)
 """When to look again at a session that is being taken over from another system."""
 _BUSY = timedelta(seconds=1)
 """When to look again at a batch that somebody else is posting."""
+
+
+_STRANDED = (
+    "batch %s with %d reminders is not posted: it was frozen in the delivery mode %r, or for another"
+    " test address or installation; under the one of before it goes on, else it ends at %s"
+)
 
 
 def ignore(_step: Step) -> None:
@@ -130,7 +137,12 @@ class DeliveryPipeline:
         """Deliver until the context ends; what is in flight then is left for the next owner."""
         loops = [
             asyncio.create_task(loop)
-            for loop in (self._gather(), self._recover(), self._watch_quota())
+            for loop in (
+                self._gather(),
+                self._recover(),
+                self._watch_quota(),
+                self._watch_stranded(),
+            )
         ]
         try:
             yield
@@ -225,7 +237,9 @@ class DeliveryPipeline:
     async def _process(self, tickets: Sequence[Ticket]) -> None:
         """Take a batch of reminders to an outcome or an error each; never raises."""
         try:
-            await self._send(tickets)
+            verdict, wait = await self._freeze(tickets)
+            tickets = self._regrouped(tickets, verdict)
+            await self._send(tickets, verdict, wait)
         except ReminderError as error:
             for ticket in tickets:
                 ticket.fail(error)
@@ -238,8 +252,19 @@ class DeliveryPipeline:
                 self._tickets.pop(ticket.reminder.reminder_id, None)
                 ticket.fail(BatchBusyError("not resolved yet", retry_after=_BUSY))
 
-    async def _send(self, tickets: Sequence[Ticket]) -> None:
-        verdict, wait = await self._freeze(tickets)
+    def _regrouped(self, tickets: Sequence[Ticket], verdict: _Verdict) -> Sequence[Ticket]:
+        """Queue those again whose session starts at another instant than the batch's; the rest."""
+        stay = []
+        for ticket in tickets:
+            starts_at = verdict.elsewhere.get(ticket.reminder.reminder_id)
+            if starts_at is None:
+                stay.append(ticket)
+            else:
+                ticket.reminder = replace(ticket.reminder, starts_at=starts_at)
+                self._gatherer.put(ticket)
+        return stay
+
+    async def _send(self, tickets: Sequence[Ticket], verdict: _Verdict, wait: timedelta) -> None:
         for facts, decision in verdict.moved:
             if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
                 verdict.retry(facts.reminder.id)
@@ -251,8 +276,13 @@ class DeliveryPipeline:
             await self._resume(batch_id, tickets)
 
     async def _freeze(self, tickets: Sequence[Ticket]) -> tuple[_Verdict, timedelta]:
-        """Read, decide, render and store, until no row changed in between."""
+        """Read, decide, render and store, until no row changed in between.
+
+        What a reminder ends for because something is not there is read a second time before it is
+        believed: a statement that waited for another's TRUNCATE sees a table empty that never was.
+        """
         run_ids = {t.reminder.reminder_id: t.run_id for t in tickets}
+        missed: set[UUID] = set()
         for _ in range(_REREADS):
             reading = await self._ledger.read(list(run_ids))
             self._on_step(Step.READ)
@@ -260,6 +290,9 @@ class DeliveryPipeline:
                 raise _held(reading.hold)
             verdict = self._judge(tickets, reading.facts)
             self._on_step(Step.RENDERED)
+            if not verdict.missing <= missed:
+                missed |= verdict.missing
+                continue
             if verdict.batch is None and not verdict.closings:
                 return verdict, timedelta()
             wait = await self._ledger.freeze(
@@ -272,26 +305,23 @@ class DeliveryPipeline:
         raise BatchBusyError("the ledger keeps changing", retry_after=_BUSY)
 
     def _judge(self, tickets: Sequence[Ticket], facts: Sequence[DeliveryFacts]) -> _Verdict:
-        """Decide and render every reminder; what cannot be rendered fails alone."""
+        """Decide every reminder, and render those that go out together."""
         now = self._clock.now()
         known = {f.reminder.id: f for f in facts}
         verdict = _Verdict()
-        messages: list[Message] = []
-        starts: list[datetime] = []
+        sending: dict[datetime, list[DeliveryFacts]] = {}
         for ticket in tickets:
             reminder_id = ticket.reminder.reminder_id
             if (fact := known.get(reminder_id)) is None:
                 verdict.errors[reminder_id] = ReminderNotFoundError()
+                verdict.missing.add(reminder_id)
                 continue
             decision = decide(fact, now=now)
-            if isinstance(decision, Send):
-                try:
-                    messages.append(self._composer.compose(fact, now=now))
-                except (InvalidAddressError, RenderError) as error:
-                    verdict.close(_failed(reminder_id, error))
-                else:
-                    starts.append(fact.session.starts_at if fact.session else now)
+            if isinstance(decision, Send) and fact.session is not None:
+                sending.setdefault(fact.session.starts_at, []).append(fact)
             elif isinstance(decision, Close):
+                if fact.is_incomplete:
+                    verdict.missing.add(reminder_id)
                 verdict.close(
                     Settlement(
                         reminder_id=reminder_id, status=decision.status, reason=decision.reason
@@ -303,15 +333,45 @@ class DeliveryPipeline:
                 verdict.errors[reminder_id] = CutoverUnderWayError(retry_after=_TAKING_OVER)
             else:
                 verdict.settled(fact)
-        if messages:
-            verdict.batch = FrozenBatch(
-                id=uuid4(),
-                reminder_ids=tuple(m.reminder_id for m in messages),
-                body=self._mailer.encode(messages),
-                useful_until=min(starts),
-                frozen_at=now,
-            )
+        if sending:
+            # By the starts as they were read: the one that the calls believe in may be outdated.
+            starts_at = min(sending)
+            verdict.batch = self._render(sending.pop(starts_at), starts_at, verdict, now=now)
+            verdict.elsewhere = {f.reminder.id: s for s, facts in sending.items() for f in facts}
         return verdict
+
+    def _render(
+        self,
+        sending: Sequence[DeliveryFacts],
+        starts_at: datetime,
+        verdict: _Verdict,
+        *,
+        now: datetime,
+    ) -> FrozenBatch | None:
+        """The request for reminders of one start; what cannot be rendered fails alone."""
+        messages: list[Message] = []
+        superseded: list[datetime] = []
+        for fact in sending:
+            try:
+                messages.append(self._composer.compose(fact, now=now))
+            except (InvalidAddressError, RenderError) as error:
+                verdict.close(_failed(fact.reminder.id, error))
+            else:
+                superseded.append(superseded_at(fact, now=now) or starts_at)
+        if not messages:
+            return None
+        # Of one body all is repeated or nothing. A word that is false to anybody is not repeated;
+        # for those whose next reminder is due others are not given up.
+        outdated = [m.true_until for m in messages if m.true_until is not None]
+        key_expires_at = now + self._policy.key_lifetime
+        return FrozenBatch(
+            id=uuid4(),
+            reminder_ids=tuple(m.reminder_id for m in messages),
+            body=self._mailer.encode(messages),
+            useful_until=starts_at,
+            frozen_at=now,
+            repeatable_until=min(starts_at, key_expires_at, max(superseded), *outdated),
+        )
 
     async def _post(self, batch: FrozenBatch, wait: timedelta, tickets: Sequence[Ticket]) -> None:
         mine = [t for t in tickets if t.reminder.reminder_id in batch.reminder_ids]
@@ -379,6 +439,22 @@ class DeliveryPipeline:
                 logger.exception("watching the quota failed unexpectedly")
             await asyncio.sleep(self._policy.watch_quota_every.total_seconds())
 
+    async def _watch_stranded(self) -> None:
+        """Name what is frozen and not posted from here, once."""
+        named: set[UUID] = set()
+        while True:
+            try:
+                stranded = await self._ledger.stranded()
+                for batch in stranded:
+                    if batch.batch_id not in named:
+                        logger.warning(_STRANDED, *_told(batch))
+                named = {batch.batch_id for batch in stranded}
+            except ReminderError as error:
+                logger.warning("whether requests are stranded is not known at present: %s", error)
+            except Exception:
+                logger.exception("watching what is stranded failed unexpectedly")
+            await asyncio.sleep(self._policy.watch_stranded_every.total_seconds())
+
     async def _recover(self) -> None:
         """Settle the batches of owners that died, as long as this worker lives."""
         while True:
@@ -413,6 +489,10 @@ class _Verdict:
     """Where the session or its rule changed unannounced."""
     in_doubt: set[UUID] = field(default_factory=set)
     """Batches in which some of the reminders are frozen already."""
+    elsewhere: dict[UUID, datetime] = field(default_factory=dict)
+    """Starts of those whose session starts at another instant than the batch's."""
+    missing: set[UUID] = field(default_factory=set)
+    """Reminders that end because they, or something that they depend on, were not found."""
 
     def close(self, settlement: Settlement) -> None:
         """It ends without an e-mail."""
@@ -476,6 +556,10 @@ def _failed(reminder_id: UUID, error: InvalidAddressError | RenderError) -> Sett
         reason=StatusReason.INVALID_ADDRESS if invalid else StatusReason.RENDER_ERROR,
         error=str(error),
     )
+
+
+def _told(batch: Stranded) -> tuple[object, ...]:
+    return batch.batch_id, batch.reminders, batch.mode, batch.ends_at.isoformat()
 
 
 def _warn(usage: Usage) -> None:

@@ -48,6 +48,8 @@ class DeliveryPolicy:
     recover_at_once: int = 10
     """Batches taken over in one look."""
 
+    watch_stranded_every: timedelta = timedelta(minutes=1)
+    """How often it is looked for requests that are not posted from here."""
     watch_quota_every: timedelta = timedelta(minutes=5)
     """How often the provider is asked how much of its quotas is left."""
 

@@ -11,6 +11,7 @@ from time import monotonic
 
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.errors import (
+    BatchBusyError,
     DatabaseUnavailableError,
     DeliveryError,
     MailNotConfiguredError,
@@ -28,7 +29,6 @@ from reminders.ports import (
     DeliveryLedger,
     DeliveryObserver,
     FrozenBatch,
-    Hold,
     Mailer,
     Receipt,
     Settlement,
@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 _QUOTA_PROBE = timedelta(minutes=5)
 """How often a used up quota is tried again, in case it was raised."""
+_DECIDED_ANEW = timedelta(seconds=1)
+_OUTDATED = "its words are outdated or a later reminder is due, and it may have been accepted"
+_SHORTEST_HOLD = timedelta(seconds=1)
+"""Of a quota that should have been renewed by this worker's clock, and was not by the provider's."""
 _OPERATOR_PROBE = timedelta(seconds=60)
 """How often a refused key or sender is tried again, in case an operator has mended it."""
 
@@ -97,6 +101,9 @@ class Poster:
             self._on_step(Step.PACED)
             if (ended := self._too_late(batch, in_doubt=in_doubt)) is not None:
                 return await self._settle(batch, ended, give_up_at)
+            if not in_doubt and self._is_stale(batch):
+                await self._ledger.release(batch)
+                raise BatchBusyError("it waited too long; decided anew", retry_after=_DECIDED_ANEW)
             try:
                 with self._observer.requesting():
                     receipts = await self._mailer.post(batch.body, idempotency_key=str(batch.id))
@@ -119,7 +126,9 @@ class Poster:
                 return await self._settle(batch, _settlements(batch, receipts), give_up_at)
             if not slow_down:
                 await asyncio.sleep(delay.total_seconds())
-            wait = await self._ledger.pace(at_least=delay if slow_down else timedelta())
+            batch, wait = await self._ledger.again(
+                batch, at_least=delay if slow_down else timedelta()
+            )
 
     async def _refused(
         self, batch: FrozenBatch, error: DeliveryError, *, in_doubt: bool
@@ -131,8 +140,7 @@ class Poster:
             raise await self._out_of_quota(batch, error, in_doubt=in_doubt) from None
         if isinstance(error, MailNotConfiguredError):
             logger.error("the provider refuses us, delivery is on hold: %s", error)
-            until = self._clock.now() + _OPERATOR_PROBE
-            await self._ledger.hold(Hold(until=until, reason=StatusReason.MISCONFIGURED))
+            await self._ledger.hold(StatusReason.MISCONFIGURED, lasts=_OPERATOR_PROBE)
             await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
             raise error
         # The same bytes under the same key would have been replayed, had they ever been accepted:
@@ -143,15 +151,25 @@ class Poster:
         return _all(batch, StatusReason.REJECTED, str(error))
 
     def _too_late(self, batch: FrozenBatch, *, in_doubt: bool) -> Sequence[Settlement] | None:
-        """How a batch ended that must not be posted any more; `None` while it may."""
+        """How a batch ended that must not be posted any more; `None` while it may.
+
+        What is stale was not accepted if no attempt is in doubt: it is decided anew, and not ended.
+        """
         now = self._clock.now()
-        if now >= batch.useful_until:
+        if now >= batch.useful_until and batch.unrepeatable is None:
             reason = StatusReason.OUTCOME_UNKNOWN if in_doubt else StatusReason.EXPIRED
             return _all(batch, reason, "the session began before the provider answered")
         if now >= batch.frozen_at + self._policy.key_lifetime:
             # The provider forgets the key: posting again could be a second e-mail.
             return _all(batch, StatusReason.OUTCOME_UNKNOWN, "the idempotency key has expired")
+        if in_doubt and self._is_stale(batch):
+            return _all(batch, StatusReason.OUTCOME_UNKNOWN, batch.unrepeatable or _OUTDATED)
         return None
+
+    def _is_stale(self, batch: FrozenBatch) -> bool:
+        """Whether a batch says what is not true any more, or is not ours to say."""
+        until = batch.repeatable_until or batch.useful_until
+        return batch.unrepeatable is not None or self._clock.now() >= until
 
     async def _out_of_quota(
         self, batch: FrozenBatch, error: MailQuotaExceededError, *, in_doubt: bool
@@ -166,9 +184,9 @@ class Poster:
         await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
         if in_doubt or not 0 < remaining < len(batch.reminder_ids):
             remaining = 0
-            until = min(resets_at, self._clock.now() + _QUOTA_PROBE)
+            left = max(resets_at - self._clock.now(), _SHORTEST_HOLD)
             logger.warning("the provider's quota is used up until %s", resets_at.isoformat())
-            await self._ledger.hold(Hold(until=until, reason=StatusReason.QUOTA))
+            await self._ledger.hold(StatusReason.QUOTA, lasts=min(left, _QUOTA_PROBE))
         return MailQuotaExceededError(str(error), resets_at=resets_at, remaining=remaining)
 
     async def _let_go(self, batch: FrozenBatch, *, in_doubt: bool, retry_in: timedelta) -> None:

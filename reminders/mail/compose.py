@@ -105,4 +105,5 @@ class MailComposer:
             text=mail.text,
             reply_to=self._reply_to,
             headers=tuple(headers),
+            true_until=mail.true_until,
         )

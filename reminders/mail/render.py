@@ -7,7 +7,7 @@ built, and strict: a name that does not exist is an error, never an empty spot.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +22,12 @@ from reminders.mail.links import AttendeeLinks, LinkMaker
 from reminders.mail.locales import ENGLISH, locale_called
 from reminders.mail.plain_text import one_line, shortened
 from reminders.mail.samples import sample_facts
-from reminders.mail.subject import filled_subject, names_another_day
+from reminders.mail.subject import (
+    filled_subject,
+    names_another_day,
+    says_when,
+    says_which_day,
+)
 from reminders.mail.templating import HTML, MAIL, SUBJECT, TEXT, Templates
 from reminders.mail.view import SUBJECT_TITLE, MailView, mail_view
 from reminders.mail.wording import Urgency, Wording
@@ -31,8 +36,6 @@ from reminders.model import Attendee, DeliveryFacts, ReminderRule, Session
 
 _SUBJECT = 300
 """Code points, at the most."""
-_PUNCTUAL = timedelta(minutes=5)
-"""How far the time left may be from a rule's lead before the words of its subject are doubted."""
 _LOCALES = 256
 """How many are kept ready; our languages have fewer territories between them."""
 
@@ -46,6 +49,8 @@ class RenderedMail:
     text: str
     links: AttendeeLinks | None = None
     """Those that its parts show."""
+    true_until: datetime | None = None
+    """Until when what it says of the time left holds; absent means until the session starts."""
 
 
 class MailRenderer:
@@ -130,7 +135,7 @@ class MailRenderer:
                 is_for_attendee=is_for_attendee,
             )
             part = SUBJECT
-            subject = self._subject_for(rule, session, attendee, view, words, now=now)
+            subject, true_until = self._subject_for(rule, session, attendee, view, words, now=now)
             part = HTML
             html = self._templates.html[view.urgency].render(mail=view)
             part = TEXT
@@ -138,7 +143,9 @@ class MailRenderer:
         except Exception as error:  # noqa: BLE001 -- whatever it is, only this e-mail fails
             # Nothing is chained: messages and locals of the cause may quote the attendee.
             raise RenderError(f"{MAIL}/{part}: {type(error).__name__}") from None
-        return RenderedMail(subject=subject, html=html, text=text, links=links)
+        return RenderedMail(
+            subject=subject, html=html, text=text, links=links, true_until=true_until
+        )
 
     def _locale_of(self, attendee: Attendee) -> Locale:
         """The attendee's own locale if it is in a language of ours, else the default."""
@@ -157,16 +164,17 @@ class MailRenderer:
         words: Wording,
         *,
         now: datetime,
-    ) -> str:
-        """The rule's subject if it is true at `now`, else ours."""
+    ) -> tuple[str, datetime]:
+        """The rule's subject if it is true at `now`, else ours; and until when all words are true."""
         zone = first_known_zone(attendee.time_zone, session.time_zone)
         days_ahead = wording.days_ahead(session.starts_at, now=now, zone=zone)
         left = session.starts_at.astimezone(UTC) - now.astimezone(UTC)
         template = words.translated_subject(rule.subject_template)
         subject = None
+        true_until = wording.true_until(session.starts_at, now=now, zone=zone)
         if (
             view.moved_from is None
-            and abs(left - rule.lead) <= _PUNCTUAL
+            and abs(left - rule.lead) <= wording.PUNCTUAL
             and not names_another_day(template, days_ahead=days_ahead)
         ):
             values = {
@@ -180,7 +188,12 @@ class MailRenderer:
                 "attendee_name": view.attendee_name,
             }
             subject = filled_subject(template, values)
-        return one_line(subject or self._templates.subject.render(mail=view), _SUBJECT)
+        if subject and says_when(template):
+            true_until = min(true_until, session.starts_at - rule.lead + wording.PUNCTUAL)
+        if subject and says_which_day(template):
+            true_until = min(true_until, wording.midnight_after(now, zone=zone))
+        subject = one_line(subject or self._templates.subject.render(mail=view), _SUBJECT)
+        return subject, true_until
 
     def _check_templates(self) -> None:
         """Try every template with everything an e-mail may have, and with nothing."""

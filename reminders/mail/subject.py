@@ -126,6 +126,16 @@ def names_another_day(template: str, *, days_ahead: int) -> bool:
     return any(_DAYS[word.lower()] != days_ahead for word in _DAY_WORDS.findall(words))
 
 
+def says_when(template: str) -> bool:
+    """Whether the template's own words count the time left, as in "in 2 hours"; by their digits."""
+    return any(c.isdigit() for literal, _ in subject_parts(template) for c in literal)
+
+
+def says_which_day(template: str) -> bool:
+    """Whether the template's own words say "today" or "tomorrow", in any of our languages."""
+    return any(_DAY_WORDS.search(literal) for literal, _ in subject_parts(template))
+
+
 def _wrong(what: str) -> InvalidInputError:
     """The error for the template's field."""
     return InvalidInputError(f"the subject template {what}", field=_FIELD)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 from gettext import NullTranslations
 
@@ -20,6 +20,8 @@ from reminders.mail.formats import Formats, offset
 NOW_WITHIN = timedelta(minutes=45)
 SOON_WITHIN = timedelta(hours=3)
 
+PUNCTUAL = timedelta(minutes=5)
+"""How far the time left may be from what is said of it before that is doubted."""
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
 _DAY_MINUTES = 24 * 60
@@ -95,6 +97,31 @@ def urgency_of(left: timedelta) -> Urgency:
 def days_ahead(starts_at: datetime, *, now: datetime, zone: tzinfo) -> int:
     """How many midnights of `zone` lie between now and the start: 0 is today, 1 tomorrow."""
     return (starts_at.astimezone(zone).date() - now.astimezone(zone).date()).days
+
+
+def true_until(starts_at: datetime, *, now: datetime, zone: tzinfo) -> datetime:
+    """Until when people take the words of `Wording.time_left` for true that are said at `now`.
+
+    "Tomorrow at 15:00" is, until midnight. "In 30 minutes" is counted by the reader: it may be off
+    by half a minute or a sixth, and by no more than five minutes; of days, by an hour.
+
+    Args:
+        starts_at: Start of the session; aware, not before `now`.
+        now: The instant of rendering; aware.
+        zone: The attendee's.
+    """
+    left = starts_at.astimezone(UTC) - now.astimezone(UTC)
+    days = days_ahead(starts_at, now=now, zone=zone)
+    if days == 1 and urgency_of(left) is Urgency.CALM:
+        return midnight_after(now, zone=zone)
+    is_counted_in_minutes = _rounded(left, _MINUTE) < _DAY_MINUTES or days == 0
+    return now + min(max(left / 6, _MINUTE / 2), PUNCTUAL if is_counted_in_minutes else _HOUR)
+
+
+def midnight_after(now: datetime, *, zone: tzinfo) -> datetime:
+    """When "today" and "tomorrow" of now are over in a zone; in UTC."""
+    tomorrow = now.astimezone(zone).date() + timedelta(days=1)
+    return datetime.combine(tomorrow, time.min, tzinfo=zone).astimezone(UTC)
 
 
 class Wording:

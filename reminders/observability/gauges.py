@@ -35,6 +35,11 @@ def _ledger(state: LedgerState) -> Iterable[Metric]:
         "Reminders frozen for more than a minute in a request without an outcome.",
         value=state.in_doubt,
     )
+    yield GaugeMetricFamily(
+        "reminders_stranded",
+        "Reminders in requests that are not posted from here: frozen under another delivery mode.",
+        value=state.stranded,
+    )
     held = GaugeMetricFamily(
         "reminders_delivery_held",
         "1 while the provider takes nothing, by reason.",

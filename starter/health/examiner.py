@@ -102,6 +102,7 @@ class Examiner:
             check("worker", lambda: self._worker(overdue)),
             check("delivery", self._delivery),
             check("quota", lambda: self._quota(state)),
+            check("stranded", lambda: self._stranded(state)),
             overdue,
         )
         state.cancel()
@@ -243,6 +244,19 @@ class Examiner:
                     Level.WARNING,
                 )
         return "enough is left" if quotas else "not known: the provider has not said"
+
+    async def _stranded(self, state: asyncio.Task[LedgerState]) -> str:
+        count = (await asyncio.shield(state)).stranded
+        if count:
+            some = "1 reminder is" if count == 1 else f"{count} reminders are"
+            raise FoundError(
+                f"{some} in requests that are not posted from here: they were frozen under another"
+                " DELIVERY_MODE, VERIFIED_TEST_EMAIL or installation",
+                "set it back until they are settled; or leave them, and they end as"
+                " outcome_unknown when their words are outdated",
+                Level.WARNING,
+            )
+        return "no request was frozen for somewhere else"
 
     async def _delivery(self) -> str:
         hold = await self._queries.hold()

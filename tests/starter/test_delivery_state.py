@@ -15,7 +15,7 @@ from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.model import StatusReason
-from reminders.ports import Hold, Quota, Usage
+from reminders.ports import Quota, Usage
 from reminders.settings import Settings
 from tests.starter.conftest import Api
 
@@ -30,8 +30,7 @@ def settings(settings: Settings, database_url: str) -> Settings:
 async def ledger(database: Database) -> PostgresDeliveryLedger:
     """The ledger of a worker whose key the provider refuses."""
     ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", requests_per_second=8)
-    until = datetime.now(UTC) + timedelta(minutes=1)
-    await ledger.hold(Hold(until=until, reason=StatusReason.MISCONFIGURED))
+    await ledger.hold(StatusReason.MISCONFIGURED, lasts=timedelta(minutes=1))
     return ledger
 
 

@@ -11,6 +11,8 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
+from reminders.db.installation import MEMO
+from reminders.keys import session_change_workflow_id
 from reminders.temporal import SESSION_ID, SESSION_START, USER_ID
 from tests.stage import Stage
 
@@ -52,6 +54,16 @@ async def test_histories_hold_no_personal_data(stage: Stage) -> None:
     text = (await handle.fetch_history()).to_json() + MessageToJson(described)
     for secret in ("ana.ruiz", "Ana", "Ruiz", "hospital.example", "Oncology", "meet.example"):
         assert secret not in text
+
+
+async def test_every_workflow_carries_its_installation(stage: Stage) -> None:
+    """In the memo, and so in no payload: runs of a copied database can be told from the original's."""
+    session = await stage.session(starts_in=2 * DAY)
+    handle = await stage.enroll(session)
+    await stage.gateway.session_changed(session.id)
+    change = stage.client.get_workflow_handle(session_change_workflow_id(session.id))
+    ours = {MEMO: str(await stage.planner.installation.id())}
+    assert [ours, ours] == [await (await h.describe()).memo() for h in (handle, change)]
 
 
 async def test_a_stranger_reads_what_a_workflow_waits_for(stage: Stage) -> None:

@@ -309,8 +309,8 @@ async def test_without_a_tag_the_provider_s_id_finds_the_row(world: World) -> No
         ("scheduled", None, {"resend_email_id": None, "attempts": 0}),
         ("skipped", "past_due", {"resend_email_id": None}),
         ("cancelled", "unenrolled", {"resend_email_id": None}),
-        ("failed", "rejected", {"resend_email_id": None}),
-        ("failed", "expired", {"resend_email_id": None}),
+        ("failed", "expired", {"resend_email_id": None, "attempts": 0}),
+        ("failed", "expired", {"resend_email_id": "e-2"}),
     ],
 )
 async def test_another_e_mail_s_event_leaves_the_row_alone(
@@ -321,6 +321,34 @@ async def test_another_e_mail_s_event_leaves_the_row_alone(
     before = await world.row(reminder)
     assert await world.told("delivered", reminder)
     assert before == await world.row(reminder)
+
+
+@pytest.mark.parametrize(
+    ("reason", "columns"),
+    [
+        ("outcome_unknown", {"attempts": 0}),
+        ("expired", {}),
+        ("rejected", {}),
+        ("misconfigured", {}),
+    ],
+)
+async def test_an_acceptance_corrects_whatever_was_given_up(
+    world: World, reason: str, columns: dict[str, Any]
+) -> None:
+    """A request has carried it, we called it failed, and its tag proves that it was accepted."""
+    reminder = await world.in_doubt("failed", reason, **columns)
+    await world.told("sent", reminder)
+    assert await world.status(reminder) == "sent"
+    await world.told("delivered", reminder)
+    assert await world.status(reminder) == "delivered"
+
+
+@pytest.mark.parametrize("reason", ["outcome_unknown", "expired"])
+async def test_an_id_learned_late_does_not_hide_the_acceptance(world: World, reason: str) -> None:
+    """The row has the provider's id and is called failed all the same: only by us, so it gives way."""
+    reminder = await world.reminder("failed", status_reason=reason)
+    await world.told("delivered", reminder)
+    assert await world.status(reminder) == "delivered"
 
 
 async def test_an_event_of_no_reminder_is_taken(world: World) -> None:
