@@ -23,6 +23,17 @@ def session_reminder_workflow_id(session_id: UUID, user_id: UUID) -> str:
     return f"session-reminder:{session_id}:{user_id}"
 
 
+def enrollment_of(workflow_id: str) -> tuple[UUID, UUID] | None:
+    """Session and user of a `SessionReminderWorkflow`; `None` if the id is not one of ours."""
+    prefix, *ids = workflow_id.split(":")
+    if prefix != "session-reminder" or len(ids) != 2:
+        return None
+    try:
+        return UUID(ids[0]), UUID(ids[1])
+    except ValueError:
+        return None
+
+
 def session_change_workflow_id(session_id: UUID) -> str:
     """Workflow Id of a session's `SessionChangeWorkflow`: of all its changes, one at a time."""
     return f"session-change:{session_id}"

@@ -1,68 +1,68 @@
-"""After the ledger was restored from a backup: what has been sent since, as Temporal knows it.
+"""After the ledger was restored from a backup: what has happened since, as Temporal knows it.
 
-Rows of a restored ledger look unsent although their e-mails are out. The histories of their
-workflows say what became of each: it is brought into the ledger before any worker starts. What
-was asked for and never answered stays in doubt, and is not sent again.
+Rows of a restored ledger look unsent although their e-mails are out, and people look enrolled who
+have left. The histories of their workflows say what became of each: it is brought into the ledger
+before any worker starts. What was asked for and never answered stays in doubt, and is not sent
+again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client  # noqa: TID251 - reads histories, which nothing else does
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client  # noqa: TID251 - asks who polls, starts nothing
 
 from reminders.clock import SystemClock
-from reminders.contracts import (
-    CloseRemindersInput,
-    DeliverReminderInput,
-    DeliveryOutcome,
-    ReminderPlan,
-    SessionReminderInput,
-)
-from reminders.db.restoring import Found, RestoredLedger
-from reminders.keys import reminder_id, session_reminder_workflow_id
-from reminders.model import Reminder, ReminderStatus, StatusReason
-from reminders.ports import Clock
+from reminders.db.preferences import STOPPING
+from reminders.db.restoring import Found, Moved, RestoredLedger, Since
+from reminders.errors import ServiceUnavailableError
+from reminders.keys import TASK_QUEUE
+from reminders.model import OptOut, Reminder, ReminderStatus, StatusReason
+from reminders.ports import Clock, Enrollment
 from reminders.temporal import unavailable
+from starter.histories import Histories, Known, Told
 
-PAGE = 500
-"""Rows that are read and written at once."""
+logger = logging.getLogger(__name__)
+
+PAGE = 200
+"""Enrollments that are looked at together."""
 AT_ONCE = 20
-"""Histories that are read at once."""
+"""Enrollments whose histories are read at once."""
 LONGEST_POLL = timedelta(seconds=70)
+CLOCKS = timedelta(hours=1)
+"""How far the clocks of Temporal and the lost database may have been apart, generously."""
 
-_T = TypeVar("_T")
+_STOPS: dict[StatusReason | None, StatusReason] = {reason: reason for reason in STOPPING.values()}
+_NOT_HELD = (StatusReason.SESSION_CANCELLED, StatusReason.SESSION_DELETED)
 
 
 class Reconciled(BaseModel):
-    """What was found; counts of reminders that the restored ledger had as pending."""
+    """What was found; counts. The first three are of reminders that the ledger had as pending."""
 
     looked_at: int
     still_waiting: int
     """Never asked for, or only when the database was down already: they go out as planned."""
     ended: dict[str, int]
     """Brought into the ledger, by `status` or `status: reason`."""
-
-
-@dataclass(slots=True)
-class _Told:
-    """What one workflow's newest run says about its reminders."""
-
-    known: dict[UUID, Found] = field(default_factory=dict)
-    asked: dict[UUID, datetime] = field(default_factory=dict)
-    """When each was asked for first, of those whose answer is not known."""
+    added: int = 0
+    """Reminders that the ledger did not have, planned since the backup, which have ended."""
+    unenrolled: int = 0
+    """People who had left a session."""
+    sessions_cancelled: int = 0
+    sessions_moved: int = 0
+    unreadable: int = 0
+    """Enrollments whose histories cannot be read; they are judged as if Temporal had forgotten
+    them. The log names them."""
 
 
 async def polling_now(client: Client, task_queue: str) -> bool:
@@ -95,10 +95,12 @@ async def reconcile(
     actor: str,
     reason: str | None = None,
     dry_run: bool = False,
+    task_queue: str = TASK_QUEUE,
 ) -> Reconciled:
     """Bring a restored ledger up to what Temporal knows; safe to repeat.
 
-    No worker may run meanwhile. Costs a history for each enrollment that has something pending.
+    No worker may run meanwhile. Costs a history for each enrollment that has something pending,
+    and for each run that has ended since the backup. Nothing is written before all are read.
 
     Args:
         client: For the namespace of before.
@@ -109,148 +111,191 @@ async def reconcile(
         actor: Who, for the audit log.
         reason: Why, for the audit log.
         dry_run: Only count.
+        task_queue: Of the workers of before.
 
     Raises:
-        TemporalUnavailableError: If Temporal does not answer; what was marked stays, repeat it.
+        TemporalUnavailableError: If Temporal does not answer; nothing was written.
         DatabaseUnavailableError: If PostgreSQL does not answer; likewise.
     """
+    histories = Histories(client, task_queue=task_queue)
+    last_write = await ledger.last_write()
+    runs = await histories.runs(since=last_write - CLOCKS if last_write else None)
+    judging = _Judging(down_since=down_since, now=clock.now())
     slots = asyncio.Semaphore(AT_ONCE)
-    counts: Counter[str] = Counter()
-    looked_at = 0
+    unreadable = 0
 
-    async def judged(reminder: Reminder) -> Found | None:
+    async def told(enrollment: Enrollment) -> Told | None:
+        nonlocal unreadable
         async with slots:
-            told = await _told(client, reminder)
-        return _judge(reminder, told, down_since=down_since, now=clock.now())
+            try:
+                return await histories.told(enrollment, runs.get(enrollment, ()))
+            except ServiceUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a payload may hold
+                unreadable += 1
+                logger.error(  # noqa: TRY400 - a foreign error's text may quote anything
+                    "session %s, user %s: the history cannot be read: %s",
+                    enrollment.session_id,
+                    enrollment.user_id,
+                    type(error).__name__,
+                )
+                return None
 
-    async for page in _pages(ledger):
-        looked_at += len(page)
-        found = [f for f in await asyncio.gather(*map(judged, page)) if f is not None]
-        counts.update(f"{f.status}: {f.reason}" if f.reason else f.status.value for f in found)
-        if not dry_run:
-            await ledger.mark(found)
-    if not dry_run:
-        details = {"looked_at": looked_at, "ended": dict(counts)}
-        await ledger.go_on(actor=actor, reason=reason, details=details)
+    suspects = sorted({*runs, *await ledger.waiting()}, key=lambda e: (e.session_id, e.user_id))
+    for start in range(0, len(suspects), PAGE):
+        page = suspects[start : start + PAGE]
+        rows = await ledger.rows(page)
+        for enrollment, known in zip(page, await asyncio.gather(*map(told, page)), strict=True):
+            judging.judge(enrollment, rows.get(enrollment, ()), known)
+    since = judging.result()
+    counts = Counter(f"{f.status}: {f.reason}" if f.reason else f.status.value for f in since.ended)
+    caught = await ledger.catch_up(
+        since,
+        last_write=last_write,
+        actor=actor,
+        reason=reason,
+        details={"looked_at": judging.looked_at, "ended": dict(counts)},
+        dry_run=dry_run,
+    )
     return Reconciled(
-        looked_at=looked_at,
-        still_waiting=looked_at - counts.total(),
+        looked_at=judging.looked_at,
+        still_waiting=judging.looked_at - counts.total(),
         ended=dict(sorted(counts.items())),
+        added=caught.added,
+        unenrolled=caught.unenrolled,
+        sessions_cancelled=caught.sessions_cancelled,
+        sessions_moved=caught.sessions_moved,
+        unreadable=unreadable,
     )
 
 
-async def _pages(ledger: RestoredLedger) -> AsyncIterator[tuple[Reminder, ...]]:
-    after = None
-    while page := tuple(await ledger.pending(after=after, limit=PAGE)):
-        yield page
-        after = page[-1].id
+@dataclass(slots=True)
+class _Judging:
+    """Compares rows with histories, enrollment by enrollment."""
 
+    down_since: datetime
+    now: datetime
+    since: Since = field(default_factory=Since)
+    looked_at: int = 0
+    _held: dict[UUID, datetime] = field(default_factory=dict)
+    """Sessions of which something waited after all, and when a workflow was told so."""
+    _versions: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
+    """Of the newest plan of each session, and when it was told."""
 
-def _judge(
-    reminder: Reminder, told: _Told | None, *, down_since: datetime, now: datetime
-) -> Found | None:
-    """How a pending row has ended; `None` if it still waits."""
-    in_doubt = Found(
-        reminder_id=reminder.id, status=ReminderStatus.FAILED, reason=StatusReason.OUTCOME_UNKNOWN
-    )
-    if told is None:  # Temporal has forgotten it, or never knew it
-        is_ahead = reminder.due_at > now and reminder.status is ReminderStatus.SCHEDULED
-        return None if is_ahead else in_doubt
-    if (asked_at := told.asked.get(reminder.id)) is not None and asked_at < down_since:
-        return in_doubt
-    if (found := told.known.get(reminder.id)) is not None:
-        return found
-    return in_doubt if reminder.status is ReminderStatus.SENDING else None
-
-
-async def _told(client: Client, reminder: Reminder) -> _Told | None:
-    """What the newest run of the reminder's workflow says; `None` if there is none."""
-    workflow_id = session_reminder_workflow_id(reminder.session_id, reminder.user_id)
-    try:
-        with unavailable():
-            history = await client.get_workflow_handle(workflow_id).fetch_history()
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return None
-    told = _Told()
-    reader = _Reader(client, reminder, told)
-    for event in history.events:
-        await reader.read(event)
-    return told
-
-
-class _Reader:
-    """Follows one history, event by event."""
-
-    def __init__(self, client: Client, reminder: Reminder, told: _Told) -> None:
-        self._converter = client.data_converter
-        self._of = (reminder.session_id, reminder.user_id)
-        self._told = told
-        self._scheduled: dict[int, UUID] = {}
-        """Ids of rows by the events that asked for their delivery."""
-
-    async def read(self, event: HistoryEvent) -> None:
-        """Note what an event says."""
-        if event.HasField("workflow_execution_started_event_attributes"):
-            started = event.workflow_execution_started_event_attributes
-            enrolled = await self._decoded(started.input.payloads, SessionReminderInput)
-            self._plan(enrolled.plan)
-        elif event.HasField("workflow_execution_update_accepted_event_attributes"):
-            accepted = event.workflow_execution_update_accepted_event_attributes
-            arguments = accepted.accepted_request.input.args.payloads
-            self._plan(await self._decoded(arguments, ReminderPlan))
-        elif event.HasField("activity_task_scheduled_event_attributes"):
-            await self._asked(event)
-        elif event.HasField("activity_task_completed_event_attributes"):
-            await self._answered(event)
-
-    def _plan(self, plan: ReminderPlan) -> None:
-        """A plan carries what the ledger knew when it was made."""
-        for planned in plan.reminders:
-            if not planned.status.is_pending:
-                row = reminder_id(*self._of, planned.reminder_type, planned.generation)
-                self._know(row, planned.status, planned.reason, planned.due_at)
-
-    async def _asked(self, event: HistoryEvent) -> None:
-        scheduled = event.activity_task_scheduled_event_attributes
-        payloads = scheduled.input.payloads
-        if scheduled.activity_type.name == "deliver_reminder":
-            asked = await self._decoded(payloads, DeliverReminderInput)
-            self._scheduled[event.event_id] = asked.reminder_id
-            self._told.asked.setdefault(asked.reminder_id, _instant(event))
-        elif scheduled.activity_type.name == "close_reminders":
-            closed = await self._decoded(payloads, CloseRemindersInput)
-            for row in closed.reminder_ids:
-                self._know(row, closed.status, closed.reason, None)
-
-    async def _answered(self, event: HistoryEvent) -> None:
-        completed = event.activity_task_completed_event_attributes
-        row = self._scheduled.get(completed.scheduled_event_id)
-        if row is None:
+    def judge(self, enrollment: Enrollment, rows: Sequence[Reminder], told: Told | None) -> None:
+        """Note what has become of one enrollment since the backup."""
+        pending = [row for row in rows if row.status.is_pending]
+        self.looked_at += len(pending)
+        for row in pending:
+            if (found := self._pending(row, told)) is not None:
+                self.since.ended.append(found)
+        if told is None:
             return
-        outcome = await self._decoded(completed.result.payloads, DeliveryOutcome)
-        self._told.asked.pop(row, None)
-        if not outcome.status.is_pending:  # else it is due later: as good as never asked for
-            self._know(row, outcome.status, outcome.reason, _instant(event))
+        recorded = {row.id for row in rows}
+        for row_id, known in told.known.items():
+            if row_id in recorded:
+                continue
+            if self._is_in_doubt(row_id, told):
+                self.since.added.append(_lost(enrollment, known))
+            elif known.status is not None:
+                self.since.added.append(_ended(enrollment, known, known.status))
+        self._enrollment(enrollment, told)
+        self._session(enrollment.session_id, told)
 
-    def _know(
-        self, row: UUID, status: ReminderStatus, reason: StatusReason | None, at: datetime | None
-    ) -> None:
-        """The first that is told of a row holds: later plans repeat it."""
-        is_accepted = status.is_accepted
-        found = Found(
-            reminder_id=row,
-            status=ReminderStatus.SENT if is_accepted else status,
-            reason=None if is_accepted else reason,
-            sent_at=at if is_accepted else None,
+    def _pending(self, row: Reminder, told: Told | None) -> Found | None:
+        """How a pending row has ended; `None` if it still waits."""
+        enrollment = Enrollment(row.session_id, row.user_id)
+        planned = Known(
+            reminder_type=row.reminder_type,
+            generation=row.generation,
+            due_at=row.due_at,
+            starts_at=row.starts_at,
         )
-        self._told.known.setdefault(row, found)
+        if told is None:  # Temporal has forgotten it, or never knew it
+            is_ahead = row.due_at > self.now and row.status is ReminderStatus.SCHEDULED
+            return None if is_ahead else _lost(enrollment, planned)
+        known = told.known.get(row.id, planned)
+        if self._is_in_doubt(row.id, told):
+            return _lost(enrollment, known)
+        if known.status is not None:
+            if known.reason in _STOPS and _is_newest(known, told):
+                scope = OptOut(session_id=row.session_id, reminder_type=row.reminder_type)
+                self.since.stopped.append((row.user_id, scope, _STOPS[known.reason]))
+            return _ended(enrollment, known, known.status)
+        # A later generation begins where this one has ended, in whatever way.
+        if row.status is ReminderStatus.SENDING or not _is_newest(known, told):
+            return _lost(enrollment, known)
+        is_called_off = told.cancelled_at is not None and (
+            row.created_at is None or row.created_at < told.cancelled_at
+        )
+        if is_called_off:
+            return _ended(
+                enrollment, known, ReminderStatus.CANCELLED, reason=told.cancelled_because
+            )
+        return None
 
-    async def _decoded(self, payloads: Iterable[object], kind: type[_T]) -> _T:
-        [value] = await self._converter.decode(list(payloads), [kind])  # type: ignore[arg-type]
-        return value  # type: ignore[no-any-return]
+    def _is_in_doubt(self, row_id: UUID, told: Told) -> bool:
+        """Whether it was asked for in time, and nobody knows the answer."""
+        asked_at = told.asked.get(row_id)
+        return asked_at is not None and asked_at < self.down_since
+
+    def _enrollment(self, enrollment: Enrollment, told: Told) -> None:
+        if told.cancelled_at is not None and told.cancelled_because is StatusReason.UNENROLLED:
+            self.since.left[enrollment] = told.cancelled_at
+
+    def _session(self, session_id: UUID, told: Told) -> None:
+        """What the newest plan of any of its enrollments says of a session.
+
+        It is held if something waited for somebody who did not leave, later than it was cancelled.
+        """
+        if told.starts_at is None or told.told_at is None:
+            return
+        newest = (told.version, told.told_at)
+        if self._versions.get(session_id, newest) <= newest:
+            self._versions[session_id] = newest
+            self.since.moved[session_id] = Moved(starts_at=told.starts_at, told_at=told.told_at)
+        if told.cancelled_at is not None and told.cancelled_because in _NOT_HELD:
+            _latest(self.since.called_off, session_id, told.cancelled_at)
+        elif told.waits:
+            _latest(self._held, session_id, told.told_at)
+
+    def result(self) -> Since:
+        """Everything that was noted; sessions that were held after all are not called off."""
+        for session_id, at in self._held.items():
+            if session_id in self.since.called_off and self.since.called_off[session_id] < at:
+                del self.since.called_off[session_id]
+        return self.since
 
 
-def _instant(event: HistoryEvent) -> datetime:
-    return event.event_time.ToDatetime(tzinfo=UTC)
+def _latest(of: dict[UUID, datetime], session_id: UUID, at: datetime) -> None:
+    of[session_id] = max(at, of.get(session_id, at))
+
+
+def _is_newest(known: Known, told: Told) -> bool:
+    """Whether no plan speaks of a later generation."""
+    return told.newest_generation(known.reminder_type) <= known.generation
+
+
+def _lost(enrollment: Enrollment, known: Known) -> Found:
+    """Perhaps accepted; its answer is lost."""
+    return _ended(enrollment, known, ReminderStatus.FAILED, reason=StatusReason.OUTCOME_UNKNOWN)
+
+
+def _ended(
+    enrollment: Enrollment,
+    known: Known,
+    status: ReminderStatus,
+    *,
+    reason: StatusReason | None = None,
+) -> Found:
+    return Found(
+        session_id=enrollment.session_id,
+        user_id=enrollment.user_id,
+        reminder_type=known.reminder_type,
+        generation=known.generation,
+        due_at=known.due_at,
+        starts_at=known.starts_at,
+        status=status,
+        reason=reason or known.reason,
+        sent_at=known.sent_at,
+    )

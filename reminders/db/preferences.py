@@ -42,6 +42,21 @@ async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason)
     )
 
 
+async def stop_one(
+    connection: AsyncConnection, user_id: UUID, scope: OptOut, reason: StatusReason
+) -> None:
+    """Let nothing of one scope be planned for a person any more; what waits is left to the caller."""
+    preference = {
+        "user_id": user_id,
+        "session_id": scope.session_id,
+        "reminder_type": scope.reminder_type,
+        "reason": _NAMES[reason],
+    }
+    await connection.execute(
+        upsert(ReminderPreferenceRow).values(**preference).on_conflict_do_nothing()
+    )
+
+
 async def forget_address(connection: AsyncConnection, user_id: UUID) -> None:
     """Let a person be reminded again whose old address bounced or complained; safe to repeat."""
     await connection.execute(

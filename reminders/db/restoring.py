@@ -2,59 +2,183 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Text, Uuid, bindparam, text
+from sqlalchemy import (
+    ARRAY,
+    DateTime,
+    SmallInteger,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    select,
+    text,
+    tuple_,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records
+from reminders.db import preferences, records
 from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
-from reminders.model import Reminder, ReminderStatus, StatusReason
-from reminders.ports import Clock
+from reminders.db.platform import platform_of
+from reminders.db.tables import ReminderRow
+from reminders.keys import reminder_id, session_reminder_workflow_id
+from reminders.model import OptOut, Reminder, ReminderStatus, StatusReason
+from reminders.ports import Clock, Enrollment
 
 VERSIONS_AHEAD = 1_000_000_000
 """How far plan versions go ahead: beyond any that a lost ledger can have given out."""
 
-_PENDING = text("""
-SELECT * FROM session_reminder_emails
- WHERE email_status IN ('scheduled', 'sending') AND id > :after
- ORDER BY id LIMIT :limit
-""").bindparams(bindparam("after", type_=Uuid()))
+_TYPES: dict[str, Any] = {
+    "id": Uuid(),
+    "session_id": Uuid(),
+    "user_id": Uuid(),
+    "type": Text(),
+    "generation": SmallInteger(),
+    "status": Text(),
+    "reason": Text(),
+    "error": Text(),
+    "sent_at": DateTime(timezone=True),
+    "starts_at": DateTime(timezone=True),
+    "due_at": DateTime(timezone=True),
+    "workflow_id": Text(),
+    "at": DateTime(timezone=True),
+    "since": DateTime(timezone=True),
+    "now": DateTime(timezone=True),
+    "statuses": ARRAY(Text()),
+}
 
-_MARK = text("""
+
+def _sql(statement: str) -> TextClause:
+    """A statement whose parameters carry their types."""
+    clause = text(statement)
+    names = clause._bindparams  # noqa: SLF001 - the only list of a text's parameters
+    return clause.bindparams(*(bindparam(n, type_=_TYPES[n]) for n in names if n in _TYPES))
+
+
+_LAST_WRITE = text("""
+SELECT greatest((SELECT max(updated_at) FROM session_reminder_emails),
+                (SELECT max(updated_at) FROM sessions))
+""")
+
+_WAITING = text("""
+SELECT DISTINCT session_id, user_id FROM session_reminder_emails
+ WHERE email_status IN ('scheduled', 'sending')
+""")
+
+# What was sent was sent for the start of the moment: it may have been moved since the backup.
+_MARK = _sql("""
 UPDATE session_reminder_emails
    SET email_status = :status, status_reason = :reason, sent_at = :sent_at, batch_id = NULL,
-       last_error = :error, updated_at = now()
+       starts_at = :starts_at, last_error = :error, updated_at = now()
  WHERE id = :id AND email_status IN ('scheduled', 'sending')
-""").bindparams(
-    bindparam("id", type_=Uuid()),
-    bindparam("status", type_=Text()),
-    bindparam("reason", type_=Text()),
-    bindparam("error", type_=Text()),
-    bindparam("sent_at", type_=DateTime(timezone=True)),
-)
+""")
+
+_ADD = _sql("""
+INSERT INTO session_reminder_emails
+       (id, session_id, user_id, reminder_type, generation, due_at, starts_at, sent_at,
+        email_status, status_reason, last_error, workflow_id)
+SELECT :id, :session_id, :user_id, :type, :generation, :due_at, :starts_at, :sent_at,
+       :status, :reason, :error, :workflow_id
+ WHERE EXISTS (SELECT FROM sessions WHERE id = :session_id)
+   AND EXISTS (SELECT FROM users WHERE id = :user_id)
+ON CONFLICT DO NOTHING
+""")
+
+_IS_ENROLLED = _sql("""
+SELECT EXISTS (SELECT FROM enrollments
+                WHERE session_id = :session_id AND user_id = :user_id AND status <> 'cancelled'
+                  AND (updated_at IS NULL OR updated_at < :at))
+""")
+
+_IS_HELD = _sql("""
+SELECT EXISTS (SELECT FROM sessions
+                WHERE id = :session_id AND status <> 'cancelled'
+                  AND (updated_at IS NULL OR updated_at < :at))
+""")
+
+_MOVE = _sql("""
+UPDATE sessions
+   SET start_time = :starts_at, end_time = end_time + (:starts_at - start_time), updated_at = now()
+ WHERE id = :session_id AND start_time <> :starts_at AND updated_at < :at AND :at > :since
+""")
 
 # Posting the body of a restored batch could be a second e-mail: its reminders may have been
 # released since, and sent with another batch.
-_END_BATCHES = text("""
+_END_BATCHES = _sql("""
 UPDATE email_batches SET state = 'settled', body = NULL, settled_at = :now WHERE state = 'frozen'
-""").bindparams(bindparam("now", type_=DateTime(timezone=True)))
+""")
 
 _GO_AHEAD = text("SELECT setval('plan_versions', nextval('plan_versions') + :ahead)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What became of a reminder that the restored ledger has as pending."""
+    """How a reminder has ended that the restored ledger has as pending, or does not have at all."""
 
-    reminder_id: UUID
+    session_id: UUID
+    user_id: UUID
+    reminder_type: str
+    generation: int
+    due_at: datetime
+    starts_at: datetime
     status: ReminderStatus
     reason: StatusReason | None = None
     sent_at: datetime | None = None
+
+    @property
+    def id(self) -> UUID:
+        """Of its row."""
+        return reminder_id(self.session_id, self.user_id, self.reminder_type, self.generation)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Moved:
+    """When a session starts, as a workflow was told."""
+
+    starts_at: datetime
+    told_at: datetime
+
+
+@dataclass(kw_only=True, slots=True)
+class Since:
+    """What has happened since the backup."""
+
+    ended: list[Found] = field(default_factory=list)
+    """Reminders that the ledger has as pending."""
+    added: list[Found] = field(default_factory=list)
+    """Reminders that it does not have: of later generations."""
+    left: dict[Enrollment, datetime] = field(default_factory=dict)
+    """Who was unenrolled, and when."""
+    stopped: list[tuple[UUID, OptOut, StatusReason]] = field(default_factory=list)
+    """Who was not to get what any more, and why."""
+    called_off: dict[UUID, datetime] = field(default_factory=dict)
+    """Sessions that were cancelled or deleted, and when."""
+    moved: dict[UUID, Moved] = field(default_factory=dict)
+    """Every session of which a workflow was told when it starts."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Caught:
+    """What of it the ledger did not know; counts."""
+
+    added: int = 0
+    unenrolled: int = 0
+    sessions_cancelled: int = 0
+    sessions_moved: int = 0
+
+
+class _RehearsedError(Exception):
+    """Rolls the transaction back, and carries what it would have done."""
+
+    def __init__(self, caught: Caught) -> None:
+        super().__init__()
+        self.caught = caught
 
 
 class RestoredLedger:
@@ -63,45 +187,149 @@ class RestoredLedger:
     def __init__(self, database: Database, clock: Clock) -> None:
         """Mend this database."""
         self._database = database
+        self._platform = platform_of(database)
         self._clock = clock
 
-    async def pending(self, *, after: UUID | None, limit: int) -> Sequence[Reminder]:
-        """Rows that wait or were in flight at the backup, a page at a time, by ascending id."""
+    async def last_write(self) -> datetime | None:
+        """When the ledger was last written, as far as it says so: not after the backup."""
         async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                _PENDING, {"after": after or UUID(int=0), "limit": limit}
-            )
-            return tuple(records.reminder(row) for row in found.mappings())
+            at: datetime | None = await connection.scalar(_LAST_WRITE)
+            return at
 
-    async def mark(self, found: Sequence[Found]) -> None:
-        """Record what became of reminders; those that are no longer pending are left alone."""
-        if not found:
-            return
-        rows: list[dict[str, Any]] = [
-            {
-                "id": f.reminder_id,
-                "status": f.status,
-                "reason": f.reason,
-                "sent_at": f.sent_at,
-                "error": (
-                    "asked for before the ledger was restored; the answer is lost"
-                    if f.reason is StatusReason.OUTCOME_UNKNOWN
-                    else None
-                ),
-            }
-            for f in found
-        ]
-        async with self._database.transaction() as connection:
-            await connection.execute(_MARK, rows)
+    async def waiting(self) -> frozenset[Enrollment]:
+        """Enrollments of which something waited or was in flight at the backup."""
+        async with self._database.autocommit() as connection:
+            found = await connection.execute(_WAITING)
+            return frozenset(Enrollment(row.session_id, row.user_id) for row in found)
 
-    async def go_on(
-        self, *, actor: str, reason: str | None = None, details: dict[str, Any]
-    ) -> None:
-        """End what was frozen, have new plans overrule those of workflows, and write it down."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_END_BATCHES, {"now": self._clock.now()})
-            await connection.execute(_GO_AHEAD, {"ahead": VERSIONS_AHEAD})
-            await record(
-                connection,
-                Event(action=Action.LEDGER_RESTORED, actor=actor, reason=reason, details=details),
-            )
+    async def rows(
+        self, enrollments: Sequence[Enrollment]
+    ) -> Mapping[Enrollment, Sequence[Reminder]]:
+        """All rows of some enrollments; those without any are left out."""
+        keys = [(e.session_id, e.user_id) for e in enrollments]
+        table = ReminderRow.__table__
+        query = select(table).where(tuple_(table.c.session_id, table.c.user_id).in_(keys))
+        rows: dict[Enrollment, list[Reminder]] = {}
+        async with self._database.autocommit() as connection:
+            for row in (await connection.execute(query)).mappings():
+                reminder = records.reminder(row)
+                key = Enrollment(reminder.session_id, reminder.user_id)
+                rows.setdefault(key, []).append(reminder)
+        return rows
+
+    async def catch_up(
+        self,
+        since: Since,
+        *,
+        last_write: datetime | None,
+        actor: str,
+        reason: str | None = None,
+        details: Mapping[str, Any],
+        dry_run: bool = False,
+    ) -> Caught:
+        """Write down what has happened since the backup, all of it or nothing; safe to repeat.
+
+        Whatever is newer in the ledger is left alone. What was frozen is ended, and new plans
+        overrule those of workflows.
+
+        Args:
+            since: What has happened.
+            last_write: Of the ledger as it was restored: sessions are moved only to what was told
+                later.
+            actor: Who, for the audit log.
+            reason: Why, for the audit log.
+            details: For the audit log.
+            dry_run: Do it all, count, and take it back.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        event = Event(
+            action=Action.LEDGER_RESTORED, actor=actor, reason=reason, details=dict(details)
+        )
+        try:
+            async with self._database.transaction() as connection:
+                return await self._catch_up(connection, since, last_write, event, dry_run=dry_run)
+        except _RehearsedError as rehearsed:
+            return rehearsed.caught
+
+    async def _catch_up(
+        self,
+        connection: AsyncConnection,
+        since: Since,
+        last_write: datetime | None,
+        event: Event,
+        *,
+        dry_run: bool,
+    ) -> Caught:
+        caught = await self._write(connection, since, last_write)
+        await connection.execute(_END_BATCHES, {"now": self._clock.now()})
+        await record(connection, event)
+        if dry_run:
+            raise _RehearsedError(caught)
+        await connection.execute(_GO_AHEAD, {"ahead": VERSIONS_AHEAD})
+        return caught
+
+    async def _write(
+        self, connection: AsyncConnection, since: Since, last_write: datetime | None
+    ) -> Caught:
+        cancelled = [await self._call_off(connection, *c) for c in since.called_off.items()]
+        moved = 0
+        if self._database.host_schema is None:
+            for session_id, told in since.moved.items():
+                done = await connection.execute(
+                    _MOVE,
+                    {
+                        "session_id": session_id,
+                        "starts_at": told.starts_at,
+                        "at": told.told_at,
+                        "since": last_write,
+                    },
+                )
+                moved += done.rowcount
+        unenrolled = [await self._end(connection, *left) for left in since.left.items()]
+        for user_id, scope, why in since.stopped:
+            await preferences.stop_one(connection, user_id, scope, why)
+        if since.ended:
+            await connection.execute(_MARK, [_values(f) for f in since.ended])
+        added = [(await connection.execute(_ADD, _values(f))).rowcount for f in since.added]
+        return Caught(
+            added=sum(added),
+            unenrolled=sum(unenrolled),
+            sessions_cancelled=sum(cancelled),
+            sessions_moved=moved,
+        )
+
+    async def _call_off(self, connection: AsyncConnection, session_id: UUID, at: datetime) -> bool:
+        if not await connection.scalar(_IS_HELD, {"session_id": session_id, "at": at}):
+            return False
+        await self._platform.call_off(connection, session_id)
+        return True
+
+    async def _end(self, connection: AsyncConnection, who: Enrollment, at: datetime) -> bool:
+        key = {"session_id": who.session_id, "user_id": who.user_id}
+        if not await connection.scalar(_IS_ENROLLED, {**key, "at": at}):
+            return False
+        await self._platform.end(connection, who.session_id, who.user_id)
+        return True
+
+
+def _values(found: Found) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "session_id": found.session_id,
+        "user_id": found.user_id,
+        "type": found.reminder_type,
+        "generation": found.generation,
+        "due_at": found.due_at,
+        "starts_at": found.starts_at,
+        "sent_at": found.sent_at,
+        "status": found.status.value,
+        "reason": found.reason.value if found.reason else None,
+        "error": (
+            "asked for before the ledger was restored; the answer is lost"
+            if found.reason is StatusReason.OUTCOME_UNKNOWN
+            else None
+        ),
+        "workflow_id": session_reminder_workflow_id(found.session_id, found.user_id),
+    }

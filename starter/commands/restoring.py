@@ -31,7 +31,7 @@ def ledger_restored(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a ledger restored from a backup up to what was sent since. Stop all workers first."""
+    """Bring a ledger restored from a backup up to what has happened since. Stop all workers first."""
     instant = _instant(down_since)
 
     async def reconciled(parts: Parts) -> Reconciled:
@@ -47,6 +47,7 @@ def ledger_restored(
             actor=ACTOR,
             reason=reason,
             dry_run=dry_run,
+            task_queue=parts.settings.temporal_task_queue,
         )
 
     show(ask(reconciled), printing.reconciled, as_json=as_json)
