@@ -46,10 +46,12 @@ from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.ports import Clock, DeliveryObserver, Mailer
 from reminders.settings import Settings
 from starter.composing import attendee_links, mail_composer
-from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
+from starter.enrollments import EnrollmentWorkflows
 from starter.failures import understood
+from starter.handover import Handover
 from starter.health import boot
 from starter.reconciler import EnrollmentReconciler
+from starter.replanning import EnrollmentReplanner
 from starter.sweeps import Sweeps
 from starter.terminal.running import ExitCode, exit_code
 from workflows.plugin import SessionReminderPlugin
@@ -243,7 +245,9 @@ def session_changes(
     )
     workflows = EnrollmentWorkflows(client, task_queue=config.temporal_task_queue)
     return SessionChangeActivities(
-        EnrollmentReplanner(workflows, planner=planner, catalogue=Catalogue(database))
+        EnrollmentReplanner(
+            Handover(workflows, planner=planner), planner=planner, catalogue=Catalogue(database)
+        )
     )
 
 

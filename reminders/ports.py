@@ -273,9 +273,21 @@ class DeliveryLedger(Protocol):
         """Frozen batches without a live owner, the most urgent first."""
 
     async def close(
-        self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
+        self,
+        reminder_ids: Sequence[UUID],
+        status: ReminderStatus,
+        reason: StatusReason,
+        *,
+        plan_version: int | None = None,
     ) -> CloseRemindersResult:
-        """End reminders that are still waiting; safe to repeat."""
+        """End reminders that are still waiting; safe to repeat.
+
+        Args:
+            reminder_ids: Which.
+            status: How they end.
+            reason: Why.
+            plan_version: Leave alone what a newer plan than this one has written.
+        """
 
 
 class DeliveryObserver(Protocol):

@@ -35,6 +35,7 @@ from starter.deeds import Deeds
 from starter.enrollments import EnrollmentWorkflows
 from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
+from starter.handover import Handover
 from starter.health.examiner import Examiner
 from starter.preferences import Preferences
 from starter.resending import Resending
@@ -123,6 +124,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
             database, clock, resend_threshold=settings.reschedule_resend_threshold
         )
         workflows = EnrollmentWorkflows(client, task_queue=settings.temporal_task_queue)
+        handover = Handover(workflows, planner=planner)
         gateway = ReminderGateway(
             client,
             planner=planner,
@@ -139,7 +141,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
         )
         sweeps = Sweeps(client, task_queue=settings.temporal_task_queue)
         resending = Resending(
-            workflows,
+            handover,
             requests=ReminderRequests(database, clock),
             failed=FailedEnrollments(database, clock),
             clock=clock,
@@ -166,12 +168,12 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
                 sweeps=sweeps,
                 provider=ProviderState(database),
                 backfill=Backfill(
-                    catalogue=catalogue, planner=planner, workflows=workflows, clock=clock
+                    catalogue=catalogue, planner=planner, handover=handover, clock=clock
                 ),
                 provider_events=ProviderEvents(database),
                 clock=clock,
                 preferences=Preferences(
-                    store=ChoiceStore(database, clock), planner=planner, workflows=workflows
+                    store=ChoiceStore(database, clock), planner=planner, handover=handover
                 ),
                 erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
                 calendar=CalendarEntries(database),

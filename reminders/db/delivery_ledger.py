@@ -249,7 +249,8 @@ _CLOSE = _sql("""
 WITH closed AS (
     UPDATE session_reminder_emails
        SET email_status = :status, status_reason = :reason, updated_at = now()
-     WHERE id = ANY(:ids) AND email_status = 'scheduled' RETURNING id)
+     WHERE id = ANY(:ids) AND email_status = 'scheduled'
+       AND (CAST(:plan_version AS bigint) IS NULL OR plan_version <= :plan_version) RETURNING id)
 SELECT (SELECT count(*) FROM closed) AS closed,
        (SELECT count(*) FROM session_reminder_emails
          WHERE id = ANY(:ids) AND email_status = 'sending') AS in_doubt
@@ -442,12 +443,23 @@ class PostgresDeliveryLedger:
             return tuple(found)
 
     async def close(
-        self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
+        self,
+        reminder_ids: Sequence[UUID],
+        status: ReminderStatus,
+        reason: StatusReason,
+        *,
+        plan_version: int | None = None,
     ) -> CloseRemindersResult:
         """See `DeliveryLedger.close`."""
         async with self._database.autocommit() as connection:
             done = await connection.execute(
-                _CLOSE, {"ids": list(reminder_ids), "status": status, "reason": reason}
+                _CLOSE,
+                {
+                    "ids": list(reminder_ids),
+                    "status": status,
+                    "reason": reason,
+                    "plan_version": plan_version,
+                },
             )
             row = done.mappings().one()
         return CloseRemindersResult(closed=row["closed"], in_doubt=row["in_doubt"])
