@@ -46,10 +46,12 @@ from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.ports import Clock, DeliveryObserver, Mailer
 from reminders.settings import Settings
 from starter.composing import attendee_links, mail_composer
-from starter.enrollments import EnrollmentReplanner, EnrollmentWorkflows
+from starter.enrollments import EnrollmentWorkflows
 from starter.failures import understood
+from starter.handover import Handover
 from starter.health import boot
 from starter.reconciler import EnrollmentReconciler
+from starter.replanning import EnrollmentReplanner
 from starter.sweeps import Sweeps
 from starter.terminal.running import ExitCode, exit_code
 from workflows.plugin import SessionReminderPlugin
@@ -248,7 +250,9 @@ def session_changes(
         client, task_queue=config.temporal_task_queue, installation=planner.installation
     )
     return SessionChangeActivities(
-        EnrollmentReplanner(workflows, planner=planner, catalogue=Catalogue(database))
+        EnrollmentReplanner(
+            Handover(workflows, planner=planner), planner=planner, catalogue=Catalogue(database)
+        )
     )
 
 
@@ -303,7 +307,9 @@ async def run(
             scrape = Scrape(
                 registry,
                 {
-                    "ledger": partial(gauges.ledger, LedgerGauges(database, SystemClock(), config.destination())),
+                    "ledger": partial(
+                        gauges.ledger, LedgerGauges(database, SystemClock(), config.destination())
+                    ),
                     "sweeps": partial(
                         gauges.last_sweep,
                         Sweeps(client, task_queue=config.temporal_task_queue).last_completed_at,

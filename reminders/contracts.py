@@ -85,6 +85,9 @@ class CloseRemindersInput:
     reminder_ids: tuple[UUID, ...]
     status: ReminderStatus
     reason: StatusReason
+    plan_version: int | None = None
+    """Only rows that no newer plan than this one has written; absent closes whatever waits, as a
+    cancel does, and closings of before there was this field."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,6 +112,9 @@ class SessionReminderResult:
 class SweepKind(StrEnum):
     """What the sweep looks for, in this order."""
 
+    UNCONFIRMED = "unconfirmed"
+    """A plan is in the ledger, and its workflow is not known to follow it: the call that planned
+    ended in between. So a workflow is found that waits for what has been called off."""
     DRIFTED = "drifted"
     """A reminder waits that session, rule or enrollment no longer want, or not then."""
     LOST = "lost"

@@ -199,6 +199,8 @@ class Reminder:
     batch_id: UUID | None = None
     requested_at: datetime | None = None
     """When an operator asked for it, once more or now: due then, while its session does not move."""
+    plan_version: int = 0
+    """Of the plan that wrote it last."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
 

@@ -165,7 +165,7 @@ def revise(
     told = newest_of(row for row in recorded if row.status.is_accepted)
     called_off = not enrolling and is_called_off(newest.values())
     added: list[Reminder] = []
-    changed: list[Reminder] = []
+    changed = _without_left_over(newest) if called_off else []
     unchanged: list[Reminder] = []
     for want in wanted:
         row = newest.pop(want.reminder_type, None)
@@ -275,6 +275,22 @@ _SAID_BY_TABLES = frozenset(
 def _is_called_off(row: Reminder) -> bool:
     """Whether somebody called off this person's reminders by hand; no table says so."""
     return row.status is ReminderStatus.CANCELLED and row.reason not in _SAID_BY_TABLES
+
+
+def _without_left_over(newest: dict[str, Reminder]) -> list[Reminder]:
+    """Take out what waits although its enrollment was called off by hand, and close it.
+
+    The workflow that was cancelled closed what it knew, and did not know of these yet. What an
+    operator has asked for since is asked for nonetheless.
+    """
+    left = [
+        row
+        for row in newest.values()
+        if row.status is ReminderStatus.SCHEDULED and row.requested_at is None
+    ]
+    for row in left:
+        del newest[row.reminder_type]
+    return [close(r, ReminderStatus.CANCELLED, StatusReason.WORKFLOW_CANCELLED) for r in left]
 
 
 def _is_personal(row: Reminder) -> bool:

@@ -305,7 +305,9 @@ class DeliveryLedger(Protocol):
             How long to wait before posting.
         """
 
-    async def again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, timedelta]:
+    async def again(
+        self, batch: FrozenBatch, *, at_least: timedelta
+    ) -> tuple[FrozenBatch, timedelta]:
         """Take a place in the provider's pace for one more attempt at a batch.
 
         Args:
@@ -334,11 +336,22 @@ class DeliveryLedger(Protocol):
         """Frozen batches without a live owner, the most urgent first."""
 
     async def close(
-        self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
+        self,
+        reminder_ids: Sequence[UUID],
+        status: ReminderStatus,
+        reason: StatusReason,
+        *,
+        plan_version: int | None = None,
     ) -> CloseRemindersResult:
         """End reminders that are still waiting; safe to repeat.
 
         With the reason `not_found` it ends none: one that is here was found.
+
+        Args:
+            reminder_ids: Which.
+            status: How they end.
+            reason: Why.
+            plan_version: Leave alone what a newer plan than this one has written.
         """
 
 

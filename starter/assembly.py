@@ -35,6 +35,7 @@ from starter.deeds import Deeds
 from starter.enrollments import EnrollmentWorkflows
 from starter.erasure import Erasure
 from starter.gateway import ReminderGateway
+from starter.handover import Handover
 from starter.health.examiner import Examiner
 from starter.preferences import Preferences
 from starter.resending import Resending
@@ -137,6 +138,7 @@ async def assembled(
         workflows = EnrollmentWorkflows(
             client, task_queue=settings.temporal_task_queue, installation=installation
         )
+        handover = Handover(workflows, planner=planner)
         gateway = ReminderGateway(
             client,
             planner=planner,
@@ -151,11 +153,9 @@ async def assembled(
             clock=clock,
             resend_threshold=settings.reschedule_resend_threshold,
         )
-        sweeps = Sweeps(
-            client, task_queue=settings.temporal_task_queue, installation=installation
-        )
+        sweeps = Sweeps(client, task_queue=settings.temporal_task_queue, installation=installation)
         resending = Resending(
-            workflows,
+            handover,
             requests=ReminderRequests(database, clock),
             failed=FailedEnrollments(database, clock),
             clock=clock,
@@ -182,12 +182,12 @@ async def assembled(
                 sweeps=sweeps,
                 provider=ProviderState(database),
                 backfill=Backfill(
-                    catalogue=catalogue, planner=planner, workflows=workflows, clock=clock
+                    catalogue=catalogue, planner=planner, handover=handover, clock=clock
                 ),
                 provider_events=ProviderEvents(database),
                 clock=clock,
                 preferences=Preferences(
-                    store=ChoiceStore(database, clock), planner=planner, workflows=workflows
+                    store=ChoiceStore(database, clock), planner=planner, handover=handover
                 ),
                 erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
                 calendar=CalendarEntries(database),

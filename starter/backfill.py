@@ -10,11 +10,11 @@ from uuid import UUID
 
 from reminders.db.catalogue import Catalogue
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.plans import PlannedEnrollment
 from reminders.errors import NotFoundError, ReminderError, ServiceUnavailableError
 from reminders.model import ReminderStatus
 from reminders.ports import Clock, Enrollment
-from starter.enrollments import FAN_OUT, EnrollmentWorkflows
+from starter.enrollments import FAN_OUT
+from starter.handover import Handover
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Backfill:
         *,
         catalogue: Catalogue,
         planner: EnrollmentPlanner,
-        workflows: EnrollmentWorkflows,
+        handover: Handover,
         clock: Clock,
     ) -> None:
         """Work with these parts.
@@ -73,12 +73,12 @@ class Backfill:
         Args:
             catalogue: Knows who is enrolled.
             planner: Writes plans.
-            workflows: Of the enrollments.
+            handover: To the enrollments' workflows.
             clock: Decides which sessions lie ahead.
         """
         self._catalogue = catalogue
         self._planner = planner
-        self._workflows = workflows
+        self._handover = handover
         self._clock = clock
 
     async def expected(self, session_id: UUID | None = None) -> int:
@@ -157,7 +157,7 @@ class Backfill:
         try:
             planned = await self._planner.reconcile(*key, dry_run=dry_run)
             if not dry_run:
-                await self._hand_over(planned)
+                planned = (await self._handover.hand_over(planned)).planned
         except NotFoundError:
             return BackfillReceipt(enrollments=1, gone=1)
         except ServiceUnavailableError:
@@ -172,13 +172,6 @@ class Backfill:
             scheduled=sum(status.is_pending for status in statuses),
             past_due=statuses.count(ReminderStatus.SKIPPED),
         )
-
-    async def _hand_over(self, planned: PlannedEnrollment) -> None:
-        """Start the workflow, or find it; one that runs is told only what has changed."""
-        if planned.is_changed and not planned.is_first:
-            await self._workflows.hand_over(planned)
-        elif planned.has_pending:
-            await self._workflows.start(planned)
 
 
 class _Pace:

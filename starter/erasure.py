@@ -91,7 +91,7 @@ class Erasure:
         async def one(session_id: UUID) -> bool:
             nonlocal told
             async with slots:
-                was_running = await self._workflows.cancel_enrollment(
+                was_running = await self._workflows.cancel(
                     session_id, user_id, StatusReason.UNENROLLED
                 )
             told += 1

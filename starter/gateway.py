@@ -1,7 +1,8 @@
 """Everything that asks Temporal for something goes through here.
 
 The order is always the same: first the ledger, in one transaction, then Temporal. If the second
-step is lost, the ledger tells what is missing, and the same call repeated completes it.
+step is lost, the ledger tells what is missing, and the same call repeated completes it, or the
+sweep: see `starter.handover`.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.errors import EnrollmentNotFoundError, TemporalUnavailableError
 from reminders.keys import TASK_QUEUE, session_change_workflow_id, session_reminder_workflow_id
-from reminders.model import EnrollmentStatus, ReminderStatus, Session, StatusReason
+from reminders.model import EnrollmentStatus, ReminderStatus, Session
 from reminders.temporal import SESSION_ID, unavailable
-from starter.enrollments import RPC_TIMEOUT, EnrollmentWorkflows, receipt
+from starter.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
+from starter.handover import Handover
 from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from workflows.session_change import SessionChangeWorkflow
 
@@ -66,6 +68,7 @@ class ReminderGateway:
         self._workflows = EnrollmentWorkflows(
             client, task_queue=task_queue, installation=self._installation
         )
+        self._handover = Handover(self._workflows, planner=planner)
         self._planner = planner
         self._catalogue = catalogue
         self._queries = queries
@@ -113,35 +116,12 @@ class ReminderGateway:
             by_hand=by_hand,
             reason=reason,
         )
-        created = planned.is_changed
-        replace_run = False
-        if not planned.is_first:
-            run = await self._workflows.running(planned)
-            if run is not None and run.cancel_requested:
-                # It is on its way out and would take a new plan along: let it close its rows,
-                # then plan what it cancelled anew. Without a worker it cannot; then it is replaced.
-                await self._workflows.closed(run)
-                planned = await self._planner.enroll(
-                    session_id,
-                    user_id,
-                    enrollment_id,
-                    status=status,
-                    actor=actor,
-                    reason=reason,
-                )
-                created, replace_run = created or planned.is_changed, True
-            elif run is not None and planned.is_changed:
-                replace_run = not await self._workflows.tell(planned)
-        run_id = await self._workflows.start(planned, replace_run=replace_run)
-        if planned.has_pending and not await self._catalogue.is_expected(session_id, user_id):
-            # Called off between plan and start: whoever did it found no workflow to cancel.
-            planned = await self._planner.replan(session_id, user_id)
-            await self._workflows.hand_over(planned)
+        handed = await self._handover.hand_over(planned, enrolling=True)
         return Enrolled(
             workflow_id=session_reminder_workflow_id(session_id, user_id),
-            run_id=run_id,
-            created=created,
-            reminders=planned.reminders,
+            run_id=handed.run_id,
+            created=handed.planned.is_changed,
+            reminders=handed.planned.reminders,
         )
 
     async def unenroll(self, session_id: UUID, user_id: UUID) -> CancelReceipt:
@@ -155,15 +135,8 @@ class ReminderGateway:
                 sent, and a repeated call ends the workflow.
         """
         planned = await self._planner.unenroll(session_id, user_id)
-        await self._workflows.cancel(planned, StatusReason.UNENROLLED)
-        if await self._catalogue.is_expected(session_id, user_id):
-            # Enrolled again between plan and cancel, which met the run that had the newer plan: let
-            # it close its rows, then plan what it cancelled anew.
-            run = await self._workflows.running(planned)
-            if run is not None:
-                await self._workflows.closed(run)
-            await self._workflows.hand_over(await self._planner.replan(session_id, user_id))
-        return receipt(planned)
+        await self._handover.hand_over(planned)
+        return CancelReceipt.of(planned)
 
     async def put_session(
         self, session: Session, *, actor: str = HOST, wait: timedelta | None = CHANGE_WAIT
@@ -340,6 +313,7 @@ class ReminderGateway:
         """
         if change.is_done or change.workflow_id is None:
             return change
+        handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult]
         handle = self._client.get_workflow_handle_for(
             SessionChangeWorkflow.run, change.workflow_id, run_id=change.run_id
         )

@@ -1,4 +1,4 @@
-"""What people want to be reminded of: stored, and told to the workflows that sleep."""
+"""What people want to be reminded of: stored, and handed over to the workflows that sleep."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from reminders.db.plans import PlannedEnrollment
 from reminders.errors import NotFoundError, TemporalUnavailableError
 from reminders.model import OptOut, ReminderStatus
 from reminders.ports import Enrollment
-from starter.enrollments import FAN_OUT, EnrollmentWorkflows
+from starter.enrollments import FAN_OUT
+from starter.handover import Handover
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-TELLING = timedelta(seconds=3)
-"""How long a stop waits for the workflows to be told; the ledger holds without them."""
+FOLLOWING = timedelta(seconds=3)
+"""How long a stop waits for the workflows to follow; the ledger holds without them."""
 EVERYTHING = OptOut()
 
 
@@ -45,18 +46,18 @@ class Preferences:
     """Reads and changes preferences. The ledger first, then Temporal, as everywhere."""
 
     def __init__(
-        self, *, store: ChoiceStore, planner: EnrollmentPlanner, workflows: EnrollmentWorkflows
+        self, *, store: ChoiceStore, planner: EnrollmentPlanner, handover: Handover
     ) -> None:
         """Use these.
 
         Args:
             store: Keeps the choices.
             planner: Writes plans.
-            workflows: Of the enrollments.
+            handover: To the enrollments' workflows.
         """
         self._store = store
         self._planner = planner
-        self._workflows = workflows
+        self._handover = handover
 
     async def of(self, user_id: UUID) -> Choices:
         """What a person chose; raises as `ChoiceStore.of`."""
@@ -106,7 +107,7 @@ class Preferences:
         """Stop a person's reminders, of one session or of all, as they ask themselves.
 
         Returns once nothing can be sent any more that is not with the provider already. That
-        takes PostgreSQL only: workflows that cannot be told find out when they wake.
+        takes PostgreSQL only: workflows that do not follow at once do so at the next sweep.
 
         Raises:
             UserNotFoundError: If the person is gone or erased.
@@ -121,10 +122,12 @@ class Preferences:
             session_id=session_id,
         )
         try:
-            async with asyncio.timeout(TELLING.total_seconds()):
+            async with asyncio.timeout(FOLLOWING.total_seconds()):
                 await self._follow(enrollment.user_id, changed)
         except (TimeoutError, TemporalUnavailableError):
-            logger.warning("reminders were stopped; their workflows will find out when they wake")
+            logger.warning(
+                "reminders were stopped; the next sweep hands that over to their workflows"
+            )
 
     async def resume(self, enrollment: Enrollment) -> PreferenceReceipt:
         """Let a person be reminded again: of this session, and of all if they had stopped all.
@@ -157,10 +160,9 @@ class Preferences:
         async def one(session_id: UUID) -> PlannedEnrollment | None:
             try:
                 planned = await self._planner.reconcile(session_id, user_id)
+                return (await self._handover.hand_over(planned)).planned
             except NotFoundError:  # deleted since
                 return None
-            await self._workflows.hand_over(planned)
-            return planned
 
         plans = await _bounded(one, changed.sessions)
         return [plan for plan in plans if plan is not None]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from reminders.model import EnrollmentStatus, Reminder, Session
+from reminders.db.plans import PlannedEnrollment
+from reminders.model import EnrollmentStatus, Reminder, ReminderStatus, Session
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,6 +28,15 @@ class CancelReceipt:
     already_sent: int = 0
     in_flight: int = 0
     """Frozen in a request that may have been accepted; resolved by the delivery pipeline."""
+
+    @classmethod
+    def of(cls, planned: PlannedEnrollment) -> CancelReceipt:
+        """What became of an enrollment's reminders, counted."""
+        return cls(
+            cancelled=planned.cancelled,
+            already_sent=sum(r.status.is_accepted for r in planned.reminders),
+            in_flight=sum(r.status is ReminderStatus.SENDING for r in planned.reminders),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,13 +1,10 @@
-"""Repairs single enrollments for the sweep: the planner decides, their workflows are told."""
+"""Repairs single enrollments for the sweep: the planner decides, their workflows follow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import Client
 
 from reminders.contracts import SweepKind
 from reminders.db.planning import EnrollmentPlanner
@@ -18,19 +15,10 @@ from reminders.model import StatusReason
 from reminders.ports import Enrollment, Outcome, Repair, SweepPage
 from reminders.temporal import unavailable
 from starter.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
+from starter.handover import Handover
 from workflows.session_reminder import SessionReminderWorkflow
 
 _ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """The newest run of an enrollment's workflow."""
-
-    is_running: bool
-    is_at_work: bool
-    """Whether it delivers, waits for a worker, or is on its way out: not to be disturbed."""
-    cancelled_at: datetime | None
 
 
 class EnrollmentReconciler:
@@ -54,12 +42,14 @@ class EnrollmentReconciler:
         """
         self._client = client
         self._workflows = workflows
+        self._handover = Handover(workflows, planner=planner)
         self._planner = planner
         self._queries = queries
 
     async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
         """See `Reconciler.suspects`."""
         look = {
+            SweepKind.UNCONFIRMED: self._queries.unconfirmed,
             SweepKind.DRIFTED: self._queries.drifted,
             SweepKind.LOST: self._queries.lost,
             SweepKind.OVERDUE: self._queries.overdue,
@@ -76,7 +66,7 @@ class EnrollmentReconciler:
         session_id, user_id = enrollment.session_id, enrollment.user_id
         is_without_workflow = kind in (SweepKind.OVERDUE, SweepKind.MISSING)
         if is_without_workflow:
-            run = await self._run(enrollment)
+            run = await self._workflows.latest(session_id, user_id)
             if run is not None and (
                 run.is_at_work or (kind is SweepKind.MISSING and run.is_running)
             ):
@@ -93,17 +83,27 @@ class EnrollmentReconciler:
                 if closed:
                     return Repair(outcome=Outcome.REPAIRED, reminders=closed)
         try:
-            planned = await self._planner.reconcile(session_id, user_id)
+            planned = await self._planner.reconcile(
+                session_id, user_id, distrust=kind is SweepKind.OVERDUE
+            )
+            handed = await self._handover.hand_over(planned)
         except SessionNotFoundError:
             closed = await self._planner.close_waiting(
                 session_id, user_id, StatusReason.SESSION_DELETED
             )
-            await self._cancel(enrollment)
-            return Repair(outcome=Outcome.REPAIRED, reminders=closed) if closed else _ALL_IS_WELL
-        await self._workflows.hand_over(planned)
+            is_found = await self._workflows.cancel(
+                session_id, user_id, StatusReason.SESSION_DELETED
+            )
+            await self._planner.forget_unconfirmed(session_id, user_id)
+            is_repaired = closed > 0 or is_found
+            return (
+                Repair(outcome=Outcome.REPAIRED, reminders=closed) if is_repaired else _ALL_IS_WELL
+            )
+        planned = handed.planned
         if planned.is_changed:
             return Repair(outcome=Outcome.REPAIRED, reminders=planned.written)
-        if is_without_workflow and planned.has_pending:
+        is_behind = kind is SweepKind.UNCONFIRMED and handed.is_confirmed and handed.is_found
+        if is_behind or (is_without_workflow and planned.has_pending):
             waiting = sum(r.status.is_pending for r in planned.reminders)
             return Repair(outcome=Outcome.REPAIRED, reminders=waiting)
         return _ALL_IS_WELL
@@ -131,42 +131,3 @@ class EnrollmentReconciler:
             ):
                 ids.pop(run.id, None)
         return tuple(ids.values())
-
-    async def _cancel(self, enrollment: Enrollment) -> None:
-        """Cancel the workflow of an enrollment whose session is gone, if it runs."""
-        workflow_id = session_reminder_workflow_id(enrollment.session_id, enrollment.user_id)
-        try:
-            with unavailable():
-                await self._client.get_workflow_handle(workflow_id).cancel(
-                    reason=StatusReason.SESSION_DELETED, rpc_timeout=RPC_TIMEOUT
-                )
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-
-    async def _run(self, enrollment: Enrollment) -> _Run | None:
-        """The newest run, if Temporal knows one."""
-        workflow_id = session_reminder_workflow_id(enrollment.session_id, enrollment.user_id)
-        try:
-            with unavailable():
-                found = await self._client.get_workflow_handle(workflow_id).describe(
-                    rpc_timeout=RPC_TIMEOUT
-                )
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            return None
-        raw = found.raw_description
-        is_running = found.status is WorkflowExecutionStatus.RUNNING
-        return _Run(
-            is_running=is_running,
-            is_at_work=is_running
-            and bool(
-                raw.pending_activities
-                or raw.HasField("pending_workflow_task")
-                or raw.workflow_extended_info.cancel_requested
-            ),
-            cancelled_at=(
-                found.close_time if found.status is WorkflowExecutionStatus.CANCELED else None
-            ),
-        )

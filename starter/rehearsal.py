@@ -126,11 +126,20 @@ async def rehearse(script: Script, composer: Composer, client: Client) -> tuple[
         for move in script.moves:
             await _wind_to(skipper, handle, rehearsal.shifted(move.at))
             rehearsal.move(move.to)
-            await workflows.tell(rehearsal.planned(at=move.at, enrolling=False))
+            await _follow(workflows, rehearsal.planned(at=move.at, enrolling=False))
             # What has ended was followed by a run that begins now, and not at the move.
             await _wind_to(skipper, handle, rehearsal.shifted(move.at))
         await _wind_to(skipper, handle, None)
     return rehearsal.result()
+
+
+async def _follow(workflows: EnrollmentWorkflows, planned: PlannedEnrollment) -> None:
+    """Have a new plan followed, by the run that there is or by another; there is no ledger here."""
+    run = await workflows.latest(planned.session.id, planned.user_id)
+    if run is not None and run.is_running:
+        await workflows.replan(run, planned)
+    elif planned.has_pending:
+        await workflows.start(planned)
 
 
 async def _wind_to(

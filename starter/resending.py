@@ -19,7 +19,7 @@ from reminders.errors import InvalidInputError, NotFoundError, SendRefusedError
 from reminders.model import Reminder
 from reminders.ports import Clock, Enrollment
 from reminders.resending import Refusal, failed_ones
-from starter.enrollments import EnrollmentWorkflows
+from starter.handover import Handover
 
 AT_ONCE = 20
 """Enrollments that are worked on at the same time."""
@@ -47,21 +47,21 @@ class Resending:
 
     def __init__(
         self,
-        workflows: EnrollmentWorkflows,
+        handover: Handover,
         *,
         requests: ReminderRequests,
         failed: FailedEnrollments,
         clock: Clock,
     ) -> None:
-        """Write requests into the ledger, and tell these workflows.
+        """Write requests into the ledger, and hand them over.
 
         Args:
-            workflows: Of the enrollments.
+            handover: To the enrollments' workflows.
             requests: Writes them.
             failed: Finds what failed.
             clock: Judges what is due.
         """
-        self._workflows = workflows
+        self._handover = handover
         self._requests = requests
         self._failed = failed
         self._clock = clock
@@ -107,9 +107,9 @@ class Resending:
         )
 
     async def _handed_over(self, asked: Requested) -> Requested:
-        """What was asked for, with its workflow told, if it is to send something."""
+        """What was asked for, with its workflow at it, if it is to send something."""
         if asked.planned is not None:
-            await self._workflows.hand_over(asked.planned)
+            await self._handover.hand_over(asked.planned)
         return asked
 
     async def redrive(

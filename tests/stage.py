@@ -38,6 +38,7 @@ from reminders.model import Attendee, Reminder, Session
 from reminders.settings import Settings
 from starter.enrollments import EnrollmentWorkflows
 from starter.gateway import ReminderGateway
+from starter.handover import Handover
 from starter.resending import Resending
 from starter.rules import RuleAdmin
 from starter.sweeps import MANUAL_ID, Sweeps
@@ -109,8 +110,10 @@ class Stage:
             clock=self.clock,
         )
         self.requests = ReminderRequests(database, self.clock)
+        self.workflows = EnrollmentWorkflows(self.client, task_queue=settings.temporal_task_queue)
+        self.handover = Handover(self.workflows, planner=self.planner)
         self.resending = Resending(
-            EnrollmentWorkflows(self.client, task_queue=settings.temporal_task_queue),
+            self.handover,
             requests=self.requests,
             failed=FailedEnrollments(database, self.clock),
             clock=self.clock,

@@ -21,6 +21,8 @@ RETENTION_TIMEOUT = timedelta(minutes=1)
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 RETENTION = "retention"
 """Patch: runs in flight when it was added forget nothing."""
+UNCONFIRMED = "unconfirmed-plans"
+"""Patch: runs in flight when it was added do not look for unconfirmed plans."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -48,7 +50,10 @@ class ReminderSweepWorkflow:
         """Work on one kind after the other."""
         left = LIMIT
         results: dict[SweepKind, SweepTally] = {}
-        for kind in SweepKind:
+        kinds = list(SweepKind)
+        if not workflow.patched(UNCONFIRMED):
+            kinds.remove(SweepKind.UNCONFIRMED)
+        for kind in kinds:
             results[kind] = await self._reconcile(kind, left)
             if kind is not SweepKind.IN_DOUBT:
                 left -= results[kind].found

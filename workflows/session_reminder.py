@@ -52,6 +52,11 @@ CLOSE_DEADLINE = timedelta(days=1)
 
 NEWER_PLAN = "newer-plan-wins"
 """Patch: runs that were overtaken before it was added went by the delivery that they had asked for."""
+NEWER_THAN_CLOSED = "newer-plan-than-closed"
+"""Patch: runs that were overtaken while they closed a reminder took it for closed all the same."""
+
+IS_ENDING = "WorkflowIsEndingError"
+"""Type of the error by which a run that was cancelled refuses a plan."""
 
 _REASONS = {
     "MailQuotaExceededError": StatusReason.QUOTA,
@@ -121,6 +126,11 @@ class SessionReminderWorkflow:
 
     @replan.validator
     def _check_plan(self, plan: ReminderPlan) -> None:
+        if workflow.cancellation_reason() is not None:
+            # It would be taken along: what was pending by then is closed, and nothing else.
+            raise ApplicationError(
+                "cancelled, and about to end", type=IS_ENDING, non_retryable=True
+            )
         for reminder in plan.reminders:
             if reminder.due_at.tzinfo is None:
                 msg = f"due_at of {reminder.reminder_type} has no UTC offset"
@@ -180,7 +190,9 @@ class SessionReminderWorkflow:
             if self._is_overtaken(version):
                 return  # its deadline was the start of before; the newer plan says when it is due
             reason = _REASONS.get(_error_type(error), StatusReason.EXPIRED)
-            await self._close((reminder,), ReminderStatus.FAILED, reason)
+            await self._close((reminder,), ReminderStatus.FAILED, reason, plan_version=version)
+            if self._plan.version != version and workflow.patched(NEWER_THAN_CLOSED):
+                return  # what was closed, if anything, was the reminder of the older plan
             self._note(replace(reminder, status=ReminderStatus.FAILED, reason=reason))
         else:
             if outcome.status.is_pending and self._is_overtaken(version):
@@ -252,7 +264,12 @@ class SessionReminderWorkflow:
             await self._close(pending, ReminderStatus.CANCELLED, reason)
 
     async def _close(
-        self, reminders: tuple[PlannedReminder, ...], status: ReminderStatus, reason: StatusReason
+        self,
+        reminders: tuple[PlannedReminder, ...],
+        status: ReminderStatus,
+        reason: StatusReason,
+        *,
+        plan_version: int | None = None,
     ) -> None:
         try:
             await workflow.execute_activity_method(
@@ -261,6 +278,7 @@ class SessionReminderWorkflow:
                     reminder_ids=tuple(self._id(r) for r in reminders),
                     status=status,
                     reason=reason,
+                    plan_version=plan_version,
                 ),
                 start_to_close_timeout=SEND_TIMEOUT,
                 schedule_to_close_timeout=CLOSE_DEADLINE,

@@ -341,6 +341,7 @@ closed AS (
        SET email_status = :status, status_reason = :reason, updated_at = now()
       FROM seen
      WHERE r.id = seen.id AND seen.email_status = 'scheduled' AND :reason <> 'not_found'
+       AND (CAST(:plan_version AS bigint) IS NULL OR r.plan_version <= :plan_version)
     RETURNING r.id)
 SELECT (SELECT count(*) FROM closed) AS closed,
        (SELECT count(*) FROM seen WHERE email_status = 'sending') AS in_doubt
@@ -517,7 +518,9 @@ class PostgresDeliveryLedger:
             wait = await connection.scalar(_PACE, {"wait": at_least, "gap": self._gap})
         return max(wait or timedelta(), timedelta())
 
-    async def again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, timedelta]:
+    async def again(
+        self, batch: FrozenBatch, *, at_least: timedelta
+    ) -> tuple[FrozenBatch, timedelta]:
         """See `DeliveryLedger.again`."""
         async with self._database.autocommit() as connection:
             found = await connection.execute(
@@ -572,12 +575,23 @@ class PostgresDeliveryLedger:
             return tuple(found)
 
     async def close(
-        self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
+        self,
+        reminder_ids: Sequence[UUID],
+        status: ReminderStatus,
+        reason: StatusReason,
+        *,
+        plan_version: int | None = None,
     ) -> CloseRemindersResult:
         """See `DeliveryLedger.close`."""
         async with self._database.autocommit() as connection:
             done = await connection.execute(
-                _CLOSE, {"ids": list(reminder_ids), "status": status, "reason": reason}
+                _CLOSE,
+                {
+                    "ids": list(reminder_ids),
+                    "status": status,
+                    "reason": reason,
+                    "plan_version": plan_version,
+                },
             )
             row = done.mappings().one()
         return CloseRemindersResult(closed=row["closed"], in_doubt=row["in_doubt"])

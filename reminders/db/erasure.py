@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Update, delete, exists, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from reminders.db import audit, locks
+from reminders.db import audit, locks, unconfirmed
 from reminders.db.engine import Database
 from reminders.db.tables import (
     CalendarRevisionRow,
@@ -130,7 +131,8 @@ class ErasureStore:
                 .with_for_update()
             )
         ).all()
-        cancelled = await connection.execute(_cancel(user_id))
+        cancelled = (await connection.execute(_cancel(user_id))).all()
+        await unconfirmed.add_ended(connection, [(row[0], row[1]) for row in cancelled])
         # The provider's words, and its ids, by which its own log leads to the address.
         await connection.execute(
             update(ReminderRow)
@@ -162,7 +164,7 @@ class ErasureStore:
         )
         erased = Erased(
             is_first=bool(first.rowcount),
-            cancelled=cancelled.rowcount,
+            cancelled=len(cancelled),
             in_flight=sum(row.email_status == ReminderStatus.SENDING for row in rows),
             kept=len(rows),
             enrollments=enrollments,
@@ -230,7 +232,7 @@ async def _empty(connection: AsyncConnection, user_id: UUID) -> int:
     return ended.rowcount
 
 
-def _cancel(user_id: UUID) -> Update:
+def _cancel(user_id: UUID) -> ReturningUpdate[UUID, UUID]:
     return (
         update(ReminderRow)
         .where(ReminderRow.user_id == user_id, ReminderRow.email_status == ReminderStatus.SCHEDULED)
@@ -239,4 +241,5 @@ def _cancel(user_id: UUID) -> Update:
             status_reason=StatusReason.UNENROLLED,
             updated_at=func.now(),
         )
+        .returning(ReminderRow.session_id, ReminderRow.user_id)
     )

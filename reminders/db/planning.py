@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, locks, plans, preferences
+from reminders.db import audit, locks, plans, preferences, unconfirmed
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
 from reminders.db.installation import Installation
@@ -27,7 +28,10 @@ from reminders.model import (
     StatusReason,
 )
 from reminders.plan import call_off, plan, revise, withheld
-from reminders.ports import Clock
+from reminders.ports import Clock, Enrollment
+
+SETTLED = timedelta(minutes=1)
+"""No call that plans lasts so long: what it left undone by then, it does not do any more."""
 
 
 class EnrollmentPlanner:
@@ -126,7 +130,12 @@ class EnrollmentPlanner:
             return await self._plan(connection, session, user_id, recorded, situation)
 
     async def reconcile(
-        self, session_id: UUID, user_id: UUID, *, dry_run: bool = False
+        self,
+        session_id: UUID,
+        user_id: UUID,
+        *,
+        dry_run: bool = False,
+        distrust: bool = False,
     ) -> PlannedEnrollment:
         """Plan as `replan` does; an enrollment that the platform has deleted is called off.
 
@@ -134,6 +143,8 @@ class EnrollmentPlanner:
             session_id: Whose.
             user_id: Whose.
             dry_run: Only say what it would do.
+            distrust: Whether the workflow is to confirm the plan even if it has done so before:
+                it is not where it should be.
 
         Raises:
             SessionNotFoundError: If there is no such session; see `close_waiting`.
@@ -146,7 +157,63 @@ class EnrollmentPlanner:
             planned = await self._plan(connection, session, user_id, recorded, situation)
             if dry_run:
                 await connection.rollback()
+            if distrust and not planned.is_first:
+                return replace(planned, version=situation.version, is_unconfirmed=True)
             return planned
+
+    async def renew(self, planned: PlannedEnrollment) -> PlannedEnrollment:
+        """Plan anew for somebody who has enrolled although their workflow is on its way out.
+
+        It would take along what waits. So that is called off here as the workflow does it, and
+        followed by a new generation, of which the workflow knows nothing. Whether they take part
+        is read, and not written: they may have been unenrolled since. What somebody else has
+        planned since is left as it is.
+
+        Args:
+            planned: What they enrolled with.
+
+        Raises:
+            SessionNotFoundError: If there is no such session any more.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        async with self._database.transaction() as connection:
+            user_id = planned.user_id
+            session = await self._serialised(connection, planned.session.id, user_id)
+            recorded = await plans.recorded(connection, session.id, user_id)
+            situation = await plans.situation(connection, session.id, user_id)
+            newest = max((r.plan_version for r in recorded), default=0)
+            is_newest = max(newest, situation.unconfirmed or 0) <= planned.version
+            if is_newest and _called_off(session, situation) is None:
+                taken_along = call_off(recorded, StatusReason.WORKFLOW_CANCELLED)
+                await plans.write(connection, session, user_id, taken_along, situation)
+                recorded = await plans.recorded(connection, session.id, user_id)
+            return await self._plan(
+                connection, session, user_id, recorded, situation, enrolling=is_newest
+            )
+
+    async def confirm(self, planned: PlannedEnrollment, *, is_found: bool) -> bool:
+        """Note that an enrollment's workflow follows a plan; safe to repeat.
+
+        Args:
+            planned: The plan.
+            is_found: Whether there was a workflow to follow it.
+
+        Returns:
+            Whether it is the newest. If not, the workflow may have been started, changed or
+            cancelled by a plan that was outdated.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away; the sweep will ask once more.
+        """
+        async with self._database.autocommit() as connection:
+            newest = await unconfirmed.confirm(
+                connection,
+                Enrollment(planned.session.id, planned.user_id),
+                planned.version,
+                is_found=is_found,
+                settled=self._clock.now() - SETTLED,
+            )
+        return newest <= planned.version
 
     async def close_waiting(
         self,
@@ -184,7 +251,14 @@ class EnrollmentPlanner:
                     updated_at=func.now(),
                 )
             )
+            if closed.rowcount:
+                await unconfirmed.add_ended(connection, [(session_id, user_id)])
         return closed.rowcount
+
+    async def forget_unconfirmed(self, session_id: UUID, user_id: UUID) -> None:
+        """Note that nothing is left of an enrollment whose workflow would have to follow."""
+        async with self._database.autocommit() as connection:
+            await unconfirmed.forget(connection, session_id, user_id)
 
     async def unenroll(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
         """End an enrollment and call off what is still waiting; safe to repeat.
@@ -222,18 +296,13 @@ class EnrollmentPlanner:
         *,
         enrolling: bool = False,
     ) -> PlannedEnrollment:
-        status = situation.enrollment
-        called_off = None
-        if session.status is SessionStatus.CANCELLED:
-            called_off = StatusReason.SESSION_CANCELLED
-        elif status is None or status is EnrollmentStatus.CANCELLED:
-            called_off = StatusReason.UNENROLLED
+        called_off = _called_off(session, situation)
         if called_off is not None:
             revision = call_off(recorded, called_off)
         else:
             rules = await effective_rules(connection, session.id)
             wanted = plan(session.starts_at, rules, now=self._clock.now())
-            if status is EnrollmentStatus.PENDING:
+            if situation.enrollment is EnrollmentStatus.PENDING:
                 reasons: Mapping[str, StatusReason] = {
                     rule.reminder_type: StatusReason.UNCONFIRMED for rule in rules
                 }
@@ -258,3 +327,12 @@ class EnrollmentPlanner:
             is_newest=enrolling and not recorded,
             called_off=called_off,
         )
+
+
+def _called_off(session: Session, situation: Situation) -> StatusReason | None:
+    """Why nothing is wanted for an enrollment, if that is so."""
+    if session.status is SessionStatus.CANCELLED:
+        return StatusReason.SESSION_CANCELLED
+    if situation.enrollment in (None, EnrollmentStatus.CANCELLED):
+        return StatusReason.UNENROLLED
+    return None

@@ -1,9 +1,10 @@
 """One enrollment's plan in the ledger: locked, read and written, in the caller's transaction.
 
 All planning of one enrollment is serialised by a lock (`reminders.db.locks`), and every plan takes
-its version inside that lock: of two plans the one with the higher version saw the newer state. The
-session is locked as well, so that an enrollment and a move of it cannot miss each other; so is the
-person, before anything of theirs.
+its version inside that lock: of two plans the one with the higher version saw the newer state. A
+plan that changes nothing has the version of the one that changed something last: who knows that one
+knows this one. The session is locked as well, so that an enrollment and a move of it cannot miss
+each other; so is the person, before anything of theirs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records
+from reminders.db import records, unconfirmed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.errors import SessionNotFoundError
 from reminders.keys import session_reminder_workflow_id
@@ -43,6 +44,8 @@ SELECT (SELECT e.status FROM enrollments e
             SELECT FROM enrollments e
              WHERE e.session_id = :session_id AND e.status = 'confirmed' LIMIT :counted) e
        ) AS enrolled,
+       (SELECT u.version FROM unconfirmed_plans u
+         WHERE u.session_id = :session_id AND u.user_id = :user_id) AS unconfirmed,
        nextval('plan_versions') AS version
 """).columns(stopping=JSONB())
 
@@ -66,10 +69,13 @@ class PlannedEnrollment:
     reminders: tuple[Reminder, ...]
     """The newest generation of each type, earliest due first."""
     version: int
+    """Of the plan that changed the ledger last, this one or an earlier one."""
     is_first: bool
     """Whether the ledger had nothing of this enrollment before."""
     is_changed: bool
     """Whether this call changed the ledger."""
+    is_unconfirmed: bool = False
+    """Whether its workflow, if there is one, is not known to follow it."""
     cancelled: int = 0
     """Reminders that this call called off."""
     written: int = 0
@@ -97,6 +103,8 @@ class Situation:
     """Preferences that stop reminders of this session: reason by type; by `""`, those of all."""
     enrolled: int
     """How many are enrolled in the session; not counted beyond `COUNTED`."""
+    unconfirmed: int | None
+    """Version of the newest plan, if no workflow has confirmed it."""
     version: int
     """Of the plan that is made of it."""
 
@@ -123,6 +131,7 @@ async def situation(connection: AsyncConnection, session_id: UUID, user_id: UUID
         is_erased=row["is_erased"],
         stopping=row["stopping"] or {},
         enrolled=row["enrolled"],
+        unconfirmed=row["unconfirmed"],
         version=row["version"],
     )
 
@@ -162,7 +171,9 @@ async def write(
     workflow_id = session_reminder_workflow_id(session.id, user_id)
     if revision.added:
         added = sorted(revision.added, key=lambda reminder: reminder.id)
-        await connection.execute(insert(ReminderRow), [_values(r, workflow_id) for r in added])
+        await connection.execute(
+            insert(ReminderRow), [_values(r, workflow_id, situation.version) for r in added]
+        )
     for changed in revision.changed:
         await connection.execute(
             update(ReminderRow)
@@ -173,17 +184,27 @@ async def write(
                 email_status=changed.status,
                 status_reason=changed.reason,
                 requested_at=changed.requested_at,
+                plan_version=situation.version,
                 updated_at=func.now(),
             )
         )
+    is_changed = not revision.is_empty
+    if is_changed and not first:
+        await unconfirmed.add(connection, session.id, user_id, situation.version)
+    known = max((r.plan_version for r in revision.unchanged), default=0)
     is_pending = any(r.status.is_pending for r in revision.reminders)
     return PlannedEnrollment(
         session=session,
         user_id=user_id,
         reminders=revision.reminders,
-        version=situation.version,
+        version=(
+            situation.version
+            if is_changed
+            else max(known, situation.unconfirmed or 0) or situation.version
+        ),
         is_first=first,
-        is_changed=not revision.is_empty,
+        is_changed=is_changed,
+        is_unconfirmed=not first and (is_changed or situation.unconfirmed is not None),
         cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
         written=len(revision.added) + len(revision.changed),
         called_off=called_off,
@@ -191,7 +212,7 @@ async def write(
     )
 
 
-def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:
+def _values(reminder: Reminder, workflow_id: str, version: int) -> dict[str, Any]:
     return {
         "id": reminder.id,
         "session_id": reminder.session_id,
@@ -204,4 +225,5 @@ def _values(reminder: Reminder, workflow_id: str) -> dict[str, Any]:
         "status_reason": reminder.reason,
         "requested_at": reminder.requested_at,
         "workflow_id": workflow_id,
+        "plan_version": version,
     }

@@ -10,6 +10,7 @@ from sqlalchemy import Uuid, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reminders.db import unconfirmed
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow
 from reminders.model import OptOut, ReminderRule, ReminderStatus, StatusReason
 
@@ -35,11 +36,13 @@ async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason)
     await connection.execute(
         upsert(ReminderPreferenceRow).values(**preference).on_conflict_do_nothing()
     )
-    await connection.execute(
+    ended = await connection.execute(
         update(ReminderRow)
         .where(ReminderRow.user_id == user_id, ReminderRow.email_status == ReminderStatus.SCHEDULED)
         .values(email_status=ReminderStatus.SKIPPED, status_reason=reason, updated_at=func.now())
+        .returning(ReminderRow.session_id, ReminderRow.user_id)
     )
+    await unconfirmed.add_ended(connection, [(row[0], row[1]) for row in ended])
 
 
 async def stop_one(
@@ -137,7 +140,7 @@ WITH unwanted AS (
      ORDER BY r.id FOR UPDATE OF r)
 UPDATE session_reminder_emails r
    SET email_status = 'skipped', status_reason = 'opted_out', updated_at = now()
-  FROM unwanted WHERE r.id = unwanted.id
+  FROM unwanted WHERE r.id = unwanted.id RETURNING r.session_id, r.user_id
 """).bindparams(bindparam("user_id", type_=Uuid()))
 
 
@@ -147,7 +150,9 @@ async def skip_opted_out(connection: AsyncConnection, user_id: UUID) -> int:
     A person is locked before their reminders, and reminders by ascending id: here as everywhere.
     """
     done = await connection.execute(_SKIP_OPTED_OUT, {"user_id": user_id})
-    return done.rowcount
+    ended = [(row.session_id, row.user_id) for row in done]
+    await unconfirmed.add_ended(connection, ended)
+    return len(ended)
 
 
 def same_address(one: str, other: str) -> bool:

@@ -41,6 +41,7 @@ def reminder(row: Record) -> Reminder:
         run_id=row["run_id"],
         batch_id=row["batch_id"],
         requested_at=row["requested_at"],
+        plan_version=row["plan_version"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )

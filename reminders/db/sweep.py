@@ -17,6 +17,7 @@ from uuid import UUID
 from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
 
 from reminders.db.engine import Database
+from reminders.db.planning import SETTLED
 from reminders.db.rules import counts_for
 from reminders.ports import Clock, Enrollment
 
@@ -154,6 +155,12 @@ WITH soon AS MATERIALIZED (
 SELECT DISTINCT session_id, user_id FROM soon ORDER BY session_id, user_id LIMIT :limit
 """)
 
+_UNCONFIRMED = _sql("""
+SELECT session_id, user_id FROM unconfirmed_plans
+ WHERE planned_at < :until AND (session_id, user_id) > (:after_session, :after_user)
+ ORDER BY session_id, user_id LIMIT :limit
+""")
+
 _IN_DOUBT = _sql("""
 SELECT count(*)
   FROM email_batches b JOIN session_reminder_emails r ON r.batch_id = b.id
@@ -177,6 +184,10 @@ class SweepQueries:
         self._database = database
         self._clock = clock
         self._threshold = resend_threshold
+
+    async def unconfirmed(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+        """Enrollments whose newest plan no workflow has confirmed, and no call is under way to it."""
+        return await self._page(_UNCONFIRMED, after, limit, until=self._clock.now() - SETTLED)
 
     async def lost(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments that lack a reminder which still lies ahead, or have none at all.

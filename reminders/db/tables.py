@@ -225,8 +225,26 @@ class ReminderRow(Base):
     """When an operator asked for it, once more or now; it is due then."""
     shadowed_at: Mapped[datetime | None]
     """When it would have been sent, had delivery not been in shadow mode."""
+    plan_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """Of the plan that wrote it last; 0 in rows of before there was this column."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class UnconfirmedPlanRow(Base):
+    """An enrollment whose newest plan no workflow has confirmed yet: a transactional outbox.
+
+    Written with the plan, and deleted once its workflow follows it. The first plan of an enrollment
+    has none: as long as nobody has started its workflow, there is none to be found. No foreign
+    keys: the workflow is to end even if session or person are gone.
+    """
+
+    __tablename__ = "unconfirmed_plans"
+
+    session_id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger)
+    planned_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class CutoverRow(Base):

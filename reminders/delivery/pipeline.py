@@ -212,7 +212,12 @@ class DeliveryPipeline:
             BatchBusyError: Some are frozen in a request whose outcome is not known yet; call
                 again, until whoever owns the request has resolved it.
         """
-        result = await self._ledger.close(request.reminder_ids, request.status, request.reason)
+        result = await self._ledger.close(
+            request.reminder_ids,
+            request.status,
+            request.reason,
+            plan_version=request.plan_version,
+        )
         if result.closed:
             self._observer.ended(request.status, request.reason, result.closed)
         if result.in_doubt:

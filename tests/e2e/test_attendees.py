@@ -21,7 +21,6 @@ from reminders.model import Attendee, EnrollmentStatus, OptOut, Session
 from reminders.ports import Enrollment
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
-from starter.enrollments import EnrollmentWorkflows
 from starter.erasure import Erasure
 from starter.preferences import Preferences
 from tests.stage import Stage, eventually
@@ -31,9 +30,8 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 def preferences(stage: Stage) -> Preferences:
     """What people want, on this stage."""
-    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
     store = ChoiceStore(stage.database, stage.clock)
-    return Preferences(store=store, planner=stage.planner, workflows=workflows)
+    return Preferences(store=store, planner=stage.planner, handover=stage.handover)
 
 
 async def sent(stage: Stage, user_ids: Collection[UUID] = ()) -> list[str]:
@@ -152,8 +150,8 @@ async def test_who_is_erased_is_not_reminded_and_leaves_no_trace(stage: Stage) -
     other = await stage.attendee()
     handle, theirs = await stage.enroll(session, user_id), await stage.enroll(session, other)
     await stage.forward(90 * MINUTE, handle, theirs)
-    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
-    erasure = Erasure(store=ErasureStore(stage.database, stage.clock), workflows=workflows)
+    store = ErasureStore(stage.database, stage.clock)
+    erasure = Erasure(store=store, workflows=stage.workflows)
     await preferences(stage).put(user_id, [OptOut(reminder_type="1h")], actor="test")
     counted = await erasure.erase(user_id, actor="test", dry_run=True)
     assert await is_asleep(stage, session, user_id)

@@ -24,7 +24,7 @@ from reminders.db.restoring import RestoredLedger
 from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.model import OptOut, Session
 from reminders.settings import Settings
-from starter.enrollments import EnrollmentWorkflows
+from starter.handover import Handover
 from starter.preferences import Preferences
 from starter.restoring import Reconciled, reconcile
 from tests.provider import ProviderClient
@@ -213,9 +213,7 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
         preferences = Preferences(
             store=ChoiceStore(stage.database, stage.clock),
             planner=stage.planner,
-            workflows=EnrollmentWorkflows(
-                stage.client, task_queue=stage.settings.temporal_task_queue
-            ),
+            handover=Handover(stage.workflows, planner=stage.planner),
         )
         await preferences.add(stopped, OptOut(), actor="attendee")
         await stage.gateway.cancel_session(off.id)

@@ -27,7 +27,6 @@ from reminders.ports import Enrollment
 from reminders.settings import Settings
 from starter.backfill import Backfill, BackfillReceipt
 from starter.cli import app
-from starter.enrollments import EnrollmentWorkflows
 from starter.shadow import CronMigration
 from starter.terminal import running
 from tests.existing.host import LEFT_ALONE, ROOT, CronJob, Host, statements
@@ -52,7 +51,7 @@ def backfill(stage: Stage) -> Backfill:
     return Backfill(
         catalogue=stage.catalogue,
         planner=stage.planner,
-        workflows=EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue),
+        handover=stage.handover,
         clock=stage.clock,
     )
 

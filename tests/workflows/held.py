@@ -22,7 +22,6 @@ from reminders.contracts import (
 from reminders.errors import DatabaseUnavailableError, RetryDeliveryError
 from reminders.model import ReminderStatus, Session
 from reminders.ports import ReplannedPage
-from starter.enrollments import EnrollmentWorkflows
 from tests.stage import Handle, Stage, eventually, has_timer
 
 
@@ -122,7 +121,6 @@ async def an_overtaken_delivery(
             starts_at=session.starts_at + found,
         )
     )
-    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
     async with deliverer.worker(stage):
         due_in = session.starts_at - half_an_hour - stage.clock.now()
         passing = asyncio.create_task(
@@ -130,7 +128,8 @@ async def an_overtaken_delivery(
         )
         await deliverer.reached.wait()
         await stage.catalogue.put_session(replace(session, starts_at=session.starts_at + planned))
-        assert await workflows.tell(await stage.planner.replan(session.id, user_id))
+        handed = await stage.handover.hand_over(await stage.planner.replan(session.id, user_id))
+        assert handed.is_confirmed
         deliverer.go.set()
         await passing
         await eventually(lambda: has_timer(handle))

@@ -21,7 +21,6 @@ from reminders.model import ReminderStatus, Session, SessionStatus
 from reminders.ports import ReplannedPage
 from reminders.temporal import SESSION_ID
 from starter import enrollments
-from starter.enrollments import EnrollmentWorkflows
 from starter.receipts import ChangeReceipt
 from tests.stage import Handle, Stage, eventually
 from tests.workflows.held import HeldReplanner
@@ -130,7 +129,7 @@ async def test_a_workflow_that_starts_after_its_cancel_ends(
     workflows = stage.gateway._workflows
     start = workflows.start
 
-    async def overtaken(*args: Any, **options: Any) -> str:
+    async def overtaken(*args: Any, **options: Any) -> str | None:
         await stage.gateway.cancel_session(session.id, wait=PATIENCE)
         return await start(*args, **options)
 
@@ -371,10 +370,10 @@ async def test_what_an_attempt_called_off_is_counted_by_the_next(
     await enrolled(stage, session, 5)
     real, calls = enrollments.EnrollmentWorkflows.cancel, itertools.count()
 
-    async def away(*arguments: Any) -> None:
+    async def away(*arguments: Any) -> bool:
         if next(calls) == 3:
             raise TemporalUnavailableError
-        await real(*arguments)
+        return await real(*arguments)
 
     monkeypatch.setattr(enrollments.EnrollmentWorkflows, "cancel", away)
     receipt = await stage.gateway.cancel_session(session.id, wait=PATIENCE)
@@ -432,9 +431,8 @@ async def test_whoever_stops_waiting_for_a_workflow_replaces_none(stage: Stage) 
     handle = await stage.enroll(session, user)
     run_id = (await handle.describe()).run_id
     await stage.stop_worker()
-    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
-    planned = await stage.planner.replan(session.id, user)
-    telling = asyncio.create_task(workflows.hand_over(planned))
+    planned = await stage.planner.reconcile(session.id, user, distrust=True)
+    telling = asyncio.create_task(stage.handover.hand_over(planned))
     _, waiting = await asyncio.wait({telling}, timeout=1)
     assert {telling} == waiting
     telling.cancel()

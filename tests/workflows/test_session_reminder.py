@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text, update
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.worker import Worker
 
-from reminders.db.plans import PlannedEnrollment
 from reminders.db.tables import EnrollmentRow, SessionRow
 from reminders.delivery.policy import Step
 from reminders.model import Session, SessionStatus, StatusReason
 from reminders.temporal import SESSION_ID
-from starter.enrollments import EnrollmentWorkflows
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
 from tests.workflows.held import an_overtaken_delivery
 
@@ -455,9 +454,9 @@ async def test_a_cancel_that_comes_after_the_next_enrollment_is_not_the_last_wor
     workflows = stage.gateway._workflows
     cancel = workflows.cancel
 
-    async def cancel_late(planned: PlannedEnrollment, reason: StatusReason) -> None:
+    async def cancel_late(session_id: UUID, user_id: UUID, reason: StatusReason) -> bool:
         await stage.gateway.enroll(session.id, user)
-        await cancel(planned, reason)
+        return await cancel(session_id, user_id, reason)
 
     monkeypatch.setattr(workflows, "cancel", cancel_late)
     receipt = await stage.gateway.unenroll(session.id, user)
@@ -475,9 +474,9 @@ async def test_a_thousand_plans_do_not_fill_the_history(stage: Stage) -> None:
     session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
     handle = await stage.enroll(session, user)
     first = (await handle.describe()).run_id
-    workflows = EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue)
     for _ in range(1000):
-        assert await workflows.tell(await stage.planner.replan(session.id, user))
+        again = await stage.planner.reconcile(session.id, user, distrust=True)
+        assert (await stage.handover.hand_over(again)).is_confirmed
     described = await handle.describe()
     assert first != described.run_id
     assert str(session.id) == described.typed_search_attributes[SESSION_ID]

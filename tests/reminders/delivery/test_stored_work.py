@@ -144,9 +144,7 @@ async def the_next(database: Database, first: Any) -> list[Any]:
                 workflow_id="w",
             )
         )
-    return [
-        DeliverReminderInput(reminder_id=next_id, due_at=row.due_at, starts_at=row.starts_at)
-    ]
+    return [DeliverReminderInput(reminder_id=next_id, due_at=row.due_at, starts_at=row.starts_at)]
 
 
 async def test_a_request_says_until_when_it_may_be_repeated(

@@ -1,0 +1,107 @@
+"""Plans that no workflow has confirmed yet: written with the plan, in the caller's transaction.
+
+This is a transactional outbox. Whoever changes what a workflow waits for can be interrupted before
+the workflow follows, and the entry tells everybody who comes later: the same call repeated, and the
+sweep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Boolean, DateTime, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.ports import Enrollment
+
+_ADD = text("""
+INSERT INTO unconfirmed_plans AS p (session_id, user_id, version)
+VALUES (:session_id, :user_id, :version)
+ON CONFLICT (session_id, user_id) DO UPDATE
+   SET version = greatest(p.version, excluded.version), planned_at = excluded.planned_at
+""").bindparams(bindparam("session_id", type_=Uuid()), bindparam("user_id", type_=Uuid()))
+
+_ADD_ENDED = text("""
+INSERT INTO unconfirmed_plans AS p (session_id, user_id, version)
+SELECT e.session_id, e.user_id, nextval('plan_versions')
+  FROM (SELECT DISTINCT * FROM unnest(:sessions, :users) AS e (session_id, user_id)
+         ORDER BY 1, 2) e
+ON CONFLICT (session_id, user_id) DO UPDATE
+   SET version = greatest(p.version, excluded.version), planned_at = excluded.planned_at
+""").bindparams(bindparam("sessions", type_=ARRAY(Uuid())), bindparam("users", type_=ARRAY(Uuid())))
+
+_CONFIRM = text("""
+WITH confirmed AS (
+    DELETE FROM unconfirmed_plans p
+     WHERE p.session_id = :session_id AND p.user_id = :user_id AND p.version <= :version
+       AND (:is_found OR p.planned_at < :settled))
+SELECT greatest(
+       (SELECT max(r.plan_version) FROM session_reminder_emails r
+         WHERE r.session_id = :session_id AND r.user_id = :user_id),
+       (SELECT p.version FROM unconfirmed_plans p
+         WHERE p.session_id = :session_id AND p.user_id = :user_id))
+""").bindparams(
+    bindparam("session_id", type_=Uuid()),
+    bindparam("user_id", type_=Uuid()),
+    bindparam("is_found", type_=Boolean()),
+    bindparam("settled", type_=DateTime(timezone=True)),
+)
+
+_FORGET = text("""
+DELETE FROM unconfirmed_plans WHERE session_id = :session_id AND user_id = :user_id
+""").bindparams(bindparam("session_id", type_=Uuid()), bindparam("user_id", type_=Uuid()))
+
+
+async def add(connection: AsyncConnection, session_id: UUID, user_id: UUID, version: int) -> None:
+    """Note a plan that was written in this transaction."""
+    asked = {"session_id": session_id, "user_id": user_id, "version": version}
+    await connection.execute(_ADD, asked)
+
+
+async def add_ended(connection: AsyncConnection, ended: Collection[tuple[UUID, UUID]]) -> None:
+    """Note enrollments, by session and user, some of whose reminders were ended without a plan.
+
+    To be called behind the statement that ended them: it holds their rows, so that the version is
+    beyond that of any plan which still knew them as waiting.
+    """
+    if ended:
+        asked = {"sessions": [s for s, _ in ended], "users": [u for _, u in ended]}
+        await connection.execute(_ADD_ENDED, asked)
+
+
+async def confirm(
+    connection: AsyncConnection,
+    enrollment: Enrollment,
+    version: int,
+    *,
+    is_found: bool,
+    settled: datetime,
+) -> int:
+    """Note that the enrollment's workflow follows a plan; the newest version that there is.
+
+    Args:
+        connection: In any transaction.
+        enrollment: Whose.
+        version: Of the plan.
+        is_found: Whether there was a workflow. If there was none, somebody may be about to start
+            it: the entry stays until it is old.
+        settled: What was planned before has no call under way any more.
+    """
+    newest = await connection.scalar(
+        _CONFIRM,
+        {
+            "session_id": enrollment.session_id,
+            "user_id": enrollment.user_id,
+            "version": version,
+            "is_found": is_found,
+            "settled": settled,
+        },
+    )
+    return newest or 0
+
+
+async def forget(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
+    """Delete the entry of an enrollment whose session is gone."""
+    await connection.execute(_FORGET, {"session_id": session_id, "user_id": user_id})
