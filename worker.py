@@ -306,7 +306,9 @@ async def run(
             scrape = Scrape(
                 registry,
                 {
-                    "ledger": partial(gauges.ledger, LedgerGauges(database, SystemClock(), config.destination())),
+                    "ledger": partial(
+                        gauges.ledger, LedgerGauges(database, SystemClock(), config.destination())
+                    ),
                     "sweeps": partial(
                         gauges.last_sweep,
                         Sweeps(client, task_queue=config.temporal_task_queue).last_completed_at,

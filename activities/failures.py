@@ -34,7 +34,9 @@ _EXPECTED = (
 
 
 @contextmanager
-def as_application_errors(*, final: tuple[type[ReminderError], ...] | None = None) -> Iterator[None]:
+def as_application_errors(
+    *, final: tuple[type[ReminderError], ...] | None = None
+) -> Iterator[None]:
     """Let errors leave an activity as Temporal's, without their causes.
 
     Histories are readable by many, and the message of a foreign error can quote anything, an

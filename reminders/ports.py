@@ -305,7 +305,9 @@ class DeliveryLedger(Protocol):
             How long to wait before posting.
         """
 
-    async def again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, timedelta]:
+    async def again(
+        self, batch: FrozenBatch, *, at_least: timedelta
+    ) -> tuple[FrozenBatch, timedelta]:
         """Take a place in the provider's pace for one more attempt at a batch.
 
         Args:

@@ -104,7 +104,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _sources(parts: Parts) -> dict[str, Source]:
     """How things stand, for a scrape."""
     return {
-        "ledger": partial(gauges.ledger, LedgerGauges(parts.database, parts.clock, parts.settings.destination())),
+        "ledger": partial(
+            gauges.ledger, LedgerGauges(parts.database, parts.clock, parts.settings.destination())
+        ),
         "sweeps": partial(gauges.last_sweep, parts.sweeps.last_completed_at),
         "checks": partial(examiner.measured, parts.examiner),
     }

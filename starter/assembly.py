@@ -140,9 +140,7 @@ async def assembled(settings: Settings, *, plugins: Sequence[Plugin] = ()) -> As
             clock=clock,
             resend_threshold=settings.reschedule_resend_threshold,
         )
-        sweeps = Sweeps(
-            client, task_queue=settings.temporal_task_queue, installation=installation
-        )
+        sweeps = Sweeps(client, task_queue=settings.temporal_task_queue, installation=installation)
         resending = Resending(
             workflows,
             requests=ReminderRequests(database, clock),

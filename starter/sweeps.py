@@ -27,6 +27,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import temporal
+from reminders.db.installation import Installation
 from reminders.errors import InvalidInputError
 from reminders.keys import SWEEP_ID, TASK_QUEUE
 from reminders.temporal import unavailable

@@ -517,7 +517,9 @@ class PostgresDeliveryLedger:
             wait = await connection.scalar(_PACE, {"wait": at_least, "gap": self._gap})
         return max(wait or timedelta(), timedelta())
 
-    async def again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, timedelta]:
+    async def again(
+        self, batch: FrozenBatch, *, at_least: timedelta
+    ) -> tuple[FrozenBatch, timedelta]:
         """See `DeliveryLedger.again`."""
         async with self._database.autocommit() as connection:
             found = await connection.execute(

@@ -56,9 +56,7 @@ async def frozen(
         frozen_at=datetime.now(UTC),
         **fields,
     )
-    wait = await ledger.freeze(
-        batch, [], facts=reading.facts, run_ids=dict.fromkeys(ids, "run")
-    )
+    wait = await ledger.freeze(batch, [], facts=reading.facts, run_ids=dict.fromkeys(ids, "run"))
     assert wait is not None
     return batch
 
@@ -316,9 +314,7 @@ async def test_a_request_of_another_installation_is_not_taken_over(database: Dat
     batch = await frozen(ledger, [reminder.reminder_id], starts_at=reminder.starts_at)
     await lapse_leases(database)
     async with database.transaction() as connection:
-        await connection.execute(
-            text("UPDATE reminder_installation SET id = gen_random_uuid()")
-        )
+        await connection.execute(text("UPDATE reminder_installation SET id = gen_random_uuid()"))
     assert await ledger.resume(batch.id) is None
     assert 1 == len(await ledger.stranded())
 
