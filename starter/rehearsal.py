@@ -256,6 +256,11 @@ class _Rehearsal:
         sent = [r for r in others if r.sent_at is not None]
         told = max(sent, key=lambda r: r.sent_at or r.due_at, default=None)
         stopped = self._script.stopped
+        going_out = {
+            r.reminder_type
+            for r in self._script.rules
+            if r.is_enabled and not (stopped.get(r.reminder_type) or stopped.get("*"))
+        }
         return DeliveryFacts(
             reminder=row,
             session=self.session,
@@ -268,7 +273,9 @@ class _Rehearsal:
                 (
                     r.due_at
                     for r in others
-                    if r.status is ReminderStatus.SCHEDULED and r.due_at > row.due_at
+                    if r.status is ReminderStatus.SCHEDULED
+                    and r.reminder_type in going_out
+                    and r.due_at > row.due_at
                 ),
                 default=None,
             ),

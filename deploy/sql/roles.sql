@@ -31,6 +31,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
        calendar_revisions, erased_users, email_batches, webhook_events
     TO reminders_app;
 GRANT SELECT, INSERT, UPDATE ON provider_usage, provider_pace TO reminders_app;
+GRANT SELECT ON reminder_installation TO reminders_app;
 
 -- The audit log is added to; an erasure takes free text out of it, and nothing removes an entry.
 GRANT SELECT, INSERT ON reminder_events TO reminders_app;

@@ -320,13 +320,13 @@ SELECT b.id FROM email_batches b
    AND ({_ENDS_AT} <= :now
         OR {belongs_here("b")}
        AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp()))
- ORDER BY b.useful_until LIMIT :limit
+ ORDER BY useful_until LIMIT :limit
 """)  # noqa: S608 - composed of constants
 
 _STRANDED = _sql(f"""
 SELECT b.id, cardinality(b.reminder_ids) AS reminders, b.delivery_mode, {_ENDS_AT} AS ends_at
   FROM email_batches b WHERE b.state = 'frozen' AND NOT {belongs_here("b")}
- ORDER BY b.useful_until LIMIT 100
+ ORDER BY useful_until LIMIT 100
 """)  # noqa: S608 - composed of constants
 
 # Locked first, and judged by what the lock shows: a freeze that commits while this waits makes the

@@ -55,16 +55,16 @@ async def words_are_outdated(database: Database) -> None:
         )
 
 
-@pytest.mark.parametrize(("before", "after"), [({}, REDIRECTED), (REDIRECTED, {})])
+@pytest.mark.parametrize("modes", [({}, REDIRECTED), (REDIRECTED, {})])
 async def test_a_request_is_never_posted_in_another_delivery_mode(
     settings: Settings,
     database: Database,
     provider: ProviderClient,
     caplog: pytest.LogCaptureFixture,
-    before: dict[str, Any],
-    after: dict[str, Any],
+    modes: tuple[dict[str, Any], dict[str, Any]],
 ) -> None:
     """Named once, and left: what is due now goes out, and back in its mode it goes on as it was."""
+    before, after = modes
     await left_in_doubt(settings, provider, await due_reminders(database, 3), **before)
     await lapse_leases(database)
     with caplog.at_level(logging.WARNING, "reminders.delivery.pipeline"):

@@ -78,6 +78,33 @@ def test_two_hours_across_midnight_are_two_hours() -> None:
     assert time_left(starts_at, now=later, zone=LISBON) == "tomorrow at 01:00"
 
 
+@pytest.mark.parametrize(
+    ("left", "lasts"),
+    [
+        (timedelta(hours=2), timedelta(minutes=5)),
+        (timedelta(minutes=30), timedelta(minutes=5)),
+        (timedelta(minutes=12), timedelta(minutes=2)),
+        (timedelta(minutes=3), timedelta(seconds=30)),
+        (timedelta(days=5), timedelta(hours=1)),
+        # At 09:00, "tomorrow at 09:00" holds until midnight.
+        (timedelta(hours=24), timedelta(hours=15)),
+    ],
+)
+def test_the_time_left_holds_for_a_while(left: timedelta, lasts: timedelta) -> None:
+    """The nearer the start, the shorter: "in 3 minutes" is wrong when 39 seconds are left."""
+    now = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    assert now + lasts == wording.true_until(now + left, now=now, zone=UTC)
+
+
+def test_tomorrow_ends_at_the_reader_s_midnight() -> None:
+    """In the attendee's zone, also where the clocks change that night."""
+    zone = ZoneInfo("Europe/Lisbon")
+    now = datetime(2026, 10, 24, 20, 0, tzinfo=zone)
+    starts = datetime(2026, 10, 25, 15, 0, tzinfo=zone)
+    midnight = datetime(2026, 10, 24, 23, 0, tzinfo=UTC)
+    assert midnight == wording.true_until(starts, now=now, zone=zone)
+
+
 def test_a_session_that_has_begun_has_no_time_left() -> None:
     """Nothing is promised about the past."""
     with pytest.raises(ValueError, match="begun"):

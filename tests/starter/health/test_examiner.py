@@ -36,6 +36,7 @@ NAMES = [
     "worker",
     "delivery",
     "quota",
+    "stranded",
     "overdue",
 ]
 
@@ -214,6 +215,24 @@ async def test_schema_of_a_later_release(database: Database, settings: Settings)
     diagnosis = await examine(settings)
     assert "schema" not in red(diagnosis)
     assert "newer than this release" in warnings(diagnosis)["schema"].detail
+
+
+async def test_requests_of_another_delivery_mode(database: Database, settings: Settings) -> None:
+    """What is frozen for attendees and not posted in redirect mode is a warning, with the remedy."""
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO email_batches (id, reminder_ids, body, useful_until, frozen_at, owner,"
+            " lease_until, delivery_mode) VALUES (gen_random_uuid(), ARRAY[gen_random_uuid()],"
+            " '[]', now() + interval '1 hour', now(), 'w', now(), 'live')"
+        )
+    live = settings.model_copy(update={"delivery_mode": "live"})
+    assert "stranded" not in warnings(await examine(live))
+    redirected = settings.model_copy(
+        update={"delivery_mode": "redirect", "verified_test_email": "tester@platform.example"}
+    )
+    stranded = warnings(await examine(redirected))["stranded"]
+    assert stranded.detail.startswith("1 reminder is in requests that are not posted from here")
+    assert "outcome_unknown" in (stranded.remedy or "")
 
 
 async def test_quota_near_its_end(database: Database, settings: Settings) -> None:
