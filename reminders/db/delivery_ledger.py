@@ -29,13 +29,14 @@ from sqlalchemy import (
     bindparam,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.types import TypeEngine
 
 from reminders.contracts import CloseRemindersResult
 from reminders.db import records
-from reminders.db.engine import Database
+from reminders.db.engine import Database, is_about_a_value
 from reminders.db.preferences import STOPPING
 from reminders.db.rules import counts_for
 from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason, Turn
@@ -284,13 +285,41 @@ class PostgresDeliveryLedger:
         self._shadow = shadow
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
-        """See `DeliveryLedger.read`."""
+        """See `DeliveryLedger.read`.
+
+        A value that PostgreSQL stumbles over (a cast in an existing platform's view), or the driver
+        (an instant beyond the calendar's), fails the statement for all: they are read in halves
+        then, until it is alone.
+        """
+        try:
+            return await self._read(reminder_ids)
+        except (DBAPIError, OverflowError) as error:
+            if not is_about_a_value(error):
+                raise
+            if len(reminder_ids) == 1:
+                return Reading(facts=(), hold=None, unreadable={reminder_ids[0]: _cause(error)})
+        half = len(reminder_ids) // 2
+        one, other = [await self.read(ids) for ids in (reminder_ids[:half], reminder_ids[half:])]
+        return Reading(
+            facts=(*one.facts, *other.facts),
+            hold=one.hold or other.hold,
+            unreadable={**one.unreadable, **other.unreadable},
+        )
+
+    async def _read(self, reminder_ids: Sequence[UUID]) -> Reading:
+        facts: list[DeliveryFacts] = []
+        unreadable: dict[UUID, str] = {}
         async with self._database.autocommit() as connection:
             found = await connection.execute(
                 _READ, {"ids": list(reminder_ids), "shadow": self._shadow}
             )
-            facts = tuple(_facts(row) for row in found.mappings())
-            return Reading(facts=facts, hold=None if facts else await _held(connection))
+            for row in found.mappings():
+                try:
+                    facts.append(_facts(row))
+                except Exception as error:  # noqa: BLE001 - whatever it is, the others go out
+                    unreadable[row["id"]] = _cause(error)
+            hold = None if facts or unreadable else await _held(connection)
+            return Reading(facts=facts, hold=hold, unreadable=unreadable)
 
     async def freeze(
         self,
@@ -458,6 +487,11 @@ async def _held(connection: AsyncConnection) -> Hold | None:
     if found is None:
         return None
     return Hold(until=found["held_until"], reason=StatusReason(found["held_because"]))
+
+
+def _cause(error: Exception) -> str:
+    """The class of an error, or of what a library wraps in it."""
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def _facts(row: records.Record) -> DeliveryFacts:

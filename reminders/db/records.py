@@ -19,10 +19,12 @@ from reminders.model import (
 Record = Mapping[Any, Any]
 """Column name to value."""
 
+_REASONS: Mapping[str | None, StatusReason] = {reason.value: reason for reason in StatusReason}
+"""A later release may have written one that this one does not know: it reads as none."""
+
 
 def reminder(row: Record) -> Reminder:
     """A row of `session_reminder_emails`."""
-    reason = row["status_reason"]
     return Reminder(
         id=row["id"],
         session_id=row["session_id"],
@@ -32,7 +34,7 @@ def reminder(row: Record) -> Reminder:
         due_at=row["due_at"],
         starts_at=row["starts_at"],
         status=ReminderStatus(row["email_status"]),
-        reason=StatusReason(reason) if reason else None,
+        reason=_REASONS.get(row["status_reason"]),
         sent_at=row["sent_at"],
         attempts=row["attempts"],
         last_error=row["last_error"],

@@ -29,7 +29,7 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.decide import Close, Pause, Send, Wait, decide
+from reminders.decide import Close, Decision, Pause, Send, Wait, decide
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
@@ -46,6 +46,7 @@ from reminders.errors import (
     ReminderNotFoundError,
     RenderError,
     ServiceUnavailableError,
+    UnreadableReminderError,
 )
 from reminders.model import DeliveryFacts, Message, ReminderStatus, StatusReason
 from reminders.ports import (
@@ -56,6 +57,7 @@ from reminders.ports import (
     FrozenBatch,
     Hold,
     Mailer,
+    Reading,
     Settlement,
     Usage,
 )
@@ -241,8 +243,13 @@ class DeliveryPipeline:
     async def _send(self, tickets: Sequence[Ticket]) -> None:
         verdict, wait = await self._freeze(tickets)
         for facts, decision in verdict.moved:
-            if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
-                verdict.retry(facts.reminder.id)
+            try:
+                if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
+                    verdict.retry(facts.reminder.id)
+            except ServiceUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the others go out
+                verdict.unreadable(facts.reminder.id, type(error).__name__)
         for ticket in tickets:
             verdict.tell(ticket)
         if verdict.batch is not None:
@@ -258,7 +265,7 @@ class DeliveryPipeline:
             self._on_step(Step.READ)
             if reading.hold is not None:
                 raise _held(reading.hold)
-            verdict = self._judge(tickets, reading.facts)
+            verdict = self._judge(tickets, reading)
             self._on_step(Step.RENDERED)
             if verdict.batch is None and not verdict.closings:
                 return verdict, timedelta()
@@ -271,25 +278,23 @@ class DeliveryPipeline:
                 return verdict, wait
         raise BatchBusyError("the ledger keeps changing", retry_after=_BUSY)
 
-    def _judge(self, tickets: Sequence[Ticket], facts: Sequence[DeliveryFacts]) -> _Verdict:
-        """Decide and render every reminder; what cannot be rendered fails alone."""
+    def _judge(self, tickets: Sequence[Ticket], reading: Reading) -> _Verdict:
+        """Decide and render every reminder; what cannot be read or rendered fails alone."""
         now = self._clock.now()
-        known = {f.reminder.id: f for f in facts}
+        known = {f.reminder.id: f for f in reading.facts}
         verdict = _Verdict()
         messages: list[Message] = []
         starts: list[datetime] = []
         for ticket in tickets:
             reminder_id = ticket.reminder.reminder_id
             if (fact := known.get(reminder_id)) is None:
-                verdict.errors[reminder_id] = ReminderNotFoundError()
+                verdict.missing(reminder_id, reading.unreadable.get(reminder_id))
                 continue
-            decision = decide(fact, now=now)
+            if (decision := _decided(fact, now, verdict)) is None:
+                continue
             if isinstance(decision, Send):
-                try:
-                    messages.append(self._composer.compose(fact, now=now))
-                except (InvalidAddressError, RenderError) as error:
-                    verdict.close(_failed(reminder_id, error))
-                else:
+                if (message := self._composed(fact, now, verdict)) is not None:
+                    messages.append(message)
                     starts.append(fact.session.starts_at if fact.session else now)
             elif isinstance(decision, Close):
                 verdict.close(
@@ -312,6 +317,14 @@ class DeliveryPipeline:
                 frozen_at=now,
             )
         return verdict
+
+    def _composed(self, fact: DeliveryFacts, now: datetime, verdict: _Verdict) -> Message | None:
+        """The e-mail; `None` if none can be made, whatever the reason: the others go out."""
+        try:
+            return self._composer.compose(fact, now=now)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            verdict.close(_failed(fact.reminder.id, error))
+            return None
 
     async def _post(self, batch: FrozenBatch, wait: timedelta, tickets: Sequence[Ticket]) -> None:
         mine = [t for t in tickets if t.reminder.reminder_id in batch.reminder_ids]
@@ -437,6 +450,19 @@ class _Verdict:
         del self.outcomes[reminder_id]
         self.errors[reminder_id] = BatchBusyError("its plan has changed", retry_after=_BUSY)
 
+    def missing(self, reminder_id: UUID, cause: str | None) -> None:
+        """It was not read: there is none, or its row holds what nobody expects."""
+        if cause is None:
+            self.errors[reminder_id] = ReminderNotFoundError()
+        else:
+            self.unreadable(reminder_id, cause)
+
+    def unreadable(self, reminder_id: UUID, cause: str) -> None:
+        """Its row holds what nobody expects: it is tried again, should somebody mend it."""
+        logger.error("reminder %s cannot be read: %s", reminder_id, cause)
+        self.outcomes.pop(reminder_id, None)
+        self.errors[reminder_id] = UnreadableReminderError(cause)
+
     def settled(self, fact: DeliveryFacts) -> None:
         """It has ended, or is frozen in an earlier request."""
         reminder = fact.reminder
@@ -456,6 +482,15 @@ class _Verdict:
             ticket.fail(error)
 
 
+def _decided(fact: DeliveryFacts, now: datetime, verdict: _Verdict) -> Decision | None:
+    """What to do; `None` if its row cannot be judged, whatever the reason: the others go out."""
+    try:
+        return decide(fact, now=now)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        verdict.unreadable(fact.reminder.id, type(error).__name__)
+        return None
+
+
 def _tell(settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
     """Resolve the tickets that a settled batch answers."""
     settled = {s.reminder_id: s for s in settlements}
@@ -468,13 +503,22 @@ def _outcome(settlement: Settlement) -> DeliveryOutcome:
     return DeliveryOutcome(status=settlement.status, reason=settlement.reason)
 
 
-def _failed(reminder_id: UUID, error: InvalidAddressError | RenderError) -> Settlement:
+def _failed(reminder_id: UUID, error: Exception) -> Settlement:
+    """How a reminder ends of which no e-mail can be made.
+
+    Of a foreign error the class only is recorded and logged: its message may quote anything.
+    """
+    if isinstance(error, InvalidAddressError | RenderError):
+        why = str(error)
+    else:
+        why = f"unexpected {type(error).__name__}"
+        logger.error("reminder %s cannot be rendered: %s", reminder_id, why)
     invalid = isinstance(error, InvalidAddressError)
     return Settlement(
         reminder_id=reminder_id,
         status=ReminderStatus.FAILED,
         reason=StatusReason.INVALID_ADDRESS if invalid else StatusReason.RENDER_ERROR,
-        error=str(error),
+        error=why,
     )
 
 
