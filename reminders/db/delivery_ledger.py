@@ -181,7 +181,9 @@ WITH settled AS (
 UPDATE session_reminder_emails r
    SET email_status = CASE WHEN r.email_status = 'sending' THEN d.status ELSE r.email_status END,
        status_reason = CASE WHEN r.email_status = 'sending' THEN d.reason ELSE r.status_reason END,
-       resend_email_id = coalesce(r.resend_email_id, d.email_id),
+       resend_email_id = CASE  -- it leads to the address, in the provider's own log
+           WHEN EXISTS (SELECT FROM erased_users x WHERE x.user_id = r.user_id) THEN NULL
+           ELSE coalesce(r.resend_email_id, d.email_id) END,
        sent_at = CASE WHEN d.email_id IS NULL THEN r.sent_at ELSE coalesce(r.sent_at, :now) END,
        last_error = CASE WHEN r.email_status = 'sending' THEN d.error ELSE r.last_error END,
        updated_at = now()
