@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import text
 
+from reminders.db import records
 from reminders.db.engine import Database
 from reminders.model import ReminderStatus, StatusReason
 from reminders.ports import Clock, Hold, LedgerState, Quota
@@ -60,7 +61,10 @@ class LedgerGauges:
             )
             hold = None
             if one.held_until is not None:
-                hold = Hold(until=one.held_until, reason=StatusReason(one.held_because))
+                hold = Hold(
+                    until=one.held_until,
+                    reason=records.reason(one.held_because) or StatusReason.MISCONFIGURED,
+                )
             return LedgerState(
                 overdue=one.overdue,
                 in_doubt=one.in_doubt,

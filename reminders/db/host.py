@@ -132,6 +132,12 @@ async def examine(database: Database) -> Examined:
         return Examined(columns=examined.columns, problems=(), warnings=warnings)
 
 
+async def undated(database: Database) -> str | None:
+    """Which sessions start when no calendar says, in a sentence; `None` if none does."""
+    async with database.autocommit() as connection:
+        return await _undated(connection, database.host_schema or "")
+
+
 async def prepare(connection: AsyncConnection, host_schema: str) -> Columns:
     """See that the platform's relations can be read, and that there is a schema for ours.
 
@@ -281,19 +287,8 @@ async def _odd_rows(
             f" nobody; known are {', '.join(known)}: map it in your view"
             for status, count in found
         ]
-    undated = await connection.execute(
-        text(
-            f'SELECT id, count(*) OVER () AS count FROM "{host_schema}".sessions'  # noqa: S608
-            f" WHERE start_time IS NOT NULL AND NOT ({_is_instant('start_time')})"
-            " ORDER BY id LIMIT 3"
-        )
-    )
-    if some := undated.all():
-        named = ", ".join(str(row.id) for row in some)
-        warnings.append(
-            f"{some[0].count} rows of {host_schema}.sessions start when no calendar says and remind"
-            f" nobody, such as {named}: give them a date, or none"
-        )
+    if undated := await _undated(connection, host_schema):
+        warnings.append(undated)
     twice = await connection.scalar(
         text(
             "SELECT count(*) FROM (SELECT FROM "  # noqa: S608 - names from a closed list
@@ -306,3 +301,21 @@ async def _odd_rows(
             " one row for each session_id and user_id"
         )
     return tuple(warnings)
+
+
+async def _undated(connection: AsyncConnection, host_schema: str) -> str | None:
+    found = await connection.execute(
+        text(
+            f'SELECT id, count(*) OVER () AS count FROM "{host_schema}".sessions'  # noqa: S608
+            f" WHERE start_time IS NOT NULL AND NOT ({_is_instant('start_time')})"
+            " ORDER BY id LIMIT 3"
+        )
+    )
+    some = found.all()
+    if not some:
+        return None
+    named = ", ".join(str(row.id) for row in some)
+    return (
+        f"{some[0].count} rows of {host_schema}.sessions start when no calendar says and remind"
+        f" nobody, such as {named}: give them a date, or none"
+    )

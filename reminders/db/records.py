@@ -20,7 +20,11 @@ Record = Mapping[Any, Any]
 """Column name to value."""
 
 _REASONS: Mapping[str | None, StatusReason] = {reason.value: reason for reason in StatusReason}
-"""A later release may have written one that this one does not know: it reads as none."""
+
+
+def reason(word: str | None) -> StatusReason | None:
+    """A reason; one that a later release has written, and this one does not know, reads as none."""
+    return _REASONS.get(word)
 
 
 def reminder(row: Record) -> Reminder:
@@ -34,7 +38,7 @@ def reminder(row: Record) -> Reminder:
         due_at=row["due_at"],
         starts_at=row["starts_at"],
         status=ReminderStatus(row["email_status"]),
-        reason=_REASONS.get(row["status_reason"]),
+        reason=reason(row["status_reason"]),
         sent_at=row["sent_at"],
         attempts=row["attempts"],
         last_error=row["last_error"],

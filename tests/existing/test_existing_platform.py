@@ -13,6 +13,7 @@ from reminders.db import migrate
 from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
+from reminders.db.gauges import LedgerGauges
 from reminders.db.provider_events import ProviderEvents
 from reminders.errors import (
     ConfigurationError,
@@ -23,9 +24,11 @@ from reminders.errors import (
 from reminders.keys import session_reminder_workflow_id
 from reminders.model import Attendee, OptOut, ProviderEvent, ReminderStatus, Session, StatusReason
 from reminders.settings import Settings
+from starter.health.diagnosis import Level
+from starter.health.examiner import Examiner
 from tests.existing.conftest import BARE, GUIDE
 from tests.existing.host import ROLE, Host, statements
-from tests.stage import Handle, Stage
+from tests.stage import Handle, Stage, eventually
 from tests.starter.conftest import serving
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -320,3 +323,18 @@ async def test_a_start_that_no_calendar_holds_stops_nobody_else(
     assert (swept.total_failed, swept.processed) == (0, 0)
     examined = await views.examine(stage.database)
     assert any(str(odd) in warning for warning in examined.warnings)
+    examiner = Examiner(
+        stage.client,
+        database=stage.database,
+        queries=stage.queries,
+        ledger=LedgerGauges(stage.database, stage.clock),
+        settings=stage.settings,
+        clock=stage.clock,
+    )
+    await eventually(lambda: warns(examiner, odd))
+
+
+async def warns(examiner: Examiner, odd: UUID) -> bool:
+    """Whether `doctor` names a session without a usable start."""
+    [dates] = [check for check in (await examiner.examine()).checks if check.name == "dates"]
+    return dates.level is Level.WARNING and str(odd) in dates.detail
