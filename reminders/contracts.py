@@ -191,7 +191,8 @@ class SessionChangeResult:
     replanned: int = 0
     """Of these, those whose workflow has confirmed the new plan, or its end."""
     unconfirmed: int = 0
-    """Of these, those whose workflow did not answer; delivery follows the ledger all the same."""
+    """Of these, those whose workflow did not answer; delivery follows the ledger all the same. And
+    those that could not be planned, for a reason of their own: the worker's log names them."""
     cancelled: int = 0
     """Reminders that were called off."""
     already_sent: int = 0

@@ -19,7 +19,7 @@ from reminders.model import (
     StatusReason,
     Turn,
 )
-from reminders.plan import due_as_requested
+from reminders.plan import due_as_requested, due_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
     if now >= session.starts_at:
         return _too_late(facts.reminder, session)
     due_at = due_as_requested(
-        facts.reminder, session.starts_at - rule.lead, starts_at=session.starts_at
+        facts.reminder, due_before(session.starts_at, rule.lead), starts_at=session.starts_at
     )
     if now < due_at:
         return Wait(due_at, session.starts_at)

@@ -33,6 +33,7 @@ ReminderError
     ├── MailNotConfiguredError     the operator must act: key, sender or domain refused
     ├── MailRejectedError          this request is bad, and will be tomorrow
     ├── MailOutcomeUnknownError    the key was used with another body: accepted, but as what?
+    ├── UnreadableReminderError    its row, or one that it depends on, holds what nobody expects
     ├── InvalidAddressError        this attendee's address is no address
     └── RenderError                this e-mail cannot be rendered
 ```
@@ -255,6 +256,16 @@ class MailRejectedError(DeliveryError):
 
 class MailOutcomeUnknownError(DeliveryError):
     """The provider knows this key with another body: something was accepted under it."""
+
+
+class UnreadableReminderError(DeliveryError):
+    """The reminder, or what it depends on, cannot be read."""
+
+    retryable = True  # its row may be mended until the session starts
+
+    def __init__(self, cause: str) -> None:
+        """Name the class of what went wrong; its message may quote anything."""
+        super().__init__(f"the reminder, or what it depends on, cannot be read: {cause}")
 
 
 class InvalidAddressError(DeliveryError):

@@ -27,6 +27,9 @@ _UNWANTED = frozenset(
 _OUT_OF_TIME = frozenset({StatusReason.EXPIRED, StatusReason.QUOTA, StatusReason.MISCONFIGURED})
 """Reasons of a failed reminder that say no more than that its session began before it could go out."""
 
+_BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
+"""The first instant that the ledger keeps, and that every zone can show."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DueReminder:
@@ -95,7 +98,7 @@ def plan(
             raise InvalidInputError(
                 f"minutes_before of {rule.reminder_type!r} must be positive", field="minutes_before"
             )
-        due_at = starts_at - rule.lead
+        due_at = due_before(starts_at, rule.lead)
         if starts_at <= now:
             status, reason = ReminderStatus.SKIPPED, StatusReason.SESSION_STARTED
         elif due_at < now:
@@ -108,6 +111,18 @@ def plan(
             )
         )
     return tuple(sorted(due, key=lambda d: (d.due_at, d.reminder_type)))
+
+
+def due_before(starts_at: datetime, lead: timedelta) -> datetime:
+    """One lead before a start; the beginning of the calendar if that lies before it.
+
+    A rule whose lead somebody mistyped by thousands of years is long past due, for everybody, and
+    is no reason not to plan the others.
+    """
+    try:
+        return max(starts_at - lead, _BEGINNING)
+    except OverflowError:
+        return _BEGINNING
 
 
 def withheld(

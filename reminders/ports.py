@@ -221,6 +221,8 @@ class Reading:
     """In no order; reminders that do not exist are missing."""
     hold: Hold | None
     """Set while the provider takes nothing; `facts` is empty then."""
+    unreadable: Mapping[UUID, str] = field(default_factory=dict)
+    """Reminders whose rows hold what nobody expects, and the class of what went wrong."""
 
 
 class DeliveryLedger(Protocol):

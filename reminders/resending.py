@@ -21,7 +21,7 @@ from reminders.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.plan import is_called_off, newest_of
+from reminders.plan import due_before, is_called_off, newest_of
 
 
 class Refusal(StrEnum):
@@ -95,7 +95,7 @@ def once_more(
         raise _refused(Refusal.IN_FLIGHT, "it is being sent; wait for its outcome, then ask again")
     rule = _rule_of_wanted(recorded, circumstances)
     session, now = circumstances.session, circumstances.now
-    due_at = session.starts_at - rule.lead
+    due_at = due_before(session.starts_at, rule.lead)
     is_over = due_at < now
     generation = row.generation + 1
     return Reminder(

@@ -162,8 +162,10 @@ class Backfill:
             return BackfillReceipt(enrollments=1, gone=1)
         except ServiceUnavailableError:
             raise
-        except ReminderError as error:
-            logger.warning("%s of %s: %s", *key, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
+            # The class name only: the message of a foreign error may quote anything.
+            why = str(error) if isinstance(error, ReminderError) else type(error).__name__
+            logger.warning("session %s, user %s: could not be planned: %s", *key, why)
             return BackfillReceipt(enrollments=1, failed=1)
         statuses = [r.status for r in planned.reminders]
         return BackfillReceipt(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -12,12 +13,14 @@ from reminders.contracts import SessionChangeResult
 from reminders.db.catalogue import Catalogue
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
-from reminders.errors import NotFoundError
+from reminders.errors import NotFoundError, ServiceUnavailableError
 from reminders.model import ReminderStatus
 from reminders.ports import ReplannedPage
 from starter.enrollments import FAN_OUT
 from starter.handover import Handover
 from starter.receipts import CancelReceipt
+
+logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -42,13 +45,28 @@ class EnrollmentReplanner:
     async def replan_page(
         self, session_id: UUID, *, after: UUID | None, limit: int, since: datetime
     ) -> ReplannedPage:
-        """See `SessionReplanner.replan_page`."""
+        """See `SessionReplanner.replan_page`.
+
+        One enrollment that cannot be planned is counted, and the others follow.
+        """
         users = await self._catalogue.enrolled(session_id, after=after, limit=limit)
         slots = asyncio.Semaphore(FAN_OUT)
 
         async def one(user_id: UUID) -> SessionChangeResult:
             async with slots:
-                return await self._replan(session_id, user_id, since)
+                try:
+                    return await self._replan(session_id, user_id, since)
+                except ServiceUnavailableError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
+                    # The class name only: the message of a foreign error may quote anything.
+                    logger.error(  # noqa: TRY400 - likewise its traceback
+                        "session %s, user %s: could not be planned anew: %s",
+                        session_id,
+                        user_id,
+                        type(error).__name__,
+                    )
+                    return SessionChangeResult(enrollments=1, unconfirmed=1)
 
         counts = SessionChangeResult()
         for replanned in await _all_or_none([one(user_id) for user_id in users]):

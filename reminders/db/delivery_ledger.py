@@ -30,12 +30,13 @@ from sqlalchemy import (
     bindparam,
     text,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.types import TypeEngine
 
 from reminders.contracts import CloseRemindersResult
 from reminders.db import records
-from reminders.db.engine import Database
+from reminders.db.engine import Database, is_about_a_value
 from reminders.db.installation import belongs_here, here
 from reminders.db.preferences import STOPPING
 from reminders.db.rules import counts_for
@@ -225,7 +226,9 @@ found AS (
 UPDATE session_reminder_emails r
    SET email_status = CASE WHEN f.counts THEN f.status ELSE r.email_status END,
        status_reason = CASE WHEN f.counts THEN f.reason ELSE r.status_reason END,
-       resend_email_id = coalesce(r.resend_email_id, f.email_id),
+       resend_email_id = CASE  -- it leads to the address, in the provider's own log
+           WHEN EXISTS (SELECT FROM erased_users x WHERE x.user_id = r.user_id) THEN NULL
+           ELSE coalesce(r.resend_email_id, f.email_id) END,
        sent_at = CASE WHEN f.email_id IS NULL THEN r.sent_at ELSE coalesce(r.sent_at, :now) END,
        last_error = CASE WHEN f.counts THEN f.error ELSE r.last_error END,
        updated_at = now()
@@ -379,7 +382,30 @@ class PostgresDeliveryLedger:
         self._here = here(destination or Destination())
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
-        """See `DeliveryLedger.read`."""
+        """See `DeliveryLedger.read`.
+
+        A value that PostgreSQL stumbles over (a cast in an existing platform's view), or the driver
+        (an instant beyond the calendar's), fails the statement for all: they are read in halves
+        then, until it is alone.
+        """
+        try:
+            return await self._read(reminder_ids)
+        except (DBAPIError, OverflowError) as error:
+            if not is_about_a_value(error):
+                raise
+            if len(reminder_ids) == 1:
+                return Reading(facts=(), hold=None, unreadable={reminder_ids[0]: _cause(error)})
+        half = len(reminder_ids) // 2
+        one, other = [await self.read(ids) for ids in (reminder_ids[:half], reminder_ids[half:])]
+        return Reading(
+            facts=(*one.facts, *other.facts),
+            hold=one.hold or other.hold,
+            unreadable={**one.unreadable, **other.unreadable},
+        )
+
+    async def _read(self, reminder_ids: Sequence[UUID]) -> Reading:
+        facts: list[DeliveryFacts] = []
+        unreadable: dict[UUID, str] = {}
         async with self._database.autocommit() as connection:
             found = await connection.execute(
                 _READ, {"ids": list(reminder_ids), "shadow": self._shadow}
@@ -388,7 +414,14 @@ class PostgresDeliveryLedger:
         if (left := rows[0]["held_for"]) is not None:
             reason = StatusReason(rows[0]["held_because"])
             return Reading(facts=(), hold=Hold(until=self._clock.now() + left, reason=reason))
-        return Reading(facts=tuple(_facts(row) for row in rows if row["id"]), hold=None)
+        for row in rows:
+            if row["id"] is None:
+                continue
+            try:
+                facts.append(_facts(row))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go out
+                unreadable[row["id"]] = _cause(error)
+        return Reading(facts=facts, hold=None, unreadable=unreadable)
 
     async def freeze(
         self,
@@ -602,6 +635,11 @@ def _unrepeatable(row: records.Record) -> str | None:
     if not row["is_ours"]:
         return "frozen under another delivery mode, test address or installation"
     return None if row["still_true"] else _NOT_TRUE
+
+
+def _cause(error: Exception) -> str:
+    """The class of an error, or of what a library wraps in it."""
+    return type(getattr(error, "orig", None) or error).__name__
 
 
 def _facts(row: records.Record) -> DeliveryFacts:

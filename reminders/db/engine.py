@@ -19,6 +19,8 @@ OUR_SCHEMA = "session_reminders"
 _DRIVER = "postgresql+asyncpg"
 _AWAY = ("08", "53", "57P")
 """SQLSTATE classes of a server that is away: connection lost, out of resources, shutting down."""
+_VALUE = "22"
+"""SQLSTATE class of a value that cannot be read, cast or computed with: it lies in some row."""
 _DEADLOCK = "40P01"
 """SQLSTATE of a transaction that was rolled back so that another could go on."""
 
@@ -122,6 +124,13 @@ def asyncpg_url(url: str) -> str:
             field="DATABASE_URL",
         )
     return parsed.set(drivername=_DRIVER).render_as_string(hide_password=False)
+
+
+def is_about_a_value(error: Exception) -> bool:
+    """Whether a statement, or the driver that reads its answer, stumbled over a value in some row."""
+    if not isinstance(error, DBAPIError):
+        return isinstance(error, OverflowError)
+    return str(getattr(error.orig, "sqlstate", None) or "").startswith(_VALUE)
 
 
 @contextmanager

@@ -77,7 +77,7 @@ class FailedReminders:
             rows = (await connection.execute(query)).all()
         return tuple(
             Cause(
-                reason=StatusReason(reason) if reason else None,
+                reason=records.reason(reason),
                 reminders=reminders,
                 sessions=sessions,
                 redrivable=can_be_sent,

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Text, bindparam, text
 
+from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.installation import belongs_here, here
 from reminders.model import ReminderStatus, StatusReason
@@ -74,7 +75,10 @@ class LedgerGauges:
             )
             hold = None
             if one.held_until is not None:
-                hold = Hold(until=one.held_until, reason=StatusReason(one.held_because))
+                hold = Hold(
+                    until=one.held_until,
+                    reason=records.reason(one.held_because) or StatusReason.MISCONFIGURED,
+                )
             return LedgerState(
                 overdue=one.overdue,
                 in_doubt=one.in_doubt,

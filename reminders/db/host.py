@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import OUR_SCHEMA, Database
+from reminders.db.tables import END_OF_TIME, FIRST_INSTANT
 from reminders.errors import ConfigurationError
 
 
@@ -131,6 +132,12 @@ async def examine(database: Database) -> Examined:
         return Examined(columns=examined.columns, problems=(), warnings=warnings)
 
 
+async def undated(database: Database) -> str | None:
+    """Which sessions start when no calendar says, in a sentence; `None` if none does."""
+    async with database.autocommit() as connection:
+        return await _undated(connection, database.host_schema or "")
+
+
 async def prepare(connection: AsyncConnection, host_schema: str) -> Columns:
     """See that the platform's relations can be read, and that there is a schema for ours.
 
@@ -157,7 +164,7 @@ async def make_views(connection: AsyncConnection, host_schema: str, columns: Col
     """Lay our views over the platform's relations; safe to repeat."""
     for relation, ours in _RELATIONS.items():
         selected = ",\n       ".join(_selected(column, columns[relation]) for column in ours)
-        required = " AND ".join(f'h."{c.name}" IS NOT NULL' for c in ours if _is_key(c))
+        required = " AND ".join(_is_there(c) for c in ours if _is_key(c))
         required += _NOT_ERASED.get(relation, "")
         await connection.execute(
             text(
@@ -170,8 +177,22 @@ async def make_views(connection: AsyncConnection, host_schema: str, columns: Col
 
 
 def _is_key(column: _Column) -> bool:
-    """Whether a row without it says nothing: a draft without a start, an invitation to nobody."""
+    """Whether a row without it says nothing: a draft without a start, an invitation to nobody.
+
+    A start that no calendar holds (`infinity`, the year 10000) is none.
+    """
     return column.is_required and column.type != "text"
+
+
+def _is_there(column: _Column) -> str:
+    """SQL: whether a row says what it needs to say; an index of the platform's can answer it."""
+    if column.type == _INSTANT:
+        return _is_instant(f'h."{column.name}"')
+    return f'h."{column.name}" IS NOT NULL'
+
+
+def _is_instant(value: str) -> str:
+    return f"{value} >= '{FIRST_INSTANT}' AND {value} < '{END_OF_TIME}'"
 
 
 def _selected(column: _Column, there: Mapping[str, str]) -> str:
@@ -180,6 +201,8 @@ def _selected(column: _Column, there: Mapping[str, str]) -> str:
         value = f'h."{column.name}"::{column.type}'
         if column.default != "NULL":
             value = f"coalesce({value}, {column.default})"
+        if column.type == _INSTANT and not column.is_required:
+            value = f"CASE WHEN {_is_instant(value)} THEN {value} END"
     return f"({column.expression.format(value=value)})::{column.type} AS {column.name}"
 
 
@@ -264,6 +287,8 @@ async def _odd_rows(
             f" nobody; known are {', '.join(known)}: map it in your view"
             for status, count in found
         ]
+    if undated := await _undated(connection, host_schema):
+        warnings.append(undated)
     twice = await connection.scalar(
         text(
             "SELECT count(*) FROM (SELECT FROM "  # noqa: S608 - names from a closed list
@@ -276,3 +301,21 @@ async def _odd_rows(
             " one row for each session_id and user_id"
         )
     return tuple(warnings)
+
+
+async def _undated(connection: AsyncConnection, host_schema: str) -> str | None:
+    found = await connection.execute(
+        text(
+            f'SELECT id, count(*) OVER () AS count FROM "{host_schema}".sessions'  # noqa: S608
+            f" WHERE start_time IS NOT NULL AND NOT ({_is_instant('start_time')})"
+            " ORDER BY id LIMIT 3"
+        )
+    )
+    some = found.all()
+    if not some:
+        return None
+    named = ", ".join(str(row.id) for row in some)
+    return (
+        f"{some[0].count} rows of {host_schema}.sessions start when no calendar says and remind"
+        f" nobody, such as {named}: give them a date, or none"
+    )

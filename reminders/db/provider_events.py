@@ -41,17 +41,27 @@ _THE_REMINDER = """
 # certainly refused: it would be sent a second time. And of one that we gave up, for whatever
 # reason, after a request had carried it. Every other row without an id, or with another one,
 # belongs to another e-mail.
+#
+# The provider's id leads to an address in the provider's own log, so it is kept only with somebody
+# who is there: neither with a person who was erased, nor with what is of nobody.
 _RECORD = text(f"""
-WITH news AS (
+WITH known AS (
+    SELECT EXISTS (
+        SELECT FROM session_reminder_emails r
+         WHERE r.id = {_THE_REMINDER}
+           AND NOT EXISTS (SELECT FROM erased_users x WHERE x.user_id = r.user_id)) AS person),
+news AS (
     INSERT INTO webhook_events (svix_id, type, email_id, reminder_id, occurred_at)
-    VALUES (:svix_id, :type, :email_id, :reminder_id, :occurred_at)
+    SELECT :svix_id, :type, CASE WHEN known.person THEN :email_id END, :reminder_id, :occurred_at
+      FROM known
     ON CONFLICT DO NOTHING RETURNING svix_id),
 moved AS (
     UPDATE session_reminder_emails r
-       SET email_status = :status, status_reason = :reason, last_error = :detail,
-           resend_email_id = :email_id, sent_at = coalesce(r.sent_at, :accepted_at),
-           updated_at = now()
-      FROM news
+       SET email_status = :status, status_reason = :reason,
+           last_error = CASE WHEN known.person THEN :detail END,
+           resend_email_id = CASE WHEN known.person THEN :email_id END,
+           sent_at = coalesce(r.sent_at, :accepted_at), updated_at = now()
+      FROM news, known
      WHERE r.id = {_THE_REMINDER}
        AND (r.resend_email_id = :email_id
                AND (r.email_status = ANY(:earlier)

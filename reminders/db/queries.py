@@ -119,7 +119,10 @@ class ReminderQueries:
             row = found.one_or_none()
         if row is None or row.held_until is None:
             return None
-        return Hold(until=row.held_until, reason=StatusReason(row.held_because))
+        return Hold(
+            until=row.held_until,
+            reason=records.reason(row.held_because) or StatusReason.MISCONFIGURED,
+        )
 
     async def overdue(self, *, before: datetime) -> int:
         """How many reminders still wait although they were due before this instant."""

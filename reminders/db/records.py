@@ -19,10 +19,16 @@ from reminders.model import (
 Record = Mapping[Any, Any]
 """Column name to value."""
 
+_REASONS: Mapping[str | None, StatusReason] = {reason.value: reason for reason in StatusReason}
+
+
+def reason(word: str | None) -> StatusReason | None:
+    """A reason; one that a later release has written, and this one does not know, reads as none."""
+    return _REASONS.get(word)
+
 
 def reminder(row: Record) -> Reminder:
     """A row of `session_reminder_emails`."""
-    reason = row["status_reason"]
     return Reminder(
         id=row["id"],
         session_id=row["session_id"],
@@ -32,7 +38,7 @@ def reminder(row: Record) -> Reminder:
         due_at=row["due_at"],
         starts_at=row["starts_at"],
         status=ReminderStatus(row["email_status"]),
-        reason=StatusReason(reason) if reason else None,
+        reason=reason(row["status_reason"]),
         sent_at=row["sent_at"],
         attempts=row["attempts"],
         last_error=row["last_error"],

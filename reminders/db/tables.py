@@ -53,6 +53,18 @@ class Base(DeclarativeBase):
     }
 
 
+FIRST_INSTANT, END_OF_TIME = "0001-01-02 00:00+00", "9999-12-31 00:00+00"
+"""What instants of sessions lie between: further out is what no `datetime` holds in every zone, and
+what other systems write for "no date" (`infinity`, the first and the last day that they know)."""
+
+
+def _instant(column: str) -> CheckConstraint:
+    """That a column's instants are such that everybody can read and compute with them."""
+    return CheckConstraint(
+        f"{column} >= '{FIRST_INSTANT}' AND {column} < '{END_OF_TIME}'", name=column
+    )
+
+
 plan_versions = Sequence("plan_versions", data_type=BigInteger, metadata=Base.metadata)
 """Orders plans: of two plans of one enrollment, the later transaction has the higher number."""
 
@@ -61,7 +73,11 @@ class SessionRow(Base):
     """A meeting that people enroll in."""
 
     __tablename__ = "sessions"
-    __table_args__ = (CheckConstraint("status IN ('scheduled', 'cancelled')", name="status"),)
+    __table_args__ = (
+        CheckConstraint("status IN ('scheduled', 'cancelled')", name="status"),
+        _instant("start_time"),
+        _instant("end_time"),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     title: Mapped[str]
@@ -175,6 +191,8 @@ class ReminderRow(Base):
             " 'complained', 'suppressed', 'skipped', 'cancelled', 'failed')",
             name="email_status",
         ),
+        _instant("due_at"),
+        _instant("starts_at"),
         Index("ix_session_reminder_emails_due_at_id", "due_at", "id"),
         Index("ix_session_reminder_emails_email_status_due_at_id", "email_status", "due_at", "id"),
         Index(

@@ -29,7 +29,7 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.decide import Close, Pause, Send, Wait, decide, superseded_at
+from reminders.decide import Close, Decision, Pause, Send, Wait, decide, superseded_at
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
@@ -46,6 +46,7 @@ from reminders.errors import (
     ReminderNotFoundError,
     RenderError,
     ServiceUnavailableError,
+    UnreadableReminderError,
 )
 from reminders.model import DeliveryFacts, Message, ReminderStatus, StatusReason
 from reminders.ports import (
@@ -56,6 +57,7 @@ from reminders.ports import (
     FrozenBatch,
     Hold,
     Mailer,
+    Reading,
     Settlement,
     Stranded,
     Usage,
@@ -271,8 +273,13 @@ class DeliveryPipeline:
 
     async def _send(self, tickets: Sequence[Ticket], verdict: _Verdict, wait: timedelta) -> None:
         for facts, decision in verdict.moved:
-            if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
-                verdict.retry(facts.reminder.id)
+            try:
+                if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
+                    verdict.retry(facts.reminder.id)
+            except ServiceUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the others go out
+                verdict.unreadable(facts.reminder.id, type(error).__name__)
         for ticket in tickets:
             verdict.tell(ticket)
         if verdict.batch is not None:
@@ -293,7 +300,7 @@ class DeliveryPipeline:
             self._on_step(Step.READ)
             if reading.hold is not None:
                 raise _held(reading.hold)
-            verdict = self._judge(tickets, reading.facts)
+            verdict = self._judge(tickets, reading)
             self._on_step(Step.RENDERED)
             if not verdict.missing <= missed:
                 missed |= verdict.missing
@@ -309,19 +316,19 @@ class DeliveryPipeline:
                 return verdict, wait
         raise BatchBusyError("the ledger keeps changing", retry_after=_BUSY)
 
-    def _judge(self, tickets: Sequence[Ticket], facts: Sequence[DeliveryFacts]) -> _Verdict:
+    def _judge(self, tickets: Sequence[Ticket], reading: Reading) -> _Verdict:
         """Decide every reminder, and render those that go out together."""
         now = self._clock.now()
-        known = {f.reminder.id: f for f in facts}
+        known = {f.reminder.id: f for f in reading.facts}
         verdict = _Verdict()
         sending: dict[datetime, list[DeliveryFacts]] = {}
         for ticket in tickets:
             reminder_id = ticket.reminder.reminder_id
             if (fact := known.get(reminder_id)) is None:
-                verdict.errors[reminder_id] = ReminderNotFoundError()
-                verdict.missing.add(reminder_id)
+                verdict.unread(reminder_id, reading.unreadable.get(reminder_id))
                 continue
-            decision = decide(fact, now=now)
+            if (decision := _decided(fact, now, verdict)) is None:
+                continue
             if isinstance(decision, Send) and fact.session is not None:
                 sending.setdefault(fact.session.starts_at, []).append(fact)
             elif isinstance(decision, Close):
@@ -359,7 +366,7 @@ class DeliveryPipeline:
         for fact in sending:
             try:
                 messages.append(self._composer.compose(fact, now=now))
-            except (InvalidAddressError, RenderError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go out
                 verdict.close(_failed(fact.reminder.id, error))
             else:
                 superseded.append(superseded_at(fact, now=now) or starts_at)
@@ -522,6 +529,20 @@ class _Verdict:
         del self.outcomes[reminder_id]
         self.errors[reminder_id] = BatchBusyError("its plan has changed", retry_after=_BUSY)
 
+    def unread(self, reminder_id: UUID, cause: str | None) -> None:
+        """It was not read: there is none, or its row holds what nobody expects."""
+        if cause is None:
+            self.missing.add(reminder_id)
+            self.errors[reminder_id] = ReminderNotFoundError()
+        else:
+            self.unreadable(reminder_id, cause)
+
+    def unreadable(self, reminder_id: UUID, cause: str) -> None:
+        """Its row holds what nobody expects: it is tried again, should somebody mend it."""
+        logger.error("reminder %s cannot be read: %s", reminder_id, cause)
+        self.outcomes.pop(reminder_id, None)
+        self.errors[reminder_id] = UnreadableReminderError(cause)
+
     def settled(self, fact: DeliveryFacts) -> None:
         """It has ended, or is frozen in an earlier request."""
         reminder = fact.reminder
@@ -541,6 +562,15 @@ class _Verdict:
             ticket.fail(error)
 
 
+def _decided(fact: DeliveryFacts, now: datetime, verdict: _Verdict) -> Decision | None:
+    """What to do; `None` if its row cannot be judged, whatever the reason: the others go out."""
+    try:
+        return decide(fact, now=now)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        verdict.unreadable(fact.reminder.id, type(error).__name__)
+        return None
+
+
 def _tell(settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
     """Resolve the tickets that a settled batch answers."""
     settled = {s.reminder_id: s for s in settlements}
@@ -553,13 +583,22 @@ def _outcome(settlement: Settlement) -> DeliveryOutcome:
     return DeliveryOutcome(status=settlement.status, reason=settlement.reason)
 
 
-def _failed(reminder_id: UUID, error: InvalidAddressError | RenderError) -> Settlement:
+def _failed(reminder_id: UUID, error: Exception) -> Settlement:
+    """How a reminder ends of which no e-mail can be made.
+
+    Of a foreign error the class only is recorded and logged: its message may quote anything.
+    """
+    if isinstance(error, InvalidAddressError | RenderError):
+        why = str(error)
+    else:
+        why = f"unexpected {type(error).__name__}"
+        logger.error("reminder %s cannot be rendered: %s", reminder_id, why)
     invalid = isinstance(error, InvalidAddressError)
     return Settlement(
         reminder_id=reminder_id,
         status=ReminderStatus.FAILED,
         reason=StatusReason.INVALID_ADDRESS if invalid else StatusReason.RENDER_ERROR,
-        error=str(error),
+        error=why,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import parseaddr
 from enum import StrEnum
 
-from email_validator import EmailNotValidError, validate_email
+from email_validator import validate_email
 
 from reminders.errors import InvalidAddressError
 from reminders.mail.plain_text import is_one_line
@@ -37,7 +37,7 @@ def deliverable_address(text: str) -> str:
     try:
         # `test_environment` lets `.test` pass; everything else stays as strict as ever.
         valid = validate_email(checked, check_deliverability=False, test_environment=True)
-    except EmailNotValidError:
+    except Exception:  # noqa: BLE001 - whatever the libraries below make of it, it is no address
         # The validator's message quotes the address; ours may end up in a history.
         raise InvalidAddressError from None
     return candidate if is_localhost else valid.ascii_email or valid.normalized
@@ -45,7 +45,10 @@ def deliverable_address(text: str) -> str:
 
 def is_mailbox(text: str) -> bool:
     """Whether `text` is `address` or `Name <address>` on one line: good for From and Reply-To."""
-    _, address = parseaddr(text)
+    try:
+        _, address = parseaddr(text)
+    except RecursionError:  # of comments within comments
+        return False
     if not is_one_line(text) or not text.rstrip(">").endswith(address):
         return False
     try:

@@ -17,7 +17,7 @@ from temporalio.client import Client  # noqa: TID251 - asks how the server is, s
 from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import temporal
-from reminders.db import migrate
+from reminders.db import host, migrate
 from reminders.db.engine import Database
 from reminders.db.queries import ReminderQueries
 from reminders.keys import SWEEP_ID
@@ -36,6 +36,8 @@ WORKER_SILENT = timedelta(seconds=65)
 """With reminders overdue, one long poll without a sign of a worker is reason enough."""
 SKEW = timedelta(seconds=2)
 """How far clocks may differ; delivery waits for up to five seconds."""
+DATES_EVERY = timedelta(minutes=10)
+"""How often an existing platform's sessions are looked through."""
 LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
 
@@ -77,6 +79,8 @@ class Examiner:
         self._task_queue = settings.temporal_task_queue
         self._clock = clock
         self._running: asyncio.Task[Diagnosis] | None = None
+        self._undated: str | None = None
+        self._dated_at: datetime | None = None
 
     async def examine(self) -> Diagnosis:
         """Run all checks, within about three seconds; never raises."""
@@ -104,6 +108,7 @@ class Examiner:
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
             overdue,
+            *([check("dates", self._dates)] if self._database.host_schema else []),
         )
         state.cancel()
         return Diagnosis(checks=tuple(checks))
@@ -266,6 +271,21 @@ class Examiner:
                 _REMEDIES.get(hold.reason, "see the worker's log"),
             )
         return "nothing holds delivery back"
+
+    async def _dates(self) -> str:
+        """Asked seldom, and not for long: the platform's table may be large, and lack an index."""
+        now = self._clock.now()
+        if self._dated_at is None or now - self._dated_at > DATES_EVERY:
+            try:
+                async with asyncio.timeout(PATIENCE.total_seconds() / 2):
+                    self._undated = await host.undated(self._database)
+            except TimeoutError:
+                return "not known: the platform's sessions take long to look through"
+            self._dated_at = now
+        if self._undated is not None:
+            found, _, remedy = self._undated.rpartition(": ")
+            raise FoundError(found, remedy, Level.WARNING)
+        return "every session of the platform's that has a start has one of the calendar's"
 
     async def _overdue(self) -> str:
         count = await self._queries.overdue(before=self._clock.now() - OVERDUE)

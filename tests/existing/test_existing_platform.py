@@ -13,6 +13,7 @@ from reminders.db import migrate
 from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
+from reminders.db.gauges import LedgerGauges
 from reminders.db.provider_events import ProviderEvents
 from reminders.errors import (
     ConfigurationError,
@@ -23,9 +24,11 @@ from reminders.errors import (
 from reminders.keys import session_reminder_workflow_id
 from reminders.model import Attendee, OptOut, ProviderEvent, ReminderStatus, Session, StatusReason
 from reminders.settings import Settings
+from starter.health.diagnosis import Level
+from starter.health.examiner import Examiner
 from tests.existing.conftest import BARE, GUIDE
 from tests.existing.host import ROLE, Host, statements
-from tests.stage import Handle, Stage
+from tests.stage import Handle, Stage, eventually
 from tests.starter.conftest import serving
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -293,3 +296,45 @@ async def test_it_can_be_taken_out_again(host: Host) -> None:
 
 def _told(examined: views.Examined) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return examined.problems, examined.warnings
+
+
+@pytest.mark.parametrize(
+    "start", ["infinity", "-infinity", "10000-01-01", "0044-03-15 BC", "9999-12-31 23:59:59"]
+)
+async def test_a_start_that_no_calendar_holds_stops_nobody_else(
+    host: Host, stage: Stage, start: str
+) -> None:
+    """A session put off without a date is as one without a start: named, and the others go out."""
+    at = (stage.clock.now() + timedelta(minutes=31)).replace(microsecond=0)
+    odd, held = await host.session(at), await host.session(at)
+    person = await host.person("ana")
+    handles = []
+    for session in (odd, held):
+        await host.enrolls(session, person)
+        await stage.gateway.enroll(session, person)
+        handles.append(handle_of(stage, session, person))
+    await host.run(f"UPDATE public.sessions SET scheduled_at = '{start}' WHERE id = :id", id=odd)
+    await stage.forward(2 * MINUTE, *handles)
+    for handle in handles:
+        await handle.result()
+    assert "sent" in await statuses(stage, held, person)
+    assert "cancelled: session_deleted" in await statuses(stage, odd, person)
+    swept = await stage.sweep()
+    assert (swept.total_failed, swept.processed) == (0, 0)
+    examined = await views.examine(stage.database)
+    assert any(str(odd) in warning for warning in examined.warnings)
+    examiner = Examiner(
+        stage.client,
+        database=stage.database,
+        queries=stage.queries,
+        ledger=LedgerGauges(stage.database, stage.clock),
+        settings=stage.settings,
+        clock=stage.clock,
+    )
+    await eventually(lambda: warns(examiner, odd))
+
+
+async def warns(examiner: Examiner, odd: UUID) -> bool:
+    """Whether `doctor` names a session without a usable start."""
+    [dates] = [check for check in (await examiner.examine()).checks if check.name == "dates"]
+    return dates.level is Level.WARNING and str(odd) in dates.detail

@@ -52,6 +52,18 @@ def kinds(planned: tuple[DueReminder, ...]) -> dict[str, str]:
     return {p.reminder_type: str(p.reason or p.status) for p in planned}
 
 
+def test_a_lead_longer_than_the_calendar_spoils_no_other_rule() -> None:
+    """A rule that somebody mistyped by thousands of years is past due; the others are planned."""
+    mistyped = a_rule("typo", lead=timedelta(minutes=2**31 - 1))
+    planned = plan(NOW + timedelta(days=7), [*the_rules(), mistyped], now=NOW)
+    assert kinds(planned) == {
+        "typo": "past_due",
+        "24h": "scheduled",
+        "2h": "scheduled",
+        "30min": "scheduled",
+    }
+
+
 def test_a_week_ahead_everything_is_scheduled() -> None:
     """Every enabled rule gives one reminder, one lead before the start, earliest first."""
     starts_at = NOW + timedelta(days=7)

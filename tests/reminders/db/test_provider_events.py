@@ -16,6 +16,7 @@ from reminders.clock import SystemClock
 from reminders.db.catalogue import Catalogue
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
+from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preferences import same_address
 from reminders.db.provider_events import ProviderEvents
@@ -560,3 +561,42 @@ async def test_preferences_go_with_the_session(world: World) -> None:
 def test_addresses_are_compared_as_mail_servers_do(one: str, other: str, same: bool) -> None:
     """In any case, and with an international domain in either spelling."""
     assert same == same_address(one, other)
+
+
+@pytest.mark.parametrize(("status", "becomes"), [("sent", "sent"), ("sending", "bounced")])
+async def test_nothing_of_an_erased_person_comes_back(
+    world: World, status: str, becomes: str
+) -> None:
+    """What is told after an erasure counts, and leads to nobody: no provider's id, no words."""
+    ana = await world.person()
+    own = {} if status == "sent" else {"resend_email_id": None, "sent_at": None}
+    reminder = await world.reminder(status, ana, **own)
+    await ErasureStore(world.database, SystemClock()).erase(ana, actor="test")
+    event = world.event("bounced", reminder)
+    assert await world.events.record(event)
+    async with world.database.transaction() as connection:
+        found = await connection.execute(
+            select(ReminderRow.__table__).where(ReminderRow.id == reminder)
+        )
+        row = found.mappings().one()
+    assert becomes == row["email_status"]
+    assert (row["resend_email_id"], row["last_error"]) == (None, None)
+    assert await kept(world, event) == (None, reminder)
+
+
+async def test_what_is_of_nobody_is_kept_without_the_provider_s_id(world: World) -> None:
+    """An event of an unknown e-mail could be of somebody who was erased."""
+    event = world.event("delivered", None)
+    assert await world.events.record(event)
+    assert await kept(world, event) == (None, None)
+
+
+async def kept(world: World, event: ProviderEvent) -> tuple[str | None, UUID | None]:
+    """The provider's id and the reminder's, as they are kept of an event."""
+    async with world.database.transaction() as connection:
+        found = await connection.execute(
+            select(WebhookEventRow.email_id, WebhookEventRow.reminder_id).where(
+                WebhookEventRow.svix_id == event.svix_id
+            )
+        )
+        return tuple(found.one())  # type: ignore[return-value]

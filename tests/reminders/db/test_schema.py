@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from alembic import command
 from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import IntegrityError
 
 from reminders.db import migrate
 from reminders.db.engine import Database, asyncpg_url
@@ -114,3 +115,38 @@ async def test_the_pool_survives_a_restart_of_the_server() -> None:
         async with database.autocommit() as connection:
             assert 1 == await connection.scalar(text("SELECT 1"))
         await database.aclose()
+
+
+@pytest.mark.parametrize("start", ["infinity", "-infinity", "10000-01-01", "0044-03-15 BC"])
+async def test_a_start_that_no_calendar_holds_is_refused(database: Database, start: str) -> None:
+    """Whoever writes one by SQL is told at once, so that nobody has to live with it."""
+    insert = text(
+        "INSERT INTO sessions (id, title, start_time)"
+        f" VALUES (gen_random_uuid(), 'Cardiology', '{start}')"
+    )
+    with pytest.raises(IntegrityError, match="ck_sessions_start_time"):
+        async with database.transaction() as connection:
+            await connection.execute(insert)
+
+
+async def test_an_upgrade_mends_starts_that_no_calendar_holds(database: Database) -> None:
+    """What was stored before is brought to the end, or the beginning, of what can be read."""
+    await migrate.downgrade(database, "0009")
+    async with database.transaction() as connection:
+        for start in ("infinity", "-infinity", "2026-11-23 09:00+00"):
+            await connection.execute(
+                text(
+                    "INSERT INTO sessions (id, title, start_time, end_time)"
+                    f" VALUES (gen_random_uuid(), 'Cardiology', '{start}', 'infinity')"
+                )
+            )
+    await migrate.upgrade(database)
+    async with database.autocommit() as connection:
+        rows = await connection.execute(
+            text("SELECT start_time, end_time FROM sessions ORDER BY start_time")
+        )
+        assert [(str(start)[:10], end) for start, end in rows] == [
+            ("0001-01-02", None),
+            ("2026-11-23", None),
+            ("9999-12-30", None),
+        ]
