@@ -15,7 +15,7 @@ import asyncio
 import logging
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from google.protobuf.json_format import MessageToJson, Parse, ParseError
 from google.protobuf.message import DecodeError
 from starlette.middleware.cors import CORSMiddleware
@@ -28,7 +28,10 @@ from reminders.settings import Settings, is_loopback
 from starter import serving
 from starter.health.probes import Alive
 from starter.http import auth, problems
+from starter.http.asked import well_formed
 from starter.http.body_limit import BodyLimit
+from starter.http.head import HeadLikeGet
+from starter.http.hosts import WellFormedHost, is_this_machine
 from starter.http.problems import ForbiddenError
 from starter.http.security_headers import SecurityHeaders
 
@@ -49,10 +52,12 @@ def create_app(settings: Settings) -> FastAPI:
         msg = "TEMPORAL_PAYLOAD_KEYS is not set: there is nothing that could be decrypted"
         raise ConfigurationError(msg)
     host, _ = settings.decode_on()
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app = FastAPI(openapi_url=None, redirect_slashes=False, dependencies=[Depends(well_formed)])
     problems.install(app)
     auth.install(app, settings)
     app.add_middleware(BodyLimit, largest=LARGEST_BODY)
+    app.add_middleware(WellFormedHost)
+    app.add_middleware(HeadLikeGet)
     origins = _origins(settings)
     door = _Door(app.state.guard, origins=origins, is_local=is_loopback(host))
 
@@ -101,11 +106,7 @@ class _Door:
         if origin is not None and origin not in self._origins:
             msg = "Web pages other than TEMPORAL_UI_URL may not ask here."
             raise ForbiddenError(msg)
-        if (
-            self._is_local
-            and "authorization" not in request.headers
-            and auth.is_from_this_machine(request)
-        ):
+        if self._is_local and "authorization" not in request.headers and is_this_machine(request):
             return
         auth.authenticate(request, self._guard)
 
