@@ -25,7 +25,11 @@ from reminders.db.audit import HOST
 from reminders.db.catalogue import Catalogue, SessionChange
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
-from reminders.errors import EnrollmentNotFoundError, TemporalUnavailableError
+from reminders.errors import (
+    DatabaseUnavailableError,
+    EnrollmentNotFoundError,
+    TemporalUnavailableError,
+)
 from reminders.keys import TASK_QUEUE, session_change_workflow_id, session_reminder_workflow_id
 from reminders.model import EnrollmentStatus, ReminderStatus, Session, StatusReason
 from reminders.temporal import SESSION_ID, unavailable
@@ -162,12 +166,21 @@ class ReminderGateway:
         return receipt(planned)
 
     async def put_session(
-        self, session: Session, *, actor: str = HOST, wait: timedelta | None = CHANGE_WAIT
+        self,
+        session: Session,
+        *,
+        keep_status: bool = False,
+        actor: str = HOST,
+        wait: timedelta | None = CHANGE_WAIT,
     ) -> tuple[SessionChange, ChangeReceipt]:
         """Store a session; if its start or status changed, plan all its enrollments anew.
 
+        The same call repeated changes nothing and tells nobody, unless the first failed half-way:
+        then it completes it.
+
         Args:
             session: Whole.
+            keep_status: Whether one that is stored keeps its status, such as an operator's cancel.
             actor: Who, for the audit log.
             wait: See `session_changed`.
 
@@ -176,10 +189,15 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        change = await self._catalogue.put_session(session, actor=actor)
-        if not change.replan:
+        change = await self._catalogue.put_session(session, keep_status=keep_status, actor=actor)
+        if change.untold is None:
             return change, ChangeReceipt()
-        return change, await self._fan_out(session.id, wait)
+        handle = await self._tell_everybody(session.id)
+        try:
+            await self._catalogue.told(change)
+        except DatabaseUnavailableError:
+            logger.warning("%s is at it; the same call repeated would tell once more", handle.id)
+        return change, await _counted(handle, wait)
 
     async def session_changed(
         self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
@@ -304,9 +322,15 @@ class ReminderGateway:
 
     async def _fan_out(self, session_id: UUID, wait: timedelta | None) -> ChangeReceipt:
         """Have every enrollment told that its session changed, and wait a little for the counts."""
+        return await _counted(await self._tell_everybody(session_id), wait)
+
+    async def _tell_everybody(
+        self, session_id: UUID
+    ) -> WorkflowHandle[SessionChangeWorkflow, SessionChangeResult]:
+        """The workflow that tells every enrollment that its session changed."""
         with unavailable():
             # Start and signal are one call: of a running one, nothing that changed is missed.
-            handle = await self._client.start_workflow(
+            return await self._client.start_workflow(
                 SessionChangeWorkflow.run,
                 SessionChangeInput(session_id=session_id),
                 id=session_change_workflow_id(session_id),
@@ -320,21 +344,27 @@ class ReminderGateway:
                 static_summary="tells every enrollment that its session changed",
                 rpc_timeout=RPC_TIMEOUT,
             )
-        counts = await _result(handle, wait) if wait is not None else None
-        if counts is None:
-            return ChangeReceipt(workflow_id=handle.id, run_id=handle.result_run_id, is_done=False)
-        return ChangeReceipt(
-            workflow_id=handle.id,
-            run_id=handle.result_run_id,
-            enrollments=counts.enrollments,
-            replanned=counts.replanned,
-            unconfirmed=counts.unconfirmed,
-            reminders=CancelReceipt(
-                cancelled=counts.cancelled,
-                already_sent=counts.already_sent,
-                in_flight=counts.in_flight,
-            ),
-        )
+
+
+async def _counted(
+    handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult], wait: timedelta | None
+) -> ChangeReceipt:
+    """What a change did, or the ids of the workflow that is still at it."""
+    counts = await _result(handle, wait) if wait is not None else None
+    if counts is None:
+        return ChangeReceipt(workflow_id=handle.id, run_id=handle.result_run_id, is_done=False)
+    return ChangeReceipt(
+        workflow_id=handle.id,
+        run_id=handle.result_run_id,
+        enrollments=counts.enrollments,
+        replanned=counts.replanned,
+        unconfirmed=counts.unconfirmed,
+        reminders=CancelReceipt(
+            cancelled=counts.cancelled,
+            already_sent=counts.already_sent,
+            in_flight=counts.in_flight,
+        ),
+    )
 
 
 async def _result(
