@@ -59,6 +59,11 @@ def parse(entry: str) -> ApiKey:
     return ApiKey(digest=digest(entry))
 
 
+def is_plain(entry: str) -> bool:
+    """Whether an entry of `API_KEYS` is the key itself."""
+    return _HASHED.fullmatch(entry) is None
+
+
 def make(name: str | None = None, *, read_only: bool = False) -> tuple[str, str]:
     """A new key, which nobody can know but who reads it here, and its entry in `API_KEYS`.
 

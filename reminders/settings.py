@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from reminders.api_keys import ApiKey, parse
+from reminders.api_keys import ApiKey, is_plain, parse
 from reminders.errors import ConfigurationError
 from reminders.keys import TASK_QUEUE
 from reminders.ports import Destination
@@ -43,6 +43,14 @@ _SHORTEST_SECRET = 32
 _FEWEST_CHARACTERS = 10
 """Different ones: a random text of that length has more, a typed one often has not."""
 _PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "re_...", "re_xxxxxxxxx")
+_GUESSED_FIRST = re.compile(
+    r"change[\W_]*(?:me|this|it)|pass[\W_]*w[o0]rd|secret|admin(?:istrator)?|letmein|welcome|default"
+    r"|example|placeholder|your|api|key|token|test|demo|reminders?|qwert[yz]|1234567\d*"
+)
+"""What stands where a secret should, and whoever guesses begins with; no part of one counts."""
+_KEY = (20, 8)
+_PASSWORD = (10, 6)
+"""Least length, and different characters; sign-ins are rationed, so less is enough."""
 
 
 def _duration(value: object, otherwise: ValidatorFunctionWrapHandler) -> timedelta:
@@ -160,11 +168,13 @@ class Settings(BaseSettings):
     """Host and port to listen on."""
     api_keys: Secrets = ()
     """Comma-separated `name=sha256:<hex>`, made by `reminders api-key`, `ro:` before those that may
-    only ask; plain keys work too. Without any, the API serves this machine only."""
+    only ask; plain keys work too, in `live` random ones of 20 characters or more. Without any, the
+    API serves this machine only."""
     admin_username: str | None = None
     """Name to sign in with at `/admin`; needs `ADMIN_PASSWORD`."""
     admin_password: SecretStr | None = None
-    """Password to sign in with. Changing it signs everybody out. Without it, see docs/admin.md."""
+    """Password to sign in with, in `live` one that is not easily guessed. Changing it signs everybody
+    out. Without it, see docs/admin.md."""
     temporal_ui_url: str | None = None
     """Where people reach the Temporal UI, for links."""
 
@@ -182,15 +192,15 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _no_placeholders(self) -> Self:
         """Refuse secrets that are none, by the variable's name."""
-        secrets = ["resend_api_key", *(f"api_keys.{i}" for i in range(len(self.api_keys)))]
-        if self.delivery_mode == "live":
-            secrets.append("admin_password")
-        for name in secrets:
-            field, _, index = name.partition(".")
-            value = getattr(self, field)
-            secret = value[int(index)] if index else value
+        for name, secret, remedy in (
+            ("RESEND_API_KEY", self.resend_api_key, "set the real secret"),
+            *(
+                ("API_KEYS", key, "`reminders api-key NAME` makes a real one")
+                for key in self.api_keys
+            ),
+        ):
             if secret is not None and secret.get_secret_value().lower() in _PLACEHOLDERS:
-                msg = f"{field.upper()} is a placeholder; set the real secret"
+                msg = f"{name} is a placeholder; {remedy}"
                 raise ValueError(msg)
         self.known_api_keys()
         if not all(_is_webhook_secret(s.get_secret_value()) for s in self.resend_webhook_secret):
@@ -210,6 +220,7 @@ class Settings(BaseSettings):
             if getattr(self, name) is None:
                 msg = f"{name.upper()} is required when DELIVERY_MODE=live"
                 raise ValueError(msg)
+        self._secrets_are_strong()
         if (self.email_from or "").rstrip("> ").endswith("@resend.dev"):
             msg = (
                 "EMAIL_FROM is at resend.dev, from where Resend writes to nobody but you;"
@@ -217,6 +228,22 @@ class Settings(BaseSettings):
             )
             raise ValueError(msg)
         return self
+
+    def _secrets_are_strong(self) -> None:
+        """Refuse what could be guessed by whoever reaches the API."""
+        plain = (s for s in self.api_keys if is_plain(s.get_secret_value()))
+        if any(_is_weak(key, *_KEY) for key in plain):
+            msg = (
+                "API_KEYS has a plain key that can be guessed; `reminders api-key NAME` makes one,"
+                " and the entry for API_KEYS, when DELIVERY_MODE=live"
+            )
+            raise ValueError(msg)
+        if self.admin_password is not None and _is_weak(self.admin_password, *_PASSWORD):
+            msg = (
+                "ADMIN_PASSWORD can be guessed; make one with `openssl rand -hex 12` when"
+                " DELIVERY_MODE=live"
+            )
+            raise ValueError(msg)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -239,8 +266,7 @@ class Settings(BaseSettings):
             msg = f"{there} is set and {missing} is not; links in e-mails need both, or neither"
             raise ValueError(msg)
         for secret in self.token_secret:
-            text = secret.get_secret_value()
-            if len(text) < _SHORTEST_SECRET or len(set(text)) < _FEWEST_CHARACTERS:
+            if _is_weak(secret, _SHORTEST_SECRET, _FEWEST_CHARACTERS):
                 msg = (
                     "TOKEN_SECRET is too weak; make one with:"
                     ' python -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -429,6 +455,13 @@ def _address(name: str, text: str) -> tuple[str, int]:
         msg = f"{name} is {text!r}; write host:port, such as 127.0.0.1:8000"
         raise ConfigurationError(msg)
     return host, int(port)
+
+
+def _is_weak(secret: SecretStr, shortest: int, fewest: int) -> bool:
+    """Whether a secret is too short, or made of too few characters, without what anybody tries."""
+    text = secret.get_secret_value()
+    left = _GUESSED_FIRST.sub("", text.lower())
+    return len(text) < shortest or len(left) < len(text) / 2 or len(set(left)) < fewest
 
 
 def _is_webhook_secret(text: str) -> bool:

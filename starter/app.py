@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
@@ -27,7 +27,10 @@ from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
 from starter.health import examiner, probes
 from starter.http import auth, openapi, problems
+from starter.http.asked import well_formed
 from starter.http.body_limit import BodyLimit
+from starter.http.head import HeadLikeGet
+from starter.http.hosts import OwnPagesOnly, WellFormedHost
 from starter.http.measure import Measure
 from starter.http.security_headers import SecurityHeaders
 from starter.mails import Mails
@@ -73,6 +76,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # ours needs no other host
         redoc_url=None,
         redirect_slashes=False,
+        openapi_url=None,  # ours is a route like the others
+        dependencies=[Depends(well_formed)],
         telemetry={
             "tracer_provider": traced.provider if traced else None,
             "tracing": traced is not None,
@@ -90,6 +95,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     auth.install(app, settings)
     app.add_middleware(BodyLimit, elsewhere={webhooks.PATH: webhooks.LARGEST_BODY})
+    if not settings.api_keys:
+        # A signature, or the token in the path, says there who may.
+        app.add_middleware(OwnPagesOnly, but=(webhooks.PATH, attendee.STOP))
+    app.add_middleware(WellFormedHost)
+    app.add_middleware(HeadLikeGet)
     app.add_middleware(Measure, registry=registry)
     app.add_middleware(SecurityHeaders)
     app.include_router(api.router)

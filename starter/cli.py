@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from starter.commands import (
     configurations,
@@ -23,8 +25,24 @@ from starter.commands import (
     sweeps,
 )
 
+
+class _Commands(TyperGroup):
+    """All commands; looks at what was typed before any of them does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+        """Refuse bytes that are no text in this terminal: nothing could store or look for them."""
+        for argument in args:
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                msg = f"{argument!a} is not UTF-8"
+                raise typer.BadParameter(msg) from None
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="reminders",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Reminds every enrolled person of every session, on time and once.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.exc import DBAPIError
 from temporalio.service import RPCError, RPCStatusCode
 
-from reminders.errors import ConfigurationError, ReminderError
+from reminders.errors import ConfigurationError, InvalidInputError, ReminderError
 
 FOREIGN = (DBAPIError, RPCError)
 """Errors that may be expected; `understood` says."""
@@ -20,6 +20,11 @@ _REFUSALS = {
 }
 """What an operator has to do, by SQLSTATE (PostgreSQL, appendix A)."""
 
+_UNSTORABLE = ("22000", "22003", "22021", "22P05")
+"""A value that its column cannot hold: a number too large, text with NUL or half a character.
+
+Whoever asks has their values looked at before; this is for the field that was forgotten."""
+
 _LONGEST_REFUSAL = 200
 """How much of Temporal's own words is passed on, in characters."""
 
@@ -29,7 +34,10 @@ def understood(error: BaseException) -> ReminderError | None:
     if isinstance(error, ReminderError):
         return error
     if isinstance(error, DBAPIError):
-        remedy = _REFUSALS.get(str(getattr(error.orig, "sqlstate", "")))
+        state = str(getattr(error.orig, "sqlstate", ""))
+        if state in _UNSTORABLE:
+            return InvalidInputError("has a value that cannot be stored", field="request")
+        remedy = _REFUSALS.get(state)
         return ConfigurationError(remedy) if remedy else None
     if isinstance(error, RPCError):
         words = str(error)[:_LONGEST_REFUSAL].rstrip(".")

@@ -27,7 +27,11 @@ from reminders.db.audit import HOST
 from reminders.db.catalogue import Catalogue, SessionChange
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
-from reminders.errors import EnrollmentNotFoundError, TemporalUnavailableError
+from reminders.errors import (
+    DatabaseUnavailableError,
+    EnrollmentNotFoundError,
+    TemporalUnavailableError,
+)
 from reminders.keys import TASK_QUEUE, session_change_workflow_id, session_reminder_workflow_id
 from reminders.model import EnrollmentStatus, ReminderStatus, Session
 from reminders.temporal import SESSION_ID, unavailable
@@ -139,12 +143,21 @@ class ReminderGateway:
         return CancelReceipt.of(planned)
 
     async def put_session(
-        self, session: Session, *, actor: str = HOST, wait: timedelta | None = CHANGE_WAIT
+        self,
+        session: Session,
+        *,
+        keep_status: bool = False,
+        actor: str = HOST,
+        wait: timedelta | None = CHANGE_WAIT,
     ) -> tuple[SessionChange, ChangeReceipt]:
         """Store a session; if its start or status changed, plan all its enrollments anew.
 
+        The same call repeated changes nothing and tells nobody, unless the first failed half-way:
+        then it completes it.
+
         Args:
             session: Whole.
+            keep_status: Whether one that is stored keeps its status, such as an operator's cancel.
             actor: Who, for the audit log.
             wait: See `session_changed`.
 
@@ -153,10 +166,17 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        change = await self._catalogue.put_session(session, actor=actor)
-        if not change.replan:
+        change = await self._catalogue.put_session(session, keep_status=keep_status, actor=actor)
+        if change.untold is None:
             return change, ChangeReceipt()
-        return change, await self._fan_out(session.id, wait)
+        under_way = await self._start_change(session.id)
+        try:
+            await self._catalogue.told(change)
+        except DatabaseUnavailableError:
+            logger.warning(
+                "%s runs; the same call repeated would start it once more", under_way.workflow_id
+            )
+        return change, under_way if wait is None else await self.counted(under_way, wait=wait)
 
     async def session_changed(
         self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
@@ -281,6 +301,11 @@ class ReminderGateway:
 
     async def _fan_out(self, session_id: UUID, wait: timedelta | None) -> ChangeReceipt:
         """Have every enrollment told that its session changed, and wait a little for the counts."""
+        under_way = await self._start_change(session_id)
+        return under_way if wait is None else await self.counted(under_way, wait=wait)
+
+    async def _start_change(self, session_id: UUID) -> ChangeReceipt:
+        """The workflow that plans every enrollment anew: started, or sent round once more."""
         memo = await self._installation.memo()
         with unavailable():
             # Start and signal are one call: of a running one, nothing that changed is missed.
@@ -299,8 +324,7 @@ class ReminderGateway:
                 static_summary="tells every enrollment that its session changed",
                 rpc_timeout=RPC_TIMEOUT,
             )
-        change = ChangeReceipt(workflow_id=handle.id, run_id=handle.result_run_id, is_done=False)
-        return change if wait is None else await self.counted(change, wait=wait)
+        return ChangeReceipt(workflow_id=handle.id, run_id=handle.result_run_id, is_done=False)
 
     async def counted(self, change: ChangeReceipt, *, wait: timedelta) -> ChangeReceipt:
         """A change with its counts, if its workflow ends in time; otherwise as it was.

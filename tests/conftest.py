@@ -224,7 +224,7 @@ def settings(database_url: str, provider_server: EmbeddedProvider) -> Settings:
         email_requests_per_second=1000,
         email_initial_backoff_ms=50,
         email_max_backoff_ms=200,
-        api_keys="test-key",
+        api_keys="test-key-5Jq8vXw2Zr7LmT4c",
     )
 
 

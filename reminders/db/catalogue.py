@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -15,7 +15,14 @@ from reminders.db import audit, locks, preferences, records
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
-from reminders.db.tables import EnrollmentRow, ErasedUserRow, ReminderRow, SessionRow, UserRow
+from reminders.db.tables import (
+    EnrollmentRow,
+    ErasedUserRow,
+    ReminderRow,
+    SessionRow,
+    UntoldChangeRow,
+    UserRow,
+)
 from reminders.errors import SessionNotFoundError, UserNotFoundError
 from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
 from reminders.ports import Enrollment
@@ -31,6 +38,18 @@ _EXPECTED = (
     )
 )
 """Asked at every enrollment, so it is put together once."""
+_STORED = (
+    select(
+        SessionRow.__table__,
+        select(UntoldChangeRow.change_id)
+        .where(UntoldChangeRow.session_id == SessionRow.id)
+        .scalar_subquery()
+        .label("untold"),
+    )
+    .where(SessionRow.id == bindparam("session_id"))
+    .with_for_update(of=SessionRow, key_share=True)
+)
+"""A session, and the change of it that nobody has been told of."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,24 +57,17 @@ class SessionChange:
     """What storing a session changed."""
 
     session: Session
+    """As it is stored now."""
     before: Session | None
     """Absent when it is new."""
+    untold: UUID | None
+    """Of the change that its enrollments are to be told of: this one, if start or status changed,
+    or an earlier one of which nobody was. See `Catalogue.told`."""
 
     @property
     def created(self) -> bool:
         """Whether it is new."""
         return self.before is None
-
-    @property
-    def replan(self) -> bool:
-        """Whether its enrollments need a new plan: its start or status changed, or nothing did.
-
-        Somebody who stores the very same session once more repeats a call that failed half-way.
-        """
-        before, now = self.before, self.session
-        return before is not None and (
-            before == now or (before.starts_at, before.status) != (now.starts_at, now.status)
-        )
 
 
 class Catalogue:
@@ -66,42 +78,50 @@ class Catalogue:
         self._database = database
         self._platform = platform_of(database)
 
-    async def put_session(self, session: Session, *, actor: str = HOST) -> SessionChange:
-        """Store a session, whole; the same call twice changes nothing the second time.
+    async def put_session(
+        self, session: Session, *, keep_status: bool = False, actor: str = HOST
+    ) -> SessionChange:
+        """Store a session, whole; the same call twice writes nothing the second time.
 
         Args:
             session: Whole.
+            keep_status: Whether one that is stored keeps the status that it has: whoever calls
+                does not know whether an operator has cancelled it.
             actor: Who, for the audit log.
 
         Raises:
             PlatformOwnedError: If sessions are an existing platform's.
         """
         self._database.require_owned()
-        values = {
-            "id": session.id,
-            "title": session.title,
-            "start_time": session.starts_at,
-            "end_time": session.ends_at,
-            "time_zone": session.time_zone,
-            "speaker_name": session.speaker_name,
-            "location": session.location,
-            "join_url": session.join_url,
-            "preparation_notes": session.preparation_notes,
-            "status": session.status,
-        }
         async with self._database.transaction() as connection:
             await locks.session(connection, session.id)
-            found = await connection.execute(
-                select(SessionRow.__table__)
-                .where(SessionRow.id == session.id)
-                .with_for_update(key_share=True)
-            )
+            found = await connection.execute(_STORED, {"session_id": session.id})
             row = found.mappings().one_or_none()
-            await connection.execute(_upsert(SessionRow, values))
-            change = SessionChange(session=session, before=records.session(row) if row else None)
+            before = records.session(row) if row else None
+            if before is not None and keep_status:
+                session = replace(session, status=before.status)
+            untold: UUID | None = row["untold"] if row else None
+            if before is not None and _matters(before, session):
+                untold = uuid4()
+            change = SessionChange(session=session, before=before, untold=untold)
+            if before != session:
+                await connection.execute(_stored(change, keep_status=keep_status))
             if (event := _event(change, actor)) is not None:
                 await audit.record(connection, event)
         return change
+
+    async def told(self, change: SessionChange) -> None:
+        """A workflow has taken over to tell a session's enrollments of a change.
+
+        One that came after it is still to be told.
+        """
+        async with self._database.autocommit() as connection:
+            await connection.execute(
+                delete(UntoldChangeRow).where(
+                    UntoldChangeRow.session_id == change.session.id,
+                    UntoldChangeRow.change_id == change.untold,
+                )
+            )
 
     async def cancel_session(self, session_id: UUID) -> None:
         """Mark a session as cancelled; safe to repeat.
@@ -286,9 +306,43 @@ def _ahead(now: datetime, session_id: UUID | None) -> Select[Any]:
     return query if session_id is None else query.where(EnrollmentRow.session_id == session_id)
 
 
-def _upsert(table: type[SessionRow | UserRow], values: Mapping[str, Any]) -> Any:  # noqa: ANN401
-    """Insert, or replace everything but the key."""
-    changed = {name: value for name, value in values.items() if name != "id"}
+def _matters(before: Session, now: Session) -> bool:
+    """Whether a session's enrollments need a new plan."""
+    return (before.starts_at, before.status) != (now.starts_at, now.status)
+
+
+def _stored(change: SessionChange, *, keep_status: bool) -> Any:  # noqa: ANN401
+    """The statement that stores a session, and remembers with it whether somebody is to be told."""
+    session = change.session
+    values = {
+        "id": session.id,
+        "title": session.title,
+        "start_time": session.starts_at,
+        "end_time": session.ends_at,
+        "time_zone": session.time_zone,
+        "speaker_name": session.speaker_name,
+        "location": session.location,
+        "join_url": session.join_url,
+        "preparation_notes": session.preparation_notes,
+        "status": session.status,
+    }
+    # One that was not there a moment ago may be by now, and cancelled.
+    stored = _upsert(SessionRow, values, but=("status",) if keep_status else ())
+    if change.untold is None:
+        return stored
+    untold = upsert(UntoldChangeRow).values(session_id=session.id, change_id=change.untold)
+    remembered = untold.on_conflict_do_update(
+        index_elements=["session_id"],
+        set_={"change_id": untold.excluded.change_id, "changed_at": func.now()},
+    )
+    return stored.add_cte(remembered.cte("untold"))  # in the same round trip
+
+
+def _upsert(
+    table: type[SessionRow | UserRow], values: Mapping[str, Any], *, but: Collection[str] = ()
+) -> Any:  # noqa: ANN401
+    """Insert, or replace everything but the key, and these."""
+    changed = {name: value for name, value in values.items() if name not in ("id", *but)}
     return (
         upsert(table)
         .values(**values)

@@ -440,6 +440,20 @@ class CalendarRevisionRow(Base):
     changed_at: Mapped[datetime]
 
 
+class UntoldChangeRow(Base):
+    """A session's change of which its enrollments have not been told: no workflow is at it yet.
+
+    No foreign key: sessions may be a platform's own.
+    """
+
+    __tablename__ = "untold_session_changes"
+
+    session_id: Mapped[UUID] = mapped_column(primary_key=True)
+    change_id: Mapped[UUID]
+    """Of the newest change: whoever told an earlier one leaves the row."""
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
 class ErasedUserRow(Base):
     """Somebody who was erased: nothing is planned for this id until the platform stores it anew."""
 

@@ -17,15 +17,13 @@ from reminders.settings import Settings
 from starter.admin.form import Form
 from starter.admin.throttle import Throttle
 from starter.admin.visitors import COOKIE, Visitor, Visitors, signing_key
-from starter.http.auth import is_from_this_machine
+from starter.http.hosts import is_of_another_origin, is_this_machine
 
 CSRF_FIELD = "csrf"
 PATH = "/admin"
 """Everything is below it, the cookie too."""
 
 _FOREIGN = "The form is from another session, or too old. Go back, reload the page, repeat."
-_NO_HOST = "\0"
-"""No `Origin` has it."""
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 """Headers by which a proxy gives itself away."""
 
@@ -148,12 +146,8 @@ class Door:
         Raises:
             RefusedError: If another site did.
         """
-        site = request.headers.get("sec-fetch-site", "same-origin")
-        origin = request.headers.get("origin")
-        known = {request.headers.get("host") or _NO_HOST, self._public_host()}
-        if site not in ("same-origin", "none") or (
-            origin is not None and _netloc(origin) not in known
-        ):
+        public = urlsplit(self._settings.public_base_url or "").netloc
+        if is_of_another_origin(request.headers, also=public):
             msg = "The form was sent from another site."
             raise RefusedError(msg)
 
@@ -178,25 +172,14 @@ class Door:
         public = self._settings.public_base_url or ""
         return request.url.scheme == "https" or public.startswith("https:")
 
-    def _public_host(self) -> str:
-        return _netloc(self._settings.public_base_url or "") or _NO_HOST
-
 
 def _is_at_this_machine(request: Request) -> bool:
     """Whether a browser on this machine asks, and not a proxy on behalf of somebody elsewhere."""
-    return is_from_this_machine(request) and not any(h in request.headers for h in _FORWARDED)
+    return is_this_machine(request) and not any(h in request.headers for h in _FORWARDED)
 
 
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-def _netloc(url: str) -> str:
-    """Host and port of a URL; empty if it is none."""
-    try:
-        return urlsplit(url).netloc
-    except ValueError:
-        return ""
 
 
 def _equal(given: str, right: str) -> bool:

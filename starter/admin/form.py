@@ -9,6 +9,7 @@ from fastapi import Request
 
 from reminders.db.audit import LONGEST_REASON
 from reminders.errors import InvalidInputError
+from starter.http.text import refuse_unstorable
 
 _MEDIA_TYPE = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100
@@ -68,8 +69,7 @@ def clean(value: str, name: str, *, longest: int = LONGEST_FIELD) -> str:
     value = value.strip()
     if len(value) > longest:
         raise InvalidInputError(f"at most {longest} characters", field=name)
-    if "\0" in value or any("\ud800" <= c <= "\udfff" for c in value):
-        raise InvalidInputError("has a character that cannot be stored", field=name)
+    refuse_unstorable(value, name)
     return value
 
 
@@ -77,7 +77,7 @@ async def read(request: Request) -> Form:
     """The form that a request carries; empty if it carries something else.
 
     Raises:
-        InvalidInputError: If it has too many fields.
+        InvalidInputError: If it has too many fields, or text that cannot be stored.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
         return Form({})
@@ -86,4 +86,6 @@ async def read(request: Request) -> Form:
         fields = parse_qsl(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError as error:
         raise InvalidInputError(f"at most {_MOST_FIELDS} fields", field="form") from error
+    for name, value in fields:
+        refuse_unstorable(value, name)
     return Form(dict(fields))

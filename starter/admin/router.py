@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from reminders.settings import Settings
@@ -27,6 +26,7 @@ from starter.admin import (
 from starter.admin.door import Door
 from starter.admin.guard import pages
 from starter.admin.view import STATIC
+from starter.http.asked import Files
 
 _elsewhere = pages()
 
@@ -67,4 +67,4 @@ def install(app: FastAPI, settings: Settings) -> None:
     ):
         router.include_router(page)
     app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", Files(directory=STATIC), name="static")

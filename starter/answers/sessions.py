@@ -50,7 +50,7 @@ class UnderWayOut(Out):
     """A workflow that is at it. The change is stored: nothing goes out that it forbids."""
 
     workflow_id: str
-    """Its result has the counts; the same call repeated waits for them once more."""
+    """Its result has the counts, and so has `GET /v1/runs`."""
     run_id: str
 
     @classmethod

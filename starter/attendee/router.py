@@ -23,11 +23,14 @@ from reminders.ports import Enrollment
 from reminders.tokens import Purpose
 from starter.assembly import Parts
 from starter.attendee.pages import Action, Pages
+from starter.http.asked import LinkRoute
 from starter.http.problems import RETRY_AFTER
 from starter.routes.answering import Documented
 
 logger = logging.getLogger(__name__)
 
+STOP = "/stop/"
+"""What the path of a stop link begins with."""
 _ONE_CLICK = ("List-Unsubscribe", "One-Click")
 """The one field that a mail program posts (RFC 8058 §3.2)."""
 _MOST_FIELDS = 10
@@ -57,7 +60,7 @@ _FORM = {
 _NO_LINK: Documented = {404: {"description": "The link names nobody, or links are not configured"}}
 _AWAY: Documented = {503: {"description": "PostgreSQL or Temporal is away; repeat the same call"}}
 
-router = APIRouter(tags=["attendees"])
+router = APIRouter(tags=["attendees"], route_class=LinkRoute)
 
 
 def _as_pages(documented: Documented) -> Documented:
@@ -122,7 +125,6 @@ async def act(token: str, request: Request) -> Response:
     return _page(request, _pages(request).stop(reader, now=now, resumed=action == "resume"))
 
 
-@router.head("/calendar/{token}.ics", include_in_schema=False)
 @router.get(
     "/calendar/{token}.ics",
     summary="A session as a calendar file that follows it",

@@ -177,8 +177,13 @@ def _fields(
     *,
     on: bool | None,
 ) -> RuleFields:
+    try:
+        lead = None if minutes is None else timedelta(minutes=minutes)
+    except OverflowError:
+        msg = "is more than a rule can have"
+        raise typer.BadParameter(msg, param_hint="--minutes") from None
     return RuleFields(
-        lead=None if minutes is None else timedelta(minutes=minutes),
+        lead=lead,
         is_enabled=on,
         subject_template=subject,
         display_name=name,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -16,9 +15,11 @@ from fastapi.security import HTTPBearer
 from reminders import api_keys
 from reminders.api_keys import ApiKey
 from reminders.db.audit import asked_by
-from reminders.settings import Settings, is_loopback
+from reminders.settings import Settings
+from starter.http.hosts import is_this_machine
 from starter.http.problems import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from starter.http.rate_limit import RateLimit
+from starter.http.reading import StrictRequest
 
 bearer = HTTPBearer(
     auto_error=False,
@@ -65,15 +66,17 @@ class GuardedRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler behind the guard."""
         handle = super().get_route_handler()
-        path = self.path_format
+        path, takes_body = self.path_format, self.body_field is not None
 
         async def guarded(request: Request) -> Response:
             guard: Guard = request.app.state.guard
             key = authorize(request, guard)
             if (request.method, path) in COSTLY:
                 _limit(guard.costly, key.digest.hex() if key else _address(request))
+            strict = StrictRequest(request.scope, request.receive)
+            await strict.read(takes_body=takes_body)
             with asked_by(key.name if key else None):
-                return await handle(request)
+                return await handle(strict)
 
         return guarded
 
@@ -115,7 +118,7 @@ def authenticate(request: Request, guard: Guard) -> ApiKey | None:
         TooManyRequestsError: The same, too often.
     """
     if not guard.keys:
-        if not is_from_this_machine(request):
+        if not is_this_machine(request):
             msg = "No API_KEYS are set here, so only this machine may ask."
             raise UnauthorizedError(msg, challenge=_CHALLENGE)
         return None
@@ -141,16 +144,3 @@ def _limit(limit: RateLimit, caller: str) -> None:
 def _address(request: Request) -> str:
     """Where a request comes from; uvicorn has read the proxy's headers, if it may trust them."""
     return request.client.host if request.client else ""
-
-
-def is_from_this_machine(request: Request) -> bool:
-    """Whether a program on this machine asks, rather than a web page open in a browser on it.
-
-    A page elsewhere can have its own domain name resolve to 127.0.0.1 (DNS rebinding); the `Host`
-    header then still carries that name. Names without a dot resolve to nothing public.
-    """
-    client = request.client
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    return (
-        client is not None and is_loopback(client.host) and (is_loopback(host) or "." not in host)
-    )

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reminders.errors import (
     ConfigurationError,
@@ -46,7 +47,7 @@ from reminders.errors import (
     WebhookSignatureError,
 )
 from starter.failures import FOREIGN, understood
-from starter.http.security_headers import protect
+from starter.http.reading import is_json
 
 logger = logging.getLogger(__name__)
 
@@ -197,7 +198,7 @@ def problem(
         "title": title,
         "status": int(status),
         "detail": detail,
-        "instance": request.url.path,
+        "instance": request.scope["path"],
         **more,
     }
     # ASCII only: a lone surrogate in a caller's field name could not be encoded otherwise.
@@ -214,7 +215,41 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ReminderError, _failure)
     for foreign in FOREIGN:
         app.add_exception_handler(foreign, _failure)
-    app.add_exception_handler(Exception, _mistake)
+    app.add_middleware(Mistakes)
+
+
+class Mistakes:
+    """Answers 500 to what raised an unexpected error.
+
+    The framework's own way raises the error once more after its answer, so that the server drops
+    the connection without having said so, and with it the caller's next request. Here the answer
+    is the end of it, and whoever measures sees it. Only an answer that has begun is broken off.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Guard an application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        has_begun = False
+
+        async def noticed(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = has_begun or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noticed)
+        except Exception:
+            if has_begun:
+                raise
+            request = Request(scope)
+            logger.exception("%s %s", scope["method"], _logged_path(request))
+            await _mistaken(request)(scope, receive, send)
 
 
 async def refused(request: Request, error: Exception) -> Response:
@@ -234,9 +269,11 @@ def _allowed(request: Request) -> list[str]:
     """All methods of a path; the framework names those of the first route that has it."""
     return [
         method
-        for method in ("GET", "PUT", "POST", "PATCH", "DELETE")
+        for method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
         for route in request.app.routes
-        if route.matches({**request.scope, "method": method})[0] is Match.FULL
+        # `HEAD` is asked for as `GET`, see `starter.http.head`.
+        if route.matches({**request.scope, "method": method if method != "HEAD" else "GET"})[0]
+        is Match.FULL
     ]
 
 
@@ -244,16 +281,10 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     """A body, path or query that is not as documented; the values themselves are not repeated."""
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
     found = [_field_error(wrong) for wrong in error.errors()]
-    if any(wrong["loc"] == ("body",) for wrong in error.errors()) and not _is_json(request):
+    if any(wrong["loc"] == ("body",) for wrong in error.errors()) and not is_json(request):
         message = "is not sent as JSON; say `Content-Type: application/json`"
         found = [{"field": "body", "message": message}]
     return _unacceptable(request, found)
-
-
-def _is_json(request: Request) -> bool:
-    """Whether a body says of itself that it is JSON, as the framework wants it before reading."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind == "application/json" or kind.endswith("+json")
 
 
 async def _unauthorized(request: Request, error: Exception) -> Response:
@@ -317,20 +348,19 @@ async def _failure(request: Request, error: Exception) -> Response:
 def _logged_path(request: Request) -> str:
     """The path without the token of an attendee's link, which is a credential."""
     token = request.path_params.get("token")
-    return request.url.path.replace(token, "...") if token else request.url.path
+    path: str = request.scope["path"]
+    return path.replace(token, "...") if token else path
 
 
-async def _mistake(request: Request, _error: Exception) -> Response:
-    """A mistake in our program; the server logs its traceback."""
-    answer = problem(
+def _mistaken(request: Request) -> Response:
+    """The answer to a request that met a mistake in our program: nothing of the inside."""
+    return problem(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,
         slug="internal-error",
         title="Something went wrong here",
         detail=_INTERNAL,
     )
-    protect(answer.headers)  # made outside of every middleware
-    return answer
 
 
 def _unacceptable(request: Request, errors: Sequence[Mapping[str, str]]) -> Response:

@@ -51,8 +51,13 @@ async def put_session(
     If its start or status changes, every enrollment is planned anew: the old times can no longer
     fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
     when that takes longer than a few seconds, `under_way` has the workflow that is at it (202).
+
+    The same call repeated tells nobody, and its counts are zero, unless the first failed half-way:
+    then it completes it. Without `status` the session keeps the one that it has.
     """
-    change, receipt = await parts.gateway.put_session(body.to_session(session_id), actor=ACTOR)
+    change, receipt = await parts.gateway.put_session(
+        body.to_session(session_id), keep_status=body.status is None, actor=ACTOR
+    )
     if change.created:
         response.status_code = CREATED
     elif not receipt.is_done:

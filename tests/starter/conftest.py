@@ -96,8 +96,8 @@ async def serving(settings: Settings, **options: Any) -> AsyncIterator[Api]:
 
 
 @asynccontextmanager
-async def listening(settings: Settings) -> AsyncIterator[str]:
-    """The API on a port of this machine, as uvicorn serves it; its URL."""
+async def listening(settings: Settings, app: FastAPI | None = None) -> AsyncIterator[str]:
+    """The API, or an application made of it, on a port of this machine, as uvicorn serves it; its URL."""
 
     class Server(uvicorn.Server):
         @contextmanager
@@ -105,7 +105,7 @@ async def listening(settings: Settings) -> AsyncIterator[str]:
             """Leave the signals to pytest."""
             yield
 
-    config = uvicorn.Config(create_app(settings), log_config=None, lifespan="on", ws="none")
+    config = uvicorn.Config(app or create_app(settings), log_config=None, lifespan="on", ws="none")
     server = Server(config)
     with listen("127.0.0.1", 0) as listener:
         serves = asyncio.create_task(server.serve(sockets=[listener]))

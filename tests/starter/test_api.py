@@ -96,6 +96,22 @@ class TestSessions:
         assert answer.json()["changes"]["enrollments"] == 2
         assert answer.json()["changes"]["cancelled"] == 6
 
+    async def test_a_copy_without_a_status(
+        self, api: Api, settings: Settings, client: Client
+    ) -> None:
+        """A session that was cancelled stays so until somebody says that it is `scheduled`."""
+        body, session_id = a_body(), uuid4()
+        await api.put(f"/v1/sessions/{session_id}", json=body)
+        await api.enroll(session_id, await api.user())
+        async with a_worker(client, settings):
+            await api.post(f"/v1/sessions/{session_id}/cancel")
+            copy = await api.put(f"/v1/sessions/{session_id}", json=body)
+            held = await api.put(f"/v1/sessions/{session_id}", json={**body, "status": "scheduled"})
+        assert ("cancelled", 200) == (copy.json()["status"], copy.status_code)
+        assert {0} == set(copy.json()["changes"].values())
+        assert "scheduled" == held.json()["status"]
+        assert 1 == held.json()["changes"]["enrollments"]
+
     async def test_cancel(self, api: Api, settings: Settings, client: Client) -> None:
         """POST .../cancel counts when asked to, then does it, once, and for all who come later."""
         session_id, _ = await api.enrolled()

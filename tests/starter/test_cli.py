@@ -308,6 +308,23 @@ class TestFailures:
         """Wrong arguments end with 2."""
         assert (await reminders(*arguments)).exit_code == 2
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("user", "find", "\udcff"),
+            ("enroll", "\udcff", "42"),
+            ("sweep", "--reason", "caf\udce9"),
+            ("config", "diff", "1h", "--minutes", "9" * 40),
+        ],
+        ids=ascii,
+    )
+    async def test_what_cannot_be_stored(self, arguments: tuple[str, ...]) -> None:
+        """Bytes that are no text here, and numbers beyond all bounds, are a usage error in words."""
+        result = await reminders(*arguments)
+        assert result.exit_code == 2
+        assert "UTF-8" in result.stderr or "--minutes" in result.stderr
+        assert "Traceback" not in result.stderr
+
     async def test_temporal_away(self, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without Temporal a command ends with 4, and the same command completes it later."""
         session_id, user_id = await a_session(parts), await a_user(parts)

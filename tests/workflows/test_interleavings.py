@@ -164,7 +164,7 @@ async def a_stage(
         delivery_mode="live",
         email_from="Reminders <reminders@platform.example>",
         email_requests_per_second=1000,
-        api_keys="test-key",
+        api_keys="test-key-5Jq8vXw2Zr7LmT4c",
     )
     client = await Client.connect(temporal.address, plugins=[StrictPlugin()])
     database = Database(postgres.url(name))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.client import WorkflowFailureError
@@ -439,3 +439,66 @@ async def test_whoever_stops_waiting_for_a_workflow_replaces_none(stage: Stage) 
     with pytest.raises(asyncio.CancelledError):
         await telling
     assert run_id == (await handle.describe()).run_id
+
+
+async def runs(stage: Stage, session: Session) -> set[str]:
+    """Of the workflows that told a session's change."""
+    query = f"WorkflowId = '{session_change_workflow_id(session.id)}'"
+    return {run.run_id async for run in stage.client.list_workflows(query)}
+
+
+async def test_the_same_session_once_more_tells_nobody(stage: Stage) -> None:
+    """A nightly copy of what is stored starts no workflow, and its counts are zero."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 2)
+    moved = replace(session, starts_at=session.starts_at + HOUR)
+    _, first = await stage.gateway.put_session(moved, wait=PATIENCE)
+    assert 2 == first.enrollments
+    for again in (moved, moved, replace(moved, title="Another title")):
+        change, receipt = await stage.gateway.put_session(again, wait=PATIENCE)
+        assert (None, ChangeReceipt()) == (change.untold, receipt)
+
+    async def told_once() -> bool:
+        return await runs(stage, session) == {first.run_id}
+
+    await eventually(told_once, within=PATIENCE)
+
+
+@pytest.mark.parametrize("title", ["Cardiology", "Another title"])
+async def test_the_same_call_completes_what_ended_half_way(stage: Stage, title: str) -> None:
+    """Stored, and then nothing: the next call tells everybody, and the one after it nobody."""
+    session = await stage.session(starts_in=25 * HOUR, title="Cardiology")
+    await enrolled(stage, session, 2)
+    moved = replace(session, starts_at=session.starts_at + HOUR)
+    await stage.catalogue.put_session(moved)
+    moved = replace(moved, title=title)
+    _, completed = await stage.gateway.put_session(moved, wait=PATIENCE)
+    assert (2, 2) == (completed.enrollments, completed.replanned)
+    assert ChangeReceipt() == (await stage.gateway.put_session(moved, wait=PATIENCE))[1]
+
+
+async def test_whoever_told_an_earlier_change_leaves_the_later_one(stage: Stage) -> None:
+    """Of two changes at once, the first being told does not make the second look told."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 1)
+    first = await stage.catalogue.put_session(replace(session, starts_at=session.starts_at + HOUR))
+    later = replace(session, starts_at=session.starts_at + 2 * HOUR)
+    await stage.catalogue.put_session(later)
+    await stage.catalogue.told(first)
+    assert 1 == (await stage.gateway.put_session(later, wait=PATIENCE))[1].enrollments
+
+
+async def test_whoever_does_not_say_a_status_changes_none(stage: Stage) -> None:
+    """A copy without a status leaves an operator's cancel, also when it moves the session."""
+    session = await stage.session(starts_in=25 * HOUR)
+    await enrolled(stage, session, 1)
+    await stage.gateway.cancel_session(session.id, wait=PATIENCE)
+    for copy in (session, replace(session, starts_at=session.starts_at + HOUR)):
+        change, _ = await stage.gateway.put_session(copy, keep_status=True, wait=PATIENCE)
+        assert SessionStatus.CANCELLED is change.session.status
+        assert SessionStatus.CANCELLED is (await stage.catalogue.session(session.id)).status
+    assert 0 == await waiting(stage, session)
+    change, _ = await stage.gateway.put_session(
+        Session(id=uuid4(), title="New", starts_at=session.starts_at), keep_status=True
+    )
+    assert SessionStatus.SCHEDULED is change.session.status

@@ -24,7 +24,7 @@ from starter.http.fields import (
 
 
 class SessionBody(In):
-    """A session, whole: what is left out is absent, and `status` is `scheduled` again."""
+    """A session, whole: what is left out is absent, but `status`, which stays as it is."""
 
     title: Title = Field(examples=["Cardiology update"])
     start_time: Instant
@@ -35,7 +35,8 @@ class SessionBody(In):
     location: Annotated[Line | None, BlankIsAbsent] = None
     join_url: Annotated[WebUrl | None, BlankIsAbsent] = None
     preparation_notes: Annotated[Notes | None, BlankIsAbsent] = None
-    status: SessionStatus = SessionStatus.SCHEDULED
+    status: SessionStatus | None = None
+    """Left out, a cancelled session stays so; a new one is `scheduled`."""
 
     @field_validator("end_time")
     @classmethod
@@ -57,7 +58,7 @@ class SessionBody(In):
             location=self.location,
             join_url=self.join_url,
             preparation_notes=self.preparation_notes,
-            status=self.status,
+            status=self.status or SessionStatus.SCHEDULED,
         )
 
 

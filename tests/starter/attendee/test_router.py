@@ -111,6 +111,22 @@ class TestStopPage:
         assert "Cardiology update" in answers[0].text
         assert ["scheduled"] * 3 == await visit.statuses(database)
 
+    async def test_what_is_added_to_a_link_on_its_way(
+        self, visit: Visit, database: Database
+    ) -> None:
+        """Opening passes over anything; acting only what trackers add, never what it might mean."""
+        for added in ("utm_source=mail&gclid=1", "v=2", "dry_run=true"):
+            opened = await visit.get(f"{visit.stop}?{added}")
+            assert (200, True) == (opened.status_code, 'action="?"' in opened.text)
+            assert 200 == (await visit.get(f"{visit.calendar}?{added}")).status_code
+        refused = await visit.api.post(f"{visit.stop}?dry_run=true", data=ONE_CLICK)
+        assert (422, ["scheduled"] * 3) == (refused.status_code, await visit.statuses(database))
+        done = await visit.api.post(f"{visit.stop}?utm_source=mail", data=ONE_CLICK)
+        assert (200, ["skipped: opted_out"] * 3) == (
+            done.status_code,
+            await visit.statuses(database),
+        )
+
     async def test_one_session(self, visit: Visit, database: Database, api: Api) -> None:
         """Stopping a session's reminders ends what waits for it, and leaves other sessions be."""
         other = Visit(api, await api.session(), visit.user_id)

@@ -34,7 +34,7 @@ async def test_wrong_method(shared_api: Api) -> None:
     answer = await shared_api.delete(SESSION)
     assert answer.status_code == 405
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.headers["allow"] == "GET, PUT"
+    assert answer.headers["allow"] == "GET, HEAD, PUT"
 
 
 async def test_unacceptable(shared_api: Api) -> None:

@@ -1,7 +1,7 @@
 """unconfirmed plans: rows know the plan that wrote them, and plans that no workflow has yet are kept
 
 Revision ID: 0012
-Revises: 0009
+Revises: 0010
 """
 
 from __future__ import annotations
