@@ -1,0 +1,136 @@
+"""Whether each e-mail that the provider took was right when it was posted."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from reminders.db import records
+from reminders.db.engine import Database
+from reminders.db.tables import EmailBatchRow, ReminderRow
+from reminders.model import Reminder
+from tests.e2e.driving.driver import STARTS, address
+from tests.e2e.driving.witness import Witness, leads, stops
+from tests.provider import Json
+
+IN_FLIGHT = timedelta(seconds=5)
+"""How long before its acceptance an e-mail may have been decided on, beyond its own freezing."""
+COMMITTING = timedelta(seconds=1)
+"""How much later than the witness says a change may be visible to others."""
+CLOCKS = timedelta(milliseconds=50)
+"""How far the clocks of the parts may be apart; one machine."""
+
+Finding = tuple[UUID, UUID, str]
+"""Session, person, and what is wrong."""
+
+
+async def wrong_emails(
+    accepted: list[Json], witness: Witness, database: Database, *, threshold: timedelta
+) -> list[Finding]:
+    """What was posted and should not have been.
+
+    Args:
+        accepted: All that the provider took.
+        witness: Knows how the tables stood.
+        database: Of the ledger.
+        threshold: How far a session must move so that a reminder is sent once more.
+    """
+    async with database.autocommit() as connection:
+        found = await connection.execute(select(ReminderRow.__table__))
+        ledger = {str(row["id"]): records.reminder(row) for row in found.mappings()}
+        batches = await connection.execute(select(EmailBatchRow.id, EmailBatchRow.frozen_at))
+        frozen = {str(batch.id): batch.frozen_at for batch in batches}
+    wrong: list[Finding] = []
+    sent: dict[tuple[UUID, UUID, str], list[tuple[Reminder, datetime]]] = defaultdict(list)
+    seen: set[str] = set()
+    for email in accepted:
+        tag = email["tags"]["reminder_id"]
+        reminder = ledger[tag]
+        frozen_at = frozen.get(str(email["idempotency_key"]))
+        faults = list(_faults(email, reminder, witness, frozen_at))
+        if tag in seen:
+            faults.append("the same reminder was accepted twice")
+        seen.add(tag)
+        wrong += [
+            (reminder.session_id, reminder.user_id, f"{_named(reminder, email)}: {fault}")
+            for fault in faults
+        ]
+        key = (reminder.session_id, reminder.user_id, reminder.reminder_type)
+        sent[key].append((reminder, _told(email)))
+    for (session_id, user_id, kind), emails in sent.items():
+        emails.sort(key=lambda sent: sent[0].generation)
+        for (_, told), (again, then) in pairwise(emails):
+            if abs(told - then) <= threshold and again.requested_at is None:
+                fault = f"{kind} generation {again.generation} told {then} once more, unasked"
+                wrong.append((session_id, user_id, fault))
+    return wrong
+
+
+def _faults(
+    email: Json, reminder: Reminder, witness: Witness, frozen_at: datetime | None
+) -> Iterator[str]:
+    """What is wrong with one e-mail."""
+    if email["to"] != [address(reminder.user_id)]:
+        yield "it went to somebody else"
+    told = _told(email)
+    if f"{told:%H:%M}" not in email["text"]:
+        yield f"its text does not say {told:%H:%M}"
+    accepted_at = datetime.fromisoformat(email["accepted_at"])
+    since = min(accepted_at - IN_FLIGHT, frozen_at or accepted_at) - COMMITTING
+    verdicts = [
+        list(_objections(reminder, told, accepted_at, witness, instant))
+        for instant in witness.instants(since, accepted_at)
+    ]
+    if all(verdicts):
+        best = min(verdicts, key=len)
+        took = (
+            f", frozen {(accepted_at - frozen_at).total_seconds():.1f} s before"
+            if frozen_at
+            else ""
+        )
+        yield f"not right at any instant before {accepted_at}{took}: {'; '.join(best)}"
+
+
+def _objections(
+    reminder: Reminder, told: datetime, accepted_at: datetime, witness: Witness, instant: datetime
+) -> Iterator[str]:
+    """What spoke against an e-mail at an instant."""
+    session_id, user_id, kind = reminder.session_id, reminder.user_id, reminder.reminder_type
+    session = witness.at("sessions", str(session_id), instant)
+    if session is None or session["status"] != "scheduled":
+        yield "the session was not held"
+    elif (starts_at := datetime.fromisoformat(session["start_time"])) != told:
+        yield f"it told {told}, and the start was {starts_at}"
+    enrollment = witness.at("enrollments", f"{session_id} {user_id}", instant)
+    if enrollment is None or enrollment["status"] != "confirmed":
+        yield "the recipient was not enrolled"
+    if stops(witness.rows("reminder_preferences", instant, of=user_id), session_id, kind):
+        yield "the recipient did not want it"
+    rules = [
+        *witness.rows("reminder_configurations", instant, of=session_id),
+        *witness.rows("reminder_configurations", instant, of=None),
+    ]
+    lead = leads(rules, session_id).get(kind)
+    if lead is None:
+        yield "its rule was off"
+    elif reminder.requested_at is None and accepted_at < told - lead - CLOCKS:
+        yield f"it was due at {told - lead}"
+    if accepted_at > told:
+        yield "the session had begun"
+
+
+def _told(email: Json) -> datetime:
+    """The start that it tells, by the session's title."""
+    (start,) = re.findall(r"\d{8}T\d{6}Z", email["subject"])
+    return datetime.strptime(start, STARTS).replace(tzinfo=UTC)
+
+
+def _named(reminder: Reminder, email: dict[str, Any]) -> str:
+    return f"e-mail {reminder.reminder_type}/{reminder.generation} of {email['accepted_at']}"

@@ -1,0 +1,166 @@
+"""Anything at any moment: afterwards all parts agree, and no e-mail was wrong when it was posted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from temporalio.client import Client
+
+from reminders.db.engine import Database
+from reminders.embedded.stack import DATABASE, LocalStack
+from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
+from tests.e2e.driving import witness
+from tests.e2e.driving.agreement import Pair, disagreements
+from tests.e2e.driving.driver import API_KEY, Driver, Form
+from tests.e2e.driving.posted import wrong_emails
+from tests.e2e.driving.witness import Witness
+from tests.leaks import watch
+from tests.provider import ProviderClient
+from workflows.plugin import SessionReminderPlugin
+
+SEED = "DRIVER_SEED"
+"""Environment variable: drive as in an earlier run. Chances are the same; the instants are not."""
+THRESHOLD = timedelta(minutes=1)
+SETTINGS = {
+    "DELIVERY_MODE": "live",
+    "API_KEYS": API_KEY,
+    "RESCHEDULE_RESEND_THRESHOLD": "1m",
+    # No sweep mends what others leave undone.
+    "SWEEP_CRON": "0 0 1 1 *",
+}
+ONE_MINUTE = Form(
+    lasts=timedelta(minutes=1),
+    clients=6,
+    per_second=4,
+    enrolled=100,
+    between_kills=(20, 35),
+    settles_within=timedelta(seconds=60),
+)
+THIRTY_MINUTES = Form(
+    lasts=timedelta(minutes=30),
+    clients=16,
+    per_second=12,
+    enrolled=400,
+    between_kills=(40, 120),
+    settles_within=timedelta(seconds=90),
+)
+MOST_SHOWN = 5
+"""Enrollments that are traced."""
+LONGEST_TRACE = 60
+"""Lines of each."""
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(ONE_MINUTE, id="one minute", marks=pytest.mark.timeout(400)),
+        pytest.param(
+            THIRTY_MINUTES,
+            id="thirty minutes",
+            marks=[pytest.mark.slow, pytest.mark.timeout(2700)],
+        ),
+    ],
+)
+async def test_whatever_is_asked_at_whatever_moment(form: Form) -> None:
+    """Calls, hang-ups and killed workers leave nobody with a wrong e-mail, plan or workflow."""
+    seed = int(os.environ.get(SEED) or secrets.randbits(32))
+    print(f"\n{SEED}={seed}")
+    with LocalStack(with_ui=False, settings=SETTINGS) as stack:
+        database = Database(stack.postgres.url(DATABASE), pool_size=20)
+        client = await Client.connect(stack.temporal.address, plugins=[SessionReminderPlugin()])
+        await witness.install(database)
+        driver = Driver(form, seed, stack=stack, client=client, database=database)
+        await driver.prepare()
+        await driver.run()
+        repeated = await driver.repeat_unanswered()
+        unsettled = await _settled(driver, client, database)
+        async with ProviderClient(stack.provider.url) as provider:
+            accepted = await provider.accepted(bodies=True)
+        seen = await Witness.of(database)
+        wrong = await wrong_emails(accepted, seen, database, threshold=THRESHOLD)
+        failed = await _failed(database)
+        findings: list[tuple[Pair, str]] = [
+            *((pair, what) for pair, what in unsettled.items()),
+            *(((session, user), what) for session, user, what in wrong),
+            *((pair, what) for pair, what in failed),
+        ]
+        verbs = Counter(call.verb for call in driver.journal.calls)
+        print(f"{dict(verbs)}; {repeated} repeated; {len(accepted)} e-mails")
+        for pair in list(dict.fromkeys(pair for pair, _ in findings))[:MOST_SHOWN]:
+            print(await _trace(pair, driver, seen, client))
+        changing = await _still_changing(driver, client)
+        await database.aclose()
+        for program in (stack.worker, stack.api):
+            assert program is not None
+            watch.file(program.log_file)
+    told = [f"{_short(pair)}: {what}" for pair, what in findings]
+    assert [] == [*driver.violations, *told, *changing], f"{SEED}={seed}"
+    assert accepted, "nothing fell due: the rules' leads are too long for this form"
+
+
+async def _settled(driver: Driver, client: Client, database: Database) -> Mapping[Pair, str]:
+    """What still does not agree when the time to settle is over."""
+    until = datetime.now(UTC) + driver.form.settles_within
+    while True:
+        found = await disagreements(client, database, threshold=THRESHOLD)
+        # Time goes on, and e-mails with it: what is under way is looked at once more.
+        for _ in range(3):
+            if not found:
+                return {}
+            await asyncio.sleep(1)
+            found = await disagreements(client, database, threshold=THRESHOLD, of=found)
+        if datetime.now(UTC) > until:
+            return found
+
+
+async def _failed(database: Database) -> list[tuple[Pair, str]]:
+    """Reminders that should have gone out and did not: nothing here is a reason for that."""
+    query = text(
+        "SELECT session_id, user_id, reminder_type, generation, status_reason"
+        "  FROM session_reminder_emails WHERE email_status = 'failed'"
+    )
+    async with database.autocommit() as connection:
+        return [
+            (
+                (row.session_id, row.user_id),
+                f"{row.reminder_type}/{row.generation} failed: {row.status_reason}",
+            )
+            for row in await connection.execute(query)
+        ]
+
+
+async def _still_changing(driver: Driver, client: Client) -> list[str]:
+    """Changes of sessions that nobody has finished."""
+    left = []
+    for session in driver.sessions:
+        handle = client.get_workflow_handle(session_change_workflow_id(session))
+        found = await handle.describe()
+        if found.close_time is None:
+            left.append(f"{handle.id} has not ended")
+    return left
+
+
+async def _trace(pair: Pair, driver: Driver, seen: Witness, client: Client) -> str:
+    """What was asked of an enrollment and what came of it, in the order of time."""
+    lines = list(seen.story(*pair))
+    lines += [(c.began_at, str(c)) for c in driver.journal.calls if c.concerns(*pair)]
+    workflow_id = session_reminder_workflow_id(*pair)
+    async for run in client.list_workflows(f"WorkflowId = '{workflow_id}'"):
+        status = run.status.name if run.status else "?"
+        lines.append((run.start_time, f"   run {run.run_id[:8]} starts"))
+        if run.close_time:
+            lines.append((run.close_time, f"   run {run.run_id[:8]} ends: {status}"))
+    lines.sort(key=lambda line: line[0])
+    shown = [f"{at:%H:%M:%S.%f} {what}" for at, what in lines[-LONGEST_TRACE:]]
+    return "\n".join([f"--- {_short(pair)}", *shown])
+
+
+def _short(pair: Pair) -> str:
+    return f"session {pair[0]}, user {pair[1]}"
