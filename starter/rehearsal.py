@@ -1,52 +1,41 @@
-"""A rehearsal: the real workflow, on a server where time flies, writing to nobody.
+"""A rehearsal: which e-mails an enrollment would get, and when; nobody is enrolled, nothing is sent.
 
-The workflow, its activities, the planning, the decision and the rendering are those of the
-performance. Ledger and provider are replaced by this process's memory, and the clock by the one
-that the server keeps for the workflow. A rehearsal may begin at any instant, but a workflow only
-begins now: it gets every instant shifted by the difference, and what it does is shifted back.
+Planning, the decision at the moment of sending, and the rendering are those of the performance;
+ledger and clock are a few variables. That the workflow does what the plan says, tests prove.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from temporalio import activity
-from temporalio.client import Client, WorkflowHandle
-from temporalio.service import RPCError, RPCStatusCode
-from temporalio.testing import TimeSkipper, TimeSkippingConfig
-from temporalio.worker import Worker
-
-from activities.delivery import DeliveryActivities
-from reminders.clock import SystemClock
-from reminders.contracts import (
-    CloseRemindersInput,
-    CloseRemindersResult,
-    DeliverReminderInput,
-    DeliveryOutcome,
-)
-from reminders.db.plans import PlannedEnrollment
-from reminders.decide import Close, Send, Wait, decide
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.errors import InvalidAddressError, ReminderNotFoundError, RenderError
-from reminders.keys import session_reminder_workflow_id
+from reminders.decide import Close, Wait, decide
+from reminders.errors import ConflictError, InvalidAddressError, InvalidInputError, RenderError
 from reminders.model import (
     Attendee,
     DeliveryFacts,
     EnrollmentStatus,
+    OptOut,
     Reminder,
     ReminderRule,
     ReminderStatus,
     Session,
+    SessionStatus,
     StatusReason,
 )
-from reminders.plan import plan, revise
+from reminders.plan import plan, revise, withheld
 from reminders.ports import Composer
-from starter.enrollments import EnrollmentWorkflows
-from workflows.plugin import SessionReminderPlugin
+from starter.assembly import Parts
+from starter.composing import mail_composer
+
+if TYPE_CHECKING:
+    from reminders.db.choices import Choices
+
+_SAMPLE = "sample.attendee@example.com"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +62,7 @@ class Script:
     threshold: timedelta = timedelta(hours=1)
     """`RESCHEDULE_RESEND_THRESHOLD`."""
     stopped: Mapping[str, StatusReason] = field(default_factory=dict)
-    """What the attendee is not to get, by reminder type; `*` stands for all."""
+    """What the attendee is not to get, by reminder type."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,160 +74,155 @@ class Rehearsed:
     """As the attendee gets it; absent if nothing went out."""
 
 
-async def rehearse_alone(script: Script, composer: Composer) -> tuple[Rehearsed, ...]:
-    """Rehearse on a Temporal server that lives as long as that takes.
-
-    Raises:
-        EmbeddedServerError: If there is no `temporal` program, or it does not come up; the
-            message has the remedy.
-    """
-    with EmbeddedTemporal(headless=True) as server:
-        client = await Client.connect(server.address, plugins=[SessionReminderPlugin()])
-        return await rehearse(script, composer, client)
-
-
-async def rehearse(script: Script, composer: Composer, client: Client) -> tuple[Rehearsed, ...]:
-    """Play an enrollment to its end, however many weeks that takes it; seconds for us.
+async def rehearsed(
+    parts: Parts,
+    session: UUID | Session,
+    *,
+    user_id: UUID | None = None,
+    enrolled_at: datetime | None = None,
+    moves: tuple[Move, ...] = (),
+) -> tuple[Script, tuple[Rehearsed, ...]]:
+    """Rehearse by what the database says now; it is only read.
 
     Args:
-        script: What is rehearsed; its session is held, and its attendee takes part.
+        parts: To ask with.
+        session: One that there is, by its id; or a made-up one.
+        user_id: Whose enrollment; absent means somebody made up.
+        enrolled_at: Absent means now.
+        moves: By ascending instant.
+
+    Returns:
+        What was rehearsed, and what became of it.
+
+    Raises:
+        InvalidInputError: If the session moves before the enrollment.
+        ConflictError: If the session is cancelled, so that nobody is reminded of it.
+        NotFoundError: If there is no such session or person.
+        ConfigurationError: If a setting of the e-mails cannot be used.
+    """
+    enrolled_at = enrolled_at or parts.clock.now()
+    if any(move.at < enrolled_at for move in moves):
+        raise InvalidInputError("the move lies before the enrollment", field="move_at")
+    if isinstance(session, Session):
+        rules = tuple(r for r in await parts.rules.all() if r.session_id is None)
+    else:
+        rules = await parts.rules.of_session(session)
+        session = await parts.catalogue.session(session)
+    if session.status is SessionStatus.CANCELLED:
+        raise ConflictError("the session is cancelled, so nobody is reminded; restore it first")
+    attendee = Attendee(user_id=uuid4(), email=_SAMPLE, full_name="Sample Attendee")
+    stopped: Mapping[str, StatusReason] = {}
+    if user_id is not None:
+        attendee = await parts.catalogue.user(user_id)
+        stopped = _stopped(await parts.preferences.of(user_id), rules, session.id)
+    script = Script(
+        session=session,
+        attendee=attendee,
+        rules=rules,
+        enrolled_at=enrolled_at,
+        moves=moves,
+        threshold=parts.settings.reschedule_resend_threshold,
+        stopped=stopped,
+    )
+    return script, await asyncio.to_thread(_played, parts, script)
+
+
+def rehearse(script: Script, composer: Composer) -> tuple[Rehearsed, ...]:
+    """Play an enrollment to its end.
+
+    Args:
+        script: What is rehearsed; its session takes place, and its attendee takes part.
         composer: Renders, as the performance does.
-        client: Of a server with time skipping and our search attributes, such as
-            `EmbeddedTemporal`; connected with `SessionReminderPlugin`.
 
     Returns:
         Every reminder, sent or not, by the instant that it went out or was due.
     """
     rehearsal = _Rehearsal(script, composer)
-    activities = DeliveryActivities(rehearsal)
-    queue = f"rehearsal-{uuid4()}"
-    skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
-    workflows = EnrollmentWorkflows(skipper.client, task_queue=queue)
-    handle: WorkflowHandle[Any, Any] = skipper.client.get_workflow_handle(
-        session_reminder_workflow_id(script.session.id, script.attendee.user_id)
-    )
-    async with Worker(
-        skipper.client,
-        task_queue=queue,
-        activities=[activities.deliver_reminder, activities.close_reminders],
-    ):
-        await workflows.start(rehearsal.planned(at=script.enrolled_at, enrolling=True))
-        for move in script.moves:
-            await _wind_to(skipper, handle, rehearsal.shifted(move.at))
-            rehearsal.move(move.to)
-            await _follow(workflows, rehearsal.planned(at=move.at, enrolling=False))
-            # What has ended was followed by a run that begins now, and not at the move.
-            await _wind_to(skipper, handle, rehearsal.shifted(move.at))
-        await _wind_to(skipper, handle, None)
+    rehearsal.plan(at=script.enrolled_at, enrolling=True)
+    for move in script.moves:
+        rehearsal.pass_until(move.at)
+        rehearsal.move(move.to)
+        rehearsal.plan(at=move.at, enrolling=False)
+    rehearsal.pass_until(None)
     return rehearsal.result()
 
 
-async def _follow(workflows: EnrollmentWorkflows, planned: PlannedEnrollment) -> None:
-    """Have a new plan followed, by the run that there is or by another; there is no ledger here."""
-    run = await workflows.latest(planned.session.id, planned.user_id)
-    if run is not None and run.is_running:
-        await workflows.replan(run, planned)
-    elif planned.has_pending:
-        await workflows.start(planned)
+def _played(parts: Parts, script: Script) -> tuple[Rehearsed, ...]:
+    # The subject as attendees get it, without an address in it.
+    return rehearse(
+        script, mail_composer(parts.settings.model_copy(update={"delivery_mode": "live"}))
+    )
 
 
-async def _wind_to(
-    skipper: TimeSkipper, handle: WorkflowHandle[Any, Any], instant: datetime | None
-) -> None:
-    """Let time pass for a workflow until an instant, or until it ends; one that has ended has none."""
-    try:
-        if instant is None:
-            await skipper.fast_forward(handle, None)
-        elif (left := instant - await skipper.get_current_time(handle)) > timedelta():
-            await skipper.fast_forward(handle, left)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
+def _stopped(
+    choices: Choices, rules: tuple[ReminderRule, ...], session_id: UUID
+) -> dict[str, StatusReason]:
+    """Why a person is not to get a session's reminders, by type: what they asked for comes first."""
+    found = {}
+    for rule in rules:
+        scopes = {
+            OptOut(session_id=session, reminder_type=kind)
+            for session in (None, session_id)
+            for kind in (None, rule.reminder_type)
+        }
+        if choices.opt_outs & scopes:
+            found[rule.reminder_type] = StatusReason.OPTED_OUT
+        elif choices.withheld:
+            found[rule.reminder_type] = choices.withheld[-1]
+    return found
 
 
 class _Rehearsal:
-    """The ledger, the provider and the clock of one rehearsal: a `ports.Deliverer`."""
+    """The ledger, the provider and the clock of one rehearsal."""
 
     def __init__(self, script: Script, composer: Composer) -> None:
-        """Begin now."""
         self._script = script
         self._composer = composer
-        self._ahead = SystemClock().now() - script.enrolled_at
         self._rows: dict[UUID, Reminder] = {}
         self._subjects: dict[UUID, str] = {}
-        self._version = 0
-        self.session = script.session
+        self._session = script.session
 
     def move(self, starts_at: datetime) -> None:
         """The session starts at another instant, and lasts as long."""
-        session, by = self.session, starts_at - self.session.starts_at
+        session, by = self._session, starts_at - self._session.starts_at
         ends_at = session.ends_at + by if session.ends_at else None
-        self.session = replace(session, starts_at=starts_at, ends_at=ends_at)
+        self._session = replace(session, starts_at=starts_at, ends_at=ends_at)
 
-    def shifted(self, instant: datetime) -> datetime:
-        """An instant of the script, on the workflow's clock."""
-        return instant + self._ahead
-
-    def planned(self, *, at: datetime, enrolling: bool) -> PlannedEnrollment:
-        """Plan as `EnrollmentPlanner` does, in memory, for the workflow's clock."""
+    def plan(self, *, at: datetime, enrolling: bool) -> None:
+        """Plan as `EnrollmentPlanner` does."""
+        wanted = plan(self._session.starts_at, self._script.rules, now=at)
         revision = revise(
-            plan(self.session.starts_at, self._script.rules, now=at),
+            withheld(wanted, self._script.stopped),
             self._rows.values(),
-            session_id=self.session.id,
+            session_id=self._session.id,
             user_id=self._script.attendee.user_id,
-            starts_at=self.session.starts_at,
+            starts_at=self._session.starts_at,
             threshold=self._script.threshold,
             enrolling=enrolling,
         )
         self._rows |= {row.id: row for row in revision.reminders}
-        self._version += 1
-        return PlannedEnrollment(
-            session=replace(self.session, starts_at=self.shifted(self.session.starts_at)),
-            user_id=self._script.attendee.user_id,
-            reminders=tuple(replace(r, due_at=self.shifted(r.due_at)) for r in revision.reminders),
-            version=self._version,
-            is_first=enrolling,
-            is_changed=not revision.is_empty,
-        )
+
+    def pass_until(self, instant: datetime | None) -> None:
+        """Let time pass, to the end if no instant is given; what is due goes out."""
+        while waiting := [r for r in self._rows.values() if r.status is ReminderStatus.SCHEDULED]:
+            row = min(waiting, key=lambda r: (r.due_at, r.reminder_type))
+            if instant is not None and row.due_at > instant:
+                return
+            self._rows[row.id] = self._delivered(row, now=row.due_at)
 
     def result(self) -> tuple[Rehearsed, ...]:
         """What became of every reminder."""
         rows = sorted(self._rows.values(), key=lambda r: (r.sent_at or r.due_at, r.reminder_type))
         return tuple(Rehearsed(reminder=r, subject=self._subjects.get(r.id)) for r in rows)
 
-    async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
-        """See `Deliverer.deliver`; the e-mail is composed, and kept."""
-        row = self._rows.get(reminder.reminder_id)
-        if row is None:
-            raise ReminderNotFoundError
-        now = activity.info().started_time - self._ahead
+    def _delivered(self, row: Reminder, *, now: datetime) -> Reminder:
+        """The row as the ledger would have it after its instant."""
         facts = self._facts(row)
         decision = decide(facts, now=now)
         if isinstance(decision, Wait):
-            self._rows[row.id] = replace(
-                row, due_at=decision.due_at, starts_at=decision.starts_at, run_id=run_id
-            )
-            return DeliveryOutcome(
-                status=ReminderStatus.SCHEDULED,
-                due_at=self.shifted(decision.due_at),
-                starts_at=self.shifted(decision.starts_at),
-            )
+            return replace(row, due_at=decision.due_at, starts_at=decision.starts_at)
         if isinstance(decision, Close):
-            row = replace(row, status=decision.status, reason=decision.reason)
-        elif isinstance(decision, Send):
-            row = self._sent(row, facts, now)
-        self._rows[row.id] = replace(row, run_id=run_id)
-        return DeliveryOutcome(status=row.status, reason=row.reason)
-
-    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
-        """See `Deliverer.close`."""
-        waiting = [row for i in request.reminder_ids if (row := self._rows[i]).status.is_pending]
-        for row in waiting:
-            self._rows[row.id] = replace(row, status=request.status, reason=request.reason)
-        return CloseRemindersResult(closed=len(waiting), in_doubt=0)
-
-    def _sent(self, row: Reminder, facts: DeliveryFacts, now: datetime) -> Reminder:
-        """The row as the provider would have it after taking the e-mail."""
+            return replace(row, status=decision.status, reason=decision.reason)
         try:
             message = self._composer.compose(facts, now=now)
         except InvalidAddressError:
@@ -247,7 +231,7 @@ class _Rehearsal:
             return replace(row, status=ReminderStatus.FAILED, reason=StatusReason.RENDER_ERROR)
         self._subjects[row.id] = message.subject
         return replace(
-            row, status=ReminderStatus.SENT, sent_at=now, starts_at=self.session.starts_at
+            row, status=ReminderStatus.SENT, sent_at=now, starts_at=self._session.starts_at
         )
 
     def _facts(self, row: Reminder) -> DeliveryFacts:
@@ -259,11 +243,11 @@ class _Rehearsal:
         going_out = {
             r.reminder_type
             for r in self._script.rules
-            if r.is_enabled and not (stopped.get(r.reminder_type) or stopped.get("*"))
+            if r.is_enabled and r.reminder_type not in stopped
         }
         return DeliveryFacts(
             reminder=row,
-            session=self.session,
+            session=self._session,
             attendee=self._script.attendee,
             enrollment_status=EnrollmentStatus.CONFIRMED,
             rule=next(
@@ -279,10 +263,10 @@ class _Rehearsal:
                 ),
                 default=None,
             ),
-            stopped=stopped.get(row.reminder_type) or stopped.get("*"),
+            stopped=self._script.stopped.get(row.reminder_type),
             moved_from=(
                 told.starts_at
-                if told is not None and told.starts_at != self.session.starts_at
+                if told is not None and told.starts_at != self._session.starts_at
                 else None
             ),
         )

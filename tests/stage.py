@@ -2,8 +2,7 @@
 
 The Temporal server gives every workflow a clock of its own; activities are told its time. So the
 system's clock is simply set to the time of the activity at hand, and a week passes in a moment.
-This and `starter/rehearsal.py` are the only places that know the server's time skipping, which is
-experimental.
+This is the only place that knows the server's time skipping, which is experimental.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from workflows.session_reminder import SESSION_START
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ["activities", "reminders", "starter", "worker", "workflows"]
-NOT_SHIPPED = {"deploy", "bench", "dev.py", "docs", "tests"}
+NOT_SHIPPED = {"bench", "dev.py", "docs", "tests"}
 """Tools: Python at the top that no installation has."""
 IO = ["alembic", "asyncpg", "httpx", "jinja2", "pydantic_settings", "resend", "sqlalchemy"]
 INDEX = {"https://pypi.org", "https://files.pythonhosted.org"}

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from reminders.errors import ReminderError
 
 if TYPE_CHECKING:
@@ -240,50 +242,26 @@ def wait_until(condition: Callable[[], bool], *, seconds: float) -> bool:
 
 def is_alive(pid: int) -> bool:
     """Whether the process runs; one that ended and waits to be collected does not."""
-    if LINUX:
-        return _stat_fields(pid)[:1] not in ([], ["Z"], ["X"])
-    return _ps("stat", pid)[:1] not in ("", "Z")
+    try:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def command_line(pid: int) -> list[str]:
-    """Program and arguments of a process; empty when there is no such process.
-
-    Where only `ps` can tell, an argument that holds spaces comes apart.
-    """
-    if LINUX:
-        try:
-            raw = Path("/proc", str(pid), "cmdline").read_bytes()
-        except OSError:
-            return []
-        return [os.fsdecode(part) for part in raw.split(b"\0") if part]
-    return _ps("command", pid).split()
+    """Program and arguments of a process; empty when there is no such process, or none of ours."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.Error:
+        return []
 
 
 def children(pid: int) -> list[int]:
-    """The pids of a process's living children."""
-    if LINUX:
-        everyone = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-        return [other for other in everyone if _stat_fields(other)[1:2] == [str(pid)]]
-    rows = (line.split() for line in run(["/bin/ps", "-A", "-o", "pid=,ppid="]).splitlines())
-    return [int(child) for child, parent in rows if int(parent) == pid]
-
-
-def _stat_fields(pid: int) -> list[str]:
-    """State, parent and the rest of /proc/PID/stat; empty when there is no such process."""
+    """The pids of a process's children."""
     try:
-        text = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        return [child.pid for child in psutil.Process(pid).children()]
+    except psutil.NoSuchProcess:
         return []
-    # The second field is the program's name in brackets and may itself hold spaces and brackets.
-    return text.rpartition(")")[2].split()
-
-
-def _ps(column: str, pid: int) -> str:
-    """One column about one process, where there is no /proc; empty when there is no process."""
-    try:
-        return run(["/bin/ps", "-ww", "-o", f"{column}=", "-p", str(pid)])
-    except EmbeddedServerError:
-        return ""
 
 
 def end(process: subprocess.Popen[bytes] | int, escalation: Escalation) -> bool:

@@ -13,7 +13,7 @@ from reminders.model import (
 from starter.answers.base import Out
 from starter.decisions import decision
 
-if TYPE_CHECKING:  # it brings a worker along, which nobody needs who only answers
+if TYPE_CHECKING:  # it brings the e-mail templates along, which nobody needs who only answers
     from starter.rehearsal import Rehearsed, Script
 
 

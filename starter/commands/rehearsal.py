@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 from uuid import UUID, uuid4
 
 import typer
 
-from reminders.db.rehearsing import RehearsalFacts
-from reminders.errors import InvalidInputError
-from reminders.model import Attendee, Session, SessionStatus
+from reminders.model import Session
 from starter.answers.rehearsal import RehearsalOut
 from starter.assembly import Parts
 from starter.commands.options import AsJson, parsed, show
@@ -19,9 +17,6 @@ from starter.terminal.printing import rehearsal as printing
 from starter.terminal.running import ask
 
 app = typer.Typer()
-
-_SAMPLE = "sample.attendee@example.com"
-
 
 _instant = parsed(Instant)
 
@@ -61,55 +56,23 @@ def rehearse(
 ) -> None:
     """Show every e-mail that an enrollment would get, with its instant and its subject.
 
-    Runs the real workflow on a Temporal server of its own, on which weeks pass in seconds. The
-    database is only read, nobody is enrolled, and nothing is sent.
+    The database is only read, nobody is enrolled, and nothing is sent.
     """
     if (session is None) == (start is None):
         raise typer.BadParameter("name a SESSION, or give --start; not both")
     if (move_at is None) != (move_to is None):
         raise typer.BadParameter("--move-at and --move-to go together")
 
-    async def rehearsed(parts: Parts) -> RehearsalOut:
-        # No other command needs a server, the e-mail templates and a worker.
-        from starter.composing import mail_composer  # noqa: PLC0415
-        from starter.rehearsal import Move, Script, rehearse_alone  # noqa: PLC0415
+    async def played(parts: Parts) -> RehearsalOut:
+        # No other command needs the e-mail templates.
+        from starter.rehearsal import Move, rehearsed  # noqa: PLC0415
 
-        facts = RehearsalFacts(parts.database)
-        about = await _session(parts, session, start, zone)
-        enrolled_at = enroll_at or parts.clock.now()
-        if move_at is not None and move_at < enrolled_at:
-            raise InvalidInputError("--move-at lies before the enrollment", field="move_at")
-        script = Script(
-            session=about,
-            attendee=await _attendee(parts, user),
-            rules=await facts.rules(session),
-            enrolled_at=enrolled_at,
-            moves=(Move(at=move_at, to=move_to),) if move_at and move_to else (),
-            threshold=parts.settings.reschedule_resend_threshold,
-            stopped=await facts.stopped(session, user) if user else {},
+        about = session or Session(
+            id=uuid4(), title="A session", starts_at=cast("datetime", start), time_zone=zone
         )
-        # The subject as attendees get it, without an address in it.
-        composer = mail_composer(parts.settings.model_copy(update={"delivery_mode": "live"}))
-        return RehearsalOut.of(script, await rehearse_alone(script, composer))
+        moves = (Move(at=move_at, to=move_to),) if move_at and move_to else ()
+        return RehearsalOut.of(
+            *await rehearsed(parts, about, user_id=user, enrolled_at=enroll_at, moves=moves)
+        )
 
-    show(ask(rehearsed), printing.rehearsal, as_json=as_json)
-
-
-async def _session(
-    parts: Parts, session_id: UUID | None, start: datetime | None, zone: str
-) -> Session:
-    """The session that is meant, if people are reminded of it at all."""
-    if session_id is None:
-        assert start is not None  # noqa: S101 - one of the two is there
-        return Session(id=uuid4(), title="A session", starts_at=start, time_zone=zone)
-    session = await parts.catalogue.session(session_id)
-    if session.status is SessionStatus.CANCELLED:
-        message = "the session is cancelled, so nobody is reminded; restore it, or use --start"
-        raise InvalidInputError(message, field="session")
-    return session
-
-
-async def _attendee(parts: Parts, user_id: UUID | None) -> Attendee:
-    if user_id is not None:
-        return await parts.catalogue.user(user_id)
-    return Attendee(user_id=uuid4(), email=_SAMPLE, full_name="Sample Attendee")
+    show(ask(played), printing.rehearsal, as_json=as_json)

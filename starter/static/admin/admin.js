@@ -1,8 +1,8 @@
 // The pages work without this: it only spares polls of hidden windows, says when what is open no
-// longer follows, and adds local times. What a form does in parts goes on, looked at or not.
+// longer follows, and adds local times.
 
 document.addEventListener("htmx:config:request", (event) => {
-  if (document.hidden && event.detail.ctx.request.method === "GET") event.preventDefault();
+  if (document.hidden) event.preventDefault();
 });
 
 // A poll that fails leaves what is shown as it was: say so until one succeeds.

@@ -643,8 +643,8 @@ async def test_an_enrollment_is_rehearsed(desk: Page, house: House) -> None:
     before = len(await house.platform.accepted())
     await desk.goto(f"/admin/rehearsal?session={house.session.id}")
     assert [] == list(await hindrances(desk))
-    await desk.get_by_role("button", name="Rehearse").click(timeout=60_000)
-    await expect(desk.locator("tbody tr")).to_have_count(3, timeout=60_000)
+    await desk.get_by_role("button", name="Rehearse").click()
+    await expect(desk.locator("tbody tr")).to_have_count(3)
     await expect(desk.locator("tbody")).to_contain_text(house.session.title)
     assert before == len(await house.platform.accepted())
 

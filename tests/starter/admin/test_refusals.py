@@ -243,7 +243,7 @@ async def test_what_cannot_be_rehearsed_or_shown_is_said_in_the_words_of_the_pag
     assert 404 == nowhere.status_code
     session_id = await pages.api.session(status="cancelled")
     cancelled = await pages.submit("/admin/rehearsal", session=str(session_id))
-    assert (409, True) == (cancelled.status_code, "hold it after all" in cancelled.text)
+    assert (409, True) == (cancelled.status_code, "restore it first" in cancelled.text)
     preview = await pages.get("/admin/preview", params={"zone": "Mars/Base"})
     assert "zone: is no IANA time zone" in preview.text
 

@@ -1,0 +1,43 @@
+"""A rehearsal knows what the platform and its people want, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reminders.errors import ConflictError, InvalidInputError
+from reminders.model import OptOut
+from reminders.settings import Settings
+from starter.assembly import assembled
+from starter.rehearsal import Move, rehearsed
+from tests.starter.conftest import Api
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.mark.parametrize("scope", [OptOut(), OptOut(reminder_type="2h")])
+async def test_what_a_person_of_the_platform_chose_is_read(
+    settings: Settings, api: Api, scope: OptOut
+) -> None:
+    """Their opt-outs count, those of other sessions do not; nobody is enrolled by it."""
+    session_id, user_id = await api.session(starts_in=2 * DAY), await api.user()
+    other = OptOut(session_id=await api.session(), reminder_type="30min")
+    async with assembled(settings) as parts:
+        chosen = frozenset({scope, other})
+        await parts.preferences.put(user_id, chosen, actor="test")
+        _, played = await rehearsed(parts, session_id, user_id=user_id)
+        assert {} == await parts.catalogue.counts(session_id)
+    kinds = {r.reminder.reminder_type for r in played if r.reminder.reason == "opted_out"}
+    assert ({scope.reminder_type} if scope.reminder_type else {"24h", "2h", "30min"}) == kinds
+
+
+async def test_what_cannot_happen_is_not_rehearsed(settings: Settings, api: Api) -> None:
+    """A move before the enrollment, and reminders of a session that is cancelled."""
+    cancelled = await api.session(status="cancelled")
+    async with assembled(settings) as parts:
+        now = parts.clock.now()
+        with pytest.raises(InvalidInputError, match="before the enrollment"):
+            await rehearsed(parts, cancelled, moves=(Move(at=now - HOUR, to=now + DAY),))
+        with pytest.raises(ConflictError, match="restore it first"):
+            await rehearsed(parts, cancelled)
