@@ -20,7 +20,7 @@ from reminders.model import EnrollmentStatus, OptOut, ReminderStatus, Session
 from starter.enrollments import EnrollmentWorkflows
 from starter.preferences import Preferences
 from tests.stage import Stage, eventually, is_running
-from tests.starter.stepping import broken_off, overtaken
+from tests.workflows.stepping import broken_off, overtaken
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 MOST_WAITS = 400
@@ -106,7 +106,11 @@ async def unconfirmed(stage: Stage) -> int:
 
 async def later(stage: Stage) -> None:
     """No call is under way any more."""
-    stage.clock.ahead += 2 * MINUTE
+    entry = update(UnconfirmedPlanRow)
+    async with stage.database.transaction() as connection:
+        await connection.execute(
+            entry.values(planned_at=UnconfirmedPlanRow.planned_at - 2 * MINUTE)
+        )
 
 
 def without_temporal(patch: pytest.MonkeyPatch) -> None:
