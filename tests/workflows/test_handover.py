@@ -20,7 +20,7 @@ from reminders.model import EnrollmentStatus, OptOut, ReminderStatus, Session
 from starter.enrollments import EnrollmentWorkflows
 from starter.preferences import Preferences
 from tests.stage import Stage, eventually, is_running
-from tests.starter.stepping import broken_off, overtaken
+from tests.workflows.stepping import broken_off, overtaken
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 MOST_WAITS = 400
