@@ -106,7 +106,11 @@ async def unconfirmed(stage: Stage) -> int:
 
 async def later(stage: Stage) -> None:
     """No call is under way any more."""
-    stage.clock.ahead += 2 * MINUTE
+    entry = update(UnconfirmedPlanRow)
+    async with stage.database.transaction() as connection:
+        await connection.execute(
+            entry.values(planned_at=UnconfirmedPlanRow.planned_at - 2 * MINUTE)
+        )
 
 
 def without_temporal(patch: pytest.MonkeyPatch) -> None:
