@@ -19,7 +19,7 @@ from reminders.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.errors import DatabaseUnavailableError, RetryDeliveryError
+from reminders.errors import DatabaseUnavailableError, ReminderNotFoundError, RetryDeliveryError
 from reminders.model import ReminderStatus, Session
 from reminders.ports import ReplannedPage
 from tests.stage import Handle, Stage, eventually, has_timer
@@ -86,6 +86,34 @@ class HeldDeliverer:
     async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
         """See `Deliverer.close`."""
         raise AssertionError(request)
+
+    def worker(self, stage: Stage) -> Worker:
+        """A worker that does what this one says."""
+        activities = DeliveryActivities(self)
+        return Worker(
+            stage.client,
+            task_queue=stage.settings.temporal_task_queue,
+            activities=[activities.deliver_reminder, activities.close_reminders],
+        )
+
+
+class HeldCloser:
+    """Knows no reminder, and closes it when it is let: without a ledger, only for the workflow."""
+
+    def __init__(self) -> None:
+        """Wait to be let."""
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
+        """See `Deliverer.deliver`."""
+        raise ReminderNotFoundError
+
+    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
+        """See `Deliverer.close`."""
+        self.reached.set()
+        await self.go.wait()
+        return CloseRemindersResult(closed=0, in_doubt=0)
 
     def worker(self, stage: Stage) -> Worker:
         """A worker that does what this one says."""

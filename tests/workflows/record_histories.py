@@ -6,9 +6,11 @@ leaves those of earlier releases alone.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,11 +22,11 @@ from reminders.contracts import SessionChangeResult
 from reminders.db.tables import SessionRow
 from reminders.delivery.policy import Step
 from reminders.ports import ReplannedPage
-from tests.stage import Handle, Stage, attempted, eventually
+from tests.stage import Handle, Stage, attempted, eventually, has_timer
 from tests.workflows.crowd import a_crowd, made_ready_for
-from tests.workflows.held import HeldReplanner, an_overtaken_delivery
+from tests.workflows.held import HeldCloser, HeldReplanner, an_overtaken_delivery
 
-VERSION = "3"
+VERSION = "4"
 """Of the sequence of commands; counts up with every patch."""
 LEAD_IN = timedelta(seconds=4)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -137,6 +139,25 @@ async def overtaken_early(stage: Stage) -> Handle:
     handle = await stage.enroll(session, user)
     moves = {"found": 5 * HOUR, "planned": 3 * HOUR}
     async with an_overtaken_delivery(stage, handle, session, user, **moves):
+        return handle
+
+
+async def overtaken_closing(stage: Stage) -> Handle:
+    """Moved while a reminder that could not be delivered was being closed."""
+    session, user = await stage.session(starts_in=31 * MINUTE), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    await eventually(lambda: has_timer(handle))
+    await stage.stop_worker()
+    closer = HeldCloser()
+    async with closer.worker(stage):
+        passing = asyncio.create_task(stage.skipper.fast_forward(handle, 2 * MINUTE))
+        await closer.reached.wait()
+        moved = replace(session, starts_at=session.starts_at + 5 * HOUR)
+        await stage.catalogue.put_session(moved)
+        await stage.handover.hand_over(await stage.planner.replan(session.id, user))
+        closer.go.set()
+        await passing
+        await eventually(lambda: stage.is_at_rest(handle))
         return handle
 
 
@@ -269,6 +290,7 @@ async def session_change_outlived(stage: Stage) -> Handle:
         expired,
         overtaken_failing,
         overtaken_early,
+        overtaken_closing,
         lead_in_waiting,
         lead_in_cancelled,
         lead_in_finished,

@@ -36,6 +36,7 @@ def test_every_state_of_a_workflow_is_recorded() -> None:
         "moved", "moved-unannounced", "nothing-to-send", "retrying", "sweep-nothing", "sweep-repairs",
         "session-change-again", "session-change-cancelled", "session-change-done",
         "session-change-under-way", "lead-in-waiting", "lead-in-cancelled", "lead-in-finished",
+        "overtaken-closing",
     }  # fmt: skip
 
 
