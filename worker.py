@@ -180,6 +180,7 @@ async def delivery(
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
                 requests_per_second=config.effective_requests_per_second(),
                 shadow=config.shadow_mode,
+                sender=config.sender_fingerprint(),
             ),
             composer=composer,
             mailer=mailer,
@@ -313,6 +314,7 @@ async def run(
                 endpoint.serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
             )
         await stack.enter_async_context(worker)
+        logger.info("it posts with key and sender %s", config.sender_fingerprint())
         logger.info("worker polls %s", config.temporal_task_queue)
         await stop.wait()
         logger.info("worker stops; what is in flight may end")

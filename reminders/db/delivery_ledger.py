@@ -54,6 +54,8 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "run_ids": ARRAY(Text()),
     "versions": ARRAY(Text()),
     "version": Text(),
+    "sender": Text(),
+    "accepted": Boolean(),
     "starts": ARRAY(DateTime(timezone=True)),
     "sending": ARRAY(Uuid()),
     "owner": Text(),
@@ -85,6 +87,12 @@ def _sql(statement: str) -> TextClause:
     names = clause._bindparams  # noqa: SLF001 - the only list of a text's parameters
     return clause.bindparams(*(bindparam(n, type_=_TYPES[n]) for n in names if n in _TYPES))
 
+
+_HOLD_FOR_US = """
+FROM provider_pace
+ WHERE held_until > clock_timestamp() AND (held_sender IS NULL OR held_sender = :sender)
+"""
+"""The hold that concerns this worker: everybody's, or that of its own key and sender."""
 
 _READ = _sql(f"""
 SELECT r.*, r.xmin::text AS row_version,
@@ -121,12 +129,10 @@ SELECT r.*, r.xmin::text AS row_version,
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
  WHERE r.id = ANY(:ids)
-   AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp())
+   AND NOT EXISTS (SELECT {_HOLD_FOR_US})
 """)  # noqa: S608 - composed of constants
 
-_HELD = _sql("""
-SELECT held_until, held_because FROM provider_pace WHERE held_until > clock_timestamp()
-""")
+_HELD = _sql(f"SELECT held_until, held_because, held_sender {_HOLD_FOR_US}")
 
 _UNCHANGED = """
 input AS (
@@ -174,7 +180,11 @@ UPDATE session_reminder_emails SET due_at = :due_at, starts_at = :starts_at, upd
 """)
 
 _SETTLE = _sql("""
-WITH settled AS (
+WITH proven AS (  -- who accepts our e-mails does not refuse us
+    UPDATE provider_pace SET held_until = NULL
+     WHERE :accepted AND held_until > clock_timestamp()
+       AND (held_sender IS NULL OR held_sender = :sender)),
+settled AS (
     UPDATE email_batches SET state = 'settled', body = NULL, settled_at = :now
      WHERE id = :batch_id AND state = 'frozen')
 UPDATE session_reminder_emails r
@@ -234,16 +244,21 @@ ON CONFLICT (quota) DO UPDATE
        checked_at = excluded.checked_at
 """)
 
+# What is held for everybody is not forgotten for the sake of some.
 _HOLD = _sql("""
-UPDATE provider_pace SET held_until = :until, held_because = :reason
+UPDATE provider_pace SET held_until = :until, held_because = :reason, held_sender = :sender
+ WHERE :sender IS NULL OR held_sender IS NOT NULL
+    OR held_until IS NULL OR held_until <= clock_timestamp()
 """)
 
-_IN_DOUBT = _sql("""
+_IN_DOUBT = _sql(f"""
 SELECT id FROM email_batches
  WHERE state = 'frozen' AND lease_until <= clock_timestamp()
-   AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp())
+   AND NOT EXISTS (SELECT {_HOLD_FOR_US})
  ORDER BY useful_until LIMIT :limit
-""")
+""")  # noqa: S608 - composed of constants
+
+_FROZEN = _sql("SELECT id FROM email_batches WHERE id = ANY(:ids) AND state = 'frozen'")
 
 _CLOSE = _sql("""
 WITH closed AS (
@@ -267,6 +282,7 @@ class PostgresDeliveryLedger:
         owner: str,
         requests_per_second: float,
         shadow: bool = False,
+        sender: str | None = None,
     ) -> None:
         """Keep the ledger for one worker.
 
@@ -276,21 +292,26 @@ class PostgresDeliveryLedger:
             owner: Names this worker in leases; unique among live workers.
             requests_per_second: The pace that all workers together keep.
             shadow: Whether another system still sends, but for the sessions cut over.
+            sender: Fingerprint of what this worker posts as; a hold for refused keys and senders
+                is of those who have the same. Absent, it is everybody's.
         """
         self._database = database
         self._clock = clock
         self._owner = owner
         self._gap = timedelta(seconds=1 / requests_per_second)
         self._shadow = shadow
+        self._sender = sender
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
         """See `DeliveryLedger.read`."""
         async with self._database.autocommit() as connection:
             found = await connection.execute(
-                _READ, {"ids": list(reminder_ids), "shadow": self._shadow}
+                _READ,
+                {"ids": list(reminder_ids), "shadow": self._shadow, "sender": self._sender},
             )
             facts = tuple(_facts(row) for row in found.mappings())
-            return Reading(facts=facts, hold=None if facts else await _held(connection))
+            hold = None if facts else await _held(connection, self._sender)
+            return Reading(facts=facts, hold=hold)
 
     async def freeze(
         self,
@@ -351,6 +372,8 @@ class PostgresDeliveryLedger:
                     "batch_id": batch_id,
                     "now": self._clock.now(),
                     "email_ids": [s.resend_email_id for s in settlements],
+                    "accepted": any(s.status.is_accepted for s in settlements),
+                    "sender": self._sender,
                     **_columns(settlements),
                 },
             )
@@ -432,14 +455,25 @@ class PostgresDeliveryLedger:
 
     async def hold(self, hold: Hold) -> None:
         """See `DeliveryLedger.hold`."""
+        for_some = hold.reason is StatusReason.MISCONFIGURED
+        held = {
+            "until": hold.until,
+            "reason": hold.reason,
+            "sender": self._sender if for_some else None,
+        }
         async with self._database.autocommit() as connection:
-            await connection.execute(_HOLD, {"until": hold.until, "reason": hold.reason})
+            await connection.execute(_HOLD, held)
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
         """See `DeliveryLedger.in_doubt`."""
         async with self._database.autocommit() as connection:
-            found = await connection.scalars(_IN_DOUBT, {"limit": limit})
+            found = await connection.scalars(_IN_DOUBT, {"limit": limit, "sender": self._sender})
             return tuple(found)
+
+    async def frozen(self, batch_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """See `DeliveryLedger.frozen`."""
+        async with self._database.autocommit() as connection:
+            return tuple(await connection.scalars(_FROZEN, {"ids": list(batch_ids)}))
 
     async def close(
         self, reminder_ids: Sequence[UUID], status: ReminderStatus, reason: StatusReason
@@ -453,11 +487,15 @@ class PostgresDeliveryLedger:
         return CloseRemindersResult(closed=row["closed"], in_doubt=row["in_doubt"])
 
 
-async def _held(connection: AsyncConnection) -> Hold | None:
-    found = (await connection.execute(_HELD)).mappings().one_or_none()
+async def _held(connection: AsyncConnection, sender: str | None) -> Hold | None:
+    found = (await connection.execute(_HELD, {"sender": sender})).mappings().one_or_none()
     if found is None:
         return None
-    return Hold(until=found["held_until"], reason=StatusReason(found["held_because"]))
+    return Hold(
+        until=found["held_until"],
+        reason=StatusReason(found["held_because"]),
+        sender=found["held_sender"],
+    )
 
 
 def _facts(row: records.Record) -> DeliveryFacts:

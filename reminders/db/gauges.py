@@ -19,7 +19,7 @@ SELECT (SELECT count(*) FROM session_reminder_emails
          WHERE email_status = 'scheduled' AND due_at < :late) AS overdue,
        (SELECT coalesce(sum(cardinality(reminder_ids)), 0) FROM email_batches
          WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
-       p.held_until, p.held_because, clock_timestamp() AS database_now
+       p.held_until, p.held_because, p.held_sender, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON p.held_until > clock_timestamp()
 """)
 
@@ -60,7 +60,11 @@ class LedgerGauges:
             )
             hold = None
             if one.held_until is not None:
-                hold = Hold(until=one.held_until, reason=StatusReason(one.held_because))
+                hold = Hold(
+                    until=one.held_until,
+                    reason=StatusReason(one.held_because),
+                    sender=one.held_sender,
+                )
             return LedgerState(
                 overdue=one.overdue,
                 in_doubt=one.in_doubt,

@@ -41,6 +41,7 @@ _BY_NAME: dict[str, Any] = {
     "next_cursor": None,
     "held_because": None,
     "held_until": None,
+    "held_sender": None,
     "cause": None,
     "remedy": None,
     "under_way": None,
