@@ -10,12 +10,15 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from activities.failures import application_error
 from reminders.clock import SystemClock
+from reminders.contracts import DeliverReminderInput
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.provider_state import ProviderState
 from reminders.delivery.pipeline import _SEARCH
 from reminders.errors import (
+    DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,
     MailUnavailableError,
@@ -26,6 +29,7 @@ from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (
     a_pipeline,
+    all_sent,
     batches,
     deliver,
     due_reminders,
@@ -130,7 +134,7 @@ async def test_a_worker_with_a_stale_key_holds_only_workers_with_that_key(
 
 def test_what_a_worker_posts_as_gives_nothing_away(settings: Settings) -> None:
     """The fingerprint differs by key, sender and URL, and is too short to say which."""
-    changed = (
+    changed: tuple[dict[str, Any], ...] = (
         {},
         {"resend_api_key": STALE_KEY},
         {"email_from": "Reminders <reminders@new.example>"},
@@ -200,7 +204,7 @@ async def test_a_request_of_an_old_sender_holds_itself_alone(
     settings: Settings, database: Database, provider: ProviderClient
 ) -> None:
     """Frozen before the sender changed, it stays in doubt; what is due now goes out under the new one."""
-    old = {"email_from": f"Reminders <{OLD_SENDER}>", "email_max_retries": 0}
+    old: dict[str, Any] = {"email_from": f"Reminders <{OLD_SENDER}>", "email_max_retries": 0}
     await provider.faults(kind="drop_before_accept", count=1, path="/emails/batch")
     async with a_pipeline(settings, **old) as pipeline:
         await deliver(pipeline, await due_reminders(database, 3))
@@ -271,7 +275,7 @@ async def test_what_one_request_is_asked_to_wait_the_others_do_not(
     async with a_pipeline(settings) as pipeline:
         failures = await deliver(pipeline, asked)
         for failure in failures:
-            assert timedelta(seconds=29) < failure.retry_after < timedelta(seconds=31)  # type: ignore[union-attr, operator]
+            assert timedelta(seconds=29) < failure.retry_after < timedelta(seconds=31)  # type: ignore[union-attr]
         assert await pipeline._ledger.pace(at_least=timedelta()) < timedelta(seconds=1)
         assert {ReminderStatus.SENT} == statuses_of(await deliver(pipeline, others))
     async with database.transaction() as connection:
@@ -290,9 +294,58 @@ async def test_who_is_in_doubt_comes_back_one_after_the_other(
     async with a_pipeline(settings, email_max_retries=0) as pipeline:
         failures = await deliver(pipeline, reminders)
     assert {MailUnavailableError} == statuses_of(failures)
-    turns = sorted(f.retry_after for f in failures)  # type: ignore[union-attr, type-var]
-    assert timedelta(seconds=25) < turns[-1] - turns[0] < timedelta(seconds=35)  # type: ignore[operator]
+    turns = sorted(f.retry_after for f in failures)  # type: ignore[union-attr]
+    assert timedelta(seconds=25) < turns[-1] - turns[0] < timedelta(seconds=35)
     assert 300 == len(set(turns))
+
+
+async def test_a_herd_in_doubt_asks_twenty_times_a_second_at_the_most(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """While the provider is away 600 reminders come back as their activities would: slowly, and all go out."""
+    count, seconds = 600, 20
+    reminders = await due_reminders(database, count)
+    await provider.faults(kind="drop_before_accept", path="/emails/batch")
+    attempts = 0
+
+    async def as_temporal_would(reminder: DeliverReminderInput) -> None:
+        nonlocal attempts
+        attempt = 0
+        while True:
+            attempt += 1
+            attempts += 1
+            try:
+                await pipeline.deliver(reminder, run_id="run")
+            except DeliveryError as error:
+                delay = application_error(error, attempt=attempt).next_retry_delay
+                backoff = timedelta(seconds=min(2 ** (attempt - 1), 30))
+                await asyncio.sleep((delay or backoff).total_seconds())
+            else:
+                return
+
+    async with a_pipeline(settings, email_max_retries=0) as pipeline:
+        activities = [asyncio.create_task(as_temporal_would(r)) for r in reminders]
+        await eventually(lambda: in_doubt(database, count))
+        began = asyncio.get_running_loop().time()
+        await eventually(lambda: after(began + seconds), within=timedelta(seconds=2 * seconds))
+        took = asyncio.get_running_loop().time() - began
+        assert attempts - count <= 20 * took
+        await provider.clear_faults()
+        await eventually(lambda: all_sent(database, count), within=timedelta(seconds=30))
+        for activity in activities:
+            activity.cancel()
+        await asyncio.gather(*activities, return_exceptions=True)
+    assert count == len(await provider.accepted())
+
+
+async def in_doubt(database: Database, count: int) -> bool:
+    """Whether so many reminders are frozen in requests without an outcome."""
+    return await statuses(database) == {"sending": count}
+
+
+async def after(instant: float) -> bool:
+    """Whether an instant has passed, by the loop's clock."""
+    return asyncio.get_running_loop().time() >= instant
 
 
 async def test_who_waits_for_another_worker_is_told_when_it_is_done(
