@@ -183,6 +183,7 @@ async def delivery(
                 requests_per_second=config.effective_requests_per_second(),
                 shadow=config.shadow_mode,
                 destination=config.destination(),
+                sender=config.sender_fingerprint(),
             ),
             composer=composer,
             mailer=mailer,
@@ -321,6 +322,7 @@ async def run(
                 endpoint.serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
             )
         await stack.enter_async_context(worker)
+        logger.info("it posts with key and sender %s", config.sender_fingerprint())
         logger.info("worker polls %s", config.temporal_task_queue)
         await stop.wait()
         logger.info("worker stops; what is in flight may end")

@@ -38,7 +38,7 @@ class DeliveryActivities:
         """
         info = activity.info()
         early = reminder.due_at - info.started_time
-        with as_application_errors(final=(ReminderNotFoundError,)):
+        with as_application_errors(final=(ReminderNotFoundError,), useful_until=reminder.starts_at):
             async with heartbeating(quiet_for=early):
                 delivery = asyncio.ensure_future(
                     self._deliverer.deliver(reminder, run_id=info.workflow_run_id or "")

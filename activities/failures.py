@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from reminders.errors import (
+    MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     ReminderError,
@@ -21,13 +24,20 @@ logger = logging.getLogger(__name__)
 
 _LONGEST_WAIT = timedelta(minutes=5)
 """Even while the provider's quota is used up we look again this often: it may have been raised."""
-_OPERATOR_WAIT = timedelta(seconds=60)
-"""While only an operator can help, every reminder asks this often whether one has."""
+_OPERATOR_WAITS = (timedelta(seconds=2), timedelta(seconds=60))
+"""First it is asked soon whether another worker fares better, in the end once a minute whether an
+operator has acted."""
+_LONGEST_ASKED = timedelta(minutes=2)
+"""Longer than anything of ours asks for, if clocks are right."""
+_PART = 0.1
+"""Of the time in which it is still useful to try, none is waited longer than this."""
+_SHORTEST = timedelta(seconds=1)
 
 _EXPECTED = (
     RetryDeliveryError,
     MailQuotaExceededError,
     MailNotConfiguredError,
+    MailBlockedError,
     ServiceUnavailableError,
 )
 """What happens in a healthy system too: no stack trace, no failure metric."""
@@ -35,7 +45,9 @@ _EXPECTED = (
 
 @contextmanager
 def as_application_errors(
-    *, final: tuple[type[ReminderError], ...] | None = None
+    *,
+    final: tuple[type[ReminderError], ...] | None = None,
+    useful_until: datetime | None = None,
 ) -> Iterator[None]:
     """Let errors leave an activity as Temporal's, without their causes.
 
@@ -44,12 +56,18 @@ def as_application_errors(
 
     Args:
         final: After these alone the activity is not tried again; absent leaves it to each error.
+        useful_until: After this no attempt helps; the next one comes well before.
     """
     try:
         yield
     except ReminderError as error:
-        retryable = error.retryable if final is None else not isinstance(error, final)
-        raise application_error(error, retryable=retryable) from None
+        info = activity.info()
+        raise application_error(
+            error,
+            attempt=info.attempt,
+            useful_for=None if useful_until is None else useful_until - info.started_time,
+            retryable=None if final is None else not isinstance(error, final),
+        ) from None
     except ApplicationError:
         raise
     except Exception as error:
@@ -58,13 +76,21 @@ def as_application_errors(
         raise ApplicationError(message, type=type(error).__name__) from None
 
 
-def application_error(error: ReminderError, *, retryable: bool | None = None) -> ApplicationError:
+def application_error(
+    error: ReminderError,
+    *,
+    attempt: int = 1,
+    useful_for: timedelta | None = None,
+    retryable: bool | None = None,
+) -> ApplicationError:
     """The error as Temporal is to see it.
 
     Its type is the class name: workflows and operators match on it, so class names are wire names.
 
     Args:
         error: What went wrong.
+        attempt: Of the activity, from 1.
+        useful_for: How long an attempt helps, by Temporal's clock; absent means always.
         retryable: Whether the activity is tried again; absent means as the error says.
     """
     expected = isinstance(error, _EXPECTED)
@@ -72,20 +98,36 @@ def application_error(error: ReminderError, *, retryable: bool | None = None) ->
         str(error),
         type=type(error).__name__,
         non_retryable=not (error.retryable if retryable is None else retryable),
-        next_retry_delay=_retry_delay(error),
+        next_retry_delay=_retry_delay(error, attempt, useful_for),
         category=(
             ApplicationErrorCategory.BENIGN if expected else ApplicationErrorCategory.UNSPECIFIED
         ),
     )
 
 
-def _retry_delay(error: ReminderError) -> timedelta | None:
-    """What the error knows about the next attempt; `None` leaves it to the retry policy."""
+def _retry_delay(
+    error: ReminderError, attempt: int, useful_for: timedelta | None
+) -> timedelta | None:
+    """What is known about the next attempt; `None` leaves it to the retry policy.
+
+    Bounded, whoever asks for it: by minutes, and by a part of the time that is left. What asks may
+    be one odd answer, and one odd worker; the next attempt may meet another.
+    """
+    delay = _asked(error, attempt)
+    if delay is None or useful_for is None:
+        return delay
+    return min(delay, max(useful_for * _PART, _SHORTEST))
+
+
+def _asked(error: ReminderError, attempt: int) -> timedelta | None:
     if isinstance(error, MailQuotaExceededError):
         until_reset = error.resets_at - datetime.now(UTC)
-        return min(max(until_reset, timedelta(seconds=1)), _LONGEST_WAIT)
-    if isinstance(error, MailNotConfiguredError):
-        return _OPERATOR_WAIT
-    if isinstance(error, RetryDeliveryError):
-        return error.retry_after
+        return min(max(until_reset, _SHORTEST), _LONGEST_WAIT)
+    if isinstance(error, (MailNotConfiguredError, MailBlockedError)):
+        soonest, longest = _OPERATOR_WAITS
+        # Spread, so that a crowd does not come back as one.
+        backoff = min(soonest * 2.0 ** min(attempt - 1, 10), longest) * random.uniform(0.5, 1)  # noqa: S311 - no secret
+        return min(max(backoff, error.retry_after or _SHORTEST), longest)
+    if isinstance(error, RetryDeliveryError) and error.retry_after is not None:
+        return min(error.retry_after, _LONGEST_ASKED)
     return None

@@ -31,6 +31,7 @@ ReminderError
     │   └── NotDueYetError         this worker's clock is behind
     ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
     ├── MailNotConfiguredError     the operator must act: key, sender or domain refused
+    ├── MailBlockedError           refused in words that are not the provider's: a firewall, a proxy
     ├── MailRejectedError          this request is bad, and will be tomorrow
     ├── MailOutcomeUnknownError    the key was used with another body: accepted, but as what?
     ├── UnreadableReminderError    its row, or one that it depends on, holds what nobody expects
@@ -46,6 +47,7 @@ secrets never enter a message: messages ride in histories and logs.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Self
 
 
 class ReminderError(Exception):
@@ -187,6 +189,17 @@ class ConfigurationError(ReminderError):
 class DeliveryError(ReminderError):
     """The e-mail did not go out."""
 
+    retry_after: timedelta | None = None
+    """How long to wait before the same call is worth repeating, if that is known."""
+    in_doubt: bool = False
+    """Whether its request stays frozen: it is resolved by whoever finds it, not by the same call."""
+
+    def put_off(self, wait: timedelta) -> Self:
+        """The same error with another `retry_after`: those of one request come back one by one."""
+        again = type(self).__new__(type(self), *self.args)
+        again.__dict__.update(self.__dict__, retry_after=wait)
+        return again
+
 
 class RetryDeliveryError(DeliveryError):
     """The same request may succeed soon."""
@@ -246,6 +259,12 @@ class MailQuotaExceededError(DeliveryError):
 
 class MailNotConfiguredError(DeliveryError):
     """The provider refuses our key, sender or domain: an operator must act."""
+
+    retryable = True
+
+
+class MailBlockedError(DeliveryError):
+    """Something before the provider refuses this request; it may let others pass."""
 
     retryable = True
 

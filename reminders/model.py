@@ -93,7 +93,8 @@ class StatusReason(StrEnum):
     QUOTA = "quota"
     """The provider's quota ended, and the session began before it was renewed."""
     MISCONFIGURED = "misconfigured"
-    """The provider refused our key or our sender, and the session began before that was mended."""
+    """The provider refused our key or sender, or something before it refused the e-mail in words of
+    its own, and the session began before that was mended."""
     EXPIRED = "expired"
     """The session began while the provider or this system was unavailable."""
     OUTCOME_UNKNOWN = "outcome_unknown"

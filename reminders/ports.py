@@ -119,12 +119,16 @@ class Mailer(Protocol):
             MailUnavailableError: No proper answer; `outcome_unknown` says whether it may be accepted.
             MailQuotaExceededError: Nothing was accepted until `resets_at`.
             MailNotConfiguredError: Key, sender or domain refused; nothing was accepted.
+            MailBlockedError: Something in between refused the request.
             MailRejectedError: The whole request is bad.
             MailOutcomeUnknownError: The key was used with another body.
         """
 
     async def usage(self) -> Usage | None:
-        """The provider's quotas; `None` if it does not say, as to a key that may only send."""
+        """The provider's quotas; `None` if it does not say, as to a key that may only send.
+
+        Never raises, whatever comes back: what is sent does not depend on it.
+        """
 
 
 class Deliverer(Protocol):
@@ -205,12 +209,15 @@ class Settlement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hold:
-    """The provider takes nothing at present, from any worker."""
+    """The provider takes nothing at present."""
 
     until: datetime
     """When to try again, by the clock of whoever asked."""
     reason: StatusReason
     """`quota` or `misconfigured`."""
+    sender: str | None = None
+    """Fingerprint of the key and sender that are refused: it holds the workers that post as this.
+    Absent, it holds all of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -327,7 +334,10 @@ class DeliveryLedger(Protocol):
         """Keep what the provider said of its quotas, for warnings."""
 
     async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
-        """Let no worker read anything for so long, by the clock that all workers share.
+        """Let no worker that it concerns read anything for so long, by the clock that all share.
+
+        A refused key or sender concerns those who post under the same, everything else all of
+        them. It ends early when the provider accepts something of theirs.
 
         Args:
             reason: `quota` or `misconfigured`.
@@ -336,6 +346,9 @@ class DeliveryLedger(Protocol):
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
         """Frozen batches without a live owner, the most urgent first."""
+
+    async def frozen(self, batch_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of the batches that are not resolved yet."""
 
     async def close(
         self,

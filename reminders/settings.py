@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
 import sys
 from datetime import timedelta
@@ -360,6 +361,16 @@ class Settings(BaseSettings):
     def destination(self) -> Destination:
         """Where the e-mails of this process go, as requests that are stored remember it."""
         return Destination.of(self.delivery_mode, self.verified_test_email)
+
+    def sender_fingerprint(self) -> str:
+        """Tells apart what workers post as: key, sender and URL; it gives none of them away.
+
+        Raises:
+            ConfigurationError: As `require_resend_api_key` and `require_envelope`.
+        """
+        sender, _ = self.require_envelope()
+        posts_as = ("session-reminders", self.require_resend_api_key(), sender, self.resend_api_url)
+        return hashlib.sha256("\n".join(posts_as).encode()).hexdigest()[:8]
 
     def listen_on(self) -> tuple[str, int]:
         """Host and port of the API.

@@ -36,7 +36,8 @@ _REASONS = {
     StatusReason.RENDER_ERROR: "the e-mail could not be rendered",
     StatusReason.REJECTED: "the provider refused this e-mail",
     StatusReason.QUOTA: "the provider's quota was used up until the session began",
-    StatusReason.MISCONFIGURED: "the provider refused our key or sender until the session began",
+    StatusReason.MISCONFIGURED: "until the session began our key or sender was refused, or the"
+    " e-mail by something before the provider",
     StatusReason.EXPIRED: "the session began while the provider or this system was away",
     StatusReason.OUTCOME_UNKNOWN: "the provider may have accepted it; it is not sent blindly again",
     StatusReason.NOT_FOUND: "the ledger had no such reminder",

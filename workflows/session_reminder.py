@@ -61,6 +61,7 @@ IS_ENDING = "WorkflowIsEndingError"
 _REASONS = {
     "MailQuotaExceededError": StatusReason.QUOTA,
     "MailNotConfiguredError": StatusReason.MISCONFIGURED,
+    "MailBlockedError": StatusReason.MISCONFIGURED,
     "ReminderNotFoundError": StatusReason.NOT_FOUND,
 }
 """Why a reminder failed, by the type of the last error; anything else means `expired`."""

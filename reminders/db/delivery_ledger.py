@@ -66,6 +66,8 @@ _TYPES: dict[str, TypeEngine[Any]] = {
     "run_ids": ARRAY(Text()),
     "versions": ARRAY(Text()),
     "version": Text(),
+    "sender": Text(),
+    "accepted": Boolean(),
     "starts": ARRAY(DateTime(timezone=True)),
     "sending": ARRAY(Uuid()),
     "owner": Text(),
@@ -114,13 +116,18 @@ def _stopping(reminder: str) -> str:
     )
 
 
+_HOLD_FOR_US = """
+ FROM provider_pace
+  WHERE held_until > clock_timestamp() AND (held_sender IS NULL OR held_sender = :sender)
+"""
+"""The hold that concerns this worker: everybody's, or that of its own key and sender."""
+
 # Rows and hold are one reading: of two, a hold that ends in between would make it look as if there
 # were no rows. The hold comes first, and with it no row: there is always at least one line.
 _READ = _sql(f"""
 WITH held AS MATERIALIZED (
-    SELECT held_until - clock_timestamp() AS held_for, held_because
-      FROM provider_pace WHERE held_until > clock_timestamp())
-SELECT held.held_for, held.held_because, r.*, r.xmin::text AS row_version,
+    SELECT held_until - clock_timestamp() AS held_for, held_because, held_sender {_HOLD_FOR_US})
+SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS row_version,
        s.id AS s_id, s.title AS s_title, s.start_time AS s_start_time, s.end_time AS s_end_time,
        s.time_zone AS s_time_zone, s.speaker_name AS s_speaker_name, s.location AS s_location,
        s.join_url AS s_join_url, s.preparation_notes AS s_preparation_notes, s.status AS s_status,
@@ -210,7 +217,11 @@ UPDATE session_reminder_emails SET due_at = :due_at, starts_at = :starts_at, upd
 # can know, that it was too late, or that the request was refused and is to be decided anew. What a
 # webhook has told since stays, and so does a row that is in another request by now.
 _SETTLE = _sql("""
-WITH settled AS (
+WITH proven AS (  -- who accepts our e-mails does not refuse us
+    UPDATE provider_pace SET held_until = NULL
+     WHERE :accepted AND held_until > clock_timestamp()
+       AND (held_sender IS NULL OR held_sender = :sender)),
+settled AS (
     UPDATE email_batches SET state = 'settled', body = NULL, settled_at = :now
      WHERE id = :batch_id AND state = 'frozen'),
 found AS (
@@ -312,19 +323,23 @@ ON CONFLICT (quota) DO UPDATE
        checked_at = excluded.checked_at
 """)
 
+# What is held for everybody is not forgotten for the sake of some.
 _HOLD = _sql("""
-UPDATE provider_pace SET held_until = clock_timestamp() + :lasts, held_because = :reason
+UPDATE provider_pace
+   SET held_until = clock_timestamp() + :lasts, held_because = :reason, held_sender = :sender
+ WHERE :sender IS NULL OR held_sender IS NOT NULL
+    OR held_until IS NULL OR held_until <= clock_timestamp()
 """)
 
 # What it is too late for is only ended, which needs no provider: in a hold, too, and of others.
 _IN_DOUBT = _sql(f"""
 SELECT b.id FROM email_batches b
  WHERE b.state = 'frozen' AND b.lease_until <= clock_timestamp()
-   AND ({_ENDS_AT} <= :now
-        OR {belongs_here("b")}
-       AND NOT EXISTS (SELECT FROM provider_pace WHERE held_until > clock_timestamp()))
- ORDER BY useful_until LIMIT :limit
+   AND ({_ENDS_AT} <= :now OR {belongs_here("b")} AND NOT EXISTS (SELECT {_HOLD_FOR_US}))
+ ORDER BY b.useful_until LIMIT :limit
 """)  # noqa: S608 - composed of constants
+
+_FROZEN = _sql("SELECT id FROM email_batches WHERE id = ANY(:ids) AND state = 'frozen'")
 
 _STRANDED = _sql(f"""
 SELECT b.id, cardinality(b.reminder_ids) AS reminders, b.delivery_mode, {_ENDS_AT} AS ends_at
@@ -363,6 +378,7 @@ class PostgresDeliveryLedger:
         requests_per_second: float,
         shadow: bool = False,
         destination: Destination | None = None,
+        sender: str | None = None,
     ) -> None:
         """Keep the ledger for one worker.
 
@@ -373,6 +389,8 @@ class PostgresDeliveryLedger:
             requests_per_second: The pace that all workers together keep.
             shadow: Whether another system still sends, but for the sessions cut over.
             destination: Where this worker's e-mails go; absent means to the attendees.
+            sender: Fingerprint of what this worker posts as; a hold for refused keys and senders
+                is of those who have the same. Absent, it is everybody's.
         """
         self._database = database
         self._clock = clock
@@ -380,6 +398,7 @@ class PostgresDeliveryLedger:
         self._gap = timedelta(seconds=1 / requests_per_second)
         self._shadow = shadow
         self._here = here(destination or Destination())
+        self._sender = sender
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
         """See `DeliveryLedger.read`.
@@ -408,12 +427,17 @@ class PostgresDeliveryLedger:
         unreadable: dict[UUID, str] = {}
         async with self._database.autocommit() as connection:
             found = await connection.execute(
-                _READ, {"ids": list(reminder_ids), "shadow": self._shadow}
+                _READ,
+                {"ids": list(reminder_ids), "shadow": self._shadow, "sender": self._sender},
             )
             rows = found.mappings().all()
         if (left := rows[0]["held_for"]) is not None:
-            reason = StatusReason(rows[0]["held_because"])
-            return Reading(facts=(), hold=Hold(until=self._clock.now() + left, reason=reason))
+            hold = Hold(
+                until=self._clock.now() + left,
+                reason=StatusReason(rows[0]["held_because"]),
+                sender=rows[0]["held_sender"],
+            )
+            return Reading(facts=(), hold=hold)
         for row in rows:
             if row["id"] is None:
                 continue
@@ -484,6 +508,8 @@ class PostgresDeliveryLedger:
                     "batch_id": batch_id,
                     "now": self._clock.now(),
                     "email_ids": [s.resend_email_id for s in settlements],
+                    "accepted": any(s.status.is_accepted for s in settlements),
+                    "sender": self._sender,
                     **_columns(settlements),
                 },
             )
@@ -596,16 +622,21 @@ class PostgresDeliveryLedger:
 
     async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
         """See `DeliveryLedger.hold`."""
+        sender = self._sender if reason is StatusReason.MISCONFIGURED else None
         async with self._database.autocommit() as connection:
-            await connection.execute(_HOLD, {"lasts": lasts, "reason": reason})
+            await connection.execute(_HOLD, {"lasts": lasts, "reason": reason, "sender": sender})
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
         """See `DeliveryLedger.in_doubt`."""
         async with self._database.autocommit() as connection:
-            found = await connection.scalars(
-                _IN_DOUBT, {"limit": limit, "now": self._clock.now(), **self._here}
-            )
+            asked = {"limit": limit, "now": self._clock.now(), "sender": self._sender}
+            found = await connection.scalars(_IN_DOUBT, {**asked, **self._here})
             return tuple(found)
+
+    async def frozen(self, batch_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """See `DeliveryLedger.frozen`."""
+        async with self._database.autocommit() as connection:
+            return tuple(await connection.scalars(_FROZEN, {"ids": list(batch_ids)}))
 
     async def close(
         self,

@@ -23,7 +23,7 @@ SELECT (SELECT count(*) FROM session_reminder_emails
          WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
        (SELECT coalesce(sum(cardinality(b.reminder_ids)), 0) FROM email_batches b
          WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
-       p.held_until, p.held_because, clock_timestamp() AS database_now
+       p.held_until, p.held_because, p.held_sender, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON p.held_until > clock_timestamp()
 """).bindparams(  # noqa: S608 - composed of constants
     bindparam("delivery_mode", type_=Text()), bindparam("sink", type_=Text())
@@ -78,6 +78,7 @@ class LedgerGauges:
                 hold = Hold(
                     until=one.held_until,
                     reason=records.reason(one.held_because) or StatusReason.MISCONFIGURED,
+                    sender=one.held_sender,
                 )
             return LedgerState(
                 overdue=one.overdue,

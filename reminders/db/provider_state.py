@@ -15,7 +15,7 @@ from reminders.model import StatusReason
 from reminders.ports import Hold
 
 _HELD = text("""
-SELECT held_until, held_because FROM provider_pace WHERE held_until > clock_timestamp()
+SELECT held_until, held_because, held_sender FROM provider_pace WHERE held_until > clock_timestamp()
 """)
 _RESUME = text("""
 UPDATE provider_pace SET held_until = NULL
@@ -51,12 +51,16 @@ class ProviderState:
         self._database = database
 
     async def hold(self) -> Hold | None:
-        """The hold that keeps every worker from posting; `None` while there is none."""
+        """The hold that keeps workers from posting; `None` while there is none."""
         async with self._database.autocommit() as connection:
             row = (await connection.execute(_HELD)).mappings().one_or_none()
         if row is None:
             return None
-        return Hold(until=row["held_until"], reason=StatusReason(row["held_because"]))
+        return Hold(
+            until=row["held_until"],
+            reason=StatusReason(row["held_because"]),
+            sender=row["held_sender"],
+        )
 
     async def quotas(self) -> Sequence[QuotaReading]:
         """The quotas that are known, the daily one first."""

@@ -109,12 +109,14 @@ class ReminderQueries:
             return {ReminderStatus(name): count for name, count in found}
 
     async def hold(self) -> Hold | None:
-        """Why no worker sends anything at present; `None` when nothing holds them back."""
+        """Why workers send nothing at present; `None` when nothing holds them back."""
         async with self._database.autocommit() as connection:
             found = await connection.execute(
-                select(ProviderPaceRow.held_until, ProviderPaceRow.held_because).where(
-                    ProviderPaceRow.held_until > func.clock_timestamp()
-                )
+                select(
+                    ProviderPaceRow.held_until,
+                    ProviderPaceRow.held_because,
+                    ProviderPaceRow.held_sender,
+                ).where(ProviderPaceRow.held_until > func.clock_timestamp())
             )
             row = found.one_or_none()
         if row is None or row.held_until is None:
@@ -122,6 +124,7 @@ class ReminderQueries:
         return Hold(
             until=row.held_until,
             reason=records.reason(row.held_because) or StatusReason.MISCONFIGURED,
+            sender=row.held_sender,
         )
 
     async def overdue(self, *, before: datetime) -> int:

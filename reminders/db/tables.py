@@ -411,6 +411,8 @@ class ProviderPaceRow(Base):
     next_request_at: Mapped[datetime] = mapped_column(server_default=func.now())
     held_until: Mapped[datetime | None]
     held_because: Mapped[str | None]
+    held_sender: Mapped[str | None]
+    """Fingerprint of the key and sender that alone are held; absent, all are."""
 
 
 class InstallationRow(Base):

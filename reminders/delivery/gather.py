@@ -27,6 +27,11 @@ class Ticket:
     context: Context = field(default_factory=copy_context)
     """Of the first call: a batch goes on in its first reminder's, so that a trace does, too."""
 
+    came_at: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    """When it was due and here, by `loop.time()`."""
+    parked: int = 0
+    """How often it was left to wait for a request in doubt: whoever had it before is done with it."""
+
     told_from: float = 0.0
     """By `loop.time()`: before that the callers are not told, so that their workflows do not wake
     while the rest of their crowd still goes out."""
@@ -45,9 +50,14 @@ class Ticket:
         if not self.outcome.done():
             self.outcome.set_result(outcome)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has said what became of it."""
+        return not self.is_resolved and not self.outcome.done()
+
     def fail(self, error: BaseException) -> None:
         """Tell the callers that nothing became of it this time, unless it is resolved."""
-        if not self.is_resolved and not self.outcome.done():
+        if self.is_open:
             self.outcome.set_exception(error)
             self.outcome.exception()  # the callers may be gone; then nobody else retrieves it
 

@@ -30,14 +30,18 @@ from reminders.contracts import (
     DeliveryOutcome,
 )
 from reminders.decide import Close, Decision, Pause, Send, Wait, decide, superseded_at
+from reminders.delivery.doubt import Doubts
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.delivery.posting import Poster
+from reminders.delivery.turns import Turns
 from reminders.errors import (
     BatchBusyError,
     CutoverUnderWayError,
+    DeliveryError,
     InvalidAddressError,
+    MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRejectedError,
@@ -77,6 +81,11 @@ _TAKING_OVER = timedelta(seconds=5)
 """When to look again at a session that is being taken over from another system."""
 _BUSY = timedelta(seconds=1)
 """When to look again at a batch that somebody else is posting."""
+_SEARCH = 20
+"""Requests in a row that are given to the search for the one that a firewall refuses: it may refuse
+all of them, and each takes a place in the pace from those that it lets pass."""
+_SEARCH_AGAIN = timedelta(minutes=1)
+"""After a search in vain the next one may find the one, if the firewall lets the others pass by then."""
 
 
 _STRANDED = (
@@ -128,6 +137,13 @@ class DeliveryPipeline:
             ledger, mailer, clock, self._policy, on_step=on_step, observer=self._observer
         )
         self._gatherer = Gatherer(self._policy)
+        self._turns = Turns()
+        self._doubts = Doubts(
+            ledger, patience=self._policy.patience, again=self._gatherer.put, give_up=self._busy
+        )
+        self._searches: dict[datetime, _Search] = {}
+        """For what does not get through to the provider, by the session's start: e-mails about the
+        same session are likely to be refused together."""
         self._tickets: dict[UUID, Ticket] = {}
         self._early = 0
         """Calls that wait for their due instant."""
@@ -144,6 +160,7 @@ class DeliveryPipeline:
                 self._recover(),
                 self._watch_quota(),
                 self._watch_stranded(),
+                self._doubts.watch(),
             )
         ]
         try:
@@ -153,6 +170,7 @@ class DeliveryPipeline:
                 loop.cancel()
             # Batches end by themselves, within the policy's patience.
             await asyncio.gather(*loops, *self._batches, return_exceptions=True)
+            self._doubts.end()
 
     async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
         """See `Deliverer.deliver`.
@@ -223,7 +241,8 @@ class DeliveryPipeline:
         if result.closed:
             self._observer.ended(request.status, request.reason, result.closed)
         if result.in_doubt:
-            raise BatchBusyError("in doubt; being resolved", retry_after=_RESOLVING)
+            retry_after = self._turns.next(soonest=_RESOLVING)
+            raise BatchBusyError("in doubt; being resolved", retry_after=retry_after)
         return result
 
     async def _gather(self) -> None:
@@ -242,22 +261,43 @@ class DeliveryPipeline:
         self._permits.release()
 
     async def _process(self, tickets: Sequence[Ticket]) -> None:
-        """Take a batch of reminders to an outcome or an error each; never raises."""
+        """Take a batch of reminders to an outcome or an error each, or park it; never raises."""
+        parked = {ticket: ticket.parked for ticket in tickets}
+        failure: Exception = BatchBusyError("not resolved yet", retry_after=_BUSY)
         try:
             verdict, wait = await self._freeze(tickets)
             tickets = self._regrouped(tickets, verdict)
             await self._send(tickets, verdict, wait)
         except ReminderError as error:
-            for ticket in tickets:
-                ticket.fail(error)
+            failure = error
         except Exception as error:
             logger.exception("a batch of %d reminders failed unexpectedly", len(tickets))
-            for ticket in tickets:
-                ticket.fail(error)
+            failure = error
         finally:
             for ticket in tickets:
-                self._tickets.pop(ticket.reminder.reminder_id, None)
-                ticket.fail(BatchBusyError("not resolved yet", retry_after=_BUSY))
+                if ticket.parked == parked[ticket]:
+                    self._end(ticket, failure)
+
+    def _end(self, ticket: Ticket, failure: Exception) -> None:
+        """Take leave of a reminder; it has failed this time if nothing else became of it."""
+        self._tickets.pop(ticket.reminder.reminder_id, None)
+        if ticket.is_open:
+            ticket.fail(self._put_off(failure))
+
+    def _put_off(self, failure: Exception) -> Exception:
+        """The failure of one of many, for whom there is nothing to do but wait: they take turns.
+
+        What is in doubt is resolved by its next owner, and what only an operator can mend waits
+        for them: neither goes out the sooner for coming back all at once.
+        """
+        waits = isinstance(failure, (MailNotConfiguredError, MailBlockedError))
+        if isinstance(failure, DeliveryError) and (waits or failure.in_doubt):
+            return failure.put_off(self._turns.next(soonest=failure.retry_after or _BUSY))
+        return failure
+
+    def _busy(self, ticket: Ticket) -> None:
+        """Send a reminder away that has waited long enough for a request in doubt."""
+        self._end(ticket, BatchBusyError(retry_after=self._turns.next(soonest=_BUSY)))
 
     def _regrouped(self, tickets: Sequence[Ticket], verdict: _Verdict) -> Sequence[Ticket]:
         """Queue those again whose session starts at another instant than the batch's; the rest."""
@@ -284,8 +324,8 @@ class DeliveryPipeline:
             verdict.tell(ticket)
         if verdict.batch is not None:
             await self._post(verdict.batch, wait, tickets)
-        for batch_id in verdict.in_doubt:
-            await self._resume(batch_id, tickets)
+        for batch_id, frozen in verdict.in_doubt.items():
+            await self._resume(batch_id, [t for t in tickets if t.reminder.reminder_id in frozen])
 
     async def _freeze(self, tickets: Sequence[Ticket]) -> tuple[_Verdict, timedelta]:
         """Read, decide, render and store, until no row changed in between.
@@ -389,7 +429,9 @@ class DeliveryPipeline:
         mine = [t for t in tickets if t.reminder.reminder_id in batch.reminder_ids]
         try:
             settlements = await self._poster.post(batch, wait, in_doubt=False)
-        except MailRejectedError:
+        except (MailRejectedError, MailBlockedError) as error:
+            if not self._may_be_taken_apart(batch, error):
+                raise
             # One bad e-mail can make the provider refuse them all: halve until it is alone.
             await self._process_in_two(mine, len(mine) // 2)
             return
@@ -398,8 +440,31 @@ class DeliveryPipeline:
                 raise
             await self._process_in_two(mine, error.remaining)
             return
+        self._searches.pop(batch.useful_until, None)
         _tell(settlements, mine)
         self._observe_lag(settlements, mine)
+
+    def _may_be_taken_apart(
+        self, batch: FrozenBatch, error: MailRejectedError | MailBlockedError
+    ) -> bool:
+        """Whether the halves of a refused batch are to be tried."""
+        many = len(batch.reminder_ids) > 1
+        if isinstance(error, MailRejectedError):
+            return many
+        now = asyncio.get_running_loop().time()
+        over = now - _SEARCH_AGAIN.total_seconds()
+        self._searches = {start: s for start, s in self._searches.items() if s.began_at > over}
+        search = self._searches.setdefault(batch.useful_until, _Search(now))
+        search.requests += 1
+        apart = many and not error.in_doubt and search.requests < _SEARCH
+        if not apart:
+            logger.warning(
+                "%d reminders are refused before they reach the provider, and tried again until"
+                " their session starts: %s",
+                len(batch.reminder_ids),
+                error,
+            )
+        return apart
 
     def _observe(self, verdict: _Verdict) -> None:
         """Tell what was just recorded."""
@@ -422,10 +487,11 @@ class DeliveryPipeline:
         await self._process(tickets[first:])
 
     async def _resume(self, batch_id: UUID, tickets: Sequence[Ticket]) -> None:
-        """Settle a batch in doubt, for those of the tickets that are in it."""
+        """Settle a batch in doubt that the tickets are in, or let them wait for who is at it."""
         resumed = await self._ledger.resume(batch_id)
         if resumed is None:
-            raise BatchBusyError(retry_after=_BUSY)
+            self._doubts.wait_for(batch_id, tickets)
+            return
         batch, wait = resumed
         try:
             settlements = await self._poster.post(batch, wait, in_doubt=True)
@@ -490,6 +556,16 @@ class DeliveryPipeline:
 
 
 @dataclass(slots=True)
+class _Search:
+    """For the reminders of a session that something before the provider refuses."""
+
+    began_at: float
+    """By `loop.time()`."""
+    requests: int = 0
+    """In a row that were refused."""
+
+
+@dataclass(slots=True)
 class _Verdict:
     """What was decided for the reminders of one batch."""
 
@@ -499,8 +575,8 @@ class _Verdict:
     errors: dict[UUID, ReminderError] = field(default_factory=dict)
     moved: list[tuple[DeliveryFacts, Wait]] = field(default_factory=list)
     """Where the session or its rule changed unannounced."""
-    in_doubt: set[UUID] = field(default_factory=set)
-    """Batches in which some of the reminders are frozen already."""
+    in_doubt: dict[UUID, set[UUID]] = field(default_factory=dict)
+    """Batches in which some of the reminders are frozen already, and which."""
     elsewhere: dict[UUID, datetime] = field(default_factory=dict)
     """Starts of those whose session starts at another instant than the batch's."""
     missing: set[UUID] = field(default_factory=set)
@@ -547,7 +623,7 @@ class _Verdict:
         """It has ended, or is frozen in an earlier request."""
         reminder = fact.reminder
         if reminder.status is ReminderStatus.SENDING and reminder.batch_id is not None:
-            self.in_doubt.add(reminder.batch_id)
+            self.in_doubt.setdefault(reminder.batch_id, set()).add(reminder.id)
         else:
             self.outcomes[reminder.id] = DeliveryOutcome(
                 status=reminder.status, reason=reminder.reason
@@ -619,4 +695,4 @@ def _warn(usage: Usage) -> None:
 def _held(hold: Hold) -> ReminderError:
     if hold.reason is StatusReason.QUOTA:
         return MailQuotaExceededError(resets_at=hold.until)
-    return MailNotConfiguredError("delivery is on hold until an operator has acted")
+    return MailNotConfiguredError("this key or sender is refused until an operator has acted")

@@ -28,6 +28,9 @@ class DeliveryPolicy:
     initial_backoff: timedelta = timedelta(seconds=1)
     longest_backoff: timedelta = timedelta(seconds=30)
     backoff_multiplier: float = 2.0
+    longest_asked: timedelta = timedelta(seconds=30)
+    """However long the provider asks for: it may be well again long before, and repeating a frozen
+    request costs one request."""
     key_lifetime: timedelta = timedelta(hours=23)
     """How long a frozen request may be repeated; the provider remembers a key for 24 hours."""
     early: timedelta = timedelta(seconds=90)

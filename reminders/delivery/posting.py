@@ -14,6 +14,7 @@ from reminders.errors import (
     BatchBusyError,
     DatabaseUnavailableError,
     DeliveryError,
+    MailBlockedError,
     MailNotConfiguredError,
     MailOutcomeUnknownError,
     MailQuotaExceededError,
@@ -36,14 +37,19 @@ from reminders.ports import (
 
 logger = logging.getLogger(__name__)
 
-_QUOTA_PROBE = timedelta(minutes=5)
-"""How often a used up quota is tried again, in case it was raised."""
+_QUOTA_PROBES = (timedelta(seconds=10), timedelta(minutes=1))
+"""Bounds of how often a used up quota is tried again: it may have been raised, or never been used
+up, and it may be renewed later than the provider has said."""
 _DECIDED_ANEW = timedelta(seconds=1)
 _OUTDATED = "its words are outdated or a later reminder is due, and it may have been accepted"
-_SHORTEST_HOLD = timedelta(seconds=1)
-"""Of a quota that should have been renewed by this worker's clock, and was not by the provider's."""
 _OPERATOR_PROBE = timedelta(seconds=60)
 """How often a refused key or sender is tried again, in case an operator has mended it."""
+_SLOW_DOWN = timedelta(seconds=10)
+"""Everybody slows down for so long at the most: the provider counts in windows of a second. Who is
+asked to wait longer waits alone."""
+_PART = 0.1
+"""Of the time that a reminder has left, it is never put off by more than this."""
+_SHORTEST = timedelta(seconds=1)
 
 
 class Poster:
@@ -66,6 +72,8 @@ class Poster:
         self._policy = policy
         self._on_step = on_step
         self._observer = observer
+        self._is_refused = False
+        """Whether the provider last refused the key or sender of this worker."""
 
     async def post(
         self, batch: FrozenBatch, wait: timedelta, *, in_doubt: bool
@@ -75,13 +83,15 @@ class Poster:
         Args:
             batch: Ours by lease.
             wait: Until its place in the pace.
-            in_doubt: Whether an earlier attempt may have been accepted.
+            in_doubt: Whether an earlier attempt may have been accepted. Then it may also have been
+                frozen under another key or sender, so that a refusal of those is its own.
 
         Returns:
             How each of its reminders ended; already recorded.
 
         Raises:
             MailRejectedError: The provider refuses the request as a whole; it was released.
+            MailBlockedError: So does something before the provider.
             DeliveryError: Not now. It was released if the provider provably never accepted it,
                 and is left in doubt otherwise.
             DatabaseUnavailableError: The answer could not be recorded; the batch is in doubt.
@@ -95,6 +105,7 @@ class Poster:
         self, batch: FrozenBatch, wait: timedelta, *, in_doubt: bool
     ) -> Sequence[Settlement]:
         give_up_at = monotonic() + self._policy.patience.total_seconds()
+        resumed = in_doubt
         failures = 0
         while True:
             await asyncio.sleep(wait.total_seconds())
@@ -113,16 +124,20 @@ class Poster:
                 failures += not slow_down
                 if isinstance(error, MailUnavailableError):
                     in_doubt = in_doubt or error.outcome_unknown
-                delay = error.retry_after or self._policy.backoff(max(failures, 1))
+                asked = error.retry_after
+                delay = self._affordable(batch, asked or self._policy.backoff(max(failures, 1)))
                 out_of_time = monotonic() + delay.total_seconds() > give_up_at
-                if out_of_time or failures > self._policy.retries:
-                    await self._let_go(batch, in_doubt=in_doubt, retry_in=delay)
+                alone = slow_down and delay > _SLOW_DOWN
+                if out_of_time or alone or failures > self._policy.retries:
+                    error.retry_after = asked and delay
+                    await self._let_go(batch, error, in_doubt=in_doubt, retry_in=delay)
                     raise
             except DeliveryError as error:
-                ended = await self._refused(batch, error, in_doubt=in_doubt)
+                ended = await self._refused(batch, error, in_doubt=in_doubt, resumed=resumed)
                 return await self._settle(batch, ended, give_up_at)
             else:
                 self._on_step(Step.POSTED)
+                self._is_refused = False
                 return await self._settle(batch, _settlements(batch, receipts), give_up_at)
             if not slow_down:
                 await asyncio.sleep(delay.total_seconds())
@@ -131,17 +146,19 @@ class Poster:
             )
 
     async def _refused(
-        self, batch: FrozenBatch, error: DeliveryError, *, in_doubt: bool
+        self, batch: FrozenBatch, error: DeliveryError, *, in_doubt: bool, resumed: bool
     ) -> Sequence[Settlement]:
         """How a batch ended that the provider refuses; raises the error if it goes on elsewhere."""
         if isinstance(error, MailOutcomeUnknownError):
             return _all(batch, StatusReason.OUTCOME_UNKNOWN, str(error))
         if isinstance(error, MailQuotaExceededError):
             raise await self._out_of_quota(batch, error, in_doubt=in_doubt) from None
-        if isinstance(error, MailNotConfiguredError):
-            logger.error("the provider refuses us, delivery is on hold: %s", error)
-            await self._ledger.hold(StatusReason.MISCONFIGURED, lasts=_OPERATOR_PROBE)
-            await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
+        if isinstance(error, (MailNotConfiguredError, MailBlockedError)):
+            # What was frozen by somebody else may bear a key or sender of before: it waits alone.
+            if isinstance(error, MailNotConfiguredError) and not resumed:
+                await self._hold_for_operator(error)
+            retry_in = self._affordable(batch, _OPERATOR_PROBE)
+            await self._let_go(batch, error, in_doubt=in_doubt, retry_in=retry_in)
             raise error
         # The same bytes under the same key would have been replayed, had they ever been accepted:
         # a refusal of the request itself proves that they were not.
@@ -149,6 +166,18 @@ class Poster:
             await self._ledger.release(batch)
             raise error
         return _all(batch, StatusReason.REJECTED, str(error))
+
+    async def _hold_for_operator(self, error: MailNotConfiguredError) -> None:
+        """Keep all that post as this worker does from posting; say so, but not each time."""
+        if not self._is_refused:
+            logger.error("the provider refuses this worker's key or sender: %s", error)
+        self._is_refused = True
+        await self._ledger.hold(StatusReason.MISCONFIGURED, lasts=_OPERATOR_PROBE)
+
+    def _affordable(self, batch: FrozenBatch, wait: timedelta) -> timedelta:
+        """A wait, as far as the batch's reminders have the time for it."""
+        left = batch.useful_until - self._clock.now()
+        return min(wait, self._policy.longest_asked, max(left * _PART, _SHORTEST))
 
     def _too_late(self, batch: FrozenBatch, *, in_doubt: bool) -> Sequence[Settlement] | None:
         """How a batch ended that must not be posted any more; `None` while it may.
@@ -175,21 +204,31 @@ class Poster:
         self, batch: FrozenBatch, error: MailQuotaExceededError, *, in_doubt: bool
     ) -> MailQuotaExceededError:
         """Let the batch go, and hold everything unless a smaller batch would still fit."""
+        shortest, longest = _QUOTA_PROBES
+        retry_in = self._affordable(batch, longest)
+        await self._let_go(batch, error, in_doubt=in_doubt, retry_in=retry_in)
         usage = await self._mailer.usage()
         resets_at, remaining = error.resets_at, 0
         if usage is not None:
-            await self._ledger.record_usage(usage)
+            with suppress(DatabaseUnavailableError):  # only for warnings
+                await self._ledger.record_usage(usage)
             tightest = usage.tightest
             resets_at, remaining = tightest.resets_at, tightest.remaining or 0
-        await self._let_go(batch, in_doubt=in_doubt, retry_in=timedelta())
         if in_doubt or not 0 < remaining < len(batch.reminder_ids):
             remaining = 0
-            left = max(resets_at - self._clock.now(), _SHORTEST_HOLD)
+            now = self._clock.now()
+            resets_at = max(resets_at, now + shortest)
             logger.warning("the provider's quota is used up until %s", resets_at.isoformat())
-            await self._ledger.hold(StatusReason.QUOTA, lasts=min(left, _QUOTA_PROBE))
-        return MailQuotaExceededError(str(error), resets_at=resets_at, remaining=remaining)
+            await self._ledger.hold(StatusReason.QUOTA, lasts=min(resets_at - now, longest))
+        exceeded = MailQuotaExceededError(str(error), resets_at=resets_at, remaining=remaining)
+        exceeded.in_doubt = in_doubt
+        return exceeded
 
-    async def _let_go(self, batch: FrozenBatch, *, in_doubt: bool, retry_in: timedelta) -> None:
+    async def _let_go(
+        self, batch: FrozenBatch, error: DeliveryError, *, in_doubt: bool, retry_in: timedelta
+    ) -> None:
+        """Release a batch, or leave it in doubt for whoever comes next; the error says which."""
+        error.in_doubt = in_doubt
         if in_doubt:
             await self._ledger.yield_lease(batch, retry_in=retry_in)
         else:

@@ -27,12 +27,17 @@ import httpx
 import resend
 from resend.exceptions import NoContentError, ResendError
 
-from reminders.errors import ConfigurationError, DeliveryError, MailUnavailableError
-from reminders.mail.resend_errors import refusal, safe_message
+from reminders.errors import (
+    ConfigurationError,
+    DeliveryError,
+    MailNotConfiguredError,
+    MailUnavailableError,
+)
+from reminders.mail.resend_errors import refusal, safe_message, speaks_of_sender
 from reminders.mail.resend_wire import encoded, receipts_of
 from reminders.mail.usage import usage_of
 from reminders.model import Message
-from reminders.ports import Clock, Receipt, Usage
+from reminders.ports import Clock, Receipt, Refused, Usage
 
 _LONGEST_KEY = 256
 """Characters of an idempotency key (Resend, idempotency-keys)."""
@@ -139,6 +144,7 @@ class ResendMailer:
                 accepted.
             MailQuotaExceededError: Nothing was accepted until `resets_at`.
             MailNotConfiguredError: Key, sender, domain or URL refused; nothing was accepted.
+            MailBlockedError: Something in between refused the request.
             MailRejectedError: The whole request is bad.
             MailOutcomeUnknownError: The key was used with another body.
             ValueError: If body or key are none of ours; nothing was posted.
@@ -175,6 +181,10 @@ class ResendMailer:
             ) from None
         finally:
             _CALL.reset(token)
+        refused = [r.message for r in receipts if isinstance(r, Refused)]
+        if len(refused) == len(receipts) and any(map(speaks_of_sender, refused)):
+            # All have one sender: refused for it, none of them is to blame.
+            raise MailNotConfiguredError(f"Resend refused every e-mail: {refused[0]}") from None
         return receipts
 
     async def usage(self) -> Usage | None:
@@ -186,11 +196,11 @@ class ResendMailer:
         try:
             async with asyncio.timeout(self._total_seconds):
                 answer = await resend.Usage.get_async()
-        except (ResendError, TimeoutError, NoContentError, ValueError):
+        except (ResendError, TimeoutError, NoContentError, ValueError, RecursionError):
             return None
         finally:
             _CALL.reset(token)
-        return usage_of(cast("Mapping[str, Any]", answer))
+        return usage_of(cast("object", answer))
 
     def _refusal(self, error: ResendError, call: _Call) -> DeliveryError:
         """What the SDK's error means.
@@ -201,10 +211,9 @@ class ResendMailer:
             # A success that cannot be read, or a failure inside the SDK: both may be accepted.
             message = safe_message(f"Resend's answer cannot be understood: {error.message}")
             return MailUnavailableError(message, outcome_unknown=True)
+        name = str(error.error_type) if _is_resends(call.content) else ""
         now = self._clock.now()
-        return refusal(
-            call.status, str(error.error_type), str(error.message), call.headers, now=now
-        )
+        return refusal(call.status, name, str(error.message), call.headers, now=now)
 
 
 @dataclass(slots=True)
@@ -217,6 +226,7 @@ class _Call:
     body: bytes
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = b""
 
 
 _CALL: ContextVar[_Call] = ContextVar("resend_call")
@@ -267,6 +277,7 @@ class _FrozenBodyClient(resend.AsyncHTTPClient):
         except httpx.RequestError as error:
             raise _TransportError(error) from None
         call.status, call.headers = response.status_code, response.headers
+        call.content = response.content
         if response.is_redirect:
             # The SDK would take a redirect for a success; following one would resend the key.
             raise ResendError(
@@ -279,6 +290,20 @@ class _FrozenBodyClient(resend.AsyncHTTPClient):
 
 
 _FROZEN_BODY_CLIENT = _FrozenBodyClient()
+
+
+def _is_resends(content: bytes) -> bool:
+    """Whether an error is in Resend's words: JSON with a name and an explanation."""
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return (
+        isinstance(told, dict)
+        and isinstance(told.get("message"), str)
+        and isinstance(told.get("name"), str)
+        and bool(told["name"].strip())
+    )
 
 
 def _is_web_address(text: str) -> bool:

@@ -1,5 +1,10 @@
 """What Resend's answers mean, in the words of `reminders.errors`.
 
+**Who is meant by a refusal.** Only Resend's own words can say that it is *us*: our key, sender,
+domain or URL, so that no other request would fare better. Its other words are about the request at
+hand. A refusal that is not in Resend's words comes from something in between, which may look at
+what is in a request, and is never held against the others.
+
 Source:
     The error table of Resend's API reference (api-reference/errors) and its rate-limit page; names
     of errors the page no longer lists are judged by their HTTP status.
@@ -16,6 +21,7 @@ from http import HTTPStatus
 
 from reminders.errors import (
     DeliveryError,
+    MailBlockedError,
     MailNotConfiguredError,
     MailOutcomeUnknownError,
     MailQuotaExceededError,
@@ -25,7 +31,7 @@ from reminders.errors import (
 )
 from reminders.mail.plain_text import one_line
 
-LONGEST_WAIT = timedelta(hours=1)
+LONGEST_WAIT = timedelta(minutes=1)
 """A longer `retry-after` than this is not believed, except for a quota."""
 LONGEST_MESSAGE = 300
 """Code points; messages ride in histories."""
@@ -35,17 +41,24 @@ _A_SECOND = timedelta(seconds=1)
 _QUOTA_WAITS = (timedelta(minutes=1), timedelta(days=31))
 """Bounds of a quota's `retry-after`: on every answer that header also speaks of the rate limit."""
 
-# With 404, 405 and redirects, because this adapter knows one path and one verb: if that path does
-# not exist, the base URL is wrong, and no reminder should be given up for it.
-_OPERATOR_MUST_ACT = frozenset(
+_ABOUT_US = {
+    (HTTPStatus.FORBIDDEN, "validation_error"),  # sender or domain; a bad field is a 400 or 422
+    # This adapter knows one path and one verb: if Resend does not, the base URL is wrong.
+    (HTTPStatus.NOT_FOUND, "not_found"),
+    (HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed"),
+}
+_NAMES_US = re.compile(r"(?:^|_)(?:key|permission|account|from|sender|domain)(?:_|$)")
+_KEY_OF_THE_REQUEST = "invalid_idempotency_key"
+_SPEAKS_OF_SENDER = re.compile(r"[^`'\"@]*(?:`from`|\b(?:invalid|missing) from\b)", re.IGNORECASE)
+"""The first field that is named; what follows may quote the request."""
+_OF_THE_REQUEST = frozenset(
     {
-        HTTPStatus.UNAUTHORIZED,
-        HTTPStatus.FORBIDDEN,
-        HTTPStatus.NOT_FOUND,
-        HTTPStatus.METHOD_NOT_ALLOWED,
-        HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS,
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
     }
 )
+"""With another status, and a name that is not known, it may be either."""
 _OF_THE_MOMENT = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY})
 """Refusals by a proxy, which say nothing about the request."""
 
@@ -61,12 +74,13 @@ def refusal(
 
     Args:
         status: HTTP status, 300 to 599.
-        name: Resend's name of the error; anything for an answer that is not Resend's JSON.
-        message: Resend's explanation.
+        name: Resend's name of the error; empty for an answer that is not Resend's JSON.
+        message: Resend's explanation, or what the answer was instead.
         headers: Of the answer, in any case.
         now: The present instant; aware.
     """
-    said = safe_message(f"Resend answered {status} {name}: {message}")
+    who = f"Resend answered {status} {name}" if name else f"{status}, not in Resend's words"
+    said = safe_message(f"{who}: {message}")
     wait = retry_after(headers, now=now)
     error: DeliveryError
     if status == HTTPStatus.TOO_MANY_REQUESTS and name in _QUOTAS:
@@ -78,14 +92,32 @@ def refusal(
     elif status == HTTPStatus.CONFLICT:
         # Another request under this key is still running, or has just ended.
         error = MailUnavailableError(said, outcome_unknown=True, retry_after=_bounded(wait))
-    elif status < HTTPStatus.BAD_REQUEST or status in _OPERATOR_MUST_ACT:
-        error = MailNotConfiguredError(said)
     elif status < HTTPStatus.INTERNAL_SERVER_ERROR and status not in _OF_THE_MOMENT:
-        error = MailRejectedError(said)
+        error = _final(status, name, message)(said)
     else:
         later = None if wait is None else _bounded(wait)
         error = MailUnavailableError(said, outcome_unknown=True, retry_after=later)
     return error
+
+
+def speaks_of_sender(message: str) -> bool:
+    """Whether the provider's words about an e-mail are about its sender, which all have in common."""
+    return _SPEAKS_OF_SENDER.match(message) is not None
+
+
+def _final(status: int, name: str, message: str) -> type[DeliveryError]:
+    """Whether it is us, the request, or something in between."""
+    if not name or status < HTTPStatus.BAD_REQUEST:
+        return MailBlockedError
+    names_us = name != _KEY_OF_THE_REQUEST and _NAMES_US.search(name) is not None
+    if (
+        names_us
+        or status == HTTPStatus.UNAUTHORIZED
+        or (status, name) in _ABOUT_US
+        or speaks_of_sender(message)
+    ):
+        return MailNotConfiguredError
+    return MailRejectedError if status in _OF_THE_REQUEST else MailBlockedError
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> timedelta | None:
@@ -128,7 +160,7 @@ def _reset(headers: Mapping[str, str]) -> timedelta | None:
 
 
 def _bounded(wait: timedelta | None) -> timedelta:
-    """At least a second, at most an hour."""
+    """At least a second, at most a minute."""
     return min(max(wait or _A_SECOND, _A_SECOND), LONGEST_WAIT)
 
 

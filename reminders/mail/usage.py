@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, NonNegativeInt, ValidationError
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from reminders.ports import Quota, Usage
 
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""E-mails; as many as a column of the ledger takes."""
+
 
 class _Window(BaseModel):
-    used: NonNegativeInt
-    limit: NonNegativeInt | None
+    used: _Count
+    limit: _Count | None
     resets_at: AwareDatetime
 
 
@@ -26,10 +28,10 @@ class _Usage(BaseModel):
     emails: _Emails
 
 
-def usage_of(answer: Mapping[str, Any]) -> Usage | None:
+def usage_of(answer: object) -> Usage | None:
     """The quotas in an answer of `GET /usage`; `None` if it is none we understand."""
     try:
-        emails = _Usage.model_validate(dict(answer)).emails
+        emails = _Usage.model_validate(answer).emails
     except ValidationError:
         return None
     return Usage(daily=_quota(emails.daily), monthly=_quota(emails.monthly))

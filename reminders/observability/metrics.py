@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 from time import monotonic
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from reminders.errors import (
     DeliveryError,
+    MailBlockedError,
     MailNotConfiguredError,
     MailOutcomeUnknownError,
     MailQuotaExceededError,
@@ -36,6 +37,7 @@ _KINDS: dict[type[DeliveryError], str] = {
     MailUnavailableError: "unavailable",
     MailQuotaExceededError: "quota",
     MailNotConfiguredError: "misconfigured",
+    MailBlockedError: "blocked",
     MailRejectedError: "rejected",
     MailOutcomeUnknownError: "outcome_unknown",
 }
@@ -93,6 +95,11 @@ class DeliveryMetrics:
             ["kind"],
             registry=registry,
         )
+        self._refused = Gauge(
+            "reminders_sender_refused",
+            "1 while the provider refuses this worker's key or sender.",
+            registry=registry,
+        )
         for counter in self._ended.values():
             for reason in StatusReason:
                 counter.labels(reason=reason.value)
@@ -113,7 +120,10 @@ class DeliveryMetrics:
         started = monotonic()
         try:
             yield
+            self._refused.set(0)
         except Exception as error:
+            if isinstance(error, MailNotConfiguredError):
+                self._refused.set(1)
             kind = next((name for cls, name in _KINDS.items() if isinstance(error, cls)), _OTHER)
             self._errors.labels(kind=kind).inc()
             raise

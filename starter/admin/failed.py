@@ -26,7 +26,8 @@ REMEDIES = {
     " again.",
     StatusReason.QUOTA: "Raise the quota at the provider, or wait until it is renewed.",
     StatusReason.MISCONFIGURED: "Check RESEND_API_KEY and EMAIL_FROM against the provider's"
-    " dashboard, then resume delivery.",
+    " dashboard, then resume delivery. If the error is not in Resend's words: see what is between"
+    " worker and provider.",
     StatusReason.EXPIRED: "See in the log of the workers what was away. These sessions have begun.",
     StatusReason.OUTCOME_UNKNOWN: "It may have arrived: ask the provider by the reminder's id, or"
     " the attendee, before sending again.",

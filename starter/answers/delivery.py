@@ -32,7 +32,10 @@ class DeliveryStateOut(Out):
     """Whether the provider takes e-mails at present."""
 
     held_because: StatusReason | None
-    """`quota` or `misconfigured`: no worker posts anything; null when all is well."""
+    """`quota` or `misconfigured`: nothing is posted; null when all is well."""
+    held_sender: str | None
+    """Fingerprint of the key and sender that are refused, which each worker logs at its start: those
+    that post with others go on. Null when all workers are held, or none."""
     held_until: datetime | None
     """When it is tried again by itself."""
     quotas: list[QuotaOut]
@@ -43,6 +46,7 @@ class DeliveryStateOut(Out):
         """The shared state as JSON."""
         return cls(
             held_because=hold.reason if hold else None,
+            held_sender=hold.sender if hold else None,
             held_until=hold.until if hold else None,
             quotas=[QuotaOut.model_validate(q, from_attributes=True) for q in quotas],
         )

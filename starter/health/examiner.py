@@ -43,7 +43,9 @@ LITTLE_QUOTA = 0.2
 
 _REMEDIES = {
     StatusReason.QUOTA: "raise the quota at Resend, or wait until it is renewed",
-    StatusReason.MISCONFIGURED: "check RESEND_API_KEY and EMAIL_FROM against Resend's dashboard",
+    StatusReason.MISCONFIGURED: (
+        "check RESEND_API_KEY and EMAIL_FROM of these workers against Resend's dashboard"
+    ),
 }
 _NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
@@ -266,8 +268,9 @@ class Examiner:
     async def _delivery(self) -> str:
         hold = await self._queries.hold()
         if hold is not None:
+            whose = f", for workers with key and sender {hold.sender}" if hold.sender else ""
             raise FoundError(
-                f"delivery is held until {hold.until:%Y-%m-%d %H:%M:%S} UTC: {hold.reason}",
+                f"delivery is held until {hold.until:%Y-%m-%d %H:%M:%S} UTC: {hold.reason}{whose}",
                 _REMEDIES.get(hold.reason, "see the worker's log"),
             )
         return "nothing holds delivery back"

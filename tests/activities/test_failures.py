@@ -11,10 +11,12 @@ from activities.failures import application_error, as_application_errors
 from reminders.errors import (
     BatchBusyError,
     DatabaseUnavailableError,
+    MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRateLimitedError,
     MailUnavailableError,
+    NotDueYetError,
     ReminderError,
     ReminderNotFoundError,
 )
@@ -30,7 +32,7 @@ SECOND = timedelta(seconds=1)
         (MailUnavailableError(outcome_unknown=True), False, None),
         (MailRateLimitedError(retry_after=7 * SECOND), False, 7 * SECOND),
         (BatchBusyError(retry_after=SECOND), False, SECOND),
-        (MailNotConfiguredError(), False, 60 * SECOND),
+        (NotDueYetError(retry_after=timedelta(days=1)), False, 120 * SECOND),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, ReminderError) else "",
 )
@@ -46,6 +48,51 @@ def test_each_error_says_whether_and_when_to_try_again(
     )
     expected = ApplicationErrorCategory.UNSPECIFIED if final else ApplicationErrorCategory.BENIGN
     assert expected is found.category
+
+
+@pytest.mark.parametrize("refused", [MailNotConfiguredError(), MailBlockedError()])
+@pytest.mark.parametrize(
+    ("attempt", "least", "most"),
+    [(1, SECOND, 2 * SECOND), (3, 4 * SECOND, 8 * SECOND), (99, 30 * SECOND, 60 * SECOND)],
+)
+def test_another_worker_gets_its_chance_soon(
+    refused: ReminderError, attempt: int, least: timedelta, most: timedelta
+) -> None:
+    """Who is refused here may not be there; if so everywhere, an operator is waited for by the minute."""
+    delay = application_error(refused, attempt=attempt).next_retry_delay
+    assert delay is not None
+    assert least <= delay <= most
+
+
+def test_those_who_take_turns_keep_them() -> None:
+    """A later turn than the back-off's counts, as far as it is within a minute."""
+    for asked, delay in ((40 * SECOND, 40 * SECOND), (90 * SECOND, 60 * SECOND)):
+        refused = MailNotConfiguredError().put_off(asked)
+        assert delay == application_error(refused).next_retry_delay
+
+
+@pytest.mark.parametrize(
+    ("error", "useful_for", "delay"),
+    [
+        (MailRateLimitedError(retry_after=60 * SECOND), 600 * SECOND, 60 * SECOND),
+        (MailRateLimitedError(retry_after=60 * SECOND), 300 * SECOND, 30 * SECOND),
+        (MailRateLimitedError(retry_after=60 * SECOND), 3 * SECOND, SECOND),
+        (MailRateLimitedError(retry_after=60 * SECOND), -3 * SECOND, SECOND),
+        (MailNotConfiguredError().put_off(60 * SECOND), 100 * SECOND, 10 * SECOND),
+        (
+            MailQuotaExceededError(resets_at=datetime(2099, 1, 1, tzinfo=UTC)),
+            1000 * SECOND,
+            100 * SECOND,
+        ),
+        (MailUnavailableError(outcome_unknown=True), 3 * SECOND, None),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, ReminderError) else "",
+)
+def test_nobody_sleeps_away_the_time_that_is_left(
+    error: ReminderError, useful_for: timedelta, delay: timedelta | None
+) -> None:
+    """Whoever asks to wait, and however long, another attempt comes within a tenth of it."""
+    assert delay == application_error(error, useful_for=useful_for).next_retry_delay
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from reminders.model import Session
 from starter.backfill import Backfill
-from starter.enrollments import EnrollmentWorkflows
+from starter.handover import Handover
 from tests.stage import Stage
 
 _NO_ROW_OF_THEIRS = """
@@ -69,7 +69,7 @@ async def test_a_back_fill_brings_the_others_in(stage: Stage) -> None:
     backfill = Backfill(
         catalogue=stage.catalogue,
         planner=stage.planner,
-        workflows=EnrollmentWorkflows(stage.client, task_queue=stage.settings.temporal_task_queue),
+        handover=Handover(stage.workflows, planner=stage.planner),
         clock=stage.clock,
     )
     receipt = await backfill.run()

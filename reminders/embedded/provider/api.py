@@ -129,7 +129,7 @@ class Api:
 
     async def _befallen(self, call: Call, *, restricted: bool) -> Answer:
         """Route the request through what the faults in force do to it."""
-        misfortune = self._faults.draw(call.method, call.path)
+        misfortune = self._faults.draw(call.method, call.path, call.body)
         delay = self._options.latency
         if misfortune is None or misfortune.fault is None:
             if misfortune is not None:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from http import HTTPStatus
 from itertools import count
 from typing import Literal, Self
 
@@ -36,10 +37,11 @@ _NAMES = {
     503: "service_unavailable",
 }
 _HTML = (
-    "<html>\r\n<head><title>{status} Bad Gateway</title></head>\r\n<body>\r\n"
-    "<center><h1>{status} Bad Gateway</h1></center>\r\n<hr><center>cloudflare</center>\r\n"
+    "<html>\r\n<head><title>{status} {phrase}</title></head>\r\n<body>\r\n"
+    "<center><h1>{status} {phrase}</h1></center>\r\n<hr><center>cloudflare</center>\r\n"
     "</body>\r\n</html>\r\n"
 )
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Fault(BaseModel):
@@ -71,6 +73,8 @@ class Fault(BaseModel):
     path: str | None = None
     """Only requests to this very path."""
     method: str | None = None
+    containing: str | None = None
+    """Only requests in whose body this stands, such as a recipient: as a firewall looks at them."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -86,7 +90,8 @@ class Fault(BaseModel):
         """What a `status` fault answers."""
         status = self.status or 500
         if self.html:
-            page = _HTML.format(status=status).encode()
+            phrase = _PHRASES.get(status, "Error")
+            page = _HTML.format(status=status, phrase=phrase).encode()
             return Answer(status, page, b"text/html; charset=utf-8", name="html")
         name = self.name or _NAMES.get(status, "application_error")
         answer = error_answer(ApiError(status, name, self.message))
@@ -160,7 +165,7 @@ class Faults:
             for active in self._active
         ]
 
-    def draw(self, method: str, path: str) -> Misfortune | None:
+    def draw(self, method: str, path: str, body: bytes = b"") -> Misfortune | None:
         """What befalls this request: all the delays that apply, and the first real fault."""
         if not self._active:
             return None
@@ -170,7 +175,7 @@ class Faults:
             fault = active.fault
             if fault.kind.startswith("webhook_") or (found and fault.kind != "slow"):
                 continue
-            if self._strikes(active, method, path):
+            if self._strikes(active, method, path, body):
                 delay += fault.latency_ms
                 if fault.kind != "slow":
                     found = fault
@@ -183,13 +188,17 @@ class Faults:
                 return active.fault
         return None
 
-    def _strikes(self, active: _Active, method: str | None, path: str | None) -> bool:
+    def _strikes(
+        self, active: _Active, method: str | None, path: str | None, body: bytes = b""
+    ) -> bool:
         fault = active.fault
         if active.spent:
             return False
         if method is not None and fault.method not in (None, method):
             return False
         if path is not None and fault.path not in (None, path):
+            return False
+        if fault.containing is not None and fault.containing.encode() not in body:
             return False
         active.seen += 1
         if active.seen <= fault.skip:

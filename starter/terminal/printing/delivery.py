@@ -8,8 +8,11 @@ from starter.terminal import layout
 
 def delivery(answer: DeliveryStateOut) -> None:
     """Whether the provider takes e-mails, and its quotas."""
-    held = answer.held_because
-    layout.lines(delivery=f"held ({held}), tried again {answer.held_until}" if held else "going on")
+    held, sender = answer.held_because, answer.held_sender
+    whose = f" for workers with key and sender {sender}" if sender else ""
+    layout.lines(
+        delivery=f"held ({held}){whose}, tried again {answer.held_until}" if held else "going on"
+    )
     layout.table(
         ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)", "sent since"),
         (

@@ -52,6 +52,18 @@ async def test_a_storm_of_429_says_when_to_come_again() -> None:
         assert headers == ["2", "1", None]
 
 
+async def test_a_firewall_looks_at_what_is_in_a_request() -> None:
+    """Only requests that contain what it does not like are refused, and those every time."""
+    async with standing_in() as stand_in:
+        await stand_in.control.faults(
+            kind="status", status=403, html=True, containing="ana@uni.example"
+        )
+        refused = [await stand_in.send(mail(to=["ana@uni.example"])) for _ in range(2)]
+        assert [403, 403] == [response.status_code for response in refused]
+        assert "403 Forbidden" in refused[0].text
+        assert await _statuses(stand_in, 1) == [200]
+
+
 async def test_a_proxy_answers_html() -> None:
     """A 502 may be a page, not JSON."""
     async with standing_in() as stand_in:

@@ -54,7 +54,7 @@ class Stub:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 line, *lines = head.decode().strip().split("\r\n")
                 headers = {k.lower(): v for k, v in (each.split(": ", 1) for each in lines)}
-                body = await reader.readexactly(int(headers["content-length"]))
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
                 self.requests.append(Request(line, headers, body))
                 self.asked.set()
                 if not self.answers_at_all:

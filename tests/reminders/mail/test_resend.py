@@ -289,3 +289,31 @@ def test_a_mailer_is_built_inside_a_loop() -> None:
     """The pool belongs to the loop that uses it."""
     with pytest.raises(RuntimeError, match="no running event loop"):
         mailer("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        [1],
+        "all of it",
+        7,
+        None,
+        {},
+        {"emails": []},
+        b"<html>",
+        b"[" * 100_000,
+        {
+            "emails": {
+                window: {"used": 2**40, "limit": None, "resets_at": "2026-12-01T00:00:00Z"}
+                for window in ("daily", "monthly")
+            }
+        },
+    ],
+    ids=lambda body: str(body)[:20],
+)
+@pytest.mark.parametrize("status", [200, 401, 404, 500])
+async def test_quotas_that_are_not_understood_are_not_known(status: int, body: object) -> None:
+    """Whatever comes back instead of them, nothing fails for it: sending does not depend on them."""
+    async with stub(answer(status, body)) as server, mailer(server.url) as mail:
+        assert await mail.usage() is None

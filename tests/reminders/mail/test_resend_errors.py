@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from reminders.errors import (
     DeliveryError,
+    MailBlockedError,
     MailNotConfiguredError,
     MailOutcomeUnknownError,
     MailQuotaExceededError,
@@ -19,11 +20,13 @@ from reminders.errors import (
 )
 from reminders.mail.resend import ResendMailer
 from reminders.mail.resend_errors import LONGEST_MESSAGE, retry_after, safe_message
+from reminders.ports import Accepted, Refused
 from tests.reminders.mail.cases import FixedClock, message
-from tests.reminders.mail.resend_stub import CLOCK, KEY, answer, error, failed, stub
+from tests.reminders.mail.resend_stub import CLOCK, KEY, answer, error, failed, posted, stub
 
 OPERATOR = MailNotConfiguredError
 BAD = MailRejectedError
+BLOCKED = MailBlockedError
 AWAY = MailUnavailableError
 
 
@@ -41,6 +44,11 @@ AWAY = MailUnavailableError
         (403, "validation_error", OPERATOR),
         (404, "not_found", OPERATOR),
         (405, "method_not_allowed", OPERATOR),
+        (401, "something_new", OPERATOR),
+        (402, "something_new", BLOCKED),
+        (403, "something_new", BLOCKED),
+        (403, "sender_not_allowed", OPERATOR),
+        (404, "something_new", BLOCKED),
         (409, "concurrent_idempotent_requests", AWAY),
         (409, "invalid_idempotent_request", MailOutcomeUnknownError),
         (409, "resource_locked", AWAY),
@@ -52,8 +60,10 @@ AWAY = MailUnavailableError
         (422, "validation_error", BAD),
         (422, "invalid_access", BAD),
         (422, "invalid_region", BAD),
+        (422, "invalid_from_address", OPERATOR),
+        (422, "domain_not_verified", OPERATOR),
         (413, "something_new", BAD),
-        (451, "security_error", OPERATOR),
+        (451, "security_error", BLOCKED),
         (429, "rate_limit_exceeded", MailRateLimitedError),
         (429, "something_new", MailRateLimitedError),
         (429, "daily_quota_exceeded", MailQuotaExceededError),
@@ -74,27 +84,85 @@ async def test_each_refusal_has_one_meaning(
     failure = await failed(error(status, name, "Because."))
     assert type(failure) is kind
     assert str(failure).startswith(f"Resend answered {status} {name}: ")
+    assert failure.retryable is (kind not in (BAD, MailOutcomeUnknownError))
     if isinstance(failure, MailUnavailableError):
         assert failure.outcome_unknown
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(403, OPERATOR), (404, OPERATOR), (400, BAD), (429, MailRateLimitedError),
+    ("status", "kind"), [(400, BLOCKED), (401, BLOCKED), (403, BLOCKED), (404, BLOCKED), (405, BLOCKED),
+                         (413, BLOCKED), (451, BLOCKED), (408, AWAY), (429, MailRateLimitedError),
                          (502, AWAY), (503, AWAY)],
 )  # fmt: skip
-async def test_a_proxys_page_is_judged_by_its_status(
-    status: int, kind: type[DeliveryError]
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b"<html>1010</html>", "text/html"),
+        (b"", "application/json"),
+        ({"error": "invalid_api_key"}, "application/json"),
+        ({"name": "", "message": ""}, "application/json"),
+        (b'{"name": "invalid_api_key"', "application/json"),
+    ],
+    ids=["page", "nothing", "other-json", "no-name", "half"],
+)
+async def test_what_is_not_in_resends_words_is_nobody_elses_fault(
+    status: int, kind: type[DeliveryError], body: object, media_type: str
 ) -> None:
-    """HTML instead of JSON, such as a CDN's "1010" or "502", still means something."""
-    assert type(await failed(answer(status, b"<html>1010</html>", None, "text/html"))) is kind
+    """A page of a proxy or firewall, or JSON of another's, says nothing about key, sender or mail."""
+    assert type(await failed(answer(status, body, None, media_type))) is kind
 
 
 @pytest.mark.parametrize("body", [{"data": [{"id": "1"}]}, b""])
 @pytest.mark.parametrize("status", [301, 307, 308])
-async def test_a_redirect_is_for_the_operator(status: int, body: object) -> None:
+async def test_a_redirect_is_not_followed(status: int, body: object) -> None:
     """The key is not posted to wherever an answer points."""
     failure = await failed(answer(status, body, {"location": "http://127.0.0.1:9/emails"}))
-    assert type(failure) is MailNotConfiguredError
+    assert type(failure) is MailBlockedError
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Invalid `from` field. The email address needs to follow the format.", OPERATOR),
+        ("Missing `from` field.", OPERATOR),
+        ("Invalid from address.", OPERATOR),
+        ("Invalid `to` field. Take the one of `from`.", BAD),
+        ("""Invalid `to`: '"invalid from"@uni.edu'.""", BAD),
+        ("The message is too long.", BAD),
+    ],
+)
+async def test_words_about_the_sender_are_about_all_e_mails(
+    text: str, kind: type[DeliveryError]
+) -> None:
+    """All of them have the same one. What is quoted from a request after a field of its own is not."""
+    assert type(await failed(error(422, "validation_error", text))) is kind
+
+
+@pytest.mark.parametrize(
+    ("messages", "is_about_us"),
+    [
+        (["Invalid `from` field."] * 3, True),
+        (["Invalid `to` field.", "Invalid `from` field.", "Invalid `from` field."], True),
+        (["Invalid `to` field."] * 3, False),
+    ],
+)
+async def test_e_mails_that_are_all_refused_for_their_sender_are_not_to_blame(
+    messages: list[str], is_about_us: bool
+) -> None:
+    """Refused one by one and not as a whole, none of them may end as refused for good."""
+    errors = [{"index": i, "message": m} for i, m in enumerate(messages)]
+    reply = answer(200, {"data": [], "errors": errors})
+    if is_about_us:
+        assert type(await failed(reply, 3)) is MailNotConfiguredError
+    else:
+        assert [Refused(m) for m in messages] == list(await posted(reply, 3))
+
+
+async def test_one_refused_for_its_sender_among_others_fails_alone() -> None:
+    """The provider knows our sender, as it accepted the others."""
+    errors = [{"index": 1, "message": "Invalid `from` field."}]
+    receipts = await posted(answer(200, {"data": [{"id": "a"}], "errors": errors}), 2)
+    assert (Accepted("a"), Refused("Invalid `from` field.")) == receipts
 
 
 @pytest.mark.parametrize(
@@ -105,8 +173,8 @@ async def test_a_redirect_is_for_the_operator(status: int, body: object) -> None
         ({"Retry_After": "2.5"}, timedelta(seconds=2.5)),
         ({"retry_after": "0"}, timedelta(seconds=1)),
         ({"retry_after": "-7"}, timedelta(seconds=1)),
-        ({"retry_after": "86400"}, timedelta(hours=1)),
-        ({"retry_after": "1e300"}, timedelta(hours=1)),
+        ({"retry_after": "86400"}, timedelta(minutes=1)),
+        ({"retry_after": "1e300"}, timedelta(minutes=1)),
         ({"retry_after": "nan"}, timedelta(seconds=1)),
         ({"retry_after": "soon"}, timedelta(seconds=1)),
         ({"retry_after": "Mon, 23 Nov 2026 18:15:20 GMT"}, timedelta(seconds=20)),
@@ -118,7 +186,7 @@ async def test_a_redirect_is_for_the_operator(status: int, body: object) -> None
 async def test_the_rate_limit_says_when_to_come_back(
     headers: dict[str, str], wait: timedelta
 ) -> None:
-    """Seconds or a date, in any spelling of the header; a second at least and an hour at most."""
+    """Seconds or a date, in any spelling of the header; a second at least and a minute at most."""
     failure = await failed(error(429, "rate_limit_exceeded", **headers))
     assert isinstance(failure, MailRateLimitedError)
     assert failure.retry_after == wait
