@@ -520,6 +520,8 @@ class DeliveryPipeline:
     async def _watch_stranded(self) -> None:
         """Name what is frozen and not posted from here, once."""
         named: set[UUID] = set()
+        # The first moments of a worker are for what is due.
+        await asyncio.sleep(self._policy.recover_every.total_seconds())
         while True:
             try:
                 stranded = await self._ledger.stranded()
