@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from reminders.db.engine import Database
@@ -36,6 +37,7 @@ SETTINGS = {
     "SWEEP_CRON": "0 0 1 1 *",
 }
 ONE_MINUTE = Form(
+    rounds=1,
     lasts=timedelta(minutes=1),
     clients=6,
     per_second=4,
@@ -44,7 +46,8 @@ ONE_MINUTE = Form(
     settles_within=timedelta(seconds=60),
 )
 THIRTY_MINUTES = Form(
-    lasts=timedelta(minutes=30),
+    rounds=6,
+    lasts=timedelta(minutes=5),
     clients=16,
     per_second=12,
     enrolled=400,
@@ -53,7 +56,7 @@ THIRTY_MINUTES = Form(
 )
 MOST_SHOWN = 5
 """Enrollments that are traced."""
-LONGEST_TRACE = 60
+LONGEST_TRACE = 80
 """Lines of each."""
 
 
@@ -64,7 +67,7 @@ LONGEST_TRACE = 60
         pytest.param(
             THIRTY_MINUTES,
             id="thirty minutes",
-            marks=[pytest.mark.slow, pytest.mark.timeout(2700)],
+            marks=[pytest.mark.slow, pytest.mark.timeout(3600)],
         ),
     ],
 )
@@ -78,9 +81,11 @@ async def test_whatever_is_asked_at_whatever_moment(form: Form) -> None:
         await witness.install(database)
         driver = Driver(form, seed, stack=stack, client=client, database=database)
         await driver.prepare()
-        await driver.run()
-        repeated = await driver.repeat_unanswered()
-        unsettled = await _settled(driver, client, database)
+        unsettled: Mapping[Pair, str] = {}
+        for number in range(form.rounds):
+            await driver.round(number)
+            if unsettled := await _settled(driver, client, database):
+                break
         async with ProviderClient(stack.provider.url) as provider:
             accepted = await provider.accepted(bodies=True)
         seen = await Witness.of(database)
@@ -92,7 +97,8 @@ async def test_whatever_is_asked_at_whatever_moment(form: Form) -> None:
             *((pair, what) for pair, what in failed),
         ]
         verbs = Counter(call.verb for call in driver.journal.calls)
-        print(f"{dict(verbs)}; {repeated} repeated; {len(accepted)} e-mails")
+        repeated = sum(call.repeats is not None for call in driver.journal.calls)
+        print(f"{dict(verbs)}; {repeated} of them repeated; {len(accepted)} e-mails")
         for pair in list(dict.fromkeys(pair for pair, _ in findings))[:MOST_SHOWN]:
             print(await _trace(pair, driver, seen, client))
         changing = await _still_changing(driver, client)
@@ -154,9 +160,13 @@ async def _trace(pair: Pair, driver: Driver, seen: Witness, client: Client) -> s
     workflow_id = session_reminder_workflow_id(*pair)
     async for run in client.list_workflows(f"WorkflowId = '{workflow_id}'"):
         status = run.status.name if run.status else "?"
-        lines.append((run.start_time, f"   run {run.run_id[:8]} starts"))
-        if run.close_time:
-            lines.append((run.close_time, f"   run {run.run_id[:8]} ends: {status}"))
+        lines.append((run.close_time or datetime.now(UTC), f"   run {run.run_id[:8]} is {status}"))
+        handle = client.get_workflow_handle(workflow_id, run_id=run.run_id)
+        async for event in handle.fetch_history_events():
+            kind = EventType.Name(event.event_type).removeprefix("EVENT_TYPE_").lower()
+            if not kind.startswith("workflow_task"):
+                at = event.event_time.ToDatetime(tzinfo=UTC)
+                lines.append((at, f"   run {run.run_id[:8]} {kind}"))
     lines.sort(key=lambda line: line[0])
     shown = [f"{at:%H:%M:%S.%f} {what}" for at, what in lines[-LONGEST_TRACE:]]
     return "\n".join([f"--- {_short(pair)}", *shown])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,15 +31,27 @@ RULES: dict[str, tuple[int, ...]] = {"first": (5, 6, 7), "second": (2, 3), "last
 """Types, and of how many minutes their leads may be."""
 DEFAULT_RULES = ("24h", "2h", "1h", "30min")
 
+WIDE = 0.6
+"""The part of a round in which sessions and rules change too."""
+FEW = 6
+"""People who are asked for as often as all others together."""
 PATIENCE = 30.0
 """Seconds that a client waits for an answer."""
+
+Weighted = tuple[int, Callable[[], Call | Awaitable[Call | None]]]
+"""How often it is asked for, and what."""
+
+_OF_MANY = ("session", "rule")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Form:
     """How long and how much."""
 
+    rounds: int
+    """Each ends with a look at whether all agree."""
     lasts: timedelta
+    """One round."""
     clients: int
     per_second: float
     """Of all clients together."""
@@ -122,45 +135,70 @@ class Driver:
 
     # ------------------------------------------------------------ the ride
 
-    async def run(self) -> None:
-        """Let all clients ask, and kill the worker now and then, until the time is over."""
-        until = datetime.now(UTC) + self.form.lasts
-        clients = [self._client_of_its_own(n, until) for n in range(self.form.clients)]
-        await asyncio.gather(*clients, self._killing(until))
+    async def round(self, number: int) -> None:
+        """Let all clients ask, and kill the worker now and then, until the time is over.
 
-    async def repeat_unanswered(self) -> int:
-        """Repeat each call without an answer once, as clients do; how many there were."""
-        again = list(self.journal.unanswered())
+        A change of a session or a rule has everybody planned anew, and so mends what others left
+        undone. So for the last part of a round nobody asks for one.
+        """
+        began_at = datetime.now(UTC)
+        await self._ride(f"{number} wide", began_at + WIDE * self.form.lasts, is_wide=True)
+        await self._repeat(c for c in self.journal.unanswered() if c.about[0] in _OF_MANY)
+        await self._ride(f"{number} narrow", began_at + self.form.lasts, is_wide=False)
+        await self._repeat(self.journal.unanswered())
+
+    async def _ride(self, name: str, until: datetime, *, is_wide: bool) -> None:
+        until = max(until, datetime.now(UTC) + timedelta(seconds=10))
+        await asyncio.gather(
+            self._killing(name, until),
+            *(
+                self._client_of_its_own(f"{name} {n}", until, is_wide=is_wide)
+                for n in range(self.form.clients)
+            ),
+        )
+
+    async def _repeat(self, calls: Iterable[Call]) -> None:
+        """Repeat each of these once, as clients do that got no answer."""
+        by_subject: dict[Subject, list[Call]] = defaultdict(list)
+        for call in calls:
+            by_subject[call.about].append(call)
+        limit = asyncio.Semaphore(self.form.clients)
         async with self._http() as http:
-            for call in again:
-                for _ in range(3):  # "repeat the same call" is an answer that asks for it
-                    repeated = self.journal.begin(
-                        call.verb,
-                        call.about,
-                        session_id=call.session_id,
-                        user_id=call.user_id,
-                        method=call.method,
-                        path=call.path,
-                        body=call.body,
-                        repeats=call.number,
-                    )
-                    await self._ask(http, repeated)
-                    if repeated.is_answered:
-                        break
-                else:
-                    self.violations.append(f"never answered: {repeated}")
-        return len(again)
 
-    async def _client_of_its_own(self, number: int, until: datetime) -> None:
-        chance = random.Random(f"{self._seed} client {number}")
+            async def one_after_the_other(calls: list[Call]) -> None:
+                for call in calls:
+                    async with limit:
+                        await self._once_again(http, call)
+
+            await asyncio.gather(*map(one_after_the_other, by_subject.values()))
+
+    async def _once_again(self, http: httpx2.AsyncClient, call: Call) -> None:
+        for _ in range(3):  # "repeat the same call" is an answer that asks for it
+            repeated = self.journal.begin(
+                call.verb,
+                call.about,
+                session_id=call.session_id,
+                user_id=call.user_id,
+                method=call.method,
+                path=call.path,
+                body=call.body,
+                repeats=call.number,
+            )
+            await self._ask(http, repeated)
+            if repeated.is_answered:
+                return
+        self.violations.append(f"never answered: {repeated}")
+
+    async def _client_of_its_own(self, name: str, until: datetime, *, is_wide: bool) -> None:
+        chance = random.Random(f"{self._seed} {name}")
         pace = self.form.per_second / self.form.clients
         async with self._http() as http:
             while datetime.now(UTC) < until:
                 await asyncio.sleep(chance.expovariate(pace))
-                await self._something(chance, http)
+                await self._something(chance, http, is_wide=is_wide)
 
-    async def _killing(self, until: datetime) -> None:
-        chance = random.Random(f"{self._seed} kills")
+    async def _killing(self, name: str, until: datetime) -> None:
+        chance = random.Random(f"{self._seed} kills {name}")
         while True:
             await asyncio.sleep(chance.uniform(*self.form.between_kills))
             if datetime.now(UTC) > until:
@@ -172,23 +210,40 @@ class Driver:
             await asyncio.to_thread(self._stack.worker.wait_until_ready)
             call.end("started again", is_answered=True)
 
-    async def _something(self, chance: random.Random, http: httpx2.AsyncClient) -> None:
+    async def _something(
+        self, chance: random.Random, http: httpx2.AsyncClient, *, is_wide: bool
+    ) -> None:
+        """One call; or several about the same enrollment, nearly at once."""
         session = chance.choice(self.sessions)
-        # Ten people are asked for half of the time: what happens at once, happens to one of them.
-        few = self.people[:10] if chance.random() < 0.5 else self.people
-        user = chance.choice(few)
-        rule = self._rule_change
-        calls: list[tuple[int, Callable[[], Call | Awaitable[Call | None]]]] = [
+        # A few people are asked for half of the time: what happens at once, happens to one of them.
+        user = chance.choice(self.people[:FEW] if chance.random() < 0.5 else self.people)
+        together = chance.choices((1, 2, 3), (6, 3, 1))[0]
+        calls = self._of_one(chance, session, user)
+        if is_wide:
+            calls += self._of_many(chance, session)
+        await asyncio.gather(*(self._a_call(chance, http, calls, nth) for nth in range(together)))
+
+    def _of_one(self, chance: random.Random, session: UUID, user: UUID) -> list[Weighted]:
+        return [
             (30, lambda: self._enroll(chance, session, user)),
             (18, lambda: self._unenroll(session, user)),
-            (10, lambda: self._move(chance, session)),
-            (6, lambda: self._session_call("cancel", session)),
-            (8, lambda: self._session_call("restore", session)),
-            (5, lambda: rule(chance, session)),
-            (10, lambda: self._prefer(chance, session, user)),
+            (8, lambda: self._prefer(chance, session, user)),
             (6, lambda: self._once_more(chance, user)),
-            (7, lambda: self._cancel_by_hand(session, user)),
+            (10, lambda: self._cancel_by_hand(session, user)),
         ]
+
+    def _of_many(self, chance: random.Random, session: UUID) -> list[Weighted]:
+        return [
+            (8, lambda: self._move(chance, session)),
+            (5, lambda: self._session_call("cancel", session)),
+            (7, lambda: self._session_call("restore", session)),
+            (4, lambda: self._rule_change(chance, session)),
+        ]
+
+    async def _a_call(
+        self, chance: random.Random, http: httpx2.AsyncClient, calls: list[Weighted], nth: int
+    ) -> None:
+        await asyncio.sleep(nth * chance.uniform(0, 2) * self._usual)
         (make,) = chance.choices([make for _, make in calls], [weight for weight, _ in calls])
         hangs_up_after = chance.uniform(0, 2) * self._usual if chance.random() < 0.2 else None
         made = make()
