@@ -11,10 +11,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from reminders.contracts import ReminderPlan
+from reminders.contracts import ReminderPlan, SessionReminderResult
 from reminders.db import preferences, records
 from reminders.db.engine import Database
 from reminders.keys import session_reminder_workflow_id
@@ -174,6 +174,7 @@ async def disagreements(
 async def _temporal_differs(client: Client, tables: Tables, pair: Pair) -> str | None:
     """How an enrollment's run differs from its rows."""
     pending = tables.pending(pair)
+    handle: WorkflowHandle[SessionReminderWorkflow, SessionReminderResult]
     handle = client.get_workflow_handle_for(
         SessionReminderWorkflow.run, session_reminder_workflow_id(*pair)
     )
