@@ -336,7 +336,7 @@ _IN_DOUBT = _sql(f"""
 SELECT b.id FROM email_batches b
  WHERE b.state = 'frozen' AND b.lease_until <= clock_timestamp()
    AND ({_ENDS_AT} <= :now OR {belongs_here("b")} AND NOT EXISTS (SELECT {_HOLD_FOR_US}))
- ORDER BY b.useful_until LIMIT :limit
+ ORDER BY useful_until LIMIT :limit
 """)  # noqa: S608 - composed of constants
 
 _FROZEN = _sql("SELECT id FROM email_batches WHERE id = ANY(:ids) AND state = 'frozen'")
