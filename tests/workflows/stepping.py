@@ -24,7 +24,8 @@ class Stepped(Generic[_T]):
 
     def __await__(self) -> Generator[Any, Any, _T]:
         """Drive the call from one await to the next."""
-        waits, step = 0, lambda: self._call.send(None)
+        waits = 0
+        step: Callable[[], Any] = lambda: self._call.send(None)  # noqa: E731
         while True:
             try:
                 future = step()
