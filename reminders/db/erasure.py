@@ -132,7 +132,7 @@ class ErasureStore:
             )
         ).all()
         cancelled = (await connection.execute(_cancel(user_id))).all()
-        await unconfirmed.add_ended(connection, [(row[0], row[1]) for row in cancelled])
+        await unconfirmed.add_all(connection, [(row[0], row[1]) for row in cancelled])
         # The provider's words, and its ids, by which its own log leads to the address.
         await connection.execute(
             update(ReminderRow)

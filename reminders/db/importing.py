@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Boolean, DateTime, SmallInteger, Text, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reminders.db import unconfirmed
 from reminders.db.engine import Database
 from reminders.db.rules import counts_for
 from reminders.errors import ConfigurationError
@@ -72,7 +73,7 @@ SELECT * FROM unnest(:ids, :sessions, :users, :types, :generations, :due, :start
  WHERE r.email_status = 'scheduled'
     OR r.email_status = 'skipped' AND r.status_reason = 'past_due'
     OR r.email_status = 'skipped' AND r.status_reason = 'shadowed' AND :ends_shadow
-RETURNING r.xmax::text = '0' AS is_new
+RETURNING r.xmax::text = '0' AS is_new, r.session_id, r.user_id
 """).bindparams(
     bindparam("ids", type_=ARRAY(Uuid())),
     bindparam("sessions", type_=ARRAY(Uuid())),
@@ -224,8 +225,9 @@ SELECT session_id, user_id, reminder_type, sent_at,
             if rows:
                 columns = {name: [row[name] for row in rows] for name in rows[0]}
                 done = await connection.execute(_TAKE_OVER, {**columns, "ends_shadow": ends_shadow})
-                for (is_new,) in done:
-                    added, corrected = added + is_new, corrected + (not is_new)
+                waited = [(row.session_id, row.user_id) for row in done if not row.is_new]
+                corrected, added = len(waited), done.rowcount - len(waited)
+                await unconfirmed.add_all(connection, waited)
             if dry_run:
                 await connection.rollback()
         return Imported(

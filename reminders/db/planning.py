@@ -252,7 +252,7 @@ class EnrollmentPlanner:
                 )
             )
             if closed.rowcount:
-                await unconfirmed.add_ended(connection, [(session_id, user_id)])
+                await unconfirmed.add_all(connection, [(session_id, user_id)])
         return closed.rowcount
 
     async def forget_unconfirmed(self, session_id: UUID, user_id: UUID) -> None:

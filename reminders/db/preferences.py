@@ -42,7 +42,7 @@ async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason)
         .values(email_status=ReminderStatus.SKIPPED, status_reason=reason, updated_at=func.now())
         .returning(ReminderRow.session_id, ReminderRow.user_id)
     )
-    await unconfirmed.add_ended(connection, [(row[0], row[1]) for row in ended])
+    await unconfirmed.add_all(connection, [(row[0], row[1]) for row in ended])
 
 
 async def stop_one(
@@ -151,7 +151,7 @@ async def skip_opted_out(connection: AsyncConnection, user_id: UUID) -> int:
     """
     done = await connection.execute(_SKIP_OPTED_OUT, {"user_id": user_id})
     ended = [(row.session_id, row.user_id) for row in done]
-    await unconfirmed.add_ended(connection, ended)
+    await unconfirmed.add_all(connection, ended)
     return len(ended)
 
 

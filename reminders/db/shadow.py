@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from reminders.db import unconfirmed
 from reminders.db.engine import Database
 from reminders.db.tables import CutoverRow, ReminderRow
 from reminders.keys import reminder_id
@@ -145,6 +146,8 @@ class Cutovers:
                 # A plan that came first has made the same row: reopened all the same.
                 reopened = upsert(ReminderRow).on_conflict_do_nothing()
                 await connection.execute(reopened, rows)
+                changed = [(row["session_id"], row["user_id"]) for row in rows]
+                await unconfirmed.add_all(connection, changed)
             await connection.execute(_TAKEN_OVER, {"session_id": session_id, "now": now})
         return len(rows), sorted({row["session_id"] for row in rows})
 

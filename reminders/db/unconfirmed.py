@@ -23,7 +23,7 @@ ON CONFLICT (session_id, user_id) DO UPDATE
    SET version = greatest(p.version, excluded.version), planned_at = excluded.planned_at
 """).bindparams(bindparam("session_id", type_=Uuid()), bindparam("user_id", type_=Uuid()))
 
-_ADD_ENDED = text("""
+_ADD_ALL = text("""
 INSERT INTO unconfirmed_plans AS p (session_id, user_id, version)
 SELECT e.session_id, e.user_id, nextval('plan_versions')
   FROM (SELECT DISTINCT * FROM unnest(:sessions, :users) AS e (session_id, user_id)
@@ -60,15 +60,15 @@ async def add(connection: AsyncConnection, session_id: UUID, user_id: UUID, vers
     await connection.execute(_ADD, asked)
 
 
-async def add_ended(connection: AsyncConnection, ended: Collection[tuple[UUID, UUID]]) -> None:
-    """Note enrollments, by session and user, some of whose reminders were ended without a plan.
+async def add_all(connection: AsyncConnection, changed: Collection[tuple[UUID, UUID]]) -> None:
+    """Note enrollments, by session and user, whose reminders were changed by other than a plan.
 
-    To be called behind the statement that ended them: it holds their rows, so that the version is
-    beyond that of any plan which still knew them as waiting.
+    To be called behind the statement that changed them: it holds their rows, so that the version is
+    beyond that of any plan which still knew them as they were.
     """
-    if ended:
-        asked = {"sessions": [s for s, _ in ended], "users": [u for _, u in ended]}
-        await connection.execute(_ADD_ENDED, asked)
+    if changed:
+        asked = {"sessions": [s for s, _ in changed], "users": [u for _, u in changed]}
+        await connection.execute(_ADD_ALL, asked)
 
 
 async def confirm(

@@ -330,10 +330,12 @@ async def test_counts_are_true_when_some_cannot_be_repaired(
 
     real = EnrollmentPlanner.reconcile
 
-    async def breaks(self: EnrollmentPlanner, session_id: UUID, user_id: UUID) -> Any:
+    async def breaks(
+        self: EnrollmentPlanner, session_id: UUID, user_id: UUID, **options: Any
+    ) -> Any:
         if user_id == users[2]:
             raise ValueError(user_id)
-        return await real(self, session_id, user_id)
+        return await real(self, session_id, user_id, **options)
 
     with monkeypatch.context() as patched:
         patched.setattr(EnrollmentPlanner, "reconcile", breaks)
