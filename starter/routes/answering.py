@@ -17,7 +17,10 @@ Documented = dict[int | str, dict[str, Any]]
 
 _UNAUTHORIZED: Documented = {401: {"description": "No API key, or none that is known"}}
 _FORBIDDEN: Documented = {
-    403: {"description": "The API key may only ask, and this changes something"}
+    403: {
+        "description": "The API key may only ask, and this changes something; or there are no keys,"
+        " and a web page of another origin asks"
+    }
 }
 _TOO_MANY: Documented = {429: {"description": "Too often; come again after `Retry-After`"}}
 _UNAVAILABLE: Documented = {

@@ -255,3 +255,65 @@ async def test_a_key_of_the_api_does_not_open_the_pages(pages: Pages) -> None:
     cookie = {"cookie": f"{COOKIE}={pages.cookies[COOKIE]}"}
     answer = await pages.get(f"/v1/sessions/{session_id}", headers=cookie)
     assert 401 == answer.status_code
+
+
+ODD = (
+    "\0",
+    "\ud800",
+    "9" * 40,
+    "-1",
+    "infinity",
+    "9999-12-31T23:59:59~x",
+    "x" * 3000,
+    "e30=",
+    "~",
+    "",
+)
+"""What no page expects in its address."""
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/audit", "session user before"),
+        ("/audit/{}", ""),
+        ("/failed", "reason session"),
+        ("/people/{}", ""),
+        ("/preview", "session user rule at locale zone"),
+        ("/preview/mail", "session user rule at locale zone scheme"),
+        ("/redrive", "session"),
+        ("/rehearsal", "session"),
+        ("/reminders", "status after"),
+        ("/rules", "session"),
+        ("/rules/edit", "reminder_type session"),
+        ("/runs", "after"),
+        ("/sessions", "q period after"),
+        ("/sessions/{}", "status after"),
+        ("/sign-in", "next"),
+        ("/{}", ""),
+    ],
+)
+async def test_no_address_is_a_mistake_of_ours(pages: Pages, path: str, names: str) -> None:
+    """Odd values in every address are told on a page; an unknown or a second one is refused there."""
+    session_id = await pages.api.session()
+    for value in ODD:
+        written = "".join(f"%{byte:02X}" for byte in value.encode(errors="surrogatepass"))
+        url = f"/admin{path}".replace("{}", written if not names else str(session_id))
+        for asked in [url, *(f"{url}?{name}={written}" for name in names.split())]:
+            answer = await pages.get(asked)
+            assert answer.status_code < 500, asked
+            assert answer.has_redirect_location or "<h1>" in answer.text or "/mail" in path, asked
+    first = f"{(names or 'x').split()[0]}=1"
+    for query in ("dry_run=true", f"{first}&{first}"):
+        answer = await pages.get(f"/admin{path}?{query}".replace("{}", "1" if names else "x"))
+        assert answer.status_code in (404, 422), (path, query)
+        assert "<h1>" in answer.text
+
+
+async def test_a_form_with_text_that_cannot_be_stored(pages: Pages) -> None:
+    """NUL in any field of a form is told on a page that names it."""
+    session_id, _ = await pages.api.enrolled()
+    for name, path in (("q", "/admin/people"), ("reason", f"/admin/sessions/{session_id}/cancel")):
+        answer = await pages.submit(path, **{name: "a\0b"})
+        assert (422, True) == (answer.status_code, f"{name}: " in answer.text)
+    assert 422 == (await pages.submit("/admin/sign-in", username="\0", password="x")).status_code

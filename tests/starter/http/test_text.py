@@ -217,8 +217,8 @@ async def test_nothing_hostile_is_a_mistake_of_ours(
                     # Readiness is a 503 whatever is asked.
                     is_told = answer.status_code < 500 or path == "/readyz"
                     assert is_told, (SEED, ascii(request)[:500], answer.text)
-    assert statuses[200] > 100
-    assert statuses[422] > 100
+    assert statuses[200] > 50
+    assert statuses[422] > 50
 
 
 async def _somebody(api: Api) -> None:
