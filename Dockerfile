@@ -12,6 +12,7 @@ ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_CACH
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN /uv/bin/uv sync --locked --no-dev --extra otel --no-install-project
 COPY activities ./activities
+COPY devstack ./devstack
 COPY reminders ./reminders
 COPY starter ./starter
 COPY workflows ./workflows

@@ -50,12 +50,12 @@ VERBS = {
     # after "@", or uv. ARGS stands for what the user wrote after the verb.
     "demo": (
         "play the main job end to end, in about a minute (--keep leaves it up)",
-        "python -m reminders.embedded.demo ARGS",
+        "python -m devstack.demo ARGS",
     ),
     "test": ("all tests; arguments go to pytest", "python -m pytest ARGS"),
     "up": (
         "the whole local stack until Ctrl-C; data stays in .data/",
-        "python -m reminders.embedded.up ARGS",
+        "python -m devstack.up ARGS",
     ),
     "check": (
         "what CI runs: lint, types, test; arguments go to pytest",

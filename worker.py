@@ -37,23 +37,23 @@ from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
+from reminders.domain.ports import Clock, DeliveryObserver, Mailer
 from reminders.mail.resend import ResendMailer
 from reminders.observability import endpoint, gauges, logs, tracing
 from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
 from reminders.observability.sdk import sdk
 from reminders.observability.tracing import TracedMailer, Tracing
-from reminders.ports import Clock, DeliveryObserver, Mailer
 from reminders.settings import Settings
-from starter.composing import attendee_links, mail_composer
-from starter.enrollments import EnrollmentWorkflows
-from starter.failures import understood
-from starter.handover import Handover
+from starter.cli.running import ExitCode, exit_code
 from starter.health import boot
-from starter.reconciler import EnrollmentReconciler
-from starter.replanning import EnrollmentReplanner
-from starter.sweeps import Sweeps
-from starter.terminal.running import ExitCode, exit_code
+from starter.services.composing import attendee_links, mail_composer
+from starter.services.enrollments import EnrollmentWorkflows
+from starter.services.failures import understood
+from starter.services.handover import Handover
+from starter.services.reconciler import EnrollmentReconciler
+from starter.services.replanning import EnrollmentReplanner
+from starter.services.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin
 
 logger = logging.getLogger("worker")

@@ -1,4 +1,4 @@
-"""The activities that deliver reminders. No I/O library is imported here: see `reminders.ports`."""
+"""The activities that deliver reminders. No I/O library is imported here: see `reminders.domain.ports`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from temporalio import activity
 
 from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
-from reminders.contracts import (
+from reminders.domain.contracts import (
     CloseRemindersInput,
     CloseRemindersResult,
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.errors import NotDueYetError, ReminderNotFoundError
-from reminders.ports import Deliverer
+from reminders.domain.errors import NotDueYetError, ReminderNotFoundError
+from reminders.domain.ports import Deliverer
 
 _ELSEWHERE = timedelta(seconds=1)
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from reminders.errors import (
+from reminders.domain.errors import (
     MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,

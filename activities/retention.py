@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities.failures import as_application_errors
-from reminders.ports import Retention
+from reminders.domain.ports import Retention
 
 
 class RetentionActivities:

@@ -11,8 +11,8 @@ from temporalio import activity
 
 from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
-from reminders.contracts import SessionChangeInput, SessionChangeResult
-from reminders.ports import SessionReplanner
+from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
+from reminders.domain.ports import SessionReplanner
 
 PAGE = 200
 """Enrollments between two cursors: what a worker's death costs is done again."""

@@ -1,4 +1,4 @@
-"""The activity that reconciles. It knows `reminders.ports`, and sends nothing."""
+"""The activity that reconciles. It knows `reminders.domain.ports`, and sends nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from temporalio import activity
 
 from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
-from reminders.contracts import ReconcileInput, SweepKind, SweepTally
-from reminders.errors import ServiceUnavailableError
-from reminders.ports import Enrollment, Outcome, Reconciler, Repair
+from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
+from reminders.domain.errors import ServiceUnavailableError
+from reminders.domain.ports import Enrollment, Outcome, Reconciler, Repair
 
 logger = logging.getLogger(__name__)
 

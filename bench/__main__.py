@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from bench import admin, change, enroll, herd, history, lag, render, sleep, sweep
 from bench.measure import MeasurementError
 from bench.report import run as report
-from reminders.embedded.process import EmbeddedServerError
+from devstack.process import EmbeddedServerError
 
 BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
     "herd": ("every enrollment of one session, all due in the same second", herd.main),

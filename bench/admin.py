@@ -13,9 +13,9 @@ from rich.console import Console
 from sqlalchemy import text
 
 from bench import measure
+from devstack.process import EmbeddedServerError
+from devstack.stack import DATABASE, LocalStack
 from reminders.db.engine import Database
-from reminders.embedded.process import EmbeddedServerError
-from reminders.embedded.stack import DATABASE, LocalStack
 
 ALLOWED_MS = 200
 """What no page may take, in the median."""

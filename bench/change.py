@@ -9,9 +9,9 @@ from datetime import timedelta
 from bench import crowd, measure
 from bench.backlog import all_closed, settled
 from bench.measure import MeasurementError
+from devstack.stack import LocalStack
 from reminders.clock import SystemClock
-from reminders.embedded.stack import LocalStack
-from reminders.keys import TASK_QUEUE
+from reminders.domain.keys import TASK_QUEUE
 
 FAR = timedelta(days=30)
 """Until the session starts: nothing falls due meanwhile."""

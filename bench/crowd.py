@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-from reminders.embedded.stack import LocalStack
-from reminders.model import Attendee, Session
+from devstack.stack import LocalStack
+from reminders.domain.model import Attendee, Session
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
 

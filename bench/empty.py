@@ -10,8 +10,8 @@ from temporalio import activity, workflow
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
     from reminders.clock import SystemClock
-    from reminders.contracts import DeliverReminderInput, DeliveryOutcome
-    from reminders.model import ReminderStatus
+    from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
+    from reminders.domain.model import ReminderStatus
 
 NOTHING = UUID(int=0)
 

@@ -13,10 +13,10 @@ from sqlalchemy import insert
 from bench import crowd, floor, measure
 from bench.backlog import settled
 from bench.empty import EmptyWorkflow
+from devstack.stack import LocalStack
 from reminders.clock import SystemClock
 from reminders.db.tables import EnrollmentRow
-from reminders.embedded.stack import LocalStack
-from reminders.keys import TASK_QUEUE
+from reminders.domain.keys import TASK_QUEUE
 from starter.assembly import Parts
 
 FAR = timedelta(days=30)

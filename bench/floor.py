@@ -18,10 +18,10 @@ import worker
 from bench.backlog import all_closed
 from bench.crowd import AT_ONCE
 from bench.empty import EmptyActivities, EmptyWorkflow
+from devstack.program import Program, logs, mark
+from devstack.stack import SOURCES, LocalStack
 from reminders import temporal
 from reminders.clock import SystemClock
-from reminders.embedded.program import Program, logs, mark
-from reminders.embedded.stack import SOURCES, LocalStack
 from workflows.conversion import data_converter
 
 TASK_QUEUE = "bench-floor"

@@ -17,12 +17,12 @@ from bench.measure import MeasurementError
 from bench.peers.catalogue import INSTALL, PEERS
 from bench.peers.run import Herd
 from bench.peers.run import measured as measured_peer
+from devstack.process import EmbeddedServerError
+from devstack.stack import LocalStack
 from reminders.clock import SystemClock
-from reminders.embedded.process import EmbeddedServerError
-from reminders.embedded.stack import LocalStack
-from reminders.lead_in import APART, LONGEST, UNTOUCHED
+from reminders.domain.lead_in import APART, LONGEST, UNTOUCHED
 from starter.assembly import Parts
-from starter.receipts import Enrolled
+from starter.services.receipts import Enrolled
 
 OURS = "session-reminders"
 

@@ -18,24 +18,24 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 import worker
 from activities.delivery import DeliveryActivities
 from bench import measure
+from devstack import wiring
+from devstack.postgres import EmbeddedPostgres
+from devstack.stack import DATABASE
+from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.clock import SystemClock
-from reminders.contracts import (
+from reminders.db.catalogue import Catalogue
+from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.queries import ReminderQueries
+from reminders.domain.contracts import (
     CloseRemindersInput,
     CloseRemindersResult,
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.db.catalogue import Catalogue
-from reminders.db.engine import Database
-from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
-from reminders.embedded import wiring
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.embedded.stack import DATABASE
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.keys import TASK_QUEUE
-from reminders.model import Attendee, ReminderStatus, Session
+from reminders.domain.keys import TASK_QUEUE
+from reminders.domain.model import Attendee, ReminderStatus, Session
 from starter.gateway import ReminderGateway
 from workflows.plugin import SessionReminderPlugin
 
@@ -52,7 +52,7 @@ WINDING = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED
 
 
 class Accepts:
-    """Delivers by saying so; implements `reminders.ports.Deliverer`."""
+    """Delivers by saying so; implements `reminders.domain.ports.Deliverer`."""
 
     async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
         """Say that it was sent."""

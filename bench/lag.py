@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from bench import crowd, measure
 from bench.inbox import Inbox, accepted_at, sleep_until
 from bench.measure import MeasurementError
+from devstack.stack import LocalStack
 from reminders.clock import SystemClock
-from reminders.embedded.stack import LocalStack
 
 APART = timedelta(milliseconds=700)
 """Between two that are due: each meets a system that has nothing else to do."""

@@ -16,12 +16,12 @@ from uuid import UUID
 from css_inline import CSSInliner
 
 from bench.measure import Numbers, load, percentile, report
+from reminders.domain.model import DeliveryFacts, Session
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.compose import MailComposer
 from reminders.mail.links import AttendeeLinks
 from reminders.mail.render import MailRenderer
 from reminders.mail.samples import LINKS, RULE, SESSION, facts_about, sample_attendee
-from reminders.model import DeliveryFacts, Session
 
 _LOCALES = ("en", "en-GB", "de", "de-AT", "es", "es-MX", "fr", "fr-CA", None, "pt-BR")
 _ZONES = ("Europe/Lisbon", "America/New_York", "Asia/Kolkata", "Pacific/Auckland", None)

@@ -13,9 +13,9 @@ from bench import crowd, measure
 from bench.backlog import settled
 from bench.inbox import Inbox, accepted_at, sleep_until
 from bench.measure import MeasurementError
+from devstack.stack import LocalStack
 from reminders.clock import SystemClock
-from reminders.embedded.stack import LocalStack
-from reminders.keys import TASK_QUEUE
+from reminders.domain.keys import TASK_QUEUE
 from starter.assembly import Parts
 
 FAR = timedelta(days=30)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from bench import crowd, measure
 from bench.measure import MeasurementError
-from reminders.embedded.stack import LocalStack
+from devstack.stack import LocalStack
 from starter.assembly import Parts
 
 SESSIONS = 100

@@ -26,8 +26,8 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from reminders.settings import Settings
-from starter import cli
-from starter.terminal.running import ExitCode
+from starter.cli import main as cli
+from starter.cli.running import ExitCode
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 100
@@ -84,7 +84,7 @@ They keep their names; two mean a little more here, and have other defaults:
 """
 
 COMMANDS = """\
-<!-- Written by `python -m docs.generate` from starter/commands/: change those, not this. -->
+<!-- Written by `python -m docs.generate` from starter/cli/: change those, not this. -->
 
 # The command `reminders`
 

@@ -30,9 +30,9 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from reminders.api_keys import ApiKey, is_plain, parse
-from reminders.errors import ConfigurationError
-from reminders.keys import TASK_QUEUE
-from reminders.ports import Destination
+from reminders.domain.errors import ConfigurationError
+from reminders.domain.keys import TASK_QUEUE
+from reminders.domain.ports import Destination
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
 _LARGEST_PORT = 65_535

@@ -28,7 +28,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
-from reminders.errors import ConfigurationError, TemporalUnavailableError
+from reminders.domain.errors import ConfigurationError, TemporalUnavailableError
 
 SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
 USER_ID = SearchAttributeKey.for_keyword("UserId")

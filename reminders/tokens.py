@@ -22,8 +22,8 @@ from enum import StrEnum
 from hashlib import sha256
 from uuid import UUID
 
-from reminders.errors import LinkNotFoundError
-from reminders.ports import Enrollment
+from reminders.domain.errors import LinkNotFoundError
+from reminders.domain.ports import Enrollment
 
 _VERSION = b"\x01"
 _MAC_BYTES = 16

@@ -15,25 +15,27 @@ from fastapi import Depends, FastAPI
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
 from reminders.db.gauges import LedgerGauges
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
-from starter import api, serving, webhooks
 from starter.admin import router as admin
+from starter.api import auth, openapi, serving
+from starter.api import errors as problems
+from starter.api import router as api
+from starter.api import webhook as webhooks
+from starter.api.asked import well_formed
+from starter.api.body_limit import BodyLimit
+from starter.api.head import HeadLikeGet
+from starter.api.hosts import OwnPagesOnly, WellFormedHost
+from starter.api.measure import Measure
+from starter.api.security_headers import SecurityHeaders
 from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
 from starter.health import examiner, probes
-from starter.http import auth, openapi, problems
-from starter.http.asked import well_formed
-from starter.http.body_limit import BodyLimit
-from starter.http.head import HeadLikeGet
-from starter.http.hosts import OwnPagesOnly, WellFormedHost
-from starter.http.measure import Measure
-from starter.http.security_headers import SecurityHeaders
-from starter.mails import Mails
+from starter.services.mails import Mails
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 The order is always the same: first the ledger, in one transaction, then Temporal. If the second
 step is lost, the ledger tells what is missing, and the same call repeated completes it, or the
-sweep: see `starter.handover`.
+sweep: see `starter.services.handover`.
 """
 
 from __future__ import annotations
@@ -22,22 +22,26 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError
 
-from reminders.contracts import SessionChangeInput, SessionChangeResult
 from reminders.db.audit import HOST
 from reminders.db.catalogue import Catalogue, SessionChange
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
-from reminders.errors import (
+from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
+from reminders.domain.errors import (
     DatabaseUnavailableError,
     EnrollmentNotFoundError,
     TemporalUnavailableError,
 )
-from reminders.keys import TASK_QUEUE, session_change_workflow_id, session_reminder_workflow_id
-from reminders.model import EnrollmentStatus, ReminderStatus, Session
+from reminders.domain.keys import (
+    TASK_QUEUE,
+    session_change_workflow_id,
+    session_reminder_workflow_id,
+)
+from reminders.domain.model import EnrollmentStatus, ReminderStatus, Session
 from reminders.temporal import SESSION_ID, unavailable
-from starter.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
-from starter.handover import Handover
-from starter.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
+from starter.services.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
+from starter.services.handover import Handover
+from starter.services.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from workflows.session_change import SessionChangeWorkflow
 
 logger = logging.getLogger(__name__)

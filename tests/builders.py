@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from reminders.keys import reminder_id
-from reminders.model import (
+from reminders.domain.keys import reminder_id
+from reminders.domain.model import (
     Attendee,
     DeliveryFacts,
     EnrollmentStatus,

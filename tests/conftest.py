@@ -17,12 +17,12 @@ import pytest
 from temporalio.client import Client
 from xdist.scheduler import LoadScopeScheduling
 
+from devstack.postgres import EmbeddedPostgres
+from devstack.program import Program
+from devstack.provider.server import EmbeddedProvider
+from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
 from reminders.db.engine import Database
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.embedded.program import Program
-from reminders.embedded.provider.server import EmbeddedProvider
-from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.settings import Settings
 from tests.leaks import watch
 from tests.provider import ProviderClient
@@ -51,9 +51,9 @@ pytest_plugins = ["tests.browser"]
 _TOGETHER = (
     "tests/e2e/test_crashes.py",
     "tests/reminders/db/test_scale.py",
-    "tests/reminders/embedded/test_postgres.py",
-    "tests/reminders/embedded/test_stack.py",
-    "tests/reminders/embedded/test_temporal.py",
+    "tests/devstack/test_postgres.py",
+    "tests/devstack/test_stack.py",
+    "tests/devstack/test_temporal.py",
     "tests/starter/admin/test_pages.py",
     "tests/upgrade/test_upgrade.py",
 )

@@ -21,7 +21,6 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 import worker
 from activities.delivery import DeliveryActivities
-from reminders.contracts import ReminderPlan, SweepResult
 from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
@@ -32,15 +31,16 @@ from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
-from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
-from reminders.model import Attendee, Reminder, Session
+from reminders.domain.contracts import ReminderPlan, SweepResult
+from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
+from reminders.domain.model import Attendee, Reminder, Session
 from reminders.settings import Settings
-from starter.enrollments import EnrollmentWorkflows
 from starter.gateway import ReminderGateway
-from starter.handover import Handover
-from starter.resending import Resending
-from starter.rules import RuleAdmin
-from starter.sweeps import MANUAL_ID, Sweeps
+from starter.services.enrollments import EnrollmentWorkflows
+from starter.services.handover import Handover
+from starter.services.resending import Resending
+from starter.services.rules import RuleAdmin
+from starter.services.sweeps import MANUAL_ID, Sweeps
 from tests.provider import ProviderClient
 from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from reminders.embedded.temporal import SEARCH_ATTRIBUTES as REGISTERED_LOCALLY
+from devstack.temporal import SEARCH_ATTRIBUTES as REGISTERED_LOCALLY
 from reminders.temporal import SEARCH_ATTRIBUTES
 from workflows.session_reminder import SESSION_START
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ["activities", "reminders", "starter", "worker", "workflows"]
+OURS = ["activities", "devstack", "reminders", "starter", "worker", "workflows"]
 NOT_SHIPPED = {"bench", "dev.py", "docs", "tests"}
 """Tools: Python at the top that no installation has."""
 IO = ["alembic", "asyncpg", "httpx", "jinja2", "pydantic_settings", "resend", "sqlalchemy"]
 INDEX = {"https://pypi.org", "https://files.pythonhosted.org"}
-MAY_IMPORT_THE_WORKER = {"starter/commands/operation.py"}
+MAY_IMPORT_THE_WORKER = {"starter/cli/operation.py"}
 """It is a composition root: only the command that runs it knows it, and tests."""
 
 

@@ -20,9 +20,9 @@ import pytest
 from typer.main import get_command
 
 from docs import generate
-from reminders.model import ReminderStatus, StatusReason
+from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.settings import Settings
-from starter import cli
+from starter.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {".venv", ".git", ".data", "__pycache__", "histories"}

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from reminders.errors import ReminderError
+from reminders.domain.errors import ReminderError
 from tests.leaks import Watch, found_in
 
 

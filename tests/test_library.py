@@ -13,8 +13,8 @@ from uuid import uuid4
 
 import pytest
 
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.model import Attendee, ReminderStatus, Session
+from devstack.temporal import EmbeddedTemporal
+from reminders.domain.model import Attendee, ReminderStatus, Session
 from reminders.settings import Settings
 from starter.assembly import assembled
 from tests.provider import ProviderClient

@@ -24,9 +24,9 @@ from activities import failures
 from activities.delivery import DeliveryActivities
 from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
-from reminders import contracts, errors, keys
-from reminders.contracts import DeliveryOutcome, PlannedReminder
-from reminders.model import ReminderStatus, StatusReason
+from reminders.domain import contracts, errors, keys
+from reminders.domain.contracts import DeliveryOutcome, PlannedReminder
+from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.temporal import SEARCH_ATTRIBUTES
 from workflows import session_reminder
 from workflows.conversion import data_converter
@@ -68,7 +68,7 @@ def _without_words(node: Any) -> Any:
 
 
 def payloads() -> dict[str, type]:
-    """Every dataclass of `reminders.contracts`."""
+    """Every dataclass of `reminders.domain.contracts`."""
     return {
         name: kind
         for name, kind in inspect.getmembers(contracts, dataclasses.is_dataclass)

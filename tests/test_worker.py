@@ -12,12 +12,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 import worker
+from devstack.ports import free_ports
+from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.db import migrate
 from reminders.db.engine import Database
-from reminders.embedded.ports import free_ports
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings
 
 

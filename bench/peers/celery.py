@@ -20,8 +20,8 @@ from celery import Celery
 from celery.signals import worker_ready
 
 from bench.peers.mail import AT_ONCE, Mail, client, ready, request
-from reminders.embedded import process
-from reminders.embedded.ports import LOOPBACK
+from devstack import process
+from devstack.ports import LOOPBACK
 
 PORT = int(os.environ.get("PEER_PORT", "0"))
 START_SECONDS = 10

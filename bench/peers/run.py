@@ -17,14 +17,14 @@ from bench.inbox import AFTERWARDS, Inbox, arrivals, sleep_until
 from bench.measure import MeasurementError
 from bench.peers.catalogue import Peer
 from bench.peers.mail import READY
+from devstack.ports import free_ports
+from devstack.postgres import EmbeddedPostgres
+from devstack.process import EmbeddedServerError, tail
+from devstack.program import Part, Program, foreign_environment, logs, mark
+from devstack.provider.server import EmbeddedProvider
+from devstack.stack import SOURCES
+from devstack.temporal import EmbeddedTemporal
 from reminders.clock import SystemClock
-from reminders.embedded.ports import free_ports
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.embedded.process import EmbeddedServerError, tail
-from reminders.embedded.program import Part, Program, foreign_environment, logs, mark
-from reminders.embedded.provider.server import EmbeddedProvider
-from reminders.embedded.stack import SOURCES
-from reminders.embedded.temporal import EmbeddedTemporal
 
 DATABASE = "peer"
 ENROLLED_PER_SECOND = 60

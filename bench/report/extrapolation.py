@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.crowd import PACED
 from bench.report.results import Result
-from reminders.lead_in import LONGEST
+from reminders.domain.lead_in import LONGEST
 
 MONTHLY = 1_000_000
 """Enrollments a month."""

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderEventRow
-from reminders.errors import InvalidInputError
+from reminders.domain.errors import InvalidInputError
 
 _caller: ContextVar[str | None] = ContextVar("caller", default=None)
 

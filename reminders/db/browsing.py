@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
-from reminders.model import (
+from reminders.domain.model import (
     Attendee,
     EnrollmentStatus,
     Reminder,

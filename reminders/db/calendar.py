@@ -26,7 +26,7 @@ from reminders.db.tables import (
     SessionRow,
     UserRow,
 )
-from reminders.model import CalendarEntry, EnrollmentStatus, Session
+from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session
 
 _SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 

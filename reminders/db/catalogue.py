@@ -23,9 +23,15 @@ from reminders.db.tables import (
     UntoldChangeRow,
     UserRow,
 )
-from reminders.errors import SessionNotFoundError, UserNotFoundError
-from reminders.model import Attendee, EnrollmentStatus, ReminderStatus, Session, SessionStatus
-from reminders.ports import Enrollment
+from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
+from reminders.domain.model import (
+    Attendee,
+    EnrollmentStatus,
+    ReminderStatus,
+    Session,
+    SessionStatus,
+)
+from reminders.domain.ports import Enrollment
 
 _EXPECTED = (
     select(EnrollmentRow.user_id)

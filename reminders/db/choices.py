@@ -21,8 +21,8 @@ from reminders.db.tables import (
     SessionRow,
     UserRow,
 )
-from reminders.errors import InvalidInputError, UserNotFoundError
-from reminders.model import (
+from reminders.domain.errors import InvalidInputError, UserNotFoundError
+from reminders.domain.model import (
     Attendee,
     EnrollmentStatus,
     OptOut,
@@ -30,7 +30,7 @@ from reminders.model import (
     Session,
     StatusReason,
 )
-from reminders.ports import Clock
+from reminders.domain.ports import Clock
 
 MOST_OPT_OUTS = 200
 """Of one person; more are a mistake of the program that asks."""

@@ -1,4 +1,4 @@
-"""The ledger as the delivery pipeline needs it: `reminders.ports.DeliveryLedger` on PostgreSQL.
+"""The ledger as the delivery pipeline needs it: `reminders.domain.ports.DeliveryLedger` on PostgreSQL.
 
 Written as SQL because the number of round trips is the point: read, freeze and settle are one
 statement each, and each its own transaction, whatever the size of the batch. Nothing is locked
@@ -34,14 +34,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.types import TypeEngine
 
-from reminders.contracts import CloseRemindersResult
 from reminders.db import records
 from reminders.db.engine import Database, is_about_a_value
 from reminders.db.installation import belongs_here, here
 from reminders.db.preferences import STOPPING
 from reminders.db.rules import counts_for
-from reminders.model import DeliveryFacts, EnrollmentStatus, ReminderStatus, StatusReason, Turn
-from reminders.ports import (
+from reminders.domain.contracts import CloseRemindersResult
+from reminders.domain.model import (
+    DeliveryFacts,
+    EnrollmentStatus,
+    ReminderStatus,
+    StatusReason,
+    Turn,
+)
+from reminders.domain.ports import (
     Clock,
     Destination,
     FrozenBatch,

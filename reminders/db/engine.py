@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from reminders.errors import DatabaseUnavailableError, InvalidInputError, PlatformOwnedError
+from reminders.domain.errors import DatabaseUnavailableError, InvalidInputError, PlatformOwnedError
 
 OUR_SCHEMA = "session_reminders"
 """Where everything of ours is when the platform's tables are its own (existing mode)."""

@@ -29,9 +29,9 @@ from reminders.db.tables import (
     UserRow,
     WebhookEventRow,
 )
-from reminders.errors import UserNotFoundError
-from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import Clock
+from reminders.domain.errors import UserNotFoundError
+from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.ports import Clock
 
 NOBODY = "erased@erased.invalid"
 """In place of the address: no mail system takes it, and our own check refuses it before."""

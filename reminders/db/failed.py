@@ -12,7 +12,7 @@ from sqlalchemy.orm import aliased
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow, SessionRow
-from reminders.model import Reminder, ReminderStatus, SessionStatus, StatusReason
+from reminders.domain.model import Reminder, ReminderStatus, SessionStatus, StatusReason
 
 EXAMPLES = 50
 """Rows of one cause that are shown at once."""

@@ -9,8 +9,8 @@ from sqlalchemy import Text, bindparam, text
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.installation import belongs_here, here
-from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import Clock, Destination, Hold, LedgerState, Quota
+from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.ports import Clock, Destination, Hold, LedgerState, Quota
 
 _LATE = timedelta(minutes=1)
 """After this, a reminder that waits is overdue, and a frozen one in doubt."""

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import OUR_SCHEMA, Database
 from reminders.db.tables import END_OF_TIME, FIRST_INSTANT
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)

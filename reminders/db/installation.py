@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from reminders.db.engine import Database
 from reminders.db.tables import InstallationRow
-from reminders.ports import Destination
+from reminders.domain.ports import Destination
 
 
 def belongs_here(batch: str) -> str:

@@ -22,7 +22,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.keys import session_reminder_workflow_id
+from reminders.domain.keys import session_reminder_workflow_id
 
 # The functions are called in the order in which they stand here.
 _PLANNING = text("""

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from reminders.db.engine import Database
 from reminders.db.failed import can_still_be_sent
 from reminders.db.tables import ReminderRow, SessionRow
-from reminders.model import ReminderStatus
+from reminders.domain.model import ReminderStatus
 
 HOUR = timedelta(hours=1)
 

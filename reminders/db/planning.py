@@ -18,8 +18,8 @@ from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
-from reminders.errors import EnrollmentNotFoundError, UserNotFoundError
-from reminders.model import (
+from reminders.domain.errors import EnrollmentNotFoundError, UserNotFoundError
+from reminders.domain.model import (
     EnrollmentStatus,
     Reminder,
     ReminderStatus,
@@ -27,8 +27,8 @@ from reminders.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.plan import call_off, plan, revise, withheld
-from reminders.ports import Clock, Enrollment
+from reminders.domain.plan import call_off, plan, revise, withheld
+from reminders.domain.ports import Clock, Enrollment
 
 SETTLED = timedelta(minutes=1)
 """No call that plans lasts so long: what it left undone by then, it does not do any more."""

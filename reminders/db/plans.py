@@ -21,11 +21,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import records, unconfirmed
 from reminders.db.tables import ReminderRow, SessionRow
-from reminders.errors import SessionNotFoundError
-from reminders.keys import session_reminder_workflow_id
-from reminders.lead_in import COUNTED, lead_in
-from reminders.model import EnrollmentStatus, Reminder, ReminderStatus, Session, StatusReason
-from reminders.plan import Revision
+from reminders.domain.errors import SessionNotFoundError
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.lead_in import COUNTED, lead_in
+from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, Session, StatusReason
+from reminders.domain.plan import Revision
 
 _SESSION = select(SessionRow.__table__).where(SessionRow.id == bindparam("session_id"))
 

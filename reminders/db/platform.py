@@ -24,13 +24,13 @@ from reminders.db.tables import (
     TombstoneRow,
     UserRow,
 )
-from reminders.errors import (
+from reminders.domain.errors import (
     EnrollmentNotFoundError,
     InvalidInputError,
     SessionNotFoundError,
     UserNotFoundError,
 )
-from reminders.model import EnrollmentStatus, SessionStatus
+from reminders.domain.model import EnrollmentStatus, SessionStatus
 
 _ENROLL = text("""
 INSERT INTO enrollments (id, session_id, user_id, status)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import unconfirmed
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow
-from reminders.model import OptOut, ReminderRule, ReminderStatus, StatusReason
+from reminders.domain.model import OptOut, ReminderRule, ReminderStatus, StatusReason
 
 STOPPING = {
     "opted_out": StatusReason.OPTED_OUT,

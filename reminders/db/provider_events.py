@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import locks, preferences
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow, UserRow
-from reminders.model import ProviderEvent, ReminderStatus
+from reminders.domain.model import ProviderEvent, ReminderStatus
 
 _FORWARD = (
     ReminderStatus.SENT,

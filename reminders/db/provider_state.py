@@ -11,8 +11,8 @@ from sqlalchemy import func, select, text
 from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
 from reminders.db.tables import ProviderUsageRow, ReminderRow
-from reminders.model import StatusReason
-from reminders.ports import Hold
+from reminders.domain.model import StatusReason
+from reminders.domain.ports import Hold
 
 _HELD = text("""
 SELECT held_until, held_because, held_sender FROM provider_pace WHERE held_until > clock_timestamp()

@@ -14,9 +14,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.tables import EnrollmentRow, ProviderPaceRow, ReminderRow
-from reminders.errors import InvalidInputError
-from reminders.model import EnrollmentStatus, Reminder, ReminderStatus, StatusReason
-from reminders.ports import Hold
+from reminders.domain.errors import InvalidInputError
+from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, StatusReason
+from reminders.domain.ports import Hold
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

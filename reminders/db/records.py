@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from reminders.model import (
+from reminders.domain.model import (
     Attendee,
     Reminder,
     ReminderRule,

@@ -11,8 +11,8 @@ from sqlalchemy import DateTime, Uuid, bindparam, select, text, tuple_
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
-from reminders.model import Reminder
-from reminders.ports import Clock, Enrollment
+from reminders.domain.model import Reminder
+from reminders.domain.ports import Clock, Enrollment
 
 _FIRST = UUID(int=0)
 

@@ -16,11 +16,11 @@ from reminders.db.engine import Database
 from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
-from reminders.errors import ReminderNotFoundError
-from reminders.model import Reminder, Session
-from reminders.plan import Revision, newest_of
-from reminders.ports import Clock
-from reminders.resending import Circumstances, at_once, once_more, successor
+from reminders.domain.errors import ReminderNotFoundError
+from reminders.domain.model import Reminder, Session
+from reminders.domain.plan import Revision, newest_of
+from reminders.domain.ports import Clock
+from reminders.domain.resending import Circumstances, at_once, once_more, successor
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

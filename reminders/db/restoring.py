@@ -27,9 +27,9 @@ from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
 from reminders.db.tables import ReminderRow
-from reminders.keys import reminder_id, session_reminder_workflow_id
-from reminders.model import OptOut, Reminder, ReminderStatus, StatusReason
-from reminders.ports import Clock, Enrollment
+from reminders.domain.keys import reminder_id, session_reminder_workflow_id
+from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
+from reminders.domain.ports import Clock, Enrollment
 
 VERSIONS_AHEAD = 1_000_000_000
 """How far plan versions go ahead: beyond any that a lost ledger can have given out."""

@@ -14,7 +14,7 @@ from sqlalchemy import CursorResult, bindparam, text
 from sqlalchemy.types import Interval
 
 from reminders.db.engine import Database
-from reminders.ports import Clock
+from reminders.domain.ports import Clock
 
 KEPT = timedelta(days=30)
 AT_ONCE = 5_000
@@ -42,7 +42,7 @@ _FORGET = tuple(
 
 
 class PostgresRetention:
-    """`reminders.ports.Retention` on PostgreSQL."""
+    """`reminders.domain.ports.Retention` on PostgreSQL."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         """Forget in this database, by this clock."""

@@ -18,9 +18,9 @@ from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, text
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.sweep import CALLED_OFF
-from reminders.model import Reminder
-from reminders.ports import Clock
-from reminders.rules import Alike
+from reminders.domain.model import Reminder
+from reminders.domain.ports import Clock
+from reminders.domain.rules import Alike
 
 MOST_SESSIONS = 5_000
 """Sessions that lie ahead and are looked at, the nearest first."""

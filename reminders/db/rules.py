@@ -18,14 +18,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import audit, records
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderConfigurationRow, SessionRow
-from reminders.errors import (
+from reminders.domain.errors import (
     RuleExistsError,
     RuleNotFoundError,
     SameLeadError,
     SessionNotFoundError,
 )
-from reminders.model import ReminderRule
-from reminders.rules import RuleChange, RuleFields, with_fields
+from reminders.domain.model import ReminderRule
+from reminders.domain.rules import RuleChange, RuleFields, with_fields
 
 MOST_LISTED = 500
 """Rules of single sessions that are listed at once."""
@@ -78,7 +78,7 @@ async def effective_rules(
 class RuleStore:
     """Reads and changes rules; every change is one transaction, with its entry in the audit log.
 
-    It tells nobody: see `starter.rules`.
+    It tells nobody: see `starter.services.rules`.
     """
 
     def __init__(self, database: Database) -> None:

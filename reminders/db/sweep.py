@@ -19,7 +19,7 @@ from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
 from reminders.db.engine import Database
 from reminders.db.planning import SETTLED
 from reminders.db.rules import counts_for
-from reminders.ports import Clock, Enrollment
+from reminders.domain.ports import Clock, Enrollment
 
 OVERDUE = timedelta(minutes=2)
 """A reminder that still waits this long after its instant may have no workflow any more."""
@@ -54,9 +54,9 @@ CALLED_OFF = """
      WHERE email_status = 'cancelled'
        AND coalesce(status_reason, '') NOT IN ('session_cancelled', 'session_deleted', 'unenrolled')
 """
-"""`reminders.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
+"""`reminders.domain.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
 
-# Four conditions must agree with `reminders.plan`: what it would leave alone must not be found, or
+# Four conditions must agree with `reminders.domain.plan`: what it would leave alone must not be found, or
 # it would be found for ever. These are "called off", "again", "told" and "withheld".
 _LOST = _sql(f"""
 WITH ahead AS MATERIALIZED (

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Boolean, DateTime, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.ports import Enrollment
+from reminders.domain.ports import Enrollment
 
 _ADD = text("""
 INSERT INTO unconfirmed_plans AS p (session_id, user_id, version)

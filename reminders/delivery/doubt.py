@@ -14,8 +14,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from reminders.delivery.gather import Ticket
-from reminders.errors import ReminderError
-from reminders.ports import DeliveryLedger
+from reminders.domain.errors import ReminderError
+from reminders.domain.ports import DeliveryLedger
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from reminders.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.delivery.policy import DeliveryPolicy
+from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
 
 _CROWD_STAYS = timedelta(seconds=10)
 """How long after a full batch more of the same session are expected."""

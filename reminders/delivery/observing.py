@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 
-from reminders.model import ReminderStatus, StatusReason
+from reminders.domain.model import ReminderStatus, StatusReason
 
 
 class Unobserved:

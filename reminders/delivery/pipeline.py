@@ -23,20 +23,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from reminders.contracts import (
-    CloseRemindersInput,
-    CloseRemindersResult,
-    DeliverReminderInput,
-    DeliveryOutcome,
-)
-from reminders.decide import Close, Decision, Pause, Send, Wait, decide, superseded_at
 from reminders.delivery.doubt import Doubts
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.delivery.posting import Poster
 from reminders.delivery.turns import Turns
-from reminders.errors import (
+from reminders.domain.contracts import (
+    CloseRemindersInput,
+    CloseRemindersResult,
+    DeliverReminderInput,
+    DeliveryOutcome,
+)
+from reminders.domain.decide import Close, Decision, Pause, Send, Wait, decide, superseded_at
+from reminders.domain.errors import (
     BatchBusyError,
     CutoverUnderWayError,
     DeliveryError,
@@ -52,8 +52,8 @@ from reminders.errors import (
     ServiceUnavailableError,
     UnreadableReminderError,
 )
-from reminders.model import DeliveryFacts, Message, ReminderStatus, StatusReason
-from reminders.ports import (
+from reminders.domain.model import DeliveryFacts, Message, ReminderStatus, StatusReason
+from reminders.domain.ports import (
     Clock,
     Composer,
     DeliveryLedger,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from time import monotonic
 
 from reminders.delivery.policy import DeliveryPolicy, Step
-from reminders.errors import (
+from reminders.domain.errors import (
     BatchBusyError,
     DatabaseUnavailableError,
     DeliveryError,
@@ -23,8 +23,8 @@ from reminders.errors import (
     RetryDeliveryError,
     ServiceUnavailableError,
 )
-from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import (
+from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.ports import (
     Accepted,
     Clock,
     DeliveryLedger,

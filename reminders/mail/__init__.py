@@ -1,1 +1,1 @@
-"""The e-mail: composing, rendering, and handing over to Resend. Implements `reminders.ports`."""
+"""The e-mail: composing, rendering, and handing over to Resend. Implements `reminders.domain.ports`."""

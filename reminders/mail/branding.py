@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.mail.hyperlinks import is_web_address
 from reminders.mail.palette import PALETTES, READABLE, Palette, is_readable, palette_around
 from reminders.mail.plain_text import is_one_line

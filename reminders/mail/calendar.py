@@ -14,8 +14,8 @@ from uuid import UUID, uuid5
 
 from icalendar import Calendar, Event, vCalAddress
 
+from reminders.domain.model import CalendarEntry, EnrollmentStatus
 from reminders.mail.event import event
-from reminders.model import CalendarEntry, EnrollmentStatus
 
 _ENTRIES = UUID("f3b6d7b2-50c4-5d39-8f0e-7f2f4c3f6a1e")
 """Namespace of the entries' UIDs (RFC 9562 §5.5); arbitrary, and fixed for ever."""

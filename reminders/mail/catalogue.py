@@ -19,7 +19,7 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.mail.locales import ENGLISH
 
 OURS = Path(__file__).parent / "locale"

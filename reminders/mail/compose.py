@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from reminders.errors import ConfigurationError, InvalidAddressError, RenderError
+from reminders.domain.errors import ConfigurationError, InvalidAddressError, RenderError
+from reminders.domain.model import DeliveryFacts, Message
 from reminders.mail.addressing import DeliveryMode, deliverable_address, is_mailbox
 from reminders.mail.render import RenderedMail
-from reminders.model import DeliveryFacts, Message
 
 
 class Renderer(Protocol):
@@ -21,7 +21,7 @@ class Renderer(Protocol):
 
 
 class MailComposer:
-    """Composes reminders; implements `reminders.ports.Composer`."""
+    """Composes reminders; implements `reminders.domain.ports.Composer`."""
 
     def __init__(
         self,

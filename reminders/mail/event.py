@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from reminders.domain.model import Session
 from reminders.mail.plain_text import one_line, paragraph
-from reminders.model import Session
 
 USUAL_LENGTH = timedelta(hours=1)
 """Of a session without an end: an entry that takes no time is easily overlooked."""

@@ -15,7 +15,7 @@ from itertools import zip_longest
 from css_inline import CSSInliner
 from jinja2 import BaseLoader, Environment
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 
 STYLE_SHEET = "_base/style.css"
 """A Jinja template itself; it sees the palette, as `light` and `dark`."""

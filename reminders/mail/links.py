@@ -7,8 +7,8 @@ from typing import Protocol
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
+from reminders.domain.model import Session
 from reminders.mail.event import Event, event
-from reminders.model import Session
 from reminders.tokens import Purpose, Tokens
 
 _NOTES = 300

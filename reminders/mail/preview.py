@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
-from reminders.errors import InvalidInputError, NaiveInstantError
+from reminders.domain.errors import InvalidInputError, NaiveInstantError
+from reminders.domain.model import Attendee, Message, ReminderRule, Session
+from reminders.domain.ports import Composer
 from reminders.mail.samples import NOBODY, facts_about, sample_attendee
-from reminders.model import Attendee, Message, ReminderRule, Session
-from reminders.ports import Composer
 
 
 def preview(

@@ -14,7 +14,8 @@ from pathlib import Path
 from babel import Locale
 from jinja2 import Template
 
-from reminders.errors import ConfigurationError, RenderError
+from reminders.domain.errors import ConfigurationError, RenderError
+from reminders.domain.model import Attendee, DeliveryFacts, ReminderRule, Session
 from reminders.mail import wording
 from reminders.mail.branding import Branding
 from reminders.mail.catalogue import translations
@@ -32,7 +33,6 @@ from reminders.mail.templating import HTML, MAIL, SUBJECT, TEXT, Templates
 from reminders.mail.view import SUBJECT_TITLE, MailView, mail_view
 from reminders.mail.wording import Urgency, Wording
 from reminders.mail.zones import first_known_zone
-from reminders.model import Attendee, DeliveryFacts, ReminderRule, Session
 
 _SUBJECT = 300
 """Code points, at the most."""

@@ -27,17 +27,17 @@ import httpx
 import resend
 from resend.exceptions import NoContentError, ResendError
 
-from reminders.errors import (
+from reminders.domain.errors import (
     ConfigurationError,
     DeliveryError,
     MailNotConfiguredError,
     MailUnavailableError,
 )
+from reminders.domain.model import Message
+from reminders.domain.ports import Clock, Receipt, Refused, Usage
 from reminders.mail.resend_errors import refusal, safe_message, speaks_of_sender
 from reminders.mail.resend_wire import encoded, receipts_of
 from reminders.mail.usage import usage_of
-from reminders.model import Message
-from reminders.ports import Clock, Receipt, Refused, Usage
 
 _LONGEST_KEY = 256
 """Characters of an idempotency key (Resend, idempotency-keys)."""
@@ -48,7 +48,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class ResendMailer:
-    """Posts batches to Resend; implements `reminders.ports.Mailer`."""
+    """Posts batches to Resend; implements `reminders.domain.ports.Mailer`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What Resend's answers mean, in the words of `reminders.errors`.
+"""What Resend's answers mean, in the words of `reminders.domain.errors`.
 
 **Who is meant by a refusal.** Only Resend's own words can say that it is *us*: our key, sender,
 domain or URL, so that no other request would fare better. Its other words are about the request at
@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from reminders.errors import (
+from reminders.domain.errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from reminders.domain.model import Message
+from reminders.domain.ports import Accepted, Receipt, Refused
 from reminders.mail.resend_errors import safe_message
-from reminders.model import Message
-from reminders.ports import Accepted, Receipt, Refused
 
 MAX_BATCH = 100
 """E-mails in one request."""

@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from reminders.mail.links import AttendeeLinks
-from reminders.model import (
+from reminders.domain.model import (
     Attendee,
     DeliveryFacts,
     EnrollmentStatus,
@@ -17,6 +16,7 @@ from reminders.model import (
     ReminderStatus,
     Session,
 )
+from reminders.mail.links import AttendeeLinks
 
 NOBODY = UUID(int=0)
 """The id of whatever does not exist."""

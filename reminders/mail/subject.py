@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from string import Formatter
 
-from reminders.errors import InvalidInputError
+from reminders.domain.errors import InvalidInputError
 from reminders.mail.plain_text import is_one_line
 
 SUBJECT_NAMES = (

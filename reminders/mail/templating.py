@@ -24,7 +24,7 @@ from jinja2 import (
 )
 from jinja2.bccache import Bucket
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.mail.inlining import STYLE_SHEET, InliningLoader
 from reminders.mail.palette import Palette
 from reminders.mail.wording import Urgency

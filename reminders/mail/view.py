@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import escape
 
+from reminders.domain.model import Attendee, Session
 from reminders.mail import wording
 from reminders.mail.branding import Branding
 from reminders.mail.hyperlinks import Piece, added_by, is_web_address, pieces
@@ -16,7 +17,6 @@ from reminders.mail.links import AttendeeLinks
 from reminders.mail.plain_text import one_line, paragraph, shortened
 from reminders.mail.wording import Appointment, Labels, Tone, Urgency, Wording
 from reminders.mail.zones import first_known_zone
-from reminders.model import Attendee, Session
 
 TITLE = 200
 SUBJECT_TITLE = 120

@@ -20,11 +20,11 @@ from email.utils import parseaddr
 from typing import Any
 from uuid import UUID
 
-from reminders.errors import InvalidInputError, WebhookSignatureError
+from reminders.domain.errors import InvalidInputError, WebhookSignatureError
+from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from reminders.mail.plain_text import shortened
 from reminders.mail.resend_errors import safe_message
 from reminders.mail.resend_wire import REMINDER_TAG
-from reminders.model import ProviderEvent, ReminderStatus, StatusReason
 
 TOLERANCE = timedelta(minutes=5)
 """How far the signature's instant may be from ours (Svix): bounds how long a copy can be replayed."""

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from reminders.errors import ConfigurationError
-from reminders.listening import listen
+from reminders.domain.errors import ConfigurationError
+from reminders.observability.listening import listen
 from reminders.observability.scrape import Scrape
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from datetime import datetime
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import LedgerReader, LedgerState
+from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.ports import LedgerReader, LedgerState
 
 HOLDS = (StatusReason.QUOTA, StatusReason.MISCONFIGURED)
 """Why delivery can be held."""

@@ -10,7 +10,7 @@ from typing import Literal
 import structlog
 from structlog.typing import EventDict, Processor
 
-from reminders.errors import ReminderError
+from reminders.domain.errors import ReminderError
 
 
 def configure(log_format: Literal["json", "console"], level: str) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from reminders.errors import (
+from reminders.domain.errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,
@@ -23,7 +23,7 @@ from reminders.errors import (
     MailRejectedError,
     MailUnavailableError,
 )
-from reminders.model import ReminderStatus, StatusReason
+from reminders.domain.model import ReminderStatus, StatusReason
 
 _LAG = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 """Seconds; a reminder is due to the second and overdue after a minute."""

@@ -14,7 +14,7 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
-from reminders.listening import listen
+from reminders.observability.listening import listen
 
 _ATTEMPTS = 5
 """How many ports are tried when somebody is quicker to take one."""

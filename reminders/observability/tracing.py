@@ -17,9 +17,9 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from reminders.errors import ConfigurationError
-from reminders.model import Message
-from reminders.ports import Mailer, Receipt, Usage
+from reminders.domain.errors import ConfigurationError
+from reminders.domain.model import Message
+from reminders.domain.ports import Mailer, Receipt, Usage
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from reminders.db.overview import Backlog, Day
 from reminders.db.provider_state import QuotaReading
-from reminders.model import ReminderStatus
-from reminders.ports import Hold
+from reminders.domain.model import ReminderStatus
+from reminders.domain.ports import Hold
 from starter.health.diagnosis import Check, Diagnosis, Level
 
 QUOTA_IS_LOW = 0.8

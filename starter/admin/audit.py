@@ -8,12 +8,12 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.audit import AuditLog, Event
-from reminders.errors import NotFoundError, TemporalUnavailableError
-from starter import lookups
+from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from starter.admin.guard import Answering, pages
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.sweeps import Run
+from starter.services import reports as lookups
+from starter.services.sweeps import Run
 
 router = pages()
 

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 from fastapi import Request, Response
 
 from reminders.clock import SystemClock
-from reminders.ports import Clock
+from reminders.domain.ports import Clock
 from reminders.settings import Settings
 from starter.admin.form import Form
 from starter.admin.throttle import Throttle
 from starter.admin.visitors import COOKIE, Visitor, Visitors, signing_key
-from starter.http.hosts import is_of_another_origin, is_this_machine
+from starter.api.hosts import is_of_another_origin, is_this_machine
 
 CSRF_FIELD = "csrf"
 PATH = "/admin"

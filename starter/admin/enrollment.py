@@ -9,13 +9,13 @@ from fastapi import Request, Response
 from reminders.db.audit import AuditLog
 from reminders.db.browsing import Browser
 from reminders.db.provider_history import ProviderHistory
-from reminders.errors import ReminderNotFoundError
-from reminders.model import ReminderStatus, SessionStatus
-from reminders.plan import newest_of
+from reminders.domain.errors import ReminderNotFoundError
+from reminders.domain.model import ReminderStatus, SessionStatus
+from reminders.domain.plan import newest_of
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
-from starter.deeds import By
-from starter.receipts import Story
+from starter.services.deeds import By
+from starter.services.receipts import Story
 
 router = pages()
 

@@ -8,8 +8,8 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.failed import EXAMPLES, FailedReminders
-from reminders.errors import InvalidInputError
-from reminders.model import StatusReason
+from reminders.domain.errors import InvalidInputError
+from reminders.domain.model import StatusReason
 from starter.admin.guard import Answering, pages
 from starter.admin.view import render
 

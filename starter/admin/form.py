@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 from fastapi import Request
 
 from reminders.db.audit import LONGEST_REASON
-from reminders.errors import InvalidInputError
-from starter.http.text import refuse_unstorable
+from reminders.domain.errors import InvalidInputError
+from starter.api.text import refuse_unstorable
 
 _MEDIA_TYPE = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100

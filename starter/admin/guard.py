@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from reminders.errors import (
+from reminders.domain.errors import (
     ConflictError,
     InvalidInputError,
     NotFoundError,
@@ -24,9 +24,9 @@ from starter.admin.door import PATH, Door, RefusedError, SignInNeededError
 from starter.admin.form import Form
 from starter.admin.view import render
 from starter.admin.visitors import Visitor
+from starter.api.errors import RETRY_AFTER
 from starter.assembly import Parts
-from starter.failures import understood
-from starter.http.problems import RETRY_AFTER
+from starter.services.failures import understood
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from reminders.errors import InvalidInputError
-from reminders.model import ReminderStatus
+from reminders.domain.errors import InvalidInputError
+from reminders.domain.model import ReminderStatus
 from starter.admin.guard import Answering, pages
 from starter.admin.view import render
 

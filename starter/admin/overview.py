@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from reminders.db.overview import Overview
-from reminders.errors import DatabaseUnavailableError
+from reminders.domain.errors import DatabaseUnavailableError
 from starter.admin.attention import concerns
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.plot import by_hour

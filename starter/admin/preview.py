@@ -13,15 +13,20 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter, ValidationError
 
-from reminders.errors import DeliveryError, InvalidInputError, ReminderError, TooManyTestsError
-from reminders.model import Message
+from reminders.domain.errors import (
+    DeliveryError,
+    InvalidInputError,
+    ReminderError,
+    TooManyTestsError,
+)
+from reminders.domain.model import Message
 from starter.admin.form import clean
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
+from starter.api.fields import ZoneName
 from starter.assembly import Parts
-from starter.http.fields import ZoneName
-from starter.mails import Mails, Scene, Wanted
-from starter.mails import scene as looked_up
+from starter.services.mails import Mails, Scene, Wanted
+from starter.services.mails import scene as looked_up
 
 router = pages()
 

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.errors import InvalidInputError
+from reminders.domain.errors import InvalidInputError
 from starter.admin.form import Form
 from starter.admin.guard import Answering, Sent, pages
 from starter.admin.view import render
-from starter.answers.rehearsal import RehearsalOut
-from starter.rehearsal import rehearsed
+from starter.api.answers.rehearsal import RehearsalOut
+from starter.services.rehearsal import rehearsed
 
 router = pages()
 

@@ -10,15 +10,20 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.errors import InvalidInputError, ReminderError, RuleExistsError, RuleNotFoundError
+from reminders.domain.errors import (
+    InvalidInputError,
+    ReminderError,
+    RuleExistsError,
+    RuleNotFoundError,
+)
+from reminders.domain.model import ReminderRule
+from reminders.domain.rules import RuleFields
 from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
-from reminders.model import ReminderRule
-from reminders.rules import RuleFields
 from starter.admin.form import Form
 from starter.admin.guard import Answering, Sent, SignedIn, pages
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.mails import Mails
+from starter.services.mails import Mails
 
 router = pages()
 

@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from reminders.db.audit import LONGEST_REASON, Action, AuditLog
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
-from starter.deeds import By
+from starter.services.deeds import By
 
 router = pages()
 

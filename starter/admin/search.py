@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.browsing import Browser
-from reminders.errors import SessionNotFoundError, UserNotFoundError
+from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
 from starter.admin.guard import Answering, Sent, pages, redirect
 from starter.admin.people import looked_for
 from starter.assembly import Parts

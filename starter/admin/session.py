@@ -7,12 +7,12 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.browsing import PAGE, Browser
-from reminders.errors import InvalidInputError
-from reminders.model import ReminderStatus
+from reminders.domain.errors import InvalidInputError
+from reminders.domain.model import ReminderStatus
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.deeds import By
+from starter.services.deeds import By
 
 router = pages()
 

@@ -15,10 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reminders.clock import SystemClock
-from reminders.model import Reminder, ReminderStatus, StatusReason
-from starter import decisions
+from reminders.domain.model import Reminder, ReminderStatus, StatusReason
 from starter.admin.door import CSRF_FIELD, Door
 from starter.admin.visitors import Visitor
+from starter.services import reasons as decisions
 
 _HERE = Path(__file__).resolve().parent
 TEMPLATES = _HERE / "templates"

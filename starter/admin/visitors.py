@@ -12,7 +12,7 @@ from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 
-from reminders.ports import Clock
+from reminders.domain.ports import Clock
 from reminders.settings import Settings
 
 COOKIE = "reminders_admin"

@@ -17,11 +17,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reminders.db.choices import Reader
+from reminders.domain.model import OptOut, SessionStatus
 from reminders.mail.catalogue import compiled, read
 from reminders.mail.locales import locale_called
 from reminders.mail.plain_text import one_line
 from reminders.mail.zones import first_known_zone
-from reminders.model import OptOut, SessionStatus
 
 _HERE = Path(__file__).parent
 _ENGLISH = Locale("en")

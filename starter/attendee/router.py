@@ -16,16 +16,16 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from reminders.db.choices import Reader
-from reminders.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
+from reminders.domain.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
+from reminders.domain.model import Session
+from reminders.domain.ports import Enrollment
 from reminders.mail.calendar import calendar_file
-from reminders.model import Session
-from reminders.ports import Enrollment
 from reminders.tokens import Purpose
+from starter.api.answering import Documented
+from starter.api.asked import LinkRoute
+from starter.api.errors import RETRY_AFTER
 from starter.assembly import Parts
 from starter.attendee.pages import Action, Pages
-from starter.http.asked import LinkRoute
-from starter.http.problems import RETRY_AFTER
-from starter.routes.answering import Documented
 
 logger = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from temporalio.service import RPCError, RPCStatusCode
 from reminders import temporal
 from reminders.db import migrate
 from reminders.db.engine import Database
-from reminders.errors import ConfigurationError, DatabaseUnavailableError
+from reminders.domain.errors import ConfigurationError, DatabaseUnavailableError
 from reminders.settings import Settings
-from starter.sweeps import ensure_sweep_schedule
+from starter.services.sweeps import ensure_sweep_schedule
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from reminders.errors import DatabaseUnavailableError, TemporalUnavailableError
-from starter.failures import understood
+from reminders.domain.errors import DatabaseUnavailableError, TemporalUnavailableError
+from starter.services.failures import understood
 
 
 class Level(StrEnum):

@@ -20,9 +20,9 @@ from reminders import temporal
 from reminders.db import host, migrate
 from reminders.db.engine import Database
 from reminders.db.queries import ReminderQueries
-from reminders.keys import SWEEP_ID
-from reminders.model import StatusReason
-from reminders.ports import Clock, LedgerReader, LedgerState
+from reminders.domain.keys import SWEEP_ID
+from reminders.domain.model import StatusReason
+from reminders.domain.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded
 

@@ -9,8 +9,8 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from reminders.observability.scrape import Scrape
-from starter.answers.health import Readiness
-from starter.http.problems import RETRY_AFTER, problem
+from starter.api.answers.health import Readiness
+from starter.api.errors import RETRY_AFTER, problem
 
 router = APIRouter(tags=["probes"])
 

@@ -15,15 +15,15 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.delivery import DeliveryActivities
 from activities.heartbeat import BEATS
-from reminders.contracts import (
+from reminders.delivery.policy import DeliveryPolicy
+from reminders.domain.contracts import (
     CloseRemindersInput,
     CloseRemindersResult,
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.delivery.policy import DeliveryPolicy
-from reminders.errors import MailRateLimitedError
-from reminders.model import ReminderStatus, StatusReason
+from reminders.domain.errors import MailRateLimitedError
+from reminders.domain.model import ReminderStatus, StatusReason
 from tests.stage import eventually
 from workflows.session_reminder import HEARTBEAT_TIMEOUT
 

@@ -8,7 +8,7 @@ import pytest
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.failures import application_error, as_application_errors
-from reminders.errors import (
+from reminders.domain.errors import (
     BatchBusyError,
     DatabaseUnavailableError,
     MailBlockedError,

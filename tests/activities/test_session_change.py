@@ -13,9 +13,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.session_change import PAGE, SessionChangeActivities
-from reminders.contracts import SessionChangeInput, SessionChangeResult
-from reminders.errors import TemporalUnavailableError
-from reminders.ports import ReplannedPage
+from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
+from reminders.domain.errors import TemporalUnavailableError
+from reminders.domain.ports import ReplannedPage
 
 CHANGE = SessionChangeInput(session_id=UUID(int=1))
 EACH = SessionChangeResult(enrollments=2, replanned=1, unconfirmed=1, cancelled=3)

@@ -12,9 +12,9 @@ from temporalio.testing import ActivityEnvironment
 
 from activities import sweep
 from activities.sweep import SweepActivities
-from reminders.contracts import ReconcileInput, SweepKind, SweepTally
-from reminders.errors import DatabaseUnavailableError
-from reminders.ports import Enrollment, Outcome, Repair, SweepPage
+from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
+from reminders.domain.errors import DatabaseUnavailableError
+from reminders.domain.ports import Enrollment, Outcome, Repair, SweepPage
 
 EVERYBODY = [Enrollment(UUID(int=1), UUID(int=n)) for n in range(1, 8)]
 

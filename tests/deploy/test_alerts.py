@@ -15,17 +15,17 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 import worker
+from devstack.temporal import EmbeddedTemporal
 from reminders.clock import SystemClock
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.gauges import LedgerGauges
-from reminders.embedded.temporal import EmbeddedTemporal
+from reminders.domain.ports import Quota, Usage
 from reminders.observability import gauges, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
-from reminders.ports import Quota, Usage
 from reminders.settings import Settings
-from starter.sweeps import Sweeps, ensure_sweep_schedule
+from starter.services.sweeps import Sweeps, ensure_sweep_schedule
 from tests.deploy.prometheus import PROMTOOL, alerts, evaluated
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import deliver, due_reminders

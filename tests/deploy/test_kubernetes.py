@@ -17,7 +17,7 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.envconfig import ClientConfig
 
 import worker
-from reminders.keys import TASK_QUEUE
+from reminders.domain.keys import TASK_QUEUE
 from reminders.settings import Settings
 from tests.deploy.prometheus import ROOT, RULES, alerts
 
@@ -369,7 +369,7 @@ def test_the_commands_exist() -> None:
     """Every container runs one of `reminders ...`."""
     from typer.main import get_command  # noqa: PLC0415 - slow to import
 
-    from starter import cli  # noqa: PLC0415
+    from starter.cli import main as cli  # noqa: PLC0415
 
     known = set(get_command(cli.app).commands)  # type: ignore[attr-defined]  # a group
     for _, pod in pods():

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reminders.embedded.temporal import EmbeddedTemporal
+from devstack.temporal import EmbeddedTemporal
 from reminders.observability import scrape
 from reminders.settings import Settings
 from tests.deploy.prometheus import PROMTOOL, ROOT, RULES, alerts

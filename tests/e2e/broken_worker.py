@@ -17,8 +17,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Worker
 
-from reminders.contracts import SessionReminderInput
-from reminders.keys import TASK_QUEUE
+from reminders.domain.contracts import SessionReminderInput
+from reminders.domain.keys import TASK_QUEUE
 
 
 @workflow.defn(name="SessionReminderWorkflow")
@@ -34,7 +34,7 @@ class SessionReminderWorkflow:
 async def main() -> None:
     """Work until SIGTERM."""
     # Not above: the sandbox of workflows imports this module, too.
-    from reminders.embedded.stack import WORKER_IS_READY  # noqa: PLC0415
+    from devstack.stack import WORKER_IS_READY  # noqa: PLC0415
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

@@ -13,15 +13,15 @@ from uuid import UUID, uuid4
 from sqlalchemy import insert
 from temporalio.client import Client
 
+from devstack.stack import DATABASE, LocalStack
 from reminders.clock import SystemClock
 from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.db.tables import UserRow
-from reminders.embedded.stack import DATABASE, LocalStack
-from reminders.errors import DatabaseUnavailableError
-from reminders.model import Reminder, ReminderStatus, Session
+from reminders.domain.errors import DatabaseUnavailableError
+from reminders.domain.model import Reminder, ReminderStatus, Session
 from starter.gateway import ReminderGateway
 from tests.provider import Json, ProviderClient
 from tests.stage import eventually

@@ -15,14 +15,14 @@ from sqlalchemy import text
 from reminders.db.calendar import CalendarEntries
 from reminders.db.choices import ChoiceStore
 from reminders.db.erasure import ErasureStore
-from reminders.errors import UserNotFoundError
+from reminders.domain.errors import UserNotFoundError
+from reminders.domain.model import Attendee, EnrollmentStatus, OptOut, Session
+from reminders.domain.ports import Enrollment
 from reminders.mail.calendar import calendar_file
-from reminders.model import Attendee, EnrollmentStatus, OptOut, Session
-from reminders.ports import Enrollment
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
-from starter.erasure import Erasure
-from starter.preferences import Preferences
+from starter.services.erasure import Erasure
+from starter.services.preferences import Preferences
 from tests.stage import Stage, eventually
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from reminders.embedded.stack import LocalStack
+from devstack.stack import LocalStack
 from tests.e2e.platform import Platform, a_platform
 from tests.e2e.wire import Wire
 from tests.stage import eventually

@@ -11,14 +11,14 @@ from typer.testing import CliRunner
 
 import worker
 from activities.delivery import DeliveryActivities
+from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.model import ReminderStatus
+from reminders.domain.model import ReminderStatus
 from reminders.settings import Settings
-from starter import cli
 from starter.app import create_app
 from starter.assembly import Parts
-from starter.sweeps import ensure_sweep_schedule
+from starter.cli import main as cli
+from starter.services.sweeps import ensure_sweep_schedule
 from tests.provider import ProviderClient
 from tests.stage import eventually
 from tests.starter.conftest import Api

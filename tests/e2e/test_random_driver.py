@@ -14,9 +14,9 @@ from sqlalchemy import text
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+from devstack.stack import DATABASE, LocalStack
 from reminders.db.engine import Database
-from reminders.embedded.stack import DATABASE, LocalStack
-from reminders.keys import session_change_workflow_id, session_reminder_workflow_id
+from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
 from tests.e2e.driving import witness
 from tests.e2e.driving.agreement import Pair, disagreements
 from tests.e2e.driving.driver import API_KEY, Driver, Form

@@ -6,10 +6,10 @@ from dataclasses import replace
 from datetime import timedelta
 
 from reminders.db.rules import RuleStore
-from reminders.model import StatusReason
+from reminders.domain.model import StatusReason
 from reminders.settings import Settings
-from starter.composing import mail_composer
-from starter.rehearsal import Move, Rehearsed, Script, rehearse
+from starter.services.composing import mail_composer
+from starter.services.rehearsal import Move, Rehearsed, Script, rehearse
 from tests.builders import NOW, a_session, an_attendee, the_rules
 from tests.stage import Stage
 

@@ -18,15 +18,15 @@ from pydantic import SecretStr
 from sqlalchemy import make_url
 from temporalio.client import Client
 
+from devstack.postgres import EmbeddedPostgres
 from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.restoring import RestoredLedger
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.model import OptOut, Session
+from reminders.domain.model import OptOut, Session
 from reminders.settings import Settings
-from starter.handover import Handover
-from starter.preferences import Preferences
-from starter.restoring import Reconciled, reconcile
+from starter.services.handover import Handover
+from starter.services.preferences import Preferences
+from starter.services.restoring import Reconciled, reconcile
 from tests.provider import ProviderClient
 from tests.stage import Stage, StageClock, attempted, eventually, timer_fired
 

@@ -15,13 +15,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
+from devstack.program import Program, logs, mark
+from devstack.stack import SOURCES, WORKER_IS_READY, LocalStack
+from devstack.temporal import find_temporal
 from reminders.db.tables import UserRow
-from reminders.embedded.program import Program, logs, mark
-from reminders.embedded.stack import SOURCES, WORKER_IS_READY, LocalStack
-from reminders.embedded.temporal import find_temporal
-from reminders.keys import session_reminder_workflow_id
-from reminders.model import ReminderStatus
-from starter.terminal.running import ExitCode
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.model import ReminderStatus
+from starter.cli.running import ExitCode
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
 
@@ -70,7 +70,7 @@ async def a_worker(
 
 async def command(stack: LocalStack, *words: str, program: str = "") -> tuple[int, str]:
     """How one of our commands ends, and what it prints; or another program's."""
-    ours = [sys.executable, "-P", "-c", "import starter.cli; starter.cli.main()"]
+    ours = [sys.executable, "-P", "-c", "import starter.cli.main; starter.cli.main.main()"]
     process = await asyncio.create_subprocess_exec(
         *([program] if program else ours),
         *words,

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import httpx2
 import pytest
 
-from reminders.embedded.program import Program
-from reminders.embedded.stack import LocalStack
+from devstack.program import Program
+from devstack.stack import LocalStack
 from tests.e2e.platform import a_platform
 from tests.reminders.observability.running import Metrics
 from tests.stage import eventually

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import make_url
 from temporalio.client import Client
 
+from devstack.postgres import EmbeddedPostgres
 from reminders.db import migrate
 from reminders.db.engine import Database
-from reminders.embedded.postgres import EmbeddedPostgres
 from reminders.settings import Settings
 from tests.existing.host import CRON, PLATFORM, ROLE, CronJob, Host, statements
 from tests.provider import ProviderClient

@@ -15,20 +15,20 @@ from sqlalchemy import text
 from temporalio.client import Client
 from typer.testing import CliRunner, Result
 
+from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
 from reminders.db.audit import Action, AuditLog
 from reminders.db.engine import Database
-from reminders.db.importing import CronTables, Imported
-from reminders.db.shadow import Cutovers
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.errors import ConfigurationError, InvalidInputError
-from reminders.model import ReminderStatus
-from reminders.ports import Enrollment
+from reminders.domain.errors import ConfigurationError, InvalidInputError
+from reminders.domain.model import ReminderStatus
+from reminders.domain.ports import Enrollment
 from reminders.settings import Settings
-from starter.backfill import Backfill, BackfillReceipt
-from starter.cli import app
-from starter.shadow import CronMigration
-from starter.terminal import running
+from starter.cli import running
+from starter.cli.main import app
+from starter.migration.importing import CronTables, Imported
+from starter.migration.ledger import Cutovers
+from starter.migration.shadow import CronMigration
+from starter.services.backfill import Backfill, BackfillReceipt
 from tests.existing.host import LEFT_ALONE, ROOT, CronJob, Host, statements
 from tests.existing.test_existing_platform import handle_of, statuses
 from tests.provider import ProviderClient

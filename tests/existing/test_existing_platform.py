@@ -15,14 +15,21 @@ from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.gauges import LedgerGauges
 from reminders.db.provider_events import ProviderEvents
-from reminders.errors import (
+from reminders.domain.errors import (
     ConfigurationError,
     EnrollmentNotFoundError,
     PlatformOwnedError,
     UserNotFoundError,
 )
-from reminders.keys import session_reminder_workflow_id
-from reminders.model import Attendee, OptOut, ProviderEvent, ReminderStatus, Session, StatusReason
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.model import (
+    Attendee,
+    OptOut,
+    ProviderEvent,
+    ReminderStatus,
+    Session,
+    StatusReason,
+)
 from reminders.settings import Settings
 from starter.health.diagnosis import Level
 from starter.health.examiner import Examiner

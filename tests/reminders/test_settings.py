@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reminders import api_keys, settings
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings
 
 LIVE = {

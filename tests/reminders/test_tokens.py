@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.errors import LinkNotFoundError
-from reminders.ports import Enrollment
+from reminders.domain.errors import LinkNotFoundError
+from reminders.domain.ports import Enrollment
 from reminders.tokens import LENGTH, Purpose, Tokens
 from tests.builders import SESSION, USER
 

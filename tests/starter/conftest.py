@@ -17,16 +17,16 @@ from temporalio.client import Client
 
 import worker
 from activities.delivery import DeliveryActivities
-from reminders.contracts import CloseRemindersInput, CloseRemindersResult
+from devstack.postgres import EmbeddedPostgres
+from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.listening import listen
-from reminders.ports import Deliverer
+from reminders.domain.contracts import CloseRemindersInput, CloseRemindersResult
+from reminders.domain.ports import Deliverer
+from reminders.observability.listening import listen
 from reminders.settings import Settings
-from starter import enrollments
 from starter.app import create_app
-from starter.sweeps import ensure_sweep_schedule
+from starter.services import enrollments
+from starter.services.sweeps import ensure_sweep_schedule
 from tests.leaks import watch
 
 KEY = "test-key"

@@ -14,8 +14,8 @@ from reminders.db.audit import Action, AuditLog
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
-from reminders.model import StatusReason
-from reminders.ports import Quota, Usage
+from reminders.domain.model import StatusReason
+from reminders.domain.ports import Quota, Usage
 from reminders.settings import Settings
 from tests.starter.conftest import Api
 

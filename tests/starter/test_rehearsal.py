@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from reminders.errors import ConflictError, InvalidInputError
-from reminders.model import OptOut
+from reminders.domain.errors import ConflictError, InvalidInputError
+from reminders.domain.model import OptOut
 from reminders.settings import Settings
 from starter.assembly import assembled
-from starter.rehearsal import Move, rehearsed
+from starter.services.rehearsal import Move, rehearsed
 from tests.starter.conftest import Api
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

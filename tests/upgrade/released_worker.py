@@ -20,9 +20,9 @@ from temporalio.worker import WorkerDeploymentConfig
 
 import worker
 from activities.delivery import DeliveryActivities
+from devstack.stack import WORKER_IS_READY
 from reminders import settings
 from reminders.db.engine import Database
-from reminders.embedded.stack import WORKER_IS_READY
 from tests.upgrade.released.v1.plugin import ReleasedPlugin
 
 BUILD = "released-v1"

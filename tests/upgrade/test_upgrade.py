@@ -16,10 +16,10 @@ from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionR
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from reminders.embedded.program import Program, logs, mark
-from reminders.embedded.stack import SOURCES, WORKER_IS_READY, LocalStack
-from reminders.keys import session_reminder_workflow_id
-from reminders.model import Session
+from devstack.program import Program, logs, mark
+from devstack.stack import SOURCES, WORKER_IS_READY, LocalStack
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.model import Session
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
 from tests.upgrade.released_worker import BUILD

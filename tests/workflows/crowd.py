@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import insert
 
 from reminders.db.tables import EnrollmentRow, UserRow
-from reminders.lead_in import APART, UNTOUCHED
-from reminders.model import Session
+from reminders.domain.lead_in import APART, UNTOUCHED
+from reminders.domain.model import Session
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
 
 

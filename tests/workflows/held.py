@@ -13,15 +13,15 @@ from temporalio.worker import Worker
 
 from activities.delivery import DeliveryActivities
 from activities.session_change import SessionChangeActivities
-from reminders.contracts import (
+from reminders.domain.contracts import (
     CloseRemindersInput,
     CloseRemindersResult,
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.errors import DatabaseUnavailableError, RetryDeliveryError
-from reminders.model import ReminderStatus, Session
-from reminders.ports import ReplannedPage
+from reminders.domain.errors import DatabaseUnavailableError, RetryDeliveryError
+from reminders.domain.model import ReminderStatus, Session
+from reminders.domain.ports import ReplannedPage
 from tests.stage import Handle, Stage, eventually, has_timer
 
 

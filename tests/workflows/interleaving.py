@@ -20,7 +20,7 @@ from reminders.db.tables import (
     SessionRow,
     UserRow,
 )
-from reminders.model import Reminder, Session, SessionStatus
+from reminders.domain.model import Reminder, Session, SessionStatus
 from tests.stage import Handle, Stage, eventually, is_running
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

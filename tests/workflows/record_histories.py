@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import update
 from temporalio.client import WorkflowFailureError
 
-from reminders.contracts import SessionChangeResult
 from reminders.db.tables import SessionRow
 from reminders.delivery.policy import Step
-from reminders.ports import ReplannedPage
+from reminders.domain.contracts import SessionChangeResult
+from reminders.domain.ports import ReplannedPage
 from tests.stage import Handle, Stage, attempted, eventually
 from tests.workflows.crowd import a_crowd, made_ready_for
 from tests.workflows.held import HeldReplanner, an_overtaken_delivery

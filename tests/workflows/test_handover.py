@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
-from reminders.contracts import SweepKind
 from reminders.db.choices import ChoiceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
-from reminders.errors import NotFoundError, TemporalUnavailableError
-from reminders.model import EnrollmentStatus, OptOut, ReminderStatus, Session
-from starter.enrollments import EnrollmentWorkflows
-from starter.preferences import Preferences
+from reminders.domain.contracts import SweepKind
+from reminders.domain.errors import NotFoundError, TemporalUnavailableError
+from reminders.domain.model import EnrollmentStatus, OptOut, ReminderStatus, Session
+from starter.services.enrollments import EnrollmentWorkflows
+from starter.services.preferences import Preferences
 from tests.stage import Stage, eventually, is_running
 from tests.workflows.stepping import broken_off, overtaken
 

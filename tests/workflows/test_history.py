@@ -12,7 +12,7 @@ from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from reminders.db.installation import MEMO
-from reminders.keys import session_change_workflow_id
+from reminders.domain.keys import session_change_workflow_id
 from reminders.temporal import SESSION_ID, SESSION_START, USER_ID
 from tests.stage import Stage
 

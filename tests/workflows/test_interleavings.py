@@ -29,10 +29,10 @@ from hypothesis.stateful import (
 )
 from temporalio.client import Client
 
+from devstack.postgres import EmbeddedPostgres
+from devstack.provider.server import EmbeddedProvider
+from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.embedded.provider.server import EmbeddedProvider
-from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.stage import Stage

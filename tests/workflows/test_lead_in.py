@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from reminders.db.tables import ReminderPreferenceRow
 from reminders.delivery.policy import Step
-from reminders.model import Session
+from reminders.domain.model import Session
 from tests.stage import Handle, Stage, eventually
 from tests.workflows.crowd import a_crowd, made_ready_for
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from reminders.model import Session
-from starter.backfill import Backfill
-from starter.handover import Handover
+from reminders.domain.model import Session
+from starter.services.backfill import Backfill
+from starter.services.handover import Handover
 from tests.stage import Stage
 
 _NO_ROW_OF_THEIRS = """

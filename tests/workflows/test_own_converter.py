@@ -13,8 +13,8 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DefaultFailureConverterWithEncodedAttributes, PayloadCodec
 from temporalio.worker import Replayer
 
+from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
-from reminders.embedded.temporal import EmbeddedTemporal
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.stage import Stage

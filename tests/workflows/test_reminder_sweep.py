@@ -12,9 +12,9 @@ from sqlalchemy import delete, update
 from sqlalchemy.dialects.postgresql import insert
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
-from reminders.contracts import SweepKind, SweepResult, SweepTally
 from reminders.db.tables import EnrollmentRow, ReminderConfigurationRow, ReminderRow, SessionRow
-from reminders.model import Session
+from reminders.domain.contracts import SweepKind, SweepResult, SweepTally
+from reminders.domain.model import Session
 from tests.stage import Handle, Stage, eventually, has_timer
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

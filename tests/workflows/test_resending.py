@@ -13,12 +13,12 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
-from reminders.contracts import SweepKind
 from reminders.db.audit import Action, AuditLog
 from reminders.db.requesting import Requested
-from reminders.errors import ReminderNotFoundError, SendRefusedError
-from reminders.model import Reminder, ReminderStatus, Session
-from reminders.rules import RuleFields
+from reminders.domain.contracts import SweepKind
+from reminders.domain.errors import ReminderNotFoundError, SendRefusedError
+from reminders.domain.model import Reminder, ReminderStatus, Session
+from reminders.domain.rules import RuleFields
 from tests.stage import Handle, Stage
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

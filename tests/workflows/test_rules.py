@@ -13,10 +13,10 @@ from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
 from reminders.db.audit import Action, AuditLog
-from reminders.errors import SameLeadError, TemporalUnavailableError
-from reminders.model import Session, StatusReason
-from reminders.rules import Fate, RuleFields
-from starter.rules import RuleReceipt
+from reminders.domain.errors import SameLeadError, TemporalUnavailableError
+from reminders.domain.model import Session, StatusReason
+from reminders.domain.rules import Fate, RuleFields
+from starter.services.rules import RuleReceipt
 from tests.stage import Handle, Stage, eventually
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

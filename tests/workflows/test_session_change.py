@@ -14,14 +14,14 @@ from uuid import UUID, uuid4
 import pytest
 from temporalio.client import WorkflowFailureError
 
-from reminders.contracts import SessionChangeResult
-from reminders.errors import TemporalUnavailableError
-from reminders.keys import session_change_workflow_id
-from reminders.model import ReminderStatus, Session, SessionStatus
-from reminders.ports import ReplannedPage
+from reminders.domain.contracts import SessionChangeResult
+from reminders.domain.errors import TemporalUnavailableError
+from reminders.domain.keys import session_change_workflow_id
+from reminders.domain.model import ReminderStatus, Session, SessionStatus
+from reminders.domain.ports import ReplannedPage
 from reminders.temporal import SESSION_ID
-from starter import enrollments
-from starter.receipts import ChangeReceipt
+from starter.services import enrollments
+from starter.services.receipts import ChangeReceipt
 from tests.stage import Handle, Stage, eventually
 from tests.workflows.held import HeldReplanner
 from workflows.session_change import SessionChangeWorkflow

@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 
 from reminders.db.tables import EnrollmentRow, SessionRow
 from reminders.delivery.policy import Step
-from reminders.model import Session, SessionStatus, StatusReason
+from reminders.domain.model import Session, SessionStatus, StatusReason
 from reminders.temporal import SESSION_ID
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
 from tests.workflows.held import an_overtaken_delivery

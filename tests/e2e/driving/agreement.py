@@ -14,12 +14,12 @@ from sqlalchemy import text
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from reminders.contracts import ReminderPlan, SessionReminderResult
 from reminders.db import preferences, records
 from reminders.db.engine import Database
-from reminders.keys import session_reminder_workflow_id
-from reminders.model import Reminder, ReminderRule, ReminderStatus, Session, SessionStatus
-from reminders.plan import newest_of, plan, revise, withheld
+from reminders.domain.contracts import ReminderPlan, SessionReminderResult
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.model import Reminder, ReminderRule, ReminderStatus, Session, SessionStatus
+from reminders.domain.plan import newest_of, plan, revise, withheld
 from workflows.session_reminder import SessionReminderWorkflow
 
 AT_ONCE = 10

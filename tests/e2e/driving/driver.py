@@ -16,10 +16,10 @@ from sqlalchemy import insert, text
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+from devstack.stack import LocalStack
 from reminders.db.engine import Database
 from reminders.db.tables import UserRow
-from reminders.embedded.stack import LocalStack
-from reminders.keys import session_reminder_workflow_id
+from reminders.domain.keys import session_reminder_workflow_id
 from tests.e2e.driving.journal import Call, Journal, Subject
 
 API_KEY = "platform-0123456789abcdef"

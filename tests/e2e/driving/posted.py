@@ -15,7 +15,7 @@ from sqlalchemy import select
 from reminders.db import records
 from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, ReminderRow
-from reminders.model import Reminder
+from reminders.domain.model import Reminder
 from tests.e2e.driving.driver import STARTS, address
 from tests.e2e.driving.witness import Witness, leads, stops
 from tests.provider import Json

@@ -8,7 +8,7 @@ import pytest
 
 from reminders.db.audit import LONGEST_REASON, Action, AuditLog, Event, record
 from reminders.db.engine import Database
-from reminders.errors import InvalidInputError
+from reminders.domain.errors import InvalidInputError
 
 
 async def test_entries_come_back_the_newest_first_and_by_page(database: Database) -> None:

@@ -20,9 +20,9 @@ from reminders.db.tables import (
     ReminderPreferenceRow,
     ReminderRow,
 )
-from reminders.keys import reminder_id
-from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import Destination, FrozenBatch, Settlement
+from reminders.domain.keys import reminder_id
+from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.ports import Destination, FrozenBatch, Settlement
 from tests.reminders.delivery.dispatch import due_reminders, lapse_leases, statuses
 from tests.stage import eventually
 

@@ -23,10 +23,9 @@ from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_events import ProviderEvents
 from reminders.db.rules import RuleStore
-from reminders.db.shadow import Cutovers
 from reminders.db.tables import ReminderRow, SessionRow, UserRow
-from reminders.errors import ConflictError, NotFoundError
-from reminders.model import (
+from reminders.domain.errors import ConflictError, NotFoundError
+from reminders.domain.model import (
     Attendee,
     OptOut,
     ProviderEvent,
@@ -34,7 +33,8 @@ from reminders.model import (
     Session,
     StatusReason,
 )
-from reminders.rules import RuleFields
+from reminders.domain.rules import RuleFields
+from starter.migration.ledger import Cutovers
 from tests.reminders.db.rush import RUSH, SOON, Change, Rush
 
 ADDRESS = "ana@hospital.example"

@@ -18,13 +18,13 @@ from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.db.tables import UserRow
-from reminders.errors import (
+from reminders.domain.errors import (
     EnrollmentNotFoundError,
     InvalidInputError,
     SessionNotFoundError,
     UserNotFoundError,
 )
-from reminders.model import Attendee, Reminder, Session, SessionStatus
+from reminders.domain.model import Attendee, Reminder, Session, SessionStatus
 from tests.stage import eventually
 
 

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
+from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
 from reminders.db.catalogue import Catalogue
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
@@ -21,9 +22,8 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preferences import same_address
 from reminders.db.provider_events import ProviderEvents
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow, SessionRow, WebhookEventRow
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.model import Attendee, ProviderEvent, ReminderStatus, Session, StatusReason
-from reminders.ports import Settlement
+from reminders.domain.model import Attendee, ProviderEvent, ReminderStatus, Session, StatusReason
+from reminders.domain.ports import Settlement
 
 ANA = "Ana.Ruiz@hospital.example"
 SENT = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -9,14 +9,14 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import event, text
 
+from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import FrozenBatch, Settlement
+from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.ports import FrozenBatch, Settlement
 
 LEDGER = 102_000
 """Rows: three for each of 34,000 enrollments in 340 sessions."""

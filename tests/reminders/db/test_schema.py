@@ -7,11 +7,11 @@ from alembic import command
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import IntegrityError
 
+from devstack.postgres import EmbeddedPostgres
 from reminders.db import migrate
 from reminders.db.engine import Database, asyncpg_url
 from reminders.db.tables import ReminderConfigurationRow
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.errors import DatabaseUnavailableError, InvalidInputError
+from reminders.domain.errors import DatabaseUnavailableError, InvalidInputError
 
 
 async def test_models_and_migrations_agree(database: Database) -> None:

@@ -11,14 +11,14 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import event, text
 
+from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
 from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sweep import SweepQueries
-from reminders.embedded.postgres import EmbeddedPostgres
-from reminders.model import Attendee, Session, StatusReason
-from reminders.ports import Enrollment
+from reminders.domain.model import Attendee, Session, StatusReason
+from reminders.domain.ports import Enrollment
 
 CROWD = """
 INSERT INTO sessions (id, title, start_time)

@@ -12,12 +12,12 @@ from sqlalchemy import func, insert, select, text
 
 import worker
 from reminders.clock import SystemClock
-from reminders.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, EnrollmentRow, ReminderRow, SessionRow, UserRow
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import Step
-from reminders.keys import reminder_id, session_reminder_workflow_id
+from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
+from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.settings import Settings
 from tests.provider import Json, ProviderClient
 

@@ -14,8 +14,8 @@ import sys
 from pydantic import TypeAdapter
 
 from reminders import settings
-from reminders.contracts import DeliverReminderInput
 from reminders.delivery.policy import Step
+from reminders.domain.contracts import DeliverReminderInput
 from tests.reminders.delivery.dispatch import a_pipeline, deliver
 
 REMINDERS = TypeAdapter(list[DeliverReminderInput])

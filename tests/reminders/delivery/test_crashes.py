@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from reminders.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.db.engine import Database
 from reminders.delivery.pipeline import DeliveryPipeline
 from reminders.delivery.policy import Step
+from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (

@@ -8,9 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from reminders.contracts import DeliverReminderInput
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.policy import DeliveryPolicy
+from reminders.domain.contracts import DeliverReminderInput
 from tests.builders import NOW
 
 MS = timedelta(milliseconds=1)

@@ -10,7 +10,7 @@ from sqlalchemy import select, text
 
 from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, ReminderRow
-from reminders.errors import BatchBusyError, MailUnavailableError
+from reminders.domain.errors import BatchBusyError, MailUnavailableError
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from reminders.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.db.engine import Database
-from reminders.errors import UnreadableReminderError
+from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
+from reminders.domain.errors import UnreadableReminderError
+from reminders.domain.model import ReminderStatus
 from reminders.mail.render import MailRenderer
-from reminders.model import ReminderStatus
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders, statuses

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text, update
 
+from devstack.provider.server import EmbeddedProvider
 from reminders.clock import SystemClock
-from reminders.contracts import DeliverReminderInput
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.queries import ReminderQueries
 from reminders.db.tables import EmailBatchRow, ReminderRow, SessionRow
-from reminders.embedded.provider.server import EmbeddedProvider
-from reminders.errors import (
+from reminders.domain.contracts import DeliverReminderInput
+from reminders.domain.errors import (
     BatchBusyError,
     MailNotConfiguredError,
     MailQuotaExceededError,
@@ -26,7 +26,7 @@ from reminders.errors import (
     NotDueYetError,
     ReminderNotFoundError,
 )
-from reminders.model import ReminderStatus
+from reminders.domain.model import ReminderStatus
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (

@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from reminders.db.engine import Database
 from reminders.db.tables import SessionRow, UserRow
+from reminders.domain.model import Attendee, ReminderRule, Session
 from reminders.mail.preview import preview
-from reminders.model import Attendee, ReminderRule, Session
 from reminders.settings import Settings
-from starter.composing import mail_composer
+from starter.services.composing import mail_composer
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 

@@ -12,19 +12,19 @@ from sqlalchemy import text
 
 from activities.failures import application_error
 from reminders.clock import SystemClock
-from reminders.contracts import DeliverReminderInput
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.provider_state import ProviderState
 from reminders.delivery.pipeline import _SEARCH
-from reminders.errors import (
+from reminders.domain.contracts import DeliverReminderInput
+from reminders.domain.errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,
     MailUnavailableError,
 )
-from reminders.model import ReminderStatus, StatusReason
-from reminders.ports import Hold
+from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.ports import Hold
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (

@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import insert, select, text, update
 
 from reminders.clock import SystemClock
-from reminders.contracts import DeliverReminderInput
 from reminders.db.engine import Database
 from reminders.db.gauges import LedgerGauges
 from reminders.db.tables import EmailBatchRow, ReminderRow
-from reminders.keys import reminder_id
-from reminders.model import ReminderStatus
-from reminders.ports import Destination
+from reminders.domain.contracts import DeliverReminderInput
+from reminders.domain.keys import reminder_id
+from reminders.domain.model import ReminderStatus
+from reminders.domain.ports import Destination
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from reminders.mail.links import AttendeeLinks
-from reminders.mail.render import MailRenderer, RenderedMail
-from reminders.model import (
+from reminders.domain.model import (
     Attendee,
     DeliveryFacts,
     EnrollmentStatus,
@@ -18,6 +16,8 @@ from reminders.model import (
     ReminderStatus,
     Session,
 )
+from reminders.mail.links import AttendeeLinks
+from reminders.mail.render import MailRenderer, RenderedMail
 
 REMINDER_ID = UUID("11111111-1111-4111-8111-111111111111")
 SESSION_ID = UUID("22222222-2222-4222-8222-222222222222")

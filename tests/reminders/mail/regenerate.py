@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from reminders.domain.model import Attendee, DeliveryFacts, Message, ReminderRule, Session
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.branding import Branding
 from reminders.mail.compose import MailComposer
 from reminders.mail.render import MailRenderer
-from reminders.model import Attendee, DeliveryFacts, Message, ReminderRule, Session
 from tests.reminders.mail.cases import ANA, BARE, FULL, LINKED, RENDERER, FixedLinks, facts, rule
 
 GOLDEN = Path(__file__).parent / "golden"

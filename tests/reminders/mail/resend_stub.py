@@ -11,9 +11,9 @@ from datetime import timedelta
 
 import pytest
 
-from reminders.errors import DeliveryError
+from reminders.domain.errors import DeliveryError
+from reminders.domain.ports import Receipt
 from reminders.mail.resend import ResendMailer
-from reminders.ports import Receipt
 from tests.reminders.mail.cases import FixedClock, message
 
 KEY = "re_secret_123"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.mail.branding import Branding
 from reminders.mail.palette import (
     PALETTES,

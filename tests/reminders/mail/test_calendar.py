@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import icalendar
 import pytest
 
+from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session, SessionStatus
 from reminders.mail.calendar import calendar_file
 from reminders.mail.links import AttendeeLinks, SignedLinks
-from reminders.model import CalendarEntry, EnrollmentStatus, Session, SessionStatus
 from reminders.tokens import Tokens
 from tests.builders import SESSION, USER
 

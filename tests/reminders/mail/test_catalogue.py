@@ -15,7 +15,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.mail import catalogue
 from reminders.mail.formats import Formats
 from reminders.mail.locales import locale_called

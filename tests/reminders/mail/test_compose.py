@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.errors import ConfigurationError, InvalidAddressError, RenderError
+from reminders.domain.errors import ConfigurationError, InvalidAddressError, RenderError
+from reminders.domain.model import DeliveryFacts
+from reminders.domain.ports import Composer
 from reminders.mail.addressing import DeliveryMode, deliverable_address
 from reminders.mail.compose import MailComposer
 from reminders.mail.render import MailRenderer, RenderedMail
-from reminders.model import DeliveryFacts
-from reminders.ports import Composer
 from tests.reminders.mail.cases import (
     ANA,
     FULL,

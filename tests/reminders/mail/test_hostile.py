@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reminders.domain.model import Session
 from reminders.mail.branding import Branding
 from reminders.mail.links import AttendeeLinks
 from reminders.mail.render import MailRenderer, RenderedMail
-from reminders.model import Session
 from tests.reminders.mail.cases import ANA, FULL, mail
 from tests.reminders.mail.outline import Outline
 

@@ -8,7 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reminders.errors import InvalidAddressError, InvalidInputError, NaiveInstantError, RenderError
+from reminders.domain.errors import (
+    InvalidAddressError,
+    InvalidInputError,
+    NaiveInstantError,
+    RenderError,
+)
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.compose import MailComposer
 from reminders.mail.preview import preview

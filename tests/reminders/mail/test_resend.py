@@ -11,9 +11,9 @@ import resend
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.errors import ConfigurationError, MailUnavailableError
+from reminders.domain.errors import ConfigurationError, MailUnavailableError
+from reminders.domain.ports import Accepted, Mailer, Refused
 from reminders.mail.resend_wire import receipts_of
-from reminders.ports import Accepted, Mailer, Refused
 from tests.reminders.mail.cases import message
 from tests.reminders.mail.resend_stub import KEY, accepted, answer, failed, mailer, posted, stub
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.errors import (
+from reminders.domain.errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,
@@ -18,9 +18,9 @@ from reminders.errors import (
     MailRejectedError,
     MailUnavailableError,
 )
+from reminders.domain.ports import Accepted, Refused
 from reminders.mail.resend import ResendMailer
 from reminders.mail.resend_errors import LONGEST_MESSAGE, retry_after, safe_message
-from reminders.ports import Accepted, Refused
 from tests.reminders.mail.cases import FixedClock, message
 from tests.reminders.mail.resend_stub import CLOCK, KEY, answer, error, failed, posted, stub
 

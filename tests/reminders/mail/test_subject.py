@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.errors import InvalidInputError
+from reminders.domain.errors import InvalidInputError
 from reminders.mail.subject import (
     SUBJECT_NAMES,
     filled_subject,

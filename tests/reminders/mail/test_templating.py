@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jinja2 import Environment
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.mail.render import MailRenderer
 from reminders.mail.templating import OURS
 from tests.reminders.mail.cases import mail

@@ -12,10 +12,10 @@ import resend
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.embedded.provider.webhooks import sign
-from reminders.errors import InvalidInputError, WebhookSignatureError
+from devstack.provider.webhooks import sign
+from reminders.domain.errors import InvalidInputError, WebhookSignatureError
+from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from reminders.mail.webhooks import verify
-from reminders.model import ProviderEvent, ReminderStatus, StatusReason
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cyBvbmx5ISEh"

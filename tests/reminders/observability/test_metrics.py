@@ -10,9 +10,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 import worker
+from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.model import Attendee, Session
+from reminders.domain.model import Attendee, Session
 from reminders.observability import scrape
 from reminders.observability.metrics import DeliveryMetrics
 from reminders.settings import Settings

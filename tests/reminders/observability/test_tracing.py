@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.errors import ConfigurationError
+from devstack.temporal import EmbeddedTemporal
+from reminders.domain.errors import ConfigurationError
 from reminders.observability import tracing
 from reminders.observability.endpoint import _Server
 from reminders.settings import Settings

@@ -13,8 +13,8 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from reminders.keys import session_reminder_workflow_id
-from reminders.model import ReminderStatus
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.model import ReminderStatus
 from reminders.settings import Settings
 from tests.starter.conftest import Api, serving
 from workflows.session_reminder import SessionReminderWorkflow

@@ -15,10 +15,10 @@ from uuid import UUID, uuid4
 from playwright.async_api import Page, ViewportSize
 from sqlalchemy import insert
 
+from devstack.stack import LocalStack
 from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
-from reminders.embedded.stack import LocalStack
-from reminders.keys import reminder_id, session_reminder_workflow_id
-from reminders.model import Session
+from reminders.domain.keys import reminder_id, session_reminder_workflow_id
+from reminders.domain.model import Session
 from tests.browser import chromium, dressed, launched
 from tests.e2e.platform import Platform, a_platform
 

@@ -19,15 +19,15 @@ from sqlalchemy import insert, text
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 
+from devstack.stack import TEST_INBOX, LocalStack
 from reminders.clock import SystemClock
 from reminders.db.audit import Action, AuditLog, Event
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider_state import ProviderState
 from reminders.db.tables import EnrollmentRow
-from reminders.embedded.stack import TEST_INBOX, LocalStack
-from reminders.keys import session_reminder_workflow_id
-from reminders.model import Attendee, ReminderStatus, Session
-from starter.sweeps import MANUAL_ID
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.model import Attendee, ReminderStatus, Session
+from starter.services.sweeps import MANUAL_ID
 from tests.browser import DESK, PHONE, Scheme, dressed, hindrances, overflow
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from reminders.clock import SystemClock
 from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.ports import Quota, Usage
+from reminders.domain.ports import Quota, Usage
 from reminders.settings import Settings
 from tests.starter.admin.conftest import Pages
 from tests.starter.test_delivery_state import accepted

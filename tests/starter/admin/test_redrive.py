@@ -15,7 +15,7 @@ from temporalio.client import Client
 from reminders.db.audit import Action, AuditLog
 from reminders.db.engine import Database
 from reminders.db.queries import ReminderQueries
-from reminders.model import Reminder
+from reminders.domain.model import Reminder
 from reminders.settings import Settings
 from starter.admin import resending
 from tests.starter.admin.conftest import NAME, PASSWORD, Pages, planned, updates

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from itsdangerous import URLSafeSerializer
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings, load
 from starter.admin.throttle import FREE_TRIES, LONGEST_WAIT, MOST_TOGETHER, Throttle
 from starter.admin.visitors import COOKIE, IDLE, LONGEST, Visitors

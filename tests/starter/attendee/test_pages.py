@@ -10,10 +10,10 @@ from babel.messages.pofile import read_po
 from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
-from reminders.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings, load
 from starter.attendee import pages
-from starter.composing import attendee_links
+from starter.services.composing import attendee_links
 from tests.builders import USER, a_session
 
 ROOT = Path(pages.__file__).parent

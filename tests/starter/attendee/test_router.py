@@ -16,11 +16,11 @@ from pydantic import SecretStr
 from sqlalchemy import delete, update
 from temporalio.client import Client
 
+from devstack.ports import free_ports
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
 from reminders.db.queries import ReminderQueries
 from reminders.db.tables import SessionRow, UserRow
-from reminders.embedded.ports import free_ports
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
 from starter.attendee.router import NoTokens

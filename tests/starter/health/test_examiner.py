@@ -11,17 +11,17 @@ import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
 
+from devstack.ports import free_ports
+from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.db.gauges import LedgerGauges
-from reminders.embedded.ports import free_ports
-from reminders.embedded.temporal import EmbeddedTemporal
-from reminders.keys import SWEEP_ID
+from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
 from starter.assembly import assembled
 from starter.health import examiner
 from starter.health.diagnosis import Check, Diagnosis, Level
-from starter.sweeps import ensure_sweep_schedule
+from starter.services.sweeps import ensure_sweep_schedule
 from tests.stage import eventually
 from tests.starter.conftest import Api, a_worker, serving
 

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.sweep import SweepActivities
-    from reminders.contracts import ReconcileInput, SweepKind, SweepResult, SweepTally
+    from reminders.domain.contracts import ReconcileInput, SweepKind, SweepResult, SweepTally
 
 LIMIT = 5000
 """Enrollments that one run works on; what is left, the next run finds."""

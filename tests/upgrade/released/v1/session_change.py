@@ -14,7 +14,7 @@ from temporalio.common import Priority, RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from activities.session_change import SessionChangeActivities
-    from reminders.contracts import SessionChangeInput, SessionChangeResult
+    from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 
 ATTEMPT_TIMEOUT = timedelta(hours=1)
 """One attempt; ten thousand enrollments take minutes."""

@@ -22,7 +22,7 @@ from temporalio.exceptions import (
 
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
-    from reminders.contracts import (
+    from reminders.domain.contracts import (
         CloseRemindersInput,
         DeliverReminderInput,
         PlannedReminder,
@@ -30,8 +30,8 @@ with workflow.unsafe.imports_passed_through():
         SessionReminderInput,
         SessionReminderResult,
     )
-    from reminders.keys import reminder_id
-    from reminders.model import ReminderStatus, StatusReason
+    from reminders.domain.keys import reminder_id
+    from reminders.domain.model import ReminderStatus, StatusReason
 
 SESSION_START = SearchAttributeKey.for_datetime("SessionStart")
 

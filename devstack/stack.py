@@ -1,0 +1,305 @@
+"""The whole system on this machine: every part a child of this process, one directory for all."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from devstack import directories, postgres, process, temporal, wiring
+from devstack.ports import LOOPBACK
+from devstack.postgres import EmbeddedPostgres
+from devstack.program import Part, Program, Ready, answers, logs, mark
+from devstack.provider import server as provider
+from devstack.provider.server import EmbeddedProvider
+from devstack.temporal import EmbeddedTemporal
+
+DATABASE = "reminders"
+
+TEST_INBOX = "inbox@example.com"
+
+SOURCES = Path(__file__).resolve().parents[1]
+"""Where `worker.py` is, in a checkout and in an installation."""
+
+WORKER_IS_READY = "worker polls"
+"""What a worker logs as soon as it polls."""
+
+_PREFIX = "reminders-stack-"
+_LOCK = "stack.lock"
+
+
+class LocalStack:
+    """PostgreSQL, Temporal, the Resend stand-in, workers and the API as children of this process.
+
+    ```python
+    with LocalStack() as stack:
+        subprocess.run(["reminders", "doctor"], env={**os.environ, **stack.environment()})
+        stack.worker.kill()
+        stack.worker.start()
+    ```
+
+    They end with this process, however that ends. Every address stays the same over a part's
+    `kill` and `start`, and the others reconnect by themselves.
+
+    Attributes:
+        postgres: The database server.
+        temporal: The Temporal server.
+        provider: The stand-in for Resend, whose inbox has what was sent.
+        workers: The workers, in the order of their logs.
+        api: The HTTP API; absent if it was not asked for.
+        parts: All of these by name, in the order of their start.
+        progress: Called with the name of each part before it is started; may be set.
+
+    Directories:
+        All data is in `data_dir`, and every part's log is a `.log` in it.
+    """
+
+    postgres: EmbeddedPostgres
+    temporal: EmbeddedTemporal
+    provider: EmbeddedProvider
+    workers: list[Program]
+    api: Program | None
+    progress: Callable[[str], None]
+
+    def __init__(
+        self,
+        data_dir: Path | None = None,
+        *,
+        workers: int = 1,
+        with_api: bool = True,
+        with_ui: bool = True,
+        fixed_ports: bool = False,
+        rate: int = 10,
+        latency_ms: float = 20,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Nothing is started or written yet.
+
+        Args:
+            data_dir: Where everything is kept; None is a temporary directory that `stop` removes.
+            workers: How many worker processes.
+            with_api: Whether to start the HTTP API.
+            with_ui: Whether Temporal's server brings its web UI.
+            fixed_ports: Whether to listen where people expect it, or on the next free ports;
+                otherwise on any free ones.
+            rate: Requests a second that the stand-in accepts; 0 is unlimited.
+            latency_ms: How long the stand-in takes for a request at least.
+            settings: Environment variables on top of `environment()`, for all programs.
+        """
+        self._data_dir = data_dir
+        self._worker_count = workers
+        self._with_api = with_api
+        self._with_ui = with_ui
+        self._fixed_ports = fixed_ports
+        self._rate = rate
+        self._latency_ms = latency_ms
+        self._settings = dict(settings or {})
+        self._webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
+        self.progress = lambda _: None
+        self._ports = wiring.Ports()
+        self._owner: int | None = None
+        self._home: directories.ClaimedDirectory | None = None
+        self.parts: dict[str, Part] = {}
+
+    # ------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Start everything and return when all of it is ready.
+
+        Raises:
+            EmbeddedServerError: If a part does not come up; the message has the end of its log.
+            DirectoryInUseError: If another live process uses `data_dir`.
+            RuntimeError: If it is running already.
+        """
+        if self._home is not None:
+            message = "this stack is running already"
+            raise RuntimeError(message)
+        for left in directories.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
+            _end_orphans(left.path)
+            left.release(remove=True)
+        self._owner = os.getpid()
+        if self._data_dir is None:
+            self._home = directories.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
+        else:
+            self._home = directories.ClaimedDirectory(self._data_dir, lock=_LOCK)
+        # Where there are no death signals, and for the temporary directory everywhere.
+        atexit.register(self.stop)
+        try:
+            self._start_servers()
+            self._start_programs()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything, last started first, and remove temporary data; idempotent."""
+        if self._owner != os.getpid() or self._home is None:
+            return  # never started, or we are a fork of the process that did
+        atexit.unregister(self.stop)
+        temporary = self._data_dir is None
+        for part in self.parts.values():
+            if isinstance(part, Program):
+                part.ask_to_stop()
+        for part in reversed(self.parts.values()):
+            # An orderly stop takes seconds: not for data that goes anyway. PostgreSQL is quick,
+            # and would leave shared memory behind.
+            if temporary and part is not self.postgres:
+                part.kill()
+            part.stop()
+        self.parts.clear()
+        self._home.release(remove=temporary)
+        self._home = None
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    def check(self) -> None:
+        """Notice a part that has died.
+
+        Raises:
+            EmbeddedServerError: If one has; the message has the end of its log.
+        """
+        for name, part in self.parts.items():
+            if part.pid is None:
+                log = process.tail(part.log_file)
+                message = f"the {name} has ended; the end of {part.log_file}:\n{log}"
+                raise process.EmbeddedServerError(message)
+
+    # ------------------------------------------------------------ where things are
+
+    @property
+    def worker(self) -> Program:
+        """The first worker."""
+        return self.workers[0]
+
+    @property
+    def folder(self) -> Path:
+        """Where data and logs are."""
+        if self._home is None:
+            message = "this stack has not been started"
+            raise RuntimeError(message)
+        return self._home.path
+
+    @property
+    def api_url(self) -> str:
+        """Base of the HTTP API."""
+        return f"http://{LOOPBACK}:{self._ports.api}"
+
+    @property
+    def inbox_url(self) -> str:
+        """The page on which people read what was sent."""
+        return f"{self.provider.url}/inbox"
+
+    def environment(self) -> dict[str, str]:
+        """What a worker, the API, our commands and the `temporal` command need to find all this."""
+        found = {
+            "DATABASE_URL": self.postgres.url(DATABASE),
+            "TEMPORAL_ADDRESS": self.temporal.address,
+            "TEMPORAL_NAMESPACE": "default",
+            # Otherwise the user's own profile would add its key and its certificates.
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            "RESEND_API_URL": self.provider.url,
+            "RESEND_API_KEY": self.provider.api_key,
+            "RESEND_WEBHOOK_SECRET": self._webhook_secret,
+            "DELIVERY_MODE": "redirect",
+            "VERIFIED_TEST_EMAIL": TEST_INBOX,
+            "EMAIL_FROM": "Session Reminders <reminders@example.com>",
+            "API_ADDRESS": f"{LOOPBACK}:{self._ports.api}",
+        }
+        if self._with_ui:
+            found["TEMPORAL_UI_URL"] = self.temporal.ui_url
+        return {**found, **self._settings}
+
+    def exports(self) -> str:
+        """The environment as lines that a shell can read."""
+        return "".join(f"export {n}={shlex.quote(v)}\n" for n, v in self.environment().items())
+
+    # ------------------------------------------------------------ the start, step by step
+
+    def _start_servers(self) -> None:
+        """Start what the programs need, with the database migrated."""
+        folder = self.folder
+        self._ports = wiring.Ports.fixed() if self._fixed_ports else wiring.Ports.free()
+        self.postgres = EmbeddedPostgres(folder)
+        self._start("PostgreSQL", self.postgres)
+        self.postgres.ensure_database(DATABASE)
+        wiring.migrate_database(self.postgres.url(DATABASE))
+        self.temporal = EmbeddedTemporal(
+            folder,
+            port=self._ports.temporal,
+            ui_port=self._ports.temporal_ui,
+            headless=not self._with_ui,
+            time_skipping=False,
+        )
+        self._start("Temporal", self.temporal)
+        self.provider = EmbeddedProvider(
+            folder,
+            port=self._ports.inbox,
+            rate=self._rate,
+            latency_ms=self._latency_ms,
+            allow_example=True,
+            webhook_url=f"{self.api_url}/webhooks/resend" if self._with_api else None,
+            webhook_secret=self._webhook_secret if self._with_api else None,
+        )
+        self._start("Resend stand-in", self.provider)
+
+    def _start_programs(self) -> None:
+        """Start workers and API side by side."""
+        self.workers, self.api = [], None
+        python: list[str | Path] = [sys.executable, "-X", mark(self.folder)]
+        for number in range(1, self._worker_count + 1):
+            name = "worker" if number == 1 else f"worker-{number}"
+            command = [*python, SOURCES / "worker.py"]
+            self.workers.append(self._program(name, command, logs(WORKER_IS_READY)))
+        programs = list(self.workers)
+        if self._with_api:
+            # `-P`: whatever lies in the working directory cannot be imported by mistake.
+            command = [
+                *python,
+                "-P",
+                "-c",
+                "import starter.cli.main; starter.cli.main.main()",
+                "api",
+            ]
+            self.api = self._program("API", command, answers(f"{self.api_url}/healthz"))
+            programs.append(self.api)
+        self.progress(" and ".join(program.name for program in programs))
+        for program in programs:
+            self.parts[program.name] = program
+            program.launch()
+        for program in programs:
+            program.wait_until_ready()
+
+    def _program(self, name: str, command: list[str | Path], ready: Ready) -> Program:
+        return Program(
+            name, command, folder=self.folder, environment=self.environment(), ready=ready
+        )
+
+    def _start(self, name: str, part: Part) -> None:
+        self.progress(name)
+        part.start()
+        self.parts[name] = part
+
+
+def _end_orphans(data: Path) -> None:
+    """End the servers that a killed owner of this directory left, where the kernel did not."""
+    for module in (postgres, temporal, provider):
+        module._end_orphan(data)  # noqa: SLF001 - the one who knows where its pid is written

@@ -1,0 +1,142 @@
+"""Send it, skip it, or wait: the decision at the moment of sending.
+
+Pure. Whatever changed while the workflow slept (the session moved, the attendee left, the rule was
+switched off) is judged here, on facts read in the same transaction that claims the reminder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from reminders.domain.model import (
+    DeliveryFacts,
+    EnrollmentStatus,
+    Reminder,
+    ReminderStatus,
+    Session,
+    SessionStatus,
+    StatusReason,
+    Turn,
+)
+from reminders.domain.plan import due_as_requested, due_before
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """It goes out now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """It never goes out."""
+
+    status: ReminderStatus
+    reason: StatusReason
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """It is not due yet."""
+
+    due_at: datetime
+    starts_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """It has already ended, or is frozen in a request; there is nothing to decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """It is to go out, but not before its session has been taken over from another system."""
+
+
+Decision = Send | Close | Wait | Settled | Pause
+
+
+def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
+    """What to do with a reminder whose workflow woke up.
+
+    Args:
+        facts: The reminder and everything it depends on, as they are now.
+        now: The instant to judge by; aware.
+
+    Returns:
+        `Send` only if the session still takes place and lies ahead, the attendee is enrolled and
+        wants it, the rule is on, and start minus lead has been reached, or the instant at which an
+        operator asked for it. What they asked for goes out whatever else is due.
+    """
+    if facts.reminder.status is not ReminderStatus.SCHEDULED:
+        return Settled()
+    session, rule = facts.session, facts.rule
+    if session is None:
+        return Close(ReminderStatus.CANCELLED, StatusReason.SESSION_DELETED)
+    if session.status is SessionStatus.CANCELLED:
+        return Close(ReminderStatus.CANCELLED, StatusReason.SESSION_CANCELLED)
+    if (unwanted := _unwanted_by_attendee(facts)) is not None:
+        return unwanted
+    if rule is None or not rule.is_enabled:
+        return Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED)
+    if now >= session.starts_at:
+        return _too_late(facts.reminder, session)
+    due_at = due_as_requested(
+        facts.reminder, due_before(session.starts_at, rule.lead), starts_at=session.starts_at
+    )
+    if now < due_at:
+        return Wait(due_at, session.starts_at)
+    if (
+        facts.reminder.requested_at is None
+        and facts.next_due_at is not None
+        and now >= facts.next_due_at
+    ):
+        return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
+    return _IN_TURN[facts.turn]
+
+
+def superseded_at(facts: DeliveryFacts, *, now: datetime) -> datetime | None:
+    """From when on a reminder that goes out now is not to be repeated, for its next one's sake.
+
+    A little before the next is due: two e-mails within seconds are one too many.
+
+    Returns:
+        `None` if no later one takes its place: it is the last, or an operator asked for it.
+    """
+    if facts.next_due_at is None or facts.reminder.requested_at is not None:
+        return None
+    return facts.next_due_at - min(_APART, (facts.next_due_at - now) / 2)
+
+
+_APART = timedelta(minutes=1)
+"""Between an e-mail that is repeated, and the next one to the same person."""
+
+_IN_TURN: dict[Turn, Decision] = {
+    Turn.OURS: Send(),
+    Turn.THEIRS: Close(ReminderStatus.SKIPPED, StatusReason.SHADOWED),
+    Turn.BETWEEN: Pause(),
+}
+"""What becomes of a reminder that is to go out now."""
+
+
+def _unwanted_by_attendee(facts: DeliveryFacts) -> Close | None:
+    """The reason why this person is not to be reminded, if there is one."""
+    enrollment = facts.enrollment_status
+    if facts.attendee is None or enrollment is None or enrollment is EnrollmentStatus.CANCELLED:
+        return Close(ReminderStatus.CANCELLED, StatusReason.UNENROLLED)
+    if enrollment is EnrollmentStatus.PENDING:
+        return Close(ReminderStatus.SKIPPED, StatusReason.UNCONFIRMED)
+    if facts.stopped is not None:
+        return Close(ReminderStatus.SKIPPED, facts.stopped)
+    return None
+
+
+def _too_late(reminder: Reminder, session: Session) -> Close:
+    """Why a reminder meets a session that has begun.
+
+    Planned for this very start, it should have gone out and did not; planned for another, the
+    session was moved into the past.
+    """
+    if reminder.starts_at == session.starts_at:
+        return Close(ReminderStatus.FAILED, StatusReason.EXPIRED)
+    return Close(ReminderStatus.SKIPPED, StatusReason.SESSION_STARTED)

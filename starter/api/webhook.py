@@ -1,0 +1,77 @@
+"""Where Resend tells what became of the e-mails. No API key: the signature says who calls."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from reminders.domain.errors import WebhookSignatureError
+from reminders.mail import webhooks
+from reminders.settings import Settings
+from starter.api.errors import problem
+from starter.assembly import Parts
+
+logger = logging.getLogger(__name__)
+
+PATH = "/webhooks/resend"
+LARGEST_BODY = 256 * 1024
+"""Bytes; events repeat the subject and every recipient, but no e-mail's text."""
+
+_EVENT = {
+    "required": True,
+    "description": "An event, signed by the headers `svix-id`, `svix-timestamp`, `svix-signature`.",
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+
+router = APIRouter(tags=["webhooks"])
+
+
+class Taken(BaseModel):
+    """The event was taken in, is known already, or is of no interest."""
+
+
+@router.post(
+    PATH,
+    summary="Take in an event of Resend",
+    response_model=Taken,
+    openapi_extra={"requestBody": _EVENT},
+    responses={
+        401: {"description": "Not signed with a known secret, or not just now"},
+        404: {"description": "No `RESEND_WEBHOOK_SECRET` is set"},
+        413: {"description": "The body is larger than 256 KiB"},
+        422: {"description": "Signed, and yet no event"},
+        503: {"description": "PostgreSQL is away; repeat the same call after `Retry-After`"},
+    },
+)
+async def resend(request: Request) -> Response | Taken:
+    """Bring what became of an e-mail into the ledger. Safe to repeat, in any order.
+
+    A permanent bounce or a complaint stops that person's remaining reminders.
+    """
+    parts: Parts = request.app.state.parts
+    settings: Settings = request.app.state.settings
+    secrets = [secret.get_secret_value() for secret in settings.resend_webhook_secret]
+    if not secrets:
+        return problem(
+            request,
+            404,
+            slug="webhooks-not-configured",
+            title="Webhooks are not configured",
+            detail="Webhooks are not configured; set RESEND_WEBHOOK_SECRET.",
+        )
+    try:
+        event = webhooks.verify(await request.body(), request.headers, secrets, parts.clock.now())
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The body ended early.") from error
+    except WebhookSignatureError as error:
+        logger.warning("a webhook was refused: %s", error.reason)
+        raise
+    if event.status is None:
+        logger.info("a webhook of type %s is of no interest", event.type)
+    else:
+        await parts.provider_events.record(event)
+    return Taken()

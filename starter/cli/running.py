@@ -1,0 +1,99 @@
+"""How a command runs and ends: an event loop of its own, one line on failure, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import NoReturn, TypeVar
+
+import typer
+
+from reminders import settings as environment
+from reminders.domain.errors import (
+    EnrollmentNotFoundError,
+    NotFoundError,
+    ReminderError,
+    ReminderNotFoundError,
+    ServiceUnavailableError,
+    SessionNotFoundError,
+    UserNotFoundError,
+)
+from starter.assembly import Parts, assembled
+from starter.services.failures import understood
+
+_T = TypeVar("_T")
+_SDK_EXIT_SECONDS = 0.2
+_WHERE_TO_LOOK: dict[type[ReminderError], str] = {
+    SessionNotFoundError: "`reminders session list` has those to come, with --past the others",
+    UserNotFoundError: "`reminders user find` looks for one by name or address",
+    EnrollmentNotFoundError: "`reminders user show` has what a user is enrolled in",
+    ReminderNotFoundError: "`reminders list` and `why` have their ids",
+}
+"""Where the id is to be had that was not there: the remedy, for people at a terminal."""
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    """Done."""
+    FAILED = 1
+    """An expected failure; one line on standard error says the remedy."""
+    USAGE = 2
+    """The command was not understood, or nobody was there to confirm it."""
+    NOT_FOUND = 3
+    """There is no such session, user, enrollment, reminder or rule."""
+    UNAVAILABLE = 4
+    """PostgreSQL or Temporal is away; repeat the same command."""
+    RED = 5
+    """`doctor`, `db check` or `shadow-diff` found something."""
+
+
+def ask(question: Callable[[Parts], Awaitable[_T]]) -> _T:
+    """Put a question to the parts, in an event loop of its own."""
+
+    async def asked() -> _T:
+        async with assembled(environment.load()) as parts:
+            return await question(parts)
+
+    return in_loop(asked)
+
+
+def in_loop(work: Callable[[], Awaitable[_T]]) -> _T:
+    """Run a command's work, and end the process properly if it fails as expected."""
+
+    async def worked() -> _T:
+        try:
+            return await work()
+        finally:
+            # A process that ends right after using a Temporal client aborts now and then: the
+            # SDK's threads still reach for an interpreter that is gone (sdk-python#300).
+            await asyncio.sleep(_SDK_EXIT_SECONDS)
+
+    try:
+        return asyncio.run(worked())
+    except Exception as error:
+        known = understood(error)
+        if known is None:
+            raise
+        fail(known)
+
+
+def fail(error: ReminderError) -> NoReturn:
+    """One line on standard error, and the exit code that the error's kind stands for."""
+    words = " ".join(str(error).split())
+    look = _WHERE_TO_LOOK.get(type(error))
+    if look is not None:
+        words = f"{words.removesuffix('.')}; {look}."
+    typer.echo(f"reminders: {words}", err=True)
+    raise typer.Exit(exit_code(error))
+
+
+def exit_code(error: ReminderError) -> ExitCode:
+    """What an error's kind stands for."""
+    if isinstance(error, NotFoundError):
+        return ExitCode.NOT_FOUND
+    if isinstance(error, ServiceUnavailableError):
+        return ExitCode.UNAVAILABLE
+    return ExitCode.FAILED

@@ -1,0 +1,307 @@
+"""What a cron-era platform has recorded: its log of reminders sent.
+
+The tables are called as ours (`reminder_configurations`, `session_reminder_emails`) and lie in a
+schema of the platform's. They are only read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Boolean, DateTime, SmallInteger, Text, Uuid, bindparam, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reminders.db import unconfirmed
+from reminders.db.engine import Database
+from reminders.db.rules import counts_for
+from reminders.domain.errors import ConfigurationError
+from reminders.domain.keys import reminder_id, session_reminder_workflow_id
+
+LOG, RULES = "session_reminder_emails", "reminder_configurations"
+_NEEDED = {
+    LOG: ("session_id", "user_id", "reminder_type", "sent_at"),
+    RULES: ("reminder_type", "minutes_before", "is_enabled", "email_subject_template"),
+}
+_NOT_SENT = ("pending", "failed")
+"""Statuses of a log's row whose e-mail did not go out, whatever its other columns say."""
+_KEPT = ("delivered", "bounced", "complained")
+"""Statuses that mean the same here; every other one of a row with `sent_at` is `sent`."""
+
+_COLUMNS = text("""
+SELECT c.relname, a.attname
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE n.nspname = :schema AND c.relname IN ('session_reminder_emails', 'reminder_configurations')
+""")
+
+_TARGETS = text(f"""
+SELECT l.position, s.start_time,
+       (SELECT c.minutes_before FROM reminder_configurations c
+         WHERE c.reminder_type = l.reminder_type AND {counts_for("c", "l.session_id")})
+       AS minutes_before,
+       coalesce((SELECT max(r.generation) FROM session_reminder_emails r
+                  WHERE r.session_id = l.session_id AND r.user_id = l.user_id
+                    AND r.reminder_type = l.reminder_type AND r.created_at <= l.sent_at), 1)
+       AS generation
+  FROM unnest(:sessions, :users, :types, :sent) WITH ORDINALITY
+       AS l (session_id, user_id, reminder_type, sent_at, position)
+  JOIN sessions s ON s.id = l.session_id
+  JOIN users u ON u.id = l.user_id
+""").bindparams(  # noqa: S608 - composed of constants
+    bindparam("sessions", type_=ARRAY(Uuid())),
+    bindparam("users", type_=ARRAY(Uuid())),
+    bindparam("types", type_=ARRAY(Text())),
+    bindparam("sent", type_=ARRAY(DateTime(timezone=True))),
+)
+
+# What waits here was sent there, and is not sent again. What has ended here stays as it is, but
+# for the two reasons that say no more than "not by us".
+_TAKE_OVER = text("""
+INSERT INTO session_reminder_emails AS r
+       (id, session_id, user_id, reminder_type, generation, due_at, starts_at, sent_at,
+        email_status, resend_email_id, workflow_id)
+SELECT * FROM unnest(:ids, :sessions, :users, :types, :generations, :due, :starts, :sent,
+                     :statuses, :email_ids, :workflow_ids) AS l (id)
+ ORDER BY l.id
+    ON CONFLICT (session_id, user_id, reminder_type, generation) DO UPDATE
+   SET email_status = excluded.email_status, status_reason = NULL, sent_at = excluded.sent_at,
+       resend_email_id = excluded.resend_email_id, updated_at = now()
+ WHERE r.email_status = 'scheduled'
+    OR r.email_status = 'skipped' AND r.status_reason = 'past_due'
+    OR r.email_status = 'skipped' AND r.status_reason = 'shadowed' AND :ends_shadow
+RETURNING r.xmax::text = '0' AS is_new, r.session_id, r.user_id
+""").bindparams(
+    bindparam("ids", type_=ARRAY(Uuid())),
+    bindparam("sessions", type_=ARRAY(Uuid())),
+    bindparam("users", type_=ARRAY(Uuid())),
+    bindparam("types", type_=ARRAY(Text())),
+    bindparam("generations", type_=ARRAY(SmallInteger())),
+    bindparam("due", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("starts", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("sent", type_=ARRAY(DateTime(timezone=True))),
+    bindparam("statuses", type_=ARRAY(Text())),
+    bindparam("email_ids", type_=ARRAY(Text())),
+    bindparam("workflow_ids", type_=ARRAY(Text())),
+    bindparam("ends_shadow", type_=Boolean()),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CronEntry:
+    """A row of the old log."""
+
+    session_id: UUID
+    user_id: UUID
+    reminder_type: str
+    sent_at: datetime | None
+    status: str
+    resend_email_id: str | None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether its e-mail went out."""
+        return self.sent_at is not None and self.status not in _NOT_SENT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """What became of some rows of the old log; counts."""
+
+    read: int = 0
+    added: int = 0
+    """Now in our ledger as sent."""
+    corrected: int = 0
+    """Waited here, or was taken as missed, and is now recorded as sent."""
+    known: int = 0
+    """Our ledger says how they ended, or is sending them right now; left as they are."""
+    not_sent: int = 0
+    """Pending or failed there: planned anew here, if their instant lies ahead."""
+    without_session: int = 0
+    """Their session or person no longer exists."""
+
+    def plus(self, other: Imported) -> Imported:
+        """The counts of both."""
+        return Imported(
+            read=self.read + other.read,
+            added=self.added + other.added,
+            corrected=self.corrected + other.corrected,
+            known=self.known + other.known,
+            not_sent=self.not_sent + other.not_sent,
+            without_session=self.without_session + other.without_session,
+        )
+
+
+class CronTables:
+    """The platform's tables of before, and what we take over from them."""
+
+    def __init__(self, database: Database, *, schema: str) -> None:
+        """Read from this schema, and write to our own tables.
+
+        Args:
+            database: Migrated.
+            schema: Where the platform's tables are.
+        """
+        self._database = database
+        self._schema = schema
+
+    async def check(self) -> None:
+        """See that the tables are there, and not our own.
+
+        Raises:
+            ConfigurationError: If not; names what is missing.
+        """
+        async with self._database.autocommit() as connection:
+            await columns_of(connection, self._schema)
+
+    async def has_status(self) -> bool:
+        """Whether the log says of each row how its e-mail ended.
+
+        Raises:
+            ConfigurationError: See `check`.
+        """
+        async with self._database.autocommit() as connection:
+            return "email_status" in (await columns_of(connection, self._schema))[LOG]
+
+    async def entries(
+        self, *, after: CronEntry | None = None, limit: int = 1000, session_id: UUID | None = None
+    ) -> Sequence[CronEntry]:
+        """A page of the log, by ascending session, user and type.
+
+        Args:
+            after: Continue behind this one.
+            limit: At most so many.
+            session_id: Only this session's.
+        """
+        async with self._database.autocommit() as connection:
+            there = await columns_of(connection, self._schema)
+            found = await connection.execute(
+                text(f"""
+SELECT session_id, user_id, reminder_type, sent_at,
+       {_or_null("email_status", there)} AS status,
+       {_or_null("resend_email_id", there)} AS resend_email_id
+  FROM "{self._schema}".{LOG}
+ WHERE (:session_id IS NULL OR session_id = :session_id)
+   AND (:after_type IS NULL
+        OR (session_id, user_id, reminder_type) > (:after_session, :after_user, :after_type))
+ ORDER BY session_id, user_id, reminder_type LIMIT :limit
+""").bindparams(  # noqa: S608 - the schema is checked, the columns are from a closed list
+                    bindparam("session_id", type_=Uuid()),
+                    bindparam("after_session", type_=Uuid()),
+                    bindparam("after_user", type_=Uuid()),
+                    bindparam("after_type", type_=Text()),
+                ),
+                {
+                    "session_id": session_id,
+                    "after_session": after.session_id if after else None,
+                    "after_user": after.user_id if after else None,
+                    "after_type": after.reminder_type if after else None,
+                    "limit": limit,
+                },
+            )
+            return [
+                CronEntry(**{**row, "status": (row["status"] or "sent").lower()})
+                for row in found.mappings()
+            ]
+
+    async def take_over(
+        self, entries: Sequence[CronEntry], *, ends_shadow: bool = False, dry_run: bool = False
+    ) -> Imported:
+        """Record as sent what the platform has sent; safe to repeat, all or nothing.
+
+        Args:
+            entries: Of the log.
+            ends_shadow: Whether a reminder that was only recorded here counts as the one sent
+                there: when its session is cut over, and no sooner, so that both can be compared.
+            dry_run: Only count.
+        """
+        sent = [entry for entry in entries if entry.is_sent]
+        async with self._database.transaction() as connection:
+            rows = await self._rows(connection, sent)
+            added = corrected = 0
+            if rows:
+                columns = {name: [row[name] for row in rows] for name in rows[0]}
+                done = await connection.execute(_TAKE_OVER, {**columns, "ends_shadow": ends_shadow})
+                waited = [(row.session_id, row.user_id) for row in done if not row.is_new]
+                corrected, added = len(waited), done.rowcount - len(waited)
+                await unconfirmed.add_all(connection, waited)
+            if dry_run:
+                await connection.rollback()
+        return Imported(
+            read=len(entries),
+            added=added,
+            corrected=corrected,
+            known=len(rows) - added - corrected,
+            not_sent=len(entries) - len(sent),
+            without_session=len(sent) - len(rows),
+        )
+
+    async def _rows(
+        self, connection: AsyncConnection, sent: Sequence[CronEntry]
+    ) -> list[dict[str, Any]]:
+        """The ledger's rows for what was sent, as columns of `_TAKE_OVER`."""
+        targets = await connection.execute(
+            _TARGETS,
+            {
+                "sessions": [e.session_id for e in sent],
+                "users": [e.user_id for e in sent],
+                "types": [e.reminder_type for e in sent],
+                "sent": [e.sent_at for e in sent],
+            },
+        )
+        rows = []
+        for position, start, minutes_before, generation in targets:
+            entry = sent[position - 1]
+            key = entry.session_id, entry.user_id
+            lead = None if minutes_before is None else timedelta(minutes=minutes_before)
+            rows.append(
+                {
+                    "ids": reminder_id(*key, entry.reminder_type, generation),
+                    "sessions": entry.session_id,
+                    "users": entry.user_id,
+                    "types": entry.reminder_type,
+                    "generations": generation,
+                    # Of a rule that no longer exists, nobody knows any more when it was due.
+                    "due": entry.sent_at if lead is None else start - lead,
+                    "starts": start,
+                    "sent": entry.sent_at,
+                    "statuses": entry.status if entry.status in _KEPT else "sent",
+                    "email_ids": entry.resend_email_id,
+                    "workflow_ids": session_reminder_workflow_id(*key),
+                }
+            )
+        return rows
+
+
+def _or_null(column: str, there: Mapping[str, set[str]]) -> str:
+    return f"{column}::text" if column in there[LOG] else "NULL::text"
+
+
+async def columns_of(connection: AsyncConnection, schema: str) -> Mapping[str, set[str]]:
+    """The columns of the platform's tables; its rules may be missing, its log may not.
+
+    Raises:
+        ConfigurationError: If the log is missing or our own, or a column is missing.
+    """
+    there: dict[str, set[str]] = {}
+    for relation, column in await connection.execute(_COLUMNS, {"schema": schema}):
+        there.setdefault(relation, set()).add(column)
+    if LOG not in there:
+        msg = f"there is no {schema}.{LOG}; say with --schema where the old tables are"
+        raise ConfigurationError(msg)
+    if "generation" in there[LOG]:
+        msg = f"{schema}.{LOG} is our own ledger; say with --schema where the old one is"
+        raise ConfigurationError(msg)
+    missing = [
+        f"{schema}.{relation} has no column {column}"
+        for relation, columns in there.items()
+        for column in _NEEDED[relation]
+        if column not in columns
+    ]
+    if missing:
+        msg = f"{'; '.join(missing)}; show the table through a view with these names"
+        raise ConfigurationError(msg)
+    return there

@@ -1,0 +1,191 @@
+"""Brings in who was enrolled before us: plans and workflows for enrollments that exist already."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from reminders.db.catalogue import Catalogue
+from reminders.db.planning import EnrollmentPlanner
+from reminders.domain.errors import NotFoundError, ReminderError, ServiceUnavailableError
+from reminders.domain.model import ReminderStatus
+from reminders.domain.ports import Clock, Enrollment
+from starter.services.enrollments import FAN_OUT
+from starter.services.handover import Handover
+
+logger = logging.getLogger(__name__)
+
+PAGE = 200
+"""Enrollments that are read at once; after each page the cursor moves on."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackfillReceipt:
+    """What a back-fill did, or would do; counts."""
+
+    enrollments: int = 0
+    """Enrollments that were looked at."""
+    planned: int = 0
+    """Of these, those whose ledger rows were added or changed."""
+    scheduled: int = 0
+    """Reminders that wait for their instant now, in all of them."""
+    past_due: int = 0
+    """Reminders whose instant had passed, or whose session has begun: never sent."""
+    gone: int = 0
+    """Enrollments that were deleted meanwhile."""
+    failed: int = 0
+    """Enrollments that could not be planned; the log says why."""
+    after: Enrollment | None = None
+    """Continue behind this one; absent when nothing is left."""
+    stopped_because: str | None = None
+    """Why it ended early; absent when it did not."""
+
+    def plus(self, other: BackfillReceipt) -> BackfillReceipt:
+        """The counts of both; where it stands is the other's."""
+        return BackfillReceipt(
+            enrollments=self.enrollments + other.enrollments,
+            planned=self.planned + other.planned,
+            scheduled=self.scheduled + other.scheduled,
+            past_due=self.past_due + other.past_due,
+            gone=self.gone + other.gone,
+            failed=self.failed + other.failed,
+            after=other.after,
+            stopped_because=other.stopped_because,
+        )
+
+
+class Backfill:
+    """Plans what is enrolled already; safe to repeat, and to go on with after a break."""
+
+    def __init__(
+        self,
+        *,
+        catalogue: Catalogue,
+        planner: EnrollmentPlanner,
+        handover: Handover,
+        clock: Clock,
+    ) -> None:
+        """Work with these parts.
+
+        Args:
+            catalogue: Knows who is enrolled.
+            planner: Writes plans.
+            handover: To the enrollments' workflows.
+            clock: Decides which sessions lie ahead.
+        """
+        self._catalogue = catalogue
+        self._planner = planner
+        self._handover = handover
+        self._clock = clock
+
+    async def expected(self, session_id: UUID | None = None) -> int:
+        """How many enrollments a run goes through from the beginning."""
+        return await self._catalogue.count_ahead(now=self._clock.now(), session_id=session_id)
+
+    async def run(
+        self,
+        *,
+        session_id: UUID | None = None,
+        after: Enrollment | None = None,
+        limit: int | None = None,
+        rate: float = 50,
+        dry_run: bool = False,
+        on_progress: Callable[[int], None] = lambda _count: None,
+    ) -> BackfillReceipt:
+        """Plan every confirmed enrollment of the sessions that lie ahead, and start its workflow.
+
+        What is planned already is only confirmed. Nothing is ever sent late: a reminder whose
+        instant has passed is recorded as `past_due`. Who was unenrolled with us stays so.
+
+        Args:
+            session_id: Only this session's.
+            after: Continue behind this enrollment.
+            limit: Look at no more than so many.
+            rate: Enrollments a second at the most.
+            dry_run: Write and start nothing; only count.
+            on_progress: Called with how many more have been looked at.
+
+        Returns:
+            Counts. If PostgreSQL or Temporal goes away, those so far, and where to go on.
+        """
+        receipt = BackfillReceipt(after=after)
+        pace = _Pace(rate)
+        left = limit
+        while left is None or left > 0:
+            page = await self._catalogue.ahead(
+                now=self._clock.now(),
+                session_id=session_id,
+                after=receipt.after,
+                limit=PAGE if left is None else min(PAGE, left),
+            )
+            if not page:
+                return replace(receipt, after=None)
+            try:
+                counts = await self._page(page, pace, dry_run=dry_run)
+            except ServiceUnavailableError as error:
+                return replace(receipt, stopped_because=str(error))
+            receipt = receipt.plus(replace(counts, after=page[-1]))
+            left = None if left is None else left - len(page)
+            on_progress(len(page))
+        return receipt
+
+    async def _page(self, page: list[Enrollment], pace: _Pace, *, dry_run: bool) -> BackfillReceipt:
+        slots = asyncio.Semaphore(FAN_OUT)
+
+        async def one(enrollment: Enrollment) -> BackfillReceipt:
+            async with slots:
+                return await self._one(enrollment, dry_run=dry_run)
+
+        receipt = BackfillReceipt()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = []
+                for enrollment in page:
+                    await pace.wait()
+                    tasks.append(group.create_task(one(enrollment)))
+        except* ServiceUnavailableError as errors:
+            raise errors.exceptions[0] from None
+        for task in tasks:
+            receipt = receipt.plus(task.result())
+        return receipt
+
+    async def _one(self, enrollment: Enrollment, *, dry_run: bool) -> BackfillReceipt:
+        key = enrollment.session_id, enrollment.user_id
+        try:
+            planned = await self._planner.reconcile(*key, dry_run=dry_run)
+            if not dry_run:
+                planned = (await self._handover.hand_over(planned)).planned
+        except NotFoundError:
+            return BackfillReceipt(enrollments=1, gone=1)
+        except ServiceUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
+            # The class name only: the message of a foreign error may quote anything.
+            why = str(error) if isinstance(error, ReminderError) else type(error).__name__
+            logger.warning("session %s, user %s: could not be planned: %s", *key, why)
+            return BackfillReceipt(enrollments=1, failed=1)
+        statuses = [r.status for r in planned.reminders]
+        return BackfillReceipt(
+            enrollments=1,
+            planned=int(planned.is_changed),
+            scheduled=sum(status.is_pending for status in statuses),
+            past_due=statuses.count(ReminderStatus.SKIPPED),
+        )
+
+
+class _Pace:
+    """So many a second, evenly."""
+
+    def __init__(self, rate: float) -> None:
+        self._gap = 1 / rate
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait for the next place."""
+        now = asyncio.get_running_loop().time()
+        self._next = max(self._next, now)
+        delay, self._next = self._next - now, self._next + self._gap
+        await asyncio.sleep(delay)

@@ -1,0 +1,282 @@
+"""One enrollment's workflow, as Temporal has it: looked up, started, replanned, cancelled.
+
+What is asked for when is decided in `starter.services.handover`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from uuid import UUID
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.common import (
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from reminders.db.installation import Installation
+from reminders.db.plans import PlannedEnrollment
+from reminders.domain.contracts import (
+    PlannedReminder,
+    ReminderPlan,
+    SessionReminderInput,
+    SessionReminderResult,
+)
+from reminders.domain.errors import TemporalUnavailableError
+from reminders.domain.keys import TASK_QUEUE, session_reminder_workflow_id
+from reminders.domain.model import StatusReason
+from reminders.temporal import SESSION_ID, SESSION_START, USER_ID, unavailable
+from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
+
+logger = logging.getLogger(__name__)
+
+RPC_TIMEOUT = timedelta(seconds=10)
+UPDATE_TIMEOUT = timedelta(seconds=5)
+"""How long a change waits for a workflow to confirm it; without, the ledger is right all the same."""
+FAN_OUT = 20
+"""Enrollments whose workflows are asked for something at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The newest run of an enrollment's workflow."""
+
+    workflow_id: str
+    run_id: str
+    is_running: bool
+    is_ending: bool
+    """Whether it runs, and was asked to cancel: it closes what it knows, and takes no plan more."""
+    is_at_work: bool
+    """Whether it delivers, waits for a worker, or is on its way out: not to be disturbed."""
+    cancelled_at: datetime | None
+    """When it ended, if it was cancelled."""
+
+
+class Answer(Enum):
+    """What became of a plan that was given to a run."""
+
+    CONFIRMED = auto()
+    """It follows the plan, or a newer one."""
+    REFUSED = auto()
+    """It has ended, or is about to."""
+    NONE = auto()
+    """It does not say: no worker, or one that is busy or broken."""
+
+
+class EnrollmentWorkflows:
+    """Temporal, as far as single enrollments are concerned."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str = TASK_QUEUE,
+        installation: Installation | None = None,
+    ) -> None:
+        """Ask through a client.
+
+        Args:
+            client: Connected with `SessionReminderPlugin`; may be lazy.
+            task_queue: Where the workers poll.
+            installation: Whose workflows these are; absent where there is no ledger.
+        """
+        self._client = client
+        self._task_queue = task_queue
+        self._installation = installation
+
+    async def latest(self, session_id: UUID, user_id: UUID) -> Run | None:
+        """The enrollment's newest run; `None` if Temporal knows none.
+
+        Raises:
+            TemporalUnavailableError: If Temporal is away, as everywhere below.
+        """
+        workflow_id = session_reminder_workflow_id(session_id, user_id)
+        try:
+            with unavailable():
+                found = await self._client.get_workflow_handle(workflow_id).describe(
+                    rpc_timeout=RPC_TIMEOUT
+                )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return None
+        raw = found.raw_description
+        is_running = found.status is WorkflowExecutionStatus.RUNNING
+        is_ending = is_running and raw.workflow_extended_info.cancel_requested
+        is_cancelled = found.status is WorkflowExecutionStatus.CANCELED
+        return Run(
+            workflow_id=workflow_id,
+            run_id=found.run_id,
+            is_running=is_running,
+            is_ending=is_ending,
+            is_at_work=is_ending
+            or (
+                is_running and bool(raw.pending_activities or raw.HasField("pending_workflow_task"))
+            ),
+            cancelled_at=found.close_time if is_cancelled else None,
+        )
+
+    async def start(self, planned: PlannedEnrollment) -> str | None:
+        """Start the enrollment's workflow; its run's id, or `None` if one runs already.
+
+        With nothing pending, one that has completed is not followed by another either.
+        """
+        reuse = (
+            WorkflowIDReusePolicy.ALLOW_DUPLICATE
+            if planned.has_pending
+            else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
+        )
+        session = planned.session
+        memo = await self._installation.memo() if self._installation else None
+        try:
+            with unavailable():
+                handle = await self._client.start_workflow(
+                    SessionReminderWorkflow.run,
+                    SessionReminderInput(
+                        session_id=session.id, user_id=planned.user_id, plan=_plan(planned)
+                    ),
+                    id=session_reminder_workflow_id(session.id, planned.user_id),
+                    task_queue=self._task_queue,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    id_reuse_policy=reuse,
+                    search_attributes=TypedSearchAttributes(
+                        [
+                            SearchAttributePair(SESSION_ID, str(session.id)),
+                            SearchAttributePair(USER_ID, str(planned.user_id)),
+                            SearchAttributePair(SESSION_START, session.starts_at),
+                        ]
+                    ),
+                    memo=memo,
+                    static_summary=_summary(planned),
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+        except WorkflowAlreadyStartedError:
+            return None
+        return handle.result_run_id or ""
+
+    async def replan(self, run: Run, planned: PlannedEnrollment) -> Answer:
+        """Give a run the plan; one that it has been given before costs nothing."""
+        try:
+            with unavailable():
+                await self._handle(run).execute_update(
+                    SessionReminderWorkflow.replan,
+                    _plan(planned),
+                    id=f"plan-{planned.version}",
+                    rpc_timeout=UPDATE_TIMEOUT,
+                )
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return Answer.REFUSED
+            logger.warning("replan of %s: %s", run.workflow_id, error)
+            return Answer.NONE
+        except WorkflowUpdateFailedError as error:
+            if isinstance(error.cause, ApplicationError) and error.cause.type == IS_ENDING:
+                return Answer.REFUSED
+            logger.warning("replan of %s was refused: %s", run.workflow_id, error.cause)
+            return Answer.NONE
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            _stop_if_cancelled()
+            logger.warning("replan of %s was not confirmed: %s", run.workflow_id, error)
+            return Answer.NONE
+        return Answer.CONFIRMED
+
+    async def cancel(self, session_id: UUID, user_id: UUID, reason: StatusReason) -> bool:
+        """Cancel an enrollment's workflow; false if it has ended or never started."""
+        workflow_id = session_reminder_workflow_id(session_id, user_id)
+        try:
+            with unavailable():
+                await self._client.get_workflow_handle(workflow_id).cancel(
+                    reason=reason, rpc_timeout=RPC_TIMEOUT
+                )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    async def has_ended(self, run: Run) -> bool:
+        """Wait a little for a run to end, whichever way it does."""
+        try:
+            async with asyncio.timeout(UPDATE_TIMEOUT.total_seconds()):
+                with unavailable():
+                    await self._handle(run).result(follow_runs=False)
+        except TimeoutError:
+            return False
+        except (WorkflowFailureError, RPCError):
+            return True
+        return True
+
+    async def terminate(self, run: Run) -> None:
+        """End a run that does not end by itself, and no other; the ledger has all it knew."""
+        with suppress(RPCError), unavailable():  # it has ended, as it should
+            await self._handle(run).terminate(
+                reason="does not answer, or was cancelled and does not end; a new run follows",
+                rpc_timeout=RPC_TIMEOUT,
+            )
+
+    async def describe(self, workflow_id: str) -> tuple[str | None, str | None]:
+        """Status and run id as Temporal has them; `None` when it does not say."""
+        try:
+            with unavailable():
+                found = await self._client.get_workflow_handle(workflow_id).describe(
+                    rpc_timeout=UPDATE_TIMEOUT
+                )
+        except (RPCError, TemporalUnavailableError):
+            return None, None
+        return (found.status.name.lower() if found.status else None), found.run_id
+
+    def _handle(self, run: Run) -> WorkflowHandle[SessionReminderWorkflow, SessionReminderResult]:
+        return self._client.get_workflow_handle_for(
+            SessionReminderWorkflow.run, run.workflow_id, run_id=run.run_id
+        )
+
+
+def _stop_if_cancelled() -> None:
+    """Be cancelled, if somebody asked for it: the SDK tells of that as of an update's time-out.
+
+    Taken for one, whoever waits for an answer would go on, and replace a run that is well.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _plan(planned: PlannedEnrollment) -> ReminderPlan:
+    """The ledger's plan as it crosses to the workflow."""
+    return ReminderPlan(
+        starts_at=planned.session.starts_at,
+        version=planned.version,
+        reminders=tuple(
+            PlannedReminder(
+                reminder_type=r.reminder_type,
+                generation=r.generation,
+                due_at=r.due_at,
+                status=r.status,
+                reason=r.reason,
+            )
+            for r in planned.reminders
+        ),
+        lead_in=planned.lead_in,
+    )
+
+
+def _summary(planned: PlannedEnrollment) -> str:
+    """One line for the Temporal UI's list; ids and instants only."""
+    waiting = sum(r.status.is_pending for r in planned.reminders)
+    return f"{waiting} reminders, session starts {planned.session.starts_at:%Y-%m-%d %H:%M} UTC"

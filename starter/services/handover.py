@@ -1,0 +1,159 @@
+"""How a plan meets a run: the one place that decides it, for every call and for the sweep.
+
+The ledger comes first, and what is in it wins. A plan that was read before somebody else's change
+must undo nothing of it, and a call that is broken off at any moment must be completed by whoever
+comes next. So:
+
+- Whoever finds no run, or has waited for one to end, reads the ledger once more before starting
+  another. What the caller asked for is in the ledger, and is never asked for twice.
+- After every step it is asked whether there is a newer plan by now, and if so, that one is handed
+  over too: whoever wrote it may have found the run of before.
+- A plan that changed something stays noted as unconfirmed until a run follows it. A call that
+  changes nothing sees by that whether there is something left to do, and so does the sweep.
+- A run that was cancelled takes no plan any more. It is waited for; if it does not end, only
+  somebody who has just enrolled replaces it, because nothing else may revive what was cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.plans import PlannedEnrollment
+from starter.services.enrollments import Answer, EnrollmentWorkflows, Run
+
+logger = logging.getLogger(__name__)
+
+ROUNDS = 5
+"""How often a plan is handed over that others change meanwhile; the sweep goes on from there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandedOver:
+    """A plan as it was handed over in the end."""
+
+    planned: PlannedEnrollment
+    """The newest."""
+    run_id: str = ""
+    """Of the enrollment's newest run; empty if there is none."""
+    is_confirmed: bool = False
+    """Whether a run follows it, or none is needed. If not, the sweep hands it over once more."""
+    is_found: bool = False
+    """Whether there was a run: confirmed it, was started, or was asked to cancel."""
+
+
+class Handover:
+    """Hands plans over to workflows."""
+
+    def __init__(self, workflows: EnrollmentWorkflows, *, planner: EnrollmentPlanner) -> None:
+        """Hand over to these.
+
+        Args:
+            workflows: Of the enrollments.
+            planner: Reads the ledger once more, and notes what is confirmed.
+        """
+        self._workflows = workflows
+        self._planner = planner
+
+    async def hand_over(
+        self, planned: PlannedEnrollment, *, enrolling: bool = False, is_patient: bool = False
+    ) -> HandedOver:
+        """Make an enrollment's run follow what the ledger says; safe to repeat.
+
+        A run is cancelled if everything was called off, started if one is needed and there is
+        none, and replaced if it does not answer: the ledger has all it knew.
+
+        Args:
+            planned: As it was just written, or read.
+            enrolling: Whether somebody asked for this enrollment now: what was cancelled by hand
+                is revived.
+            is_patient: Whether a run that does not answer is left alone. It may be busy, and the
+                sweep hands the plan over once more.
+
+        Raises:
+            SessionNotFoundError: If the session was deleted meanwhile.
+            DatabaseUnavailableError: If PostgreSQL is away; the ledger holds, repeat the call.
+            TemporalUnavailableError: If Temporal is away; likewise.
+        """
+        for _ in range(ROUNDS):
+            met = await self._meet(planned, enrolling=enrolling, is_patient=is_patient)
+            if met is None:  # a run has ended, or another was started: look once more
+                planned, enrolling = await self._reread(planned), False
+                continue
+            if not met.is_confirmed:
+                return met
+            if await self._planner.confirm(met.planned, is_found=met.is_found):
+                return met
+            planned = await self._reread(met.planned)
+        logger.warning(
+            "session %s, user %s: others change the plan all the time",
+            planned.session.id,
+            planned.user_id,
+        )
+        return HandedOver(planned=planned)
+
+    async def _meet(
+        self, planned: PlannedEnrollment, *, enrolling: bool, is_patient: bool
+    ) -> HandedOver | None:
+        """Hand over once; `None` if things have changed meanwhile."""
+        session_id, user_id = planned.session.id, planned.user_id
+        if planned.is_first and (run_id := await self._workflows.start(planned)) is not None:
+            return HandedOver(planned=planned, run_id=run_id, is_confirmed=True, is_found=True)
+        if planned.called_off is not None:
+            is_found = await self._workflows.cancel(session_id, user_id, planned.called_off)
+            return HandedOver(planned=planned, is_confirmed=True, is_found=is_found)
+        run = await self._workflows.latest(session_id, user_id)
+        if run is None or not run.is_running:
+            return await self._follow(planned, run)
+        if run.is_ending:
+            return await self._see_off(planned, run, enrolling=enrolling)
+        if planned.is_unconfirmed or planned.is_first:
+            answer = await self._workflows.replan(run, planned)
+            if answer is Answer.REFUSED:
+                return None
+            if answer is Answer.NONE:
+                if is_patient:
+                    return HandedOver(planned=planned, run_id=run.run_id)
+                await self._workflows.terminate(run)
+                return None
+        return HandedOver(planned=planned, run_id=run.run_id, is_confirmed=True, is_found=True)
+
+    async def _follow(self, planned: PlannedEnrollment, last: Run | None) -> HandedOver | None:
+        """Have the last run followed by another, if something is still pending by now."""
+        newest = await self._reread(planned) if planned.has_pending else planned
+        run_id: str | None = last.run_id if last else ""
+        if newest.called_off is not None or not newest.has_pending:
+            return HandedOver(planned=newest, run_id=run_id or "", is_confirmed=True)
+        run_id = await self._workflows.start(newest)
+        if run_id is None:
+            return None
+        return HandedOver(planned=newest, run_id=run_id, is_confirmed=True, is_found=True)
+
+    async def _see_off(
+        self, planned: PlannedEnrollment, run: Run, *, enrolling: bool
+    ) -> HandedOver | None:
+        """Wait for a run that was cancelled to end; `None` once it has."""
+        if enrolling:
+            planned = await self._planner.renew(planned)
+        if await self._workflows.has_ended(run):
+            return None
+        if enrolling:
+            await self._workflows.terminate(run)
+            return None
+        return HandedOver(planned=planned, run_id=run.run_id)
+
+    async def _reread(self, planned: PlannedEnrollment) -> PlannedEnrollment:
+        """The plan as it is now; what this call has changed so far stays counted.
+
+        It is to be confirmed even if a run has done so before: that may be another run.
+        """
+        newest = await self._planner.reconcile(planned.session.id, planned.user_id)
+        return replace(
+            newest,
+            is_first=False,
+            is_unconfirmed=True,
+            is_changed=newest.is_changed or planned.is_changed,
+            cancelled=newest.cancelled + planned.cancelled,
+            written=newest.written + planned.written,
+        )

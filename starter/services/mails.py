@@ -1,0 +1,246 @@
+"""E-mails to look at, and to send to oneself: made by the composer that sends.
+
+For the API, the commands and the admin pages alike: what is meant (`Wanted`) is looked up (`scene`),
+shown (`Mails.preview`) or sent to `VERIFIED_TEST_EMAIL` and nobody else (`send_test`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from reminders.clock import SystemClock
+from reminders.db.audit import Action, AuditLog, Event
+from reminders.domain.errors import (
+    ConflictError,
+    InvalidInputError,
+    MailRejectedError,
+    RuleNotFoundError,
+    TooManyTestsError,
+)
+from reminders.domain.model import Attendee, Message, ReminderRule, Session
+from reminders.domain.ports import Refused
+from reminders.mail.compose import MailComposer
+from reminders.mail.links import AttendeeLinks
+from reminders.mail.preview import preview
+from reminders.mail.resend import ResendMailer
+from reminders.mail.samples import LINKS, SESSION
+from reminders.settings import Settings
+from starter.assembly import Parts
+from starter.services.composing import mail_composer
+
+AT_MOST = 5
+"""Test e-mails a minute, of all processes: they share the pace of what people wait for."""
+_MINUTE = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """Which e-mail is meant; of the three instants one at the most."""
+
+    session_id: UUID | None = None
+    """Absent means a sample one."""
+    user_id: UUID | None = None
+    """Absent means a sample attendee."""
+    reminder_type: str | None = None
+    """Absent means the first rule that counts."""
+    at: datetime | None = None
+    """When it is sent; aware. Without any instant, the rule's own."""
+    before: timedelta | None = None
+    """So long before the session starts."""
+    late: timedelta | None = None
+    """So long after the rule's own instant."""
+    locale: str | None = None
+    """Of the sample attendee."""
+    time_zone: str | None = None
+    """Of the sample attendee."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """What was meant, looked up."""
+
+    session: Session
+    attendee: Attendee | None
+    rule: ReminderRule
+    rules: tuple[ReminderRule, ...]
+    """All that count for the session."""
+    at: datetime
+    locale: str | None = None
+    time_zone: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestSent:
+    """A test e-mail that the provider took."""
+
+    email_id: str
+    """The provider's."""
+    subject: str
+    """As the test recipient sees it, with the address that it would have gone to."""
+    event_id: int
+    """Its entry in the audit log."""
+
+
+async def scene(parts: Parts, wanted: Wanted) -> Scene:
+    """Look up what is meant.
+
+    Raises:
+        InvalidInputError: If it contradicts itself.
+        NotFoundError: If something does not exist.
+    """
+    if sum(instant is not None for instant in (wanted.at, wanted.before, wanted.late)) > 1:
+        raise InvalidInputError(
+            "say the instant in one way only: itself, how long before the start, or how late",
+            field="at",
+        )
+    session_id = wanted.session_id
+    session = await parts.catalogue.session(session_id) if session_id else SESSION
+    if session_id:
+        rules = await parts.rules.of_session(session_id)
+    else:
+        rules = tuple(r for r in await parts.rules.all() if r.session_id is None)
+    rule = next((r for r in rules if wanted.reminder_type in (None, r.reminder_type)), None)
+    if rule is None:
+        raise RuleNotFoundError
+    at = wanted.at or session.starts_at - rule.lead
+    if wanted.before is not None:
+        at = session.starts_at - wanted.before
+    if wanted.late is not None:
+        at += wanted.late
+    return Scene(
+        session=session,
+        attendee=await parts.catalogue.user(wanted.user_id) if wanted.user_id else None,
+        rule=rule,
+        rules=rules,
+        at=at,
+        locale=wanted.locale,
+        time_zone=wanted.time_zone,
+    )
+
+
+class _SampleLinks:
+    """Links that lead nowhere: nobody stops an attendee's reminders by looking at an e-mail."""
+
+    def links(self, session: Session, user_id: UUID) -> AttendeeLinks:  # noqa: ARG002 - of nobody
+        """See `LinkMaker.links`."""
+        return LINKS
+
+
+class Mails:
+    """Previews and test e-mails; makes its composers at their first use."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Preview by these settings."""
+        self._settings = settings
+        self._clock = SystemClock()
+        self._composers: dict[str, MailComposer] = {}
+        self._tried: deque[datetime] = deque(maxlen=AT_MOST)
+
+    def sample(self, rule: ReminderRule) -> Message:
+        """The e-mail of a rule about a sample session, at the rule's own instant.
+
+        Raises:
+            ReminderError: As the sending would.
+        """
+        at = SESSION.starts_at - rule.lead
+        return self.preview(Scene(session=SESSION, attendee=None, rule=rule, rules=(rule,), at=at))
+
+    def preview(self, scene: Scene) -> Message:
+        """The e-mail as the attendee would get it; links in it lead nowhere.
+
+        Raises:
+            ReminderError: As the sending would.
+        """
+        return self._made("live", scene)
+
+    @property
+    def test_recipient(self) -> str | None:
+        """Who gets test e-mails; nobody else ever does."""
+        return self._settings.verified_test_email
+
+    async def send_test(
+        self, parts: Parts, scene: Scene, *, actor: str, reason: str | None = None
+    ) -> TestSent:
+        """Send the e-mail to `VERIFIED_TEST_EMAIL`, marked as redirected; audited.
+
+        Args:
+            parts: Whose audit log counts how many there were.
+            scene: What to send.
+            actor: Who, for the audit log.
+            reason: Why, for the audit log.
+
+        Raises:
+            ConflictError: If there is no test address.
+            TooManyTestsError: If there were too many within a minute.
+            ConfigurationError: If a setting is missing.
+            DeliveryError: If it cannot be made, or the provider does not take it.
+        """
+        if self.test_recipient is None:
+            raise ConflictError(
+                "VERIFIED_TEST_EMAIL is not set; test e-mails go there, and nowhere else"
+            )
+        audit = AuditLog(parts.database)
+        # Attempts of this process, and what others have sent: commands are processes of their own.
+        now = self._clock.now()
+        others = await audit.instants(Action.TEST_SENT, since=now - _MINUTE, limit=AT_MOST)
+        wait = max(self._wait(self._tried, now), self._wait(others, now))
+        if wait > timedelta():
+            raise TooManyTestsError(retry_after=timedelta(seconds=math.ceil(wait.total_seconds())))
+        message = self._made("redirect", scene)
+        self._tried.append(now)
+        async with ResendMailer(
+            api_key=self._settings.require_resend_api_key(),
+            api_url=self._settings.resend_api_url,
+            clock=self._clock,
+        ) as mailer:
+            (receipt,) = await mailer.post(mailer.encode([message]), idempotency_key=str(uuid4()))
+        if isinstance(receipt, Refused):
+            raise MailRejectedError(receipt.message)
+        event_id = await audit.record(
+            Event(
+                action=Action.TEST_SENT,
+                actor=actor,
+                reason=reason,
+                session_id=None if scene.session is SESSION else scene.session.id,
+                user_id=scene.attendee.user_id if scene.attendee else None,
+                details={
+                    "reminder_type": scene.rule.reminder_type,
+                    "email_id": receipt.resend_email_id,
+                },
+            )
+        )
+        return TestSent(
+            email_id=receipt.resend_email_id, subject=message.subject, event_id=event_id
+        )
+
+    @staticmethod
+    def _wait(instants: Sequence[datetime], now: datetime) -> timedelta:
+        """How long until there were fewer than the most within a minute."""
+        return instants[0] + _MINUTE - now if len(instants) >= AT_MOST else timedelta()
+
+    def _made(self, mode: str, scene: Scene) -> Message:
+        return preview(
+            self._composer(mode),
+            session=scene.session,
+            rule=scene.rule,
+            at=scene.at,
+            attendee=scene.attendee,
+            locale=scene.locale,
+            time_zone=scene.time_zone,
+        )
+
+    def _composer(self, mode: str) -> MailComposer:
+        """The composer of a mode, whichever one the workers have."""
+        if mode not in self._composers:
+            sender = self._settings.email_from or "Session Reminders <onboarding@resend.dev>"
+            settings = self._settings.model_copy(
+                update={"delivery_mode": mode, "email_from": sender}
+            )
+            links = _SampleLinks() if settings.public_base_url else None
+            self._composers[mode] = mail_composer(settings, links=links)
+        return self._composers[mode]

@@ -1,0 +1,184 @@
+"""What people want to be reminded of: stored, and handed over to the workflows that sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID
+
+from reminders.db.choices import Change, Changed, Choices, ChoiceStore, Reader
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.plans import PlannedEnrollment
+from reminders.domain.errors import NotFoundError, TemporalUnavailableError
+from reminders.domain.model import OptOut, ReminderStatus
+from reminders.domain.ports import Enrollment
+from starter.services.enrollments import FAN_OUT
+from starter.services.handover import Handover
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+FOLLOWING = timedelta(seconds=3)
+"""How long a stop waits for the workflows to follow; the ledger holds without them."""
+EVERYTHING = OptOut()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreferenceReceipt:
+    """What a change of preferences did."""
+
+    choices: Choices
+    is_changed: bool
+    skipped: int
+    """Reminders that waited and are not sent any more."""
+    in_flight: int
+    """Reminders that may already be with the provider."""
+    scheduled: int = 0
+    """Reminders that wait, of the sessions that it concerns."""
+
+
+class Preferences:
+    """Reads and changes preferences. The ledger first, then Temporal, as everywhere."""
+
+    def __init__(
+        self, *, store: ChoiceStore, planner: EnrollmentPlanner, handover: Handover
+    ) -> None:
+        """Use these.
+
+        Args:
+            store: Keeps the choices.
+            planner: Writes plans.
+            handover: To the enrollments' workflows.
+        """
+        self._store = store
+        self._planner = planner
+        self._handover = handover
+
+    async def of(self, user_id: UUID) -> Choices:
+        """What a person chose; raises as `ChoiceStore.of`."""
+        return await self._store.of(user_id)
+
+    async def reader(self, enrollment: Enrollment) -> Reader | None:
+        """Who follows a link of an e-mail; `None` if they are gone or erased."""
+        return await self._store.reader(enrollment.session_id, enrollment.user_id)
+
+    async def put(
+        self,
+        user_id: UUID,
+        opt_outs: Collection[OptOut],
+        *,
+        actor: str,
+        reason: str | None = None,
+    ) -> PreferenceReceipt:
+        """Replace what a person is not to be reminded of. Safe to repeat.
+
+        Raises:
+            UserNotFoundError: If there is no such person, or they were erased.
+            InvalidInputError: If a session or a type does not exist, or the reason is too long.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
+            TemporalUnavailableError: If Temporal is away; nothing goes out that is not wanted.
+                Repeat the call, so that workflows wake for what is wanted again.
+        """
+        wanted = frozenset(opt_outs)
+        return await self._change(user_id, lambda _: wanted, actor=actor, reason=reason)
+
+    async def add(
+        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
+    ) -> PreferenceReceipt:
+        """Let a person not be reminded of something; raises as `put`."""
+        return await self._change(
+            user_id, lambda before: before | {scope}, actor=actor, reason=reason
+        )
+
+    async def remove(
+        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
+    ) -> PreferenceReceipt:
+        """Take one of a person's choices back; raises as `put`."""
+        return await self._change(
+            user_id, lambda before: before - {scope}, actor=actor, reason=reason
+        )
+
+    async def stop(self, enrollment: Enrollment, *, everything: bool) -> None:
+        """Stop a person's reminders, of one session or of all, as they ask themselves.
+
+        Returns once nothing can be sent any more that is not with the provider already. That
+        takes PostgreSQL only: workflows that do not follow at once do so at the next sweep.
+
+        Raises:
+            UserNotFoundError: If the person is gone or erased.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
+        """
+        scope = EVERYTHING if everything else OptOut(session_id=enrollment.session_id)
+        session_id = None if everything else enrollment.session_id
+        changed = await self._store.change(
+            enrollment.user_id,
+            lambda before: before | {scope},
+            actor="attendee",
+            session_id=session_id,
+        )
+        try:
+            async with asyncio.timeout(FOLLOWING.total_seconds()):
+                await self._follow(enrollment.user_id, changed)
+        except (TimeoutError, TemporalUnavailableError):
+            logger.warning(
+                "reminders were stopped; the next sweep hands that over to their workflows"
+            )
+
+    async def resume(self, enrollment: Enrollment) -> PreferenceReceipt:
+        """Let a person be reminded again: of this session, and of all if they had stopped all.
+
+        What still lies ahead is planned anew. Raises as `put`.
+        """
+        taken_back = {EVERYTHING, OptOut(session_id=enrollment.session_id)}
+        return await self._change(
+            enrollment.user_id, lambda before: before - taken_back, actor="attendee"
+        )
+
+    async def _change(
+        self, user_id: UUID, change: Change, *, actor: str, reason: str | None = None
+    ) -> PreferenceReceipt:
+        changed = await self._store.change(user_id, change, actor=actor, reason=reason)
+        plans = await self._follow(user_id, changed)
+        return PreferenceReceipt(
+            choices=changed.choices,
+            is_changed=changed.is_changed,
+            skipped=changed.skipped,
+            in_flight=changed.in_flight,
+            scheduled=sum(
+                r.status is ReminderStatus.SCHEDULED for plan in plans for r in plan.reminders
+            ),
+        )
+
+    async def _follow(self, user_id: UUID, changed: Changed) -> list[PlannedEnrollment]:
+        """Plan the person's enrollments anew, and have their workflows follow."""
+
+        async def one(session_id: UUID) -> PlannedEnrollment | None:
+            try:
+                planned = await self._planner.reconcile(session_id, user_id)
+                return (await self._handover.hand_over(planned)).planned
+            except NotFoundError:  # deleted since
+                return None
+
+        plans = await _bounded(one, changed.sessions)
+        return [plan for plan in plans if plan is not None]
+
+
+async def _bounded(call: Callable[[UUID], Awaitable[_T]], ids: Collection[UUID]) -> list[_T]:
+    """The answers, in order, so many at once; when one fails, none is left running."""
+    slots = asyncio.Semaphore(FAN_OUT)
+
+    async def one(name: UUID) -> _T:
+        async with slots:
+            return await call(name)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(name)) for name in ids]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]

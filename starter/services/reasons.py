@@ -1,0 +1,55 @@
+"""Why a reminder is as it is, in a sentence for people: every status and every reason."""
+
+from __future__ import annotations
+
+from reminders.domain.model import Reminder, ReminderStatus, StatusReason
+
+_STATUSES = {
+    ReminderStatus.SCHEDULED: "waits for its due instant",
+    ReminderStatus.SENDING: "handed to the provider, whose answer is awaited",
+    ReminderStatus.SENT: "accepted by the provider",
+    ReminderStatus.DELIVERED: "taken by the attendee's mail server",
+    ReminderStatus.BOUNCED: "refused by the attendee's mail server",
+    ReminderStatus.COMPLAINED: "reported as spam by the attendee",
+    ReminderStatus.SUPPRESSED: "withheld by the provider: the address is on its suppression list",
+    ReminderStatus.SKIPPED: "not sent",
+    ReminderStatus.CANCELLED: "called off",
+    ReminderStatus.FAILED: "should have been sent and was not",
+}
+
+_REASONS = {
+    StatusReason.PAST_DUE: "its instant had passed when it was planned",
+    StatusReason.SUPERSEDED: "it was late, and a later reminder was due as well",
+    StatusReason.ALREADY_TOLD: "an e-mail before told this start already, or nearly",
+    StatusReason.SESSION_STARTED: "the session had begun",
+    StatusReason.SESSION_CANCELLED: "the session was cancelled",
+    StatusReason.SESSION_DELETED: "the session no longer exists",
+    StatusReason.UNENROLLED: "the attendee is no longer enrolled",
+    StatusReason.UNCONFIRMED: "the enrollment was not confirmed",
+    StatusReason.OPTED_OUT: "the attendee asked for no reminders",
+    StatusReason.ADDRESS_BOUNCED: "an earlier e-mail to the attendee's address bounced for good",
+    StatusReason.SPAM_COMPLAINT: "the attendee reported an earlier e-mail as spam",
+    StatusReason.SHADOWED: "it was only recorded: another system still sends (shadow mode)",
+    StatusReason.RULE_DISABLED: "its rule was switched off or deleted",
+    StatusReason.WORKFLOW_CANCELLED: "its workflow was cancelled by hand",
+    StatusReason.INVALID_ADDRESS: "the attendee's address is no e-mail address",
+    StatusReason.RENDER_ERROR: "the e-mail could not be rendered",
+    StatusReason.REJECTED: "the provider refused this e-mail",
+    StatusReason.QUOTA: "the provider's quota was used up until the session began",
+    StatusReason.MISCONFIGURED: "until the session began our key or sender was refused, or the"
+    " e-mail by something before the provider",
+    StatusReason.EXPIRED: "the session began while the provider or this system was away",
+    StatusReason.OUTCOME_UNKNOWN: "the provider may have accepted it; it is not sent blindly again",
+    StatusReason.NOT_FOUND: "the ledger had no such reminder",
+}
+
+
+def decision(reminder: Reminder) -> str:
+    """What was decided about a reminder, and why."""
+    status = _STATUSES[reminder.status]
+    return f"{status}: {_REASONS[reminder.reason]}" if reminder.reason else status
+
+
+def reason(why: StatusReason | None) -> str:
+    """A reason for itself."""
+    return _REASONS[why] if why else "no reason was recorded"

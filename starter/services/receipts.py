@@ -1,0 +1,71 @@
+"""What the gateway's verbs answer: receipts with counts, and stories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from reminders.db.plans import PlannedEnrollment
+from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, Session
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enrolled:
+    """An enrollment whose reminders are planned and whose workflow runs."""
+
+    workflow_id: str
+    run_id: str
+    created: bool
+    """False when everything was as it is already."""
+    reminders: tuple[Reminder, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CancelReceipt:
+    """What calling off did: counts of reminders."""
+
+    cancelled: int = 0
+    already_sent: int = 0
+    in_flight: int = 0
+    """Frozen in a request that may have been accepted; resolved by the delivery pipeline."""
+
+    @classmethod
+    def of(cls, planned: PlannedEnrollment) -> CancelReceipt:
+        """What became of an enrollment's reminders, counted."""
+        return cls(
+            cancelled=planned.cancelled,
+            already_sent=sum(r.status.is_accepted for r in planned.reminders),
+            in_flight=sum(r.status is ReminderStatus.SENDING for r in planned.reminders),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeReceipt:
+    """What a session's change did to its enrollments, or who is at it."""
+
+    workflow_id: str | None = None
+    """Of the `SessionChangeWorkflow`; absent when there was nothing to tell anybody."""
+    run_id: str | None = None
+    is_done: bool = True
+    """False while the workflow is at it; every count is zero then. Ask by its id."""
+    enrollments: int = 0
+    replanned: int = 0
+    """Enrollments whose workflow has confirmed the new plan, or its end."""
+    unconfirmed: int = 0
+    """Enrollments whose workflow did not answer; the ledger holds at their next reminder."""
+    reminders: CancelReceipt = CancelReceipt()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Story:
+    """Everything known of one enrollment: what was sent, what will be, what was not, and why."""
+
+    session: Session
+    user_id: UUID
+    enrollment_status: EnrollmentStatus
+    workflow_id: str
+    workflow_status: str | None
+    """As Temporal has it; `None` when Temporal has forgotten it or is away."""
+    run_id: str | None
+    reminders: tuple[Reminder, ...]
+    """All generations."""

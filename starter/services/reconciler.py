@@ -1,0 +1,133 @@
+"""Repairs single enrollments for the sweep: the planner decides, their workflows follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio.client import Client
+
+from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sweep import SweepQueries
+from reminders.domain.contracts import SweepKind
+from reminders.domain.errors import SessionNotFoundError
+from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.model import StatusReason
+from reminders.domain.ports import Enrollment, Outcome, Repair, SweepPage
+from reminders.temporal import unavailable
+from starter.services.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
+from starter.services.handover import Handover
+from workflows.session_reminder import SessionReminderWorkflow
+
+_ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
+
+
+class EnrollmentReconciler:
+    """`Reconciler` on PostgreSQL and Temporal."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        workflows: EnrollmentWorkflows,
+        planner: EnrollmentPlanner,
+        queries: SweepQueries,
+    ) -> None:
+        """Repair through these.
+
+        Args:
+            client: Connected with `SessionReminderPlugin`.
+            workflows: Of the enrollments.
+            planner: Writes plans.
+            queries: Finds candidates.
+        """
+        self._client = client
+        self._workflows = workflows
+        self._handover = Handover(workflows, planner=planner)
+        self._planner = planner
+        self._queries = queries
+
+    async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
+        """See `Reconciler.suspects`."""
+        look = {
+            SweepKind.UNCONFIRMED: self._queries.unconfirmed,
+            SweepKind.DRIFTED: self._queries.drifted,
+            SweepKind.LOST: self._queries.lost,
+            SweepKind.OVERDUE: self._queries.overdue,
+            SweepKind.MISSING: self._queries.due_soon,
+        }[kind]
+        found = await look(after=after, limit=limit)
+        further = found[-1] if len(found) == limit else None
+        if kind is SweepKind.MISSING:
+            found = await self._without_workflow(found)
+        return SweepPage(suspects=found, after=further)
+
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+        """See `Reconciler.repair`."""
+        session_id, user_id = enrollment.session_id, enrollment.user_id
+        is_without_workflow = kind in (SweepKind.OVERDUE, SweepKind.MISSING)
+        if is_without_workflow:
+            run = await self._workflows.latest(session_id, user_id)
+            if run is not None and (
+                run.is_at_work or (kind is SweepKind.MISSING and run.is_running)
+            ):
+                return _ALL_IS_WELL
+            if run is not None and run.cancelled_at is not None:
+                # Whoever cancelled it meant what was planned by then: starting it again would
+                # revive them. What was planned later (they enrolled again) lost its start.
+                closed = await self._planner.close_waiting(
+                    session_id,
+                    user_id,
+                    StatusReason.WORKFLOW_CANCELLED,
+                    planned_before=run.cancelled_at,
+                )
+                if closed:
+                    return Repair(outcome=Outcome.REPAIRED, reminders=closed)
+        try:
+            planned = await self._planner.reconcile(
+                session_id, user_id, distrust=kind is SweepKind.OVERDUE
+            )
+            handed = await self._handover.hand_over(planned)
+        except SessionNotFoundError:
+            closed = await self._planner.close_waiting(
+                session_id, user_id, StatusReason.SESSION_DELETED
+            )
+            is_found = await self._workflows.cancel(
+                session_id, user_id, StatusReason.SESSION_DELETED
+            )
+            await self._planner.forget_unconfirmed(session_id, user_id)
+            is_repaired = closed > 0 or is_found
+            return (
+                Repair(outcome=Outcome.REPAIRED, reminders=closed) if is_repaired else _ALL_IS_WELL
+            )
+        planned = handed.planned
+        if planned.is_changed:
+            return Repair(outcome=Outcome.REPAIRED, reminders=planned.written)
+        is_behind = kind is SweepKind.UNCONFIRMED and handed.is_confirmed and handed.is_found
+        if is_behind or (is_without_workflow and planned.has_pending):
+            waiting = sum(r.status.is_pending for r in planned.reminders)
+            return Repair(outcome=Outcome.REPAIRED, reminders=waiting)
+        return _ALL_IS_WELL
+
+    async def in_doubt(self) -> int:
+        """See `Reconciler.in_doubt`."""
+        return await self._queries.in_doubt()
+
+    async def _without_workflow(self, enrollments: Sequence[Enrollment]) -> Sequence[Enrollment]:
+        """Those whose workflow Temporal does not list as running.
+
+        One call for a page: asking for each sleeper would cost a session of ten thousand people
+        ten thousand calls. The list lags a little; `repair` looks at each of these once more.
+        """
+        if not enrollments:
+            return enrollments
+        ids = {session_reminder_workflow_id(e.session_id, e.user_id): e for e in enrollments}
+        listed = ", ".join(f"'{workflow_id}'" for workflow_id in ids)
+        with unavailable():
+            async for run in self._client.list_workflows(
+                f"WorkflowType = '{SessionReminderWorkflow.__name__}'"
+                f" AND ExecutionStatus = 'Running' AND WorkflowId IN ({listed})",
+                page_size=len(ids),
+                rpc_timeout=RPC_TIMEOUT,
+            ):
+                ids.pop(run.id, None)
+        return tuple(ids.values())

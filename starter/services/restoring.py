@@ -1,0 +1,301 @@
+"""After the ledger was restored from a backup: what has happened since, as Temporal knows it.
+
+Rows of a restored ledger look unsent although their e-mails are out, and people look enrolled who
+have left. The histories of their workflows say what became of each: it is brought into the ledger
+before any worker starts. What was asked for and never answered stays in doubt, and is not sent
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from pydantic import BaseModel
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client  # noqa: TID251 - asks who polls, starts nothing
+
+from reminders.clock import SystemClock
+from reminders.db.preferences import STOPPING
+from reminders.db.restoring import Found, Moved, RestoredLedger, Since
+from reminders.domain.errors import ServiceUnavailableError
+from reminders.domain.keys import TASK_QUEUE
+from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
+from reminders.domain.ports import Clock, Enrollment
+from reminders.temporal import unavailable
+from starter.services.histories import Histories, Known, Told
+
+logger = logging.getLogger(__name__)
+
+PAGE = 200
+"""Enrollments that are looked at together."""
+AT_ONCE = 20
+"""Enrollments whose histories are read at once."""
+LONGEST_POLL = timedelta(seconds=70)
+CLOCKS = timedelta(hours=1)
+"""How far the clocks of Temporal and the lost database may have been apart, generously."""
+
+_STOPS: dict[StatusReason | None, StatusReason] = {reason: reason for reason in STOPPING.values()}
+_NOT_HELD = (StatusReason.SESSION_CANCELLED, StatusReason.SESSION_DELETED)
+
+
+class Reconciled(BaseModel):
+    """What was found; counts. The first three are of reminders that the ledger had as pending."""
+
+    looked_at: int
+    still_waiting: int
+    """Never asked for, or only when the database was down already: they go out as planned."""
+    ended: dict[str, int]
+    """Brought into the ledger, by `status` or `status: reason`."""
+    added: int = 0
+    """Reminders that the ledger did not have, planned since the backup, which have ended."""
+    unenrolled: int = 0
+    """People who had left a session."""
+    sessions_cancelled: int = 0
+    sessions_moved: int = 0
+    unreadable: int = 0
+    """Enrollments whose histories cannot be read; they are judged as if Temporal had forgotten
+    them. The log names them."""
+
+
+async def polling_now(client: Client, task_queue: str) -> bool:
+    """Whether a worker may run: one has polled within the longest time that a poll takes.
+
+    Raises:
+        TemporalUnavailableError: If Temporal does not answer.
+    """
+    latest = datetime.min.replace(tzinfo=UTC)
+    for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
+        with unavailable():
+            found = await client.workflow_service.describe_task_queue(
+                DescribeTaskQueueRequest(
+                    namespace=client.namespace,
+                    task_queue=TaskQueue(name=task_queue),
+                    task_queue_type=kind,
+                )
+            )
+        polls = [p.last_access_time.ToDatetime(tzinfo=UTC) for p in found.pollers]
+        latest = max([latest, *polls])
+    return SystemClock().now() - latest < LONGEST_POLL
+
+
+async def reconcile(
+    client: Client,
+    ledger: RestoredLedger,
+    clock: Clock,
+    *,
+    down_since: datetime,
+    actor: str,
+    reason: str | None = None,
+    dry_run: bool = False,
+    task_queue: str = TASK_QUEUE,
+) -> Reconciled:
+    """Bring a restored ledger up to what Temporal knows; safe to repeat.
+
+    No worker may run meanwhile. Costs a history for each enrollment that has something pending,
+    and for each run that has ended since the backup. Nothing is written before all are read.
+
+    Args:
+        client: For the namespace of before.
+        ledger: Restored, and migrated to this release.
+        clock: Judges what lies ahead.
+        down_since: From when on the lost database took no more writes, at the latest. What was
+            asked for later cannot have been sent, because a request is written down first.
+        actor: Who, for the audit log.
+        reason: Why, for the audit log.
+        dry_run: Only count.
+        task_queue: Of the workers of before.
+
+    Raises:
+        TemporalUnavailableError: If Temporal does not answer; nothing was written.
+        DatabaseUnavailableError: If PostgreSQL does not answer; likewise.
+    """
+    histories = Histories(client, task_queue=task_queue)
+    last_write = await ledger.last_write()
+    runs = await histories.runs(since=last_write - CLOCKS if last_write else None)
+    judging = _Judging(down_since=down_since, now=clock.now())
+    slots = asyncio.Semaphore(AT_ONCE)
+    unreadable = 0
+
+    async def told(enrollment: Enrollment) -> Told | None:
+        nonlocal unreadable
+        async with slots:
+            try:
+                return await histories.told(enrollment, runs.get(enrollment, ()))
+            except ServiceUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a payload may hold
+                unreadable += 1
+                logger.error(  # noqa: TRY400 - a foreign error's text may quote anything
+                    "session %s, user %s: the history cannot be read: %s",
+                    enrollment.session_id,
+                    enrollment.user_id,
+                    type(error).__name__,
+                )
+                return None
+
+    suspects = sorted({*runs, *await ledger.waiting()}, key=lambda e: (e.session_id, e.user_id))
+    for start in range(0, len(suspects), PAGE):
+        page = suspects[start : start + PAGE]
+        rows = await ledger.rows(page)
+        for enrollment, known in zip(page, await asyncio.gather(*map(told, page)), strict=True):
+            judging.judge(enrollment, rows.get(enrollment, ()), known)
+    since = judging.result()
+    counts = Counter(f"{f.status}: {f.reason}" if f.reason else f.status.value for f in since.ended)
+    caught = await ledger.catch_up(
+        since,
+        last_write=last_write,
+        actor=actor,
+        reason=reason,
+        details={"looked_at": judging.looked_at, "ended": dict(counts)},
+        dry_run=dry_run,
+    )
+    return Reconciled(
+        looked_at=judging.looked_at,
+        still_waiting=judging.looked_at - counts.total(),
+        ended=dict(sorted(counts.items())),
+        added=caught.added,
+        unenrolled=caught.unenrolled,
+        sessions_cancelled=caught.sessions_cancelled,
+        sessions_moved=caught.sessions_moved,
+        unreadable=unreadable,
+    )
+
+
+@dataclass(slots=True)
+class _Judging:
+    """Compares rows with histories, enrollment by enrollment."""
+
+    down_since: datetime
+    now: datetime
+    since: Since = field(default_factory=Since)
+    looked_at: int = 0
+    _held: dict[UUID, datetime] = field(default_factory=dict)
+    """Sessions of which something waited after all, and when a workflow was told so."""
+    _versions: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
+    """Of the newest plan of each session, and when it was told."""
+
+    def judge(self, enrollment: Enrollment, rows: Sequence[Reminder], told: Told | None) -> None:
+        """Note what has become of one enrollment since the backup."""
+        pending = [row for row in rows if row.status.is_pending]
+        self.looked_at += len(pending)
+        for row in pending:
+            if (found := self._pending(row, told)) is not None:
+                self.since.ended.append(found)
+        if told is None:
+            return
+        recorded = {row.id for row in rows}
+        for row_id, known in told.known.items():
+            if row_id in recorded:
+                continue
+            if self._is_in_doubt(row_id, told):
+                self.since.added.append(_lost(enrollment, known))
+            elif known.status is not None:
+                self.since.added.append(_ended(enrollment, known, known.status))
+        self._enrollment(enrollment, told)
+        self._session(enrollment.session_id, told)
+
+    def _pending(self, row: Reminder, told: Told | None) -> Found | None:
+        """How a pending row has ended; `None` if it still waits."""
+        enrollment = Enrollment(row.session_id, row.user_id)
+        planned = Known(
+            reminder_type=row.reminder_type,
+            generation=row.generation,
+            due_at=row.due_at,
+            starts_at=row.starts_at,
+        )
+        if told is None:  # Temporal has forgotten it, or never knew it
+            is_ahead = row.due_at > self.now and row.status is ReminderStatus.SCHEDULED
+            return None if is_ahead else _lost(enrollment, planned)
+        known = told.known.get(row.id, planned)
+        if self._is_in_doubt(row.id, told):
+            return _lost(enrollment, known)
+        if known.status is not None:
+            if known.reason in _STOPS and _is_newest(known, told):
+                scope = OptOut(session_id=row.session_id, reminder_type=row.reminder_type)
+                self.since.stopped.append((row.user_id, scope, _STOPS[known.reason]))
+            return _ended(enrollment, known, known.status)
+        # A later generation begins where this one has ended, in whatever way.
+        if row.status is ReminderStatus.SENDING or not _is_newest(known, told):
+            return _lost(enrollment, known)
+        is_called_off = told.cancelled_at is not None and (
+            row.created_at is None or row.created_at < told.cancelled_at
+        )
+        if is_called_off:
+            return _ended(
+                enrollment, known, ReminderStatus.CANCELLED, reason=told.cancelled_because
+            )
+        return None
+
+    def _is_in_doubt(self, row_id: UUID, told: Told) -> bool:
+        """Whether it was asked for in time, and nobody knows the answer."""
+        asked_at = told.asked.get(row_id)
+        return asked_at is not None and asked_at < self.down_since
+
+    def _enrollment(self, enrollment: Enrollment, told: Told) -> None:
+        if told.cancelled_at is not None and told.cancelled_because is StatusReason.UNENROLLED:
+            self.since.left[enrollment] = told.cancelled_at
+
+    def _session(self, session_id: UUID, told: Told) -> None:
+        """What the newest plan of any of its enrollments says of a session.
+
+        It is held if something waited for somebody who did not leave, later than it was cancelled.
+        """
+        if told.starts_at is None or told.told_at is None:
+            return
+        newest = (told.version, told.told_at)
+        if self._versions.get(session_id, newest) <= newest:
+            self._versions[session_id] = newest
+            self.since.moved[session_id] = Moved(starts_at=told.starts_at, told_at=told.told_at)
+        if told.cancelled_at is not None and told.cancelled_because in _NOT_HELD:
+            _latest(self.since.called_off, session_id, told.cancelled_at)
+        elif told.waits:
+            _latest(self._held, session_id, told.told_at)
+
+    def result(self) -> Since:
+        """Everything that was noted; sessions that were held after all are not called off."""
+        for session_id, at in self._held.items():
+            if session_id in self.since.called_off and self.since.called_off[session_id] < at:
+                del self.since.called_off[session_id]
+        return self.since
+
+
+def _latest(of: dict[UUID, datetime], session_id: UUID, at: datetime) -> None:
+    of[session_id] = max(at, of.get(session_id, at))
+
+
+def _is_newest(known: Known, told: Told) -> bool:
+    """Whether no plan speaks of a later generation."""
+    return told.newest_generation(known.reminder_type) <= known.generation
+
+
+def _lost(enrollment: Enrollment, known: Known) -> Found:
+    """Perhaps accepted; its answer is lost."""
+    return _ended(enrollment, known, ReminderStatus.FAILED, reason=StatusReason.OUTCOME_UNKNOWN)
+
+
+def _ended(
+    enrollment: Enrollment,
+    known: Known,
+    status: ReminderStatus,
+    *,
+    reason: StatusReason | None = None,
+) -> Found:
+    return Found(
+        session_id=enrollment.session_id,
+        user_id=enrollment.user_id,
+        reminder_type=known.reminder_type,
+        generation=known.generation,
+        due_at=known.due_at,
+        starts_at=known.starts_at,
+        status=status,
+        reason=reason or known.reason,
+        sent_at=known.sent_at,
+    )

@@ -1,0 +1,286 @@
+"""Reminder rules, live: a change is stored, then every sleeping workflow that it concerns is told.
+
+Stored first, in one transaction with its entry in the audit log. From then on the planner, the
+sweep and every delivery go by it, so an old instant cannot fire any more. Then each session that
+lies ahead gets its `SessionChangeWorkflow`, which plans its enrollments anew. A thousand sessions
+take longer than a caller waits for, so the rest is told behind its back; if this process dies
+meanwhile, or Temporal is away, the sweep finds those who were not told by what differs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from reminders.db.rule_effects import RuleEffects
+from reminders.db.rules import RuleStore
+from reminders.domain import rules
+from reminders.domain.errors import InvalidInputError, NotFoundError, ReminderError
+from reminders.domain.model import ReminderRule
+from reminders.domain.ports import Clock
+from reminders.domain.rules import RuleChange, RuleDiff, RuleFields, with_fields
+from reminders.mail.subject import validate_subject_template
+from starter.gateway import CHANGE_WAIT, ReminderGateway
+from starter.services.receipts import CancelReceipt, ChangeReceipt
+
+logger = logging.getLogger(__name__)
+
+FAN_OUT = 20
+"""Sessions that are told at once."""
+FEW = 20
+"""Up to so many sessions, their counts are waited for."""
+LAST_WORDS = timedelta(seconds=10)
+"""How long a process that ends goes on telling sessions; the sweep has the rest."""
+
+
+@dataclass(slots=True)
+class _Telling:
+    """Sessions that are being told of one change."""
+
+    sessions: Sequence[UUID] = ()
+    receipts: list[ChangeReceipt] = field(default_factory=list)
+    is_broken_off: bool = False
+    """Whether PostgreSQL or Temporal went away meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReceipt:
+    """A change of a rule, stored, and who knows of it by the time that one asks."""
+
+    change: RuleChange
+    _telling: _Telling
+
+    @property
+    def sessions(self) -> int:
+        """Sessions ahead that are to be told; zero if nothing that is planned may differ."""
+        return len(self._telling.sessions)
+
+    @property
+    def told(self) -> int:
+        """Of these, those whose workflow is at it, or done."""
+        return len(self._telling.receipts)
+
+    @property
+    def counts(self) -> ChangeReceipt | None:
+        """Of all of them together; `None` while somebody is at it."""
+        receipts = self._telling.receipts
+        if len(receipts) < self.sessions or not all(receipt.is_done for receipt in receipts):
+            return None
+        return _sum(receipts)
+
+
+class RuleAdmin:
+    """What operators ask about rules, for the API and the commands alike."""
+
+    def __init__(
+        self,
+        gateway: ReminderGateway,
+        *,
+        store: RuleStore,
+        effects: RuleEffects,
+        clock: Clock,
+        resend_threshold: timedelta = timedelta(hours=1),
+    ) -> None:
+        """Change these rules, and tell sessions through this gateway.
+
+        Args:
+            gateway: Tells sessions.
+            store: Keeps the rules.
+            effects: Knows whom a change concerns.
+            clock: Judges what is past due in a diff.
+            resend_threshold: The planner's own.
+        """
+        self._gateway = gateway
+        self._store = store
+        self._effects = effects
+        self._clock = clock
+        self._threshold = resend_threshold
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def of_session(self, session_id: UUID) -> tuple[ReminderRule, ...]:
+        """The rules that count for a session; its own ones carry its id.
+
+        Raises:
+            SessionNotFoundError: If there is no such session.
+        """
+        return await self._store.of_session(session_id)
+
+    async def all(self) -> tuple[ReminderRule, ...]:
+        """The rules for all sessions in their order, then those of single sessions."""
+        return (
+            *await self._store.of_all_sessions(),
+            *await self._store.of_single_sessions(),
+        )
+
+    async def add(
+        self,
+        reminder_type: str,
+        session_id: UUID | None,
+        fields: RuleFields,
+        *,
+        actor: str,
+        reason: str | None = None,
+        wait: timedelta = CHANGE_WAIT,
+    ) -> RuleReceipt:
+        """Add a rule, for all sessions or for one; what is past due by it is skipped, not sent.
+
+        Raises:
+            InvalidInputError: If a value is missing or not acceptable.
+            RuleExistsError: If there is one of this type already.
+            SameLeadError: If another rule is due at the same instant.
+            SessionNotFoundError: If there is no such session.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was stored.
+        """
+        rule = with_fields(None, reminder_type, session_id, fields)
+        validate_subject_template(rule.subject_template)
+        change = await self._store.add(rule, actor=actor, reason=reason)
+        return await self._tell(change, wait)
+
+    async def change(
+        self,
+        reminder_type: str,
+        session_id: UUID | None,
+        fields: RuleFields,
+        *,
+        actor: str,
+        reason: str | None = None,
+        wait: timedelta = CHANGE_WAIT,
+    ) -> RuleReceipt:
+        """Change a rule, or switch it on or off. Safe to repeat.
+
+        Changed for one session, it becomes that session's own, and later changes of the rule for
+        all sessions leave it alone.
+
+        Raises:
+            InvalidInputError: If a value is not acceptable, or none is given.
+            RuleNotFoundError: If there is no rule of this type.
+            SameLeadError: If another rule is due at the same instant.
+            SessionNotFoundError: If there is no such session.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was stored.
+        """
+        if fields == RuleFields():
+            msg = (
+                "there is nothing to change: give the minutes before, on or off, the subject, the"
+                " name or the order"
+            )
+            raise InvalidInputError(msg, field="minutes_before")
+        if fields.subject_template is not None:
+            validate_subject_template(fields.subject_template)
+        change = await self._store.change(
+            reminder_type, session_id, fields, actor=actor, reason=reason
+        )
+        return await self._tell(change, wait)
+
+    async def delete(
+        self,
+        reminder_type: str,
+        session_id: UUID | None,
+        *,
+        actor: str,
+        reason: str | None = None,
+        wait: timedelta = CHANGE_WAIT,
+    ) -> RuleReceipt:
+        """Delete a rule: what waits is skipped. A session's own one gives way to that of all.
+
+        Raises:
+            RuleNotFoundError: If there is no such rule.
+            SameLeadError: If the rule that takes its place is due when another is.
+            SessionNotFoundError: If there is no such session.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was deleted.
+        """
+        change = await self._store.delete(reminder_type, session_id, actor=actor, reason=reason)
+        return await self._tell(change, wait)
+
+    async def diff(
+        self, reminder_type: str, session_id: UUID | None, fields: RuleFields | None
+    ) -> RuleDiff:
+        """What a change would do; nothing is stored.
+
+        Args:
+            reminder_type: Of a rule that exists, or would be added.
+            session_id: The only session it would be about.
+            fields: What would be changed; `None` means that the rule would be deleted.
+
+        Raises:
+            InvalidInputError, RuleNotFoundError, SameLeadError, SessionNotFoundError: As the
+                change itself would.
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
+        if fields is not None and fields.subject_template is not None:
+            validate_subject_template(fields.subject_template)
+        change = await self._store.proposed(reminder_type, session_id, fields)
+        now = self._clock.now()
+        concerned = await self._effects.enrollments(reminder_type, session_id, now=now)
+        return await asyncio.to_thread(
+            rules.diff,
+            change,
+            concerned.groups,
+            now=now,
+            threshold=self._threshold,
+            is_complete=concerned.is_complete,
+        )
+
+    async def all_told(self) -> None:
+        """Wait until every session has been told of what was changed here."""
+        while self._telling:
+            await asyncio.wait(self._telling)
+
+    async def aclose(self) -> None:
+        """Tell those who are left for a moment, then leave them to the sweep."""
+        if self._telling:
+            await asyncio.wait(self._telling, timeout=LAST_WORDS.total_seconds())
+        for task in self._telling:
+            task.cancel()
+        await asyncio.gather(*self._telling, return_exceptions=True)
+
+    async def _tell(self, change: RuleChange, wait: timedelta) -> RuleReceipt:
+        """Have the sessions told that a change concerns, and wait a little."""
+        if not (change.moves_reminders or change.is_repeated):
+            return RuleReceipt(change, _Telling())
+        sessions = await self._effects.sessions(change.reminder_type, change.session_id)
+        telling = _Telling(sessions)
+        are_few = len(sessions) <= FEW
+        task = asyncio.create_task(self._tell_all(telling, wait if are_few else None))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+        # Few are waited for by themselves; and a caller who goes away does not end the task.
+        await asyncio.wait({task}, timeout=None if are_few else wait.total_seconds())
+        return RuleReceipt(change, telling)
+
+    async def _tell_all(self, telling: _Telling, wait: timedelta | None) -> None:
+        slots = asyncio.Semaphore(FAN_OUT)
+
+        async def one(session_id: UUID) -> None:
+            async with slots:
+                if telling.is_broken_off:
+                    return
+                try:
+                    receipt = await self._gateway.session_changed(session_id, wait=wait)
+                except NotFoundError:  # deleted since
+                    receipt = ChangeReceipt()
+                except ReminderError as error:
+                    telling.is_broken_off = True
+                    logger.warning("not every session was told of a rule, the sweep is: %s", error)
+                    return
+                telling.receipts.append(receipt)
+
+        await asyncio.gather(*(one(session_id) for session_id in telling.sessions))
+
+
+def _sum(receipts: Sequence[ChangeReceipt]) -> ChangeReceipt:
+    """The counts of all sessions together."""
+    reminders = [receipt.reminders for receipt in receipts]
+    return ChangeReceipt(
+        enrollments=sum(r.enrollments for r in receipts),
+        replanned=sum(r.replanned for r in receipts),
+        unconfirmed=sum(r.unconfirmed for r in receipts),
+        reminders=CancelReceipt(
+            cancelled=sum(r.cancelled for r in reminders),
+            already_sent=sum(r.already_sent for r in reminders),
+            in_flight=sum(r.in_flight for r in reminders),
+        ),
+    )

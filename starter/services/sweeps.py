@@ -1,0 +1,303 @@
+"""The sweep as operators see it: its Schedule, one run by hand, and what became of past runs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    WorkflowExecution,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+)
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from reminders import temporal
+from reminders.db.installation import Installation
+from reminders.domain.errors import InvalidInputError
+from reminders.domain.keys import SWEEP_ID, TASK_QUEUE
+from reminders.temporal import unavailable
+from workflows.reminder_sweep import ReminderSweepWorkflow
+from workflows.session_change import SessionChangeWorkflow
+
+MANUAL_ID = f"{SWEEP_ID}-manual"
+"""Workflow Id of every run by hand, so that there cannot be two of them at once."""
+EXECUTION_TIMEOUT = timedelta(minutes=14)
+"""Less than the time between two runs: a run that hangs does not cost the next one its turn."""
+CATCH_UP = timedelta(minutes=30)
+"""After an outage of Temporal two runs at the most are made up for; one finds everything."""
+
+_LISTED = (ReminderSweepWorkflow, SessionChangeWorkflow)
+"""Workflows whose runs are told; those of enrollments are told by `why`."""
+_OURS = b"runs:"
+"""Begins every cursor: the server answers a token that is none as if it were away."""
+_RPC_TIMEOUT = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepStart:
+    """A sweep that runs now."""
+
+    workflow_id: str
+    run_id: str
+    started: bool
+    """False when one was running already; it is the one that is named."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """One run of a workflow that keeps house: a sweep, or a session's change."""
+
+    workflow_id: str
+    run_id: str
+    workflow_type: str
+    status: str
+    """As Temporal has it, in lower case."""
+    started_at: datetime
+    closed_at: datetime | None
+    result: Mapping[str, Any] | None
+    """What the run returned; absent while it runs, and when it failed."""
+    so_far: Mapping[str, Any] | None = None
+    """What a single one that runs has counted by its last heartbeat, which may be 25 s old."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPage:
+    """Some runs, the newest first, and where older ones begin."""
+
+    runs: tuple[Run, ...]
+    next_cursor: str | None
+
+
+def sweep_schedule(cron: str, *, task_queue: str = TASK_QUEUE) -> Schedule:
+    """The Schedule `reminder-sweep` as it should be.
+
+    Args:
+        cron: `SWEEP_CRON`, in UTC.
+        task_queue: Where the workers poll.
+    """
+    return Schedule(
+        action=ScheduleActionStartWorkflow(
+            ReminderSweepWorkflow.run,
+            id=SWEEP_ID,
+            task_queue=task_queue,
+            execution_timeout=EXECUTION_TIMEOUT,
+            static_summary="reconciles ledger and workflows",
+        ),
+        spec=ScheduleSpec(cron_expressions=[cron]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),
+    )
+
+
+async def ensure_sweep_schedule(client: Client, cron: str, *, task_queue: str) -> temporal.Ensured:
+    """Create the Schedule, or bring it up to date; safe to repeat, and from many processes.
+
+    Raises:
+        ConfigurationError: If Temporal cannot read `SWEEP_CRON`.
+        TemporalUnavailableError: If Temporal does not answer.
+    """
+    return await temporal.ensure_schedule(
+        client, SWEEP_ID, sweep_schedule(cron, task_queue=task_queue)
+    )
+
+
+class Sweeps:
+    """Starts sweeps, and tells what became of them."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str = TASK_QUEUE,
+        installation: Installation | None = None,
+    ) -> None:
+        """Ask through this client.
+
+        Args:
+            client: Connected with `SessionReminderPlugin`; may be lazy.
+            task_queue: Where the workers poll.
+            installation: Whose sweeps these are; absent says nothing of it.
+        """
+        self._client = client
+        self._task_queue = task_queue
+        self._installation = installation
+
+    async def start(self) -> SweepStart:
+        """Start a sweep now, also while the Schedule is paused; a running one is not doubled.
+
+        Started directly and not by the Schedule's trigger, which says neither which run it
+        started nor whether it started one.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        running = await self._scheduled_run()
+        if running is not None:
+            return running
+        memo = await self._installation.memo() if self._installation else None
+        try:
+            with unavailable():
+                handle = await self._client.start_workflow(
+                    ReminderSweepWorkflow.run,
+                    id=MANUAL_ID,
+                    task_queue=self._task_queue,
+                    execution_timeout=EXECUTION_TIMEOUT,
+                    id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    memo=memo,
+                    static_summary="reconciles ledger and workflows, by hand",
+                    rpc_timeout=_RPC_TIMEOUT,
+                )
+        except WorkflowAlreadyStartedError as error:
+            return SweepStart(workflow_id=MANUAL_ID, run_id=error.run_id or "", started=False)
+        return SweepStart(workflow_id=MANUAL_ID, run_id=handle.result_run_id or "", started=True)
+
+    async def finished(self, sweep: SweepStart) -> Run:
+        """Wait until a sweep has ended, whichever way.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        handle = self._client.get_workflow_handle(sweep.workflow_id, run_id=sweep.run_id or None)
+        with unavailable():
+            with suppress(WorkflowFailureError):  # told by the status
+                await handle.result(follow_runs=False)
+            return await self._told(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
+
+    async def run(self, workflow_id: str, run_id: str | None) -> Run | None:
+        """One run, as it stands; `None` if Temporal no longer has it.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id or None)
+        with unavailable():
+            try:
+                described = await handle.describe(rpc_timeout=_RPC_TIMEOUT)
+                return replace(await self._told(described), so_far=await self._so_far(described))
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+        return None
+
+    async def _so_far(self, run: WorkflowExecutionDescription) -> Mapping[str, Any] | None:
+        """The counts that the run's activity has told with its heartbeat, behind its cursor."""
+        for activity in run.raw_description.pending_activities:
+            told = await self._client.data_converter.decode(activity.heartbeat_details.payloads)
+            if len(told) == 2 and isinstance(told[1], Mapping):
+                return told[1]
+        return None
+
+    async def runs(self, *, limit: int = 20, cursor: str | None = None) -> RunPage:
+        """Sweeps and session changes, the newest first, as far as Temporal still has them.
+
+        Raises:
+            InvalidInputError: If the cursor is none of ours.
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        types = ", ".join(f"'{kind.__name__}'" for kind in _LISTED)
+        found = self._client.list_workflows(
+            f"WorkflowType IN ({types}) AND TaskQueue = '{self._task_queue}'",
+            page_size=limit,
+            next_page_token=_decoded(cursor) if cursor else None,
+            rpc_timeout=_RPC_TIMEOUT,
+        )
+        with unavailable():
+            try:
+                await found.fetch_next_page()
+            except RPCError as error:
+                if cursor and error.status is RPCStatusCode.INVALID_ARGUMENT:
+                    raise _not_our_cursor() from error
+                raise
+            runs = [await self._told(run) for run in found.current_page or ()]
+        token = found.next_page_token
+        return RunPage(
+            runs=tuple(runs),
+            next_cursor=base64.urlsafe_b64encode(_OURS + token).decode() if token else None,
+        )
+
+    async def last_completed_at(self) -> datetime | None:
+        """When the last sweep was done; `None` if none was, as far as Temporal still knows.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        # The newest to end come first: the server's own order.
+        found = self._client.list_workflows(
+            f"WorkflowType = '{ReminderSweepWorkflow.__name__}'"
+            f" AND TaskQueue = '{self._task_queue}' AND ExecutionStatus = 'Completed'",
+            page_size=1,
+            limit=1,
+            rpc_timeout=_RPC_TIMEOUT,
+        )
+        with unavailable():
+            async for run in found:
+                return run.close_time
+        return None
+
+    async def _scheduled_run(self) -> SweepStart | None:
+        """The sweep that the Schedule has started and that still runs.
+
+        One on another task queue, where workers polled before the setting was changed, sweeps
+        nothing: it is nobody's reason to wait.
+        """
+        found = await temporal.schedule(self._client, SWEEP_ID)
+        for action in found.info.running_actions if found else ():
+            workflow_id = getattr(action, "workflow_id", None)
+            run_id = getattr(action, "first_execution_run_id", None)
+            if workflow_id is None:
+                continue
+            # What the Schedule believes to run may have just ended.
+            with unavailable():
+                run = await self._client.get_workflow_handle(workflow_id).describe(
+                    rpc_timeout=_RPC_TIMEOUT
+                )
+            is_ours = run.task_queue == self._task_queue
+            if is_ours and run.status is WorkflowExecutionStatus.RUNNING:
+                return SweepStart(workflow_id=workflow_id, run_id=run_id or "", started=False)
+        return None
+
+    async def _told(self, run: WorkflowExecution) -> Run:
+        result = None
+        if run.status is WorkflowExecutionStatus.COMPLETED:
+            result = await self._client.get_workflow_handle(run.id, run_id=run.run_id).result(
+                follow_runs=False, rpc_timeout=_RPC_TIMEOUT
+            )
+        return Run(
+            workflow_id=run.id,
+            run_id=run.run_id,
+            workflow_type=run.workflow_type,
+            status=run.status.name.lower() if run.status else "unknown",
+            started_at=run.start_time,
+            closed_at=run.close_time,
+            result=result if isinstance(result, Mapping) else None,
+        )
+
+
+def _decoded(cursor: str) -> bytes:
+    try:
+        token = base64.b64decode(cursor, altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise _not_our_cursor() from error
+    if not token.startswith(_OURS):
+        raise _not_our_cursor()
+    return token.removeprefix(_OURS)
+
+
+def _not_our_cursor() -> InvalidInputError:
+    msg = "this is no cursor that was given out; leave it out to start from the beginning"
+    return InvalidInputError(msg, field="cursor")

@@ -1,0 +1,128 @@
+"""The decision at the moment of sending: what is true then counts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reminders.domain.decide import Close, Decision, Send, Settled, Wait, decide
+from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus, StatusReason
+from tests.builders import NOW, a_reminder, a_rule, a_session, facts
+
+HOUR = timedelta(hours=1)
+
+
+def test_a_due_reminder_that_everybody_wants_is_sent() -> None:
+    """Session ahead, attendee enrolled, rule on, lead reached: it goes out."""
+    assert Send() == decide(facts(), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"session": None}, Close(ReminderStatus.CANCELLED, StatusReason.SESSION_DELETED)),
+        (
+            {"session": a_session(starts_in=24 * HOUR, status=SessionStatus.CANCELLED)},
+            Close(ReminderStatus.CANCELLED, StatusReason.SESSION_CANCELLED),
+        ),
+        ({"attendee": None}, Close(ReminderStatus.CANCELLED, StatusReason.UNENROLLED)),
+        ({"enrollment_status": None}, Close(ReminderStatus.CANCELLED, StatusReason.UNENROLLED)),
+        (
+            {"enrollment_status": EnrollmentStatus.CANCELLED},
+            Close(ReminderStatus.CANCELLED, StatusReason.UNENROLLED),
+        ),
+        (
+            {"enrollment_status": EnrollmentStatus.PENDING},
+            Close(ReminderStatus.SKIPPED, StatusReason.UNCONFIRMED),
+        ),
+        (
+            {"stopped": StatusReason.OPTED_OUT},
+            Close(ReminderStatus.SKIPPED, StatusReason.OPTED_OUT),
+        ),
+        (
+            {"stopped": StatusReason.ADDRESS_BOUNCED},
+            Close(ReminderStatus.SKIPPED, StatusReason.ADDRESS_BOUNCED),
+        ),
+        ({"rule": None}, Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED)),
+        (
+            {"rule": a_rule(is_enabled=False)},
+            Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED),
+        ),
+        (
+            {"session": a_session(starts_in=-7 * 24 * HOUR)},
+            Close(ReminderStatus.SKIPPED, StatusReason.SESSION_STARTED),
+        ),
+        (
+            {"next_due_at": NOW - timedelta(minutes=1)},
+            Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED),
+        ),
+        (
+            {"session": a_session(starts_in=30 * HOUR)},
+            Wait(NOW + 6 * HOUR, NOW + 30 * HOUR),
+        ),
+        ({"rule": a_rule("24h", lead=12 * HOUR)}, Wait),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_what_changed_while_it_slept_is_respected(
+    changed: dict[str, Any], expected: Decision | type[Decision]
+) -> None:
+    """Each change that nobody told the workflow of has its own outcome and reason."""
+    decision = decide(facts(**changed), now=NOW)
+    assert isinstance(decision, expected) if isinstance(expected, type) else expected == decision
+
+
+def test_a_reminder_that_missed_its_own_session_has_expired() -> None:
+    """Planned for this start and not sent before it: a failure, and called one."""
+    late = facts().reminder.starts_at
+    assert Close(ReminderStatus.FAILED, StatusReason.EXPIRED) == decide(facts(), now=late)
+
+
+@pytest.mark.parametrize("status", [s for s in ReminderStatus if s is not ReminderStatus.SCHEDULED])
+def test_what_has_ended_is_not_decided_again(status: ReminderStatus) -> None:
+    """Only scheduled rows are decided; every other one is left as it is."""
+    reminder = a_reminder("24h", status=status)
+    assert Settled() == decide(facts(reminder=reminder), now=NOW)
+
+
+@given(
+    starts_in=st.timedeltas(timedelta(days=-2), timedelta(days=10)),
+    lead=st.timedeltas(timedelta(minutes=1), timedelta(days=5)),
+)
+def test_nothing_is_sent_early_or_after_the_start(starts_in: timedelta, lead: timedelta) -> None:
+    """`Send` implies start minus lead has been reached and the start has not."""
+    session = a_session(starts_in=starts_in)
+    decision = decide(facts(session=session, rule=a_rule(lead=lead), next_due_at=None), now=NOW)
+    due_at: datetime = session.starts_at - lead
+    assert isinstance(decision, Send) == (due_at <= NOW < session.starts_at)
+
+
+def test_asked_for_once_more_it_goes_out_whatever_else_is_due() -> None:
+    """Long after its own instant, and with a later reminder due: an operator wants it now."""
+    asked = a_reminder("24h", starts_at=NOW + HOUR, due_at=NOW, requested_at=NOW)
+    session = a_session(starts_in=HOUR)
+    late = facts(reminder=asked, session=session, next_due_at=NOW)
+    assert Send() == decide(late, now=NOW + timedelta(seconds=1))
+    early = decide(late, now=NOW - timedelta(seconds=1))
+    assert Wait(NOW, session.starts_at) == early
+
+
+def test_asked_for_now_it_goes_out_before_its_instant() -> None:
+    """A day ahead of start minus lead, for the start that was known; the start itself stays a bound."""
+    asked = a_reminder("24h", starts_at=NOW + 48 * HOUR, due_at=NOW, requested_at=NOW)
+    ahead = facts(reminder=asked, session=a_session(starts_in=48 * HOUR))
+    assert Send() == decide(ahead, now=NOW)
+    moved = facts(reminder=asked, session=a_session(starts_in=49 * HOUR))
+    assert Wait(NOW + 25 * HOUR, NOW + 49 * HOUR) == decide(moved, now=NOW)
+
+
+def test_asked_for_once_more_and_moved_it_waits_for_its_new_instant() -> None:
+    """A session moved far away unannounced: start minus lead counts again."""
+    asked = a_reminder("24h", starts_at=NOW + HOUR, due_at=NOW, requested_at=NOW)
+    session = a_session(starts_in=timedelta(days=7))
+    moved = decide(facts(reminder=asked, session=session, next_due_at=None), now=NOW)
+    assert Wait(session.starts_at - 24 * HOUR, session.starts_at) == moved
