@@ -62,6 +62,7 @@ def test_what_can_be_guessed_does_not_go_live(
         api_keys.make("billing")[1],
         api_keys.make(read_only=True)[1],
     ],
+    ids=["hex", "short-hex", "base64", "uuid", "hashed", "hashed-read-only"],
 )
 def test_random_and_hashed_keys_go_live(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a generator makes is good enough, and so is every hash."""
