@@ -235,13 +235,10 @@ async def test_a_late_close_ends_nothing_that_was_planned_anew(
     await stage.gateway.put_session(replace(session, starts_at=later_start))
     await stage.change_of(session).result()
     is_away[0] = False
-
-    async def is_closed() -> bool:
-        return not (await handle.describe()).raw_description.pending_activities
-
-    await eventually(is_closed)
+    await eventually(lambda: stage.is_at_rest(handle), within=timedelta(seconds=60))
     assert ReminderStatus.SCHEDULED == (await stage.statuses(session, user))["30min"]
-    await stage.wind_to(later_start, handle)
+    await stage.wind_to(later_start - 31 * MINUTE, handle)
+    await stage.wind_to(later_start - 29 * MINUTE, handle)
     await handle.result()
     assert "sent" == (await stage.statuses(session, user))["30min"]
 
