@@ -202,6 +202,41 @@ async def test_cancelled_by_hand_before_a_plan_was_handed_over(stage: Stage, by:
     assert await agree(stage, session, user)
 
 
+async def test_a_late_close_ends_nothing_that_was_planned_anew(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outage outlasts the old start, and the session is put off: its reminders still go out."""
+    session, user = await stage.session(starts_in=31 * MINUTE), await stage.attendee()
+    await enroll(stage, session, user)
+    handle = stage.handle(session, user)
+    close, is_away, asked = PostgresDeliveryLedger.close, [True], asyncio.Event()
+
+    async def away_at_first(*arguments: Any, **options: Any) -> CloseRemindersResult:
+        asked.set()
+        if is_away[0]:
+            raise DatabaseUnavailableError
+        return await close(*arguments, **options)
+
+    monkeypatch.setattr(PostgresDeliveryLedger, "close", away_at_first)
+    await stage.provider_refuses()
+    passing = asyncio.create_task(stage.forward(40 * MINUTE, handle))
+    await asked.wait()
+    passing.cancel()
+    await asyncio.gather(passing, return_exceptions=True)
+    await stage.provider.clear_faults()
+    stage.clock.set(await stage.skipper.get_current_time(handle))
+    later_start = session.starts_at + 2 * HOUR
+    await stage.gateway.put_session(replace(session, starts_at=later_start))
+    await stage.change_of(session).result()
+    is_away[0] = False
+    await eventually(lambda: stage.is_at_rest(handle), within=timedelta(seconds=60))
+    assert ReminderStatus.SCHEDULED == (await stage.statuses(session, user))["30min"]
+    await stage.wind_to(later_start - 31 * MINUTE, handle)
+    await stage.wind_to(later_start - 29 * MINUTE, handle)
+    await handle.result()
+    assert "sent" == (await stage.statuses(session, user))["30min"]
+
+
 async def test_a_run_that_was_cancelled_takes_no_plan(stage: Stage) -> None:
     """What is planned while it closes what it knows is not lost with it, nor does it come back."""
     session, user = await stage.session(starts_in=3 * HOUR), await stage.attendee()

@@ -175,7 +175,7 @@ async def test_the_api_starts_a_sweep_and_tells_what_it_found(
         assert {"processed", "totalReminders", "totalFailed", "results", "forgotten"} == set(
             run["result"]
         )
-        assert {"lost", "drifted", "overdue", "missing", "in_doubt"} == set(
+        assert {"unconfirmed", "lost", "drifted", "overdue", "missing", "in_doubt"} == set(
             run["result"]["results"]
         )
         assert run["closed_at"] >= run["started_at"]
