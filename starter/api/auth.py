@@ -120,19 +120,23 @@ def authenticate(request: Request, guard: Guard) -> ApiKey | None:
     if not guard.keys:
         if not is_this_machine(request):
             msg = "No API_KEYS are set here, so only this machine may ask."
-            raise UnauthorizedError(msg, challenge=_CHALLENGE)
+            raise _unauthorized(msg)
         return None
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credentials.strip():
         _limit(guard.failures, _address(request))
         msg = "Send the header `Authorization: Bearer <API key>`."
-        raise UnauthorizedError(msg, challenge=_CHALLENGE)
+        raise _unauthorized(msg)
     key = api_keys.known(credentials.strip(), guard.keys)
     if key is None:
         _limit(guard.failures, _address(request))
         msg = "This API key is not one of API_KEYS."
-        raise UnauthorizedError(msg, challenge=f'{_CHALLENGE}, error="invalid_token"')
+        raise _unauthorized(msg, ', error="invalid_token"')
     return key
+
+
+def _unauthorized(detail: str, more: str = "") -> UnauthorizedError:
+    return UnauthorizedError(detail, {"WWW-Authenticate": _CHALLENGE + more})
 
 
 def _limit(limit: RateLimit, caller: str) -> None:

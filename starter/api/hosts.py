@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reminders.settings import is_loopback
-from starter.api.errors import problem
+from starter.api.errors import MalformedHostError, OtherOriginError, refusal
 
 _HOST = re.compile(
     r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.~!$&'()*+,;=%-]+))(?::(?P<port>\d{0,5}))?",
@@ -48,13 +48,7 @@ class WellFormedHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and (wrong := _wrong_with(scope)):
-            answer = problem(
-                Request(scope),
-                400,
-                slug="malformed-host",
-                title="The header Host is not well-formed",
-                detail=wrong,
-            )
+            answer = await refusal(Request(scope), MalformedHostError(wrong))
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -85,16 +79,7 @@ class OwnPagesOnly:
             and not scope["path"].startswith(self._but)
             and is_of_another_origin(Headers(scope=scope))
         ):
-            answer = problem(
-                Request(scope),
-                403,
-                slug="another-origin",
-                title="Pages of other origins may change nothing here",
-                detail=(
-                    "A web page of another origin asks. Without API_KEYS only programs of this"
-                    " machine and our own pages may change something; set API_KEYS for others."
-                ),
-            )
+            answer = await refusal(Request(scope), OtherOriginError())
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)

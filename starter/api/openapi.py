@@ -12,20 +12,39 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from starter.api.errors import MEDIA_TYPE, TYPES, Problem
+from reminders.domain.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    DeliveryError,
+    InvalidInputError,
+    NotFoundError,
+)
+from starter.api.errors import (
+    HTTP_KINDS,
+    MEDIA_TYPE,
+    TYPES,
+    ForbiddenError,
+    Problem,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 
 _REFERENCE = "#/components/schemas/Problem"
 _EXAMPLES = {
-    400: ("malformed-body", "The body cannot be read"),
-    401: ("unauthorized", "An API key is needed"),
-    403: ("forbidden", "This API key may not do that"),
-    404: ("not-found", "No such thing"),
-    409: ("conflict", "Not as things are"),
-    413: ("body-too-large", "The body is too large"),
-    422: ("invalid-request", "The request is not acceptable"),
-    429: ("too-many-requests", "Too many requests"),
-    502: ("provider-refused", "The provider did not take the e-mail"),
-    503: ("database-unavailable", "PostgreSQL does not answer"),
+    **HTTP_KINDS,
+    **{
+        kind.status: (kind.slug, kind.title)
+        for kind in (
+            UnauthorizedError,
+            ForbiddenError,
+            NotFoundError,
+            ConflictError,
+            InvalidInputError,
+            TooManyRequestsError,
+            DeliveryError,
+            DatabaseUnavailableError,
+        )
+    },
 }
 """A kind of problem that has this status, and its title."""
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
