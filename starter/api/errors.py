@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,7 +46,7 @@ HTTP_KINDS = {
     405: ("method-not-allowed", "Method not allowed"),
     413: ("body-too-large", "The body is too large"),
 }
-"""What the framework and `starter.api.body_limit` refuse."""
+"""What the framework refuses."""
 _INTERNAL = "The cause is in the server's log; `reminders doctor` may name it."
 
 
@@ -234,6 +235,7 @@ async def refused(request: Request, error: Exception) -> Response:
     detail = {
         404: "There is no such path; /docs lists all.",
         405: f"{request.method} is not allowed here.",
+        413: f"The body is larger than {request.scope.get(MAX_BODY_SIZE_SCOPE_KEY)} bytes.",
     }.get(status, str(error.detail))
     headers = {"Allow": ", ".join(_allowed(request))} if status == 405 else error.headers
     return problem(request, status, slug=slug, title=title, detail=detail, headers=headers)
@@ -245,7 +247,7 @@ def _allowed(request: Request) -> list[str]:
         method
         for method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
         for route in request.app.routes
-        # `HEAD` is asked for as `GET`, see `starter.api.head`.
+        # `HEAD` is asked for as `GET`, see `HeadLikeGet`.
         if route.matches({**request.scope, "method": method if method != "HEAD" else "GET"})[0]
         is Match.FULL
     ]
