@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used.
-        InvalidInputError: If `DATABASE_URL` is none of PostgreSQL's.
+        InvalidInputError: If `DATABASE_URL` does not name a PostgreSQL database.
     """
     settings = settings or environment.load()
     asyncpg_url(settings.require_database_url())
@@ -149,11 +149,11 @@ def _sources(parts: Parts) -> dict[str, Source]:
 
 
 def run(settings: Settings) -> None:
-    """Serve the API on `API_ADDRESS` until it is told to stop.
+    """Serve the API on `API_ADDRESS` until it is asked to stop.
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used, or the address is taken.
-        InvalidInputError: If `DATABASE_URL` is none of PostgreSQL's.
+        InvalidInputError: If `DATABASE_URL` does not name a PostgreSQL database.
     """
     host, port = settings.listen_on()
     logs.configure(settings.log_format, settings.log_level)

@@ -11,7 +11,7 @@ ReminderError
 │   ├── EnrollmentNotFoundError
 │   ├── ReminderNotFoundError
 │   ├── RuleNotFoundError
-│   └── LinkNotFoundError          a link of an e-mail that is none of ours, or of somebody erased
+│   └── LinkNotFoundError          not a link of our e-mails, or of somebody erased
 ├── ConflictError                  things are not so that it could be done: says the remedy
 │   ├── RuleExistsError
 │   ├── SameLeadError
@@ -26,7 +26,7 @@ ReminderError
     ├── RetryDeliveryError         the same request may succeed soon
     │   ├── MailRateLimitedError   carries `retry_after`; provably not accepted
     │   ├── MailUnavailableError   `outcome_unknown` says whether it may have been accepted
-    │   ├── BatchBusyError         another worker is at it
+    │   ├── BatchBusyError         another worker is sending it
     │   ├── CutoverUnderWayError   its session is being taken over from another system
     │   └── NotDueYetError         this worker's clock is behind
     ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
@@ -35,7 +35,7 @@ ReminderError
     ├── MailRejectedError          this request is bad, and will be tomorrow
     ├── MailOutcomeUnknownError    the key was used with another body: accepted, but as what?
     ├── UnreadableReminderError    its row, or one that it depends on, holds what nobody expects
-    ├── InvalidAddressError        this attendee's address is no address
+    ├── InvalidAddressError        this attendee's address is not an address
     └── RenderError                this e-mail cannot be rendered
 ```
 
@@ -225,14 +225,16 @@ class TooManyTestsError(ReminderError):
 
     slug = "too-many-tests"
     status = 429
-    title = "Not so many test e-mails at once"
+    title = "Too many test e-mails"
 
     retryable = True
 
     def __init__(self, *, retry_after: timedelta) -> None:
         """Say when the next one may go out."""
         seconds = round(retry_after.total_seconds())
-        super().__init__(f"not so many test e-mails at once; the next may go out in {seconds} s")
+        super().__init__(
+            f"too many test e-mails within a minute; the next may go out in {seconds} s"
+        )
         self.retry_after = retry_after
 
 

@@ -111,9 +111,9 @@ class TooManyRequestsError(RefusalError):
     title = "Too many requests"
 
     def __init__(self, retry_after: int) -> None:
-        """Say when to come again, in seconds."""
+        """Say when to try again, in seconds."""
         super().__init__(
-            f"Too many requests; come again in {retry_after} s.", {"Retry-After": str(retry_after)}
+            f"Too many requests; try again in {retry_after} s.", {"Retry-After": str(retry_after)}
         )
 
 
@@ -331,7 +331,7 @@ def _field_error(found: Mapping[str, Any]) -> dict[str, str]:
     if found["type"] == "json_invalid":
         return {"field": "body", "message": f"is not JSON from character {found['loc'][-1]} on"}
     if found["type"] == "model_attributes_type":
-        return {"field": _field(found), "message": "is no JSON object"}
+        return {"field": _field(found), "message": "is not a JSON object"}
     return {"field": _field(found), "message": found["msg"]}
 
 

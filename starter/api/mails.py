@@ -51,9 +51,9 @@ class PreviewFilters(In):
     at: Instant | None = None
     """When it is sent; without any of the three, the rule's own instant."""
     minutes_before: int | None = Field(default=None, ge=0, le=_A_YEAR)
-    """So long before the session starts."""
+    """How long before the session starts."""
     minutes_late: int | None = Field(default=None, ge=0, le=_A_YEAR)
-    """So long after the rule's own instant."""
+    """How long after the rule's own instant."""
     locale: Annotated[LocaleName | None, BlankIsAbsent] = Field(default=None, examples=["de-AT"])
     """Of the sample attendee."""
     time_zone: Annotated[ZoneName | None, BlankIsAbsent] = None

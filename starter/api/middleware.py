@@ -80,7 +80,7 @@ class Measure:
 
 
 class SecurityHeaders:
-    """Says to a browser: this is no page to frame, to sniff, to cache or to refer to."""
+    """Keeps browsers from framing, sniffing, caching and leaking the address of what is answered."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -48,7 +48,7 @@ _EXAMPLES = {
 }
 """A kind of problem that has this status, and its title."""
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
-"""Schemas of errors as the framework would tell them."""
+"""Schemas of errors as the framework would answer them."""
 
 
 _PAGE = """<!doctype html>
@@ -120,10 +120,10 @@ def _describe_error(response: dict[str, Any], status: int, path: str) -> None:
         kind: {} for kind in response.get("content", {}) if kind == "text/html"
     }
     kind = _EXAMPLES.get(status)
-    told: dict[str, Any] = {"schema": {"$ref": _REFERENCE}}
+    described: dict[str, Any] = {"schema": {"$ref": _REFERENCE}}
     if kind is not None:
         slug, title = kind
-        told["example"] = {
+        described["example"] = {
             "type": TYPES + slug,
             "title": title,
             "status": status,
@@ -131,5 +131,5 @@ def _describe_error(response: dict[str, Any], status: int, path: str) -> None:
             "instance": path,
         }
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-            told["example"]["errors"] = [{"field": "session_id", "message": "is no UUID"}]
-    response["content"] = {**content, MEDIA_TYPE: told}
+            described["example"]["errors"] = [{"field": "session_id", "message": "is not a UUID"}]
+    response["content"] = {**content, MEDIA_TYPE: described}

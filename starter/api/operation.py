@@ -110,19 +110,19 @@ class ResumedOut(Out):
     """Delivery goes on."""
 
     held_because: StatusReason | None
-    """What it was held for; null if it was not."""
+    """Why it was held; null if it was not."""
 
 
 @router.post(
     "/sweeps",
     status_code=ACCEPTED,
-    summary="Look now for what nobody told us",
+    summary="Look now for changes that nobody reported",
     responses={200: {"model": SweepOut, "description": "One was running already"}, **BODY},
 )
 async def sweep(parts: Answering, response: Response, body: ReasonBody | None = None) -> SweepOut:
     """Start a sweep, or find the one that runs. It reconciles and sends nothing.
 
-    Works while the Schedule is paused; `GET /v1/runs` tells what it found.
+    Works while the Schedule is paused; `GET /v1/runs` shows what it found.
     """
     started = (await parts.deeds.sweep(by(body))).receipt
     if not started.started:
@@ -149,7 +149,7 @@ async def delivery_state(parts: Answering) -> DeliveryStateOut:
 
 
 @delivery.post(
-    "/delivery/resume", summary="Send again: key, sender or quota is mended", responses=BODY
+    "/delivery/resume", summary="Send again: key, sender or quota is back in order", responses=BODY
 )
 async def resume(parts: Answering, body: ReasonBody | None = None) -> ResumedOut:
     """End the hold, so that everything that is still useful goes out. Safe to repeat.

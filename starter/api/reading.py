@@ -1,7 +1,7 @@
 """What a request says: looked at before its handler runs, whichever route it is for.
 
 *Text* must be what PostgreSQL can store: it stores no NUL, and a lone surrogate, half of a character,
-is no text at all. Both would fail where they are stored, long after somebody could have said which
+is not text at all. Both would fail where they are stored, long after somebody could have said which
 field has them.
 
 *Parameters* that are not understood must not be passed over: `?dry_run=true` where nobody knows it
@@ -56,8 +56,8 @@ class LinkRoute(APIRoute):
 
     Programs on the way add parameters. Opening a link changes nothing, whatever was added to it;
     calendar programs add some, too, so that nothing between keeps an old file. A POST acts: there
-    only what is known to be added for counting is passed over, so that nobody's wish to stop fails
-    because of it.
+    only what is known to be added for counting is passed over, so that nobody who asks to stop
+    is turned away because of it.
     """
 
     def passes_over(self, method: str, name: str) -> bool:
@@ -72,7 +72,7 @@ class Files(StaticFiles):
         """A file, or what keeps it from being sent.
 
         Raises:
-            HTTPException: If there is none, or its address is none of ours.
+            HTTPException: If there is none, or the address is not one of ours.
         """
         try:
             refuse_unstorable(path, "path")
@@ -83,7 +83,7 @@ class Files(StaticFiles):
 
 
 async def well_formed(request: Request) -> None:
-    """Let a request pass that says nothing unknown, nothing twice, and nothing that is no text.
+    """Let a request pass that says nothing unknown, nothing twice, and nothing but text.
 
     Every route of an application depends on it. It runs once the caller is known to be one who may
     ask, and before anything is done.
@@ -107,7 +107,7 @@ def _known(request: Request, known: frozenset[str]) -> None:
     seen = set()
     for name, value in request.query_params.multi_items():
         if name not in known:
-            raise InvalidInputError("is no parameter of this path", field=name)
+            raise InvalidInputError("is not a parameter of this path", field=name)
         if name in seen:
             raise InvalidInputError("is given more than once", field=name)
         refuse_unstorable(value, name)
@@ -137,7 +137,7 @@ class StrictRequest(Request):
 
         Raises:
             InvalidInputError: If it is not acceptable, or is there and nobody would read it.
-            HTTPException: If it is too large, is no text or ends early.
+            HTTPException: If it is too large, is not text or ends early.
         """
         try:
             body = await self.body()
@@ -167,8 +167,8 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - whatever JSON may say
     """What a body of JSON says, each name of an object once.
 
     Raises:
-        HTTPException: If it is no text.
-        InvalidInputError: If it is no JSON (RFC 8259), nests too deeply, says a name twice, or has
+        HTTPException: If it is not text.
+        InvalidInputError: If it is not JSON (RFC 8259), nests too deeply, says a name twice, or has
             text that cannot be stored; names the field.
     """
     try:
@@ -200,7 +200,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(text: str) -> float:
     """Refuse what Python takes for a number and JSON does not."""
-    raise InvalidInputError(f"has {text}, which is no number in JSON", field=_BODY)
+    raise InvalidInputError(f"has {text}, which is not a number in JSON", field=_BODY)
 
 
 def _look_through(content: Any) -> None:  # noqa: ANN401 - whatever JSON may say

@@ -40,7 +40,7 @@ router = v1_router("operators")
 LARGEST_PAGE = 200
 _FOUND_AT_ONCE = 20
 _SHOWN = timedelta(days=30)
-"""How far back failures are counted; `why` answers for ever."""
+"""How far back failures are counted; `why` has no such limit."""
 _LARGEST_ID = 2**63 - 1
 
 Words = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
@@ -270,7 +270,7 @@ async def roster(
 
 @router.post("/users/search", summary="A user's id, by name or address", responses={**BODY})
 async def users(parts: Answering, body: UserSearch) -> UserIdsOut:
-    """Up to 20 ids; addresses and names are not told."""
+    """Up to 20 ids; without addresses and names."""
     found = await Browser(parts.database).people(body.query, limit=_FOUND_AT_ONCE + 1)
     return UserIdsOut(
         items=[attendee.user_id for attendee in found[:_FOUND_AT_ONCE]],
@@ -325,12 +325,12 @@ def _written(*parts: object) -> str:
 
 def _read(cursor: str, *kinds: Any) -> Sequence[Any]:  # noqa: ANN401 - what each kind reads
     try:
-        told = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
-        return [kind(text) for kind, text in zip(kinds, told, strict=True)]
+        texts = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        return [kind(text) for kind, text in zip(kinds, texts, strict=True)]
     except (ValueError, OverflowError, binascii.Error) as error:
         raise _no_cursor() from error
 
 
 def _no_cursor() -> InvalidInputError:
-    msg = "this is no cursor that was given out; leave it out to start from the beginning"
+    msg = "this cursor was not given out here; leave it out to start from the beginning"
     return InvalidInputError(msg, field="cursor")

@@ -26,13 +26,13 @@ _FORBIDDEN: Documented = {
         " and a web page of another origin asks"
     }
 }
-_TOO_MANY: Documented = {429: {"description": "Too often; come again after `Retry-After`"}}
+_TOO_MANY: Documented = {429: {"description": "Too often; try again after `Retry-After`"}}
 _UNAVAILABLE: Documented = {
     503: {"description": "PostgreSQL or Temporal is away; repeat the same call after `Retry-After`"}
 }
 INVALID: Documented = {422: {"description": "Not acceptable; `errors` names the fields"}}
 BODY: Documented = {
-    400: {"description": "The body is no text that could be JSON"},
+    400: {"description": "The body is not text, so it cannot be JSON"},
     413: {"description": "The body is larger than 64 KiB"},
     **INVALID,
 }

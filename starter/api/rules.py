@@ -135,12 +135,12 @@ class RuleListOut(Out):
 
 
 class TellingOut(Mirror):
-    """Sessions that are being told. What is stored holds already: no old instant can fire."""
+    """Sessions whose people's workflows are being told. What is stored counts already: no old instant can fire."""
 
     sessions: int
     """Sessions with enrollments that lie ahead."""
     told: int
-    """Of these, those whose `SessionChangeWorkflow` is at it; `GET /v1/runs` has its counts. The
+    """Of these, those whose `SessionChangeWorkflow` has begun; `GET /v1/runs` has its counts. The
     others follow, at the latest by the next sweep."""
 
 

@@ -107,7 +107,7 @@ class SessionWithCounts(SessionOut):
 
 
 class UnderWayOut(Mirror):
-    """A workflow that is at it. The change is stored: nothing goes out that it forbids."""
+    """A workflow that is still working on it. The change is stored: nothing goes out that it forbids."""
 
     workflow_id: str
     """Its result has the counts, and so has `GET /v1/runs`."""
@@ -180,7 +180,7 @@ async def put_session(
 
     If its start or status changes, every enrollment is planned anew: the old times can no longer
     fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
-    when that takes longer than a few seconds, `under_way` has the workflow that is at it (202).
+    when that takes longer than a few seconds, `under_way` has the workflow that is working on it (202).
 
     The same call repeated tells nobody, and its counts are zero, unless the first failed half-way:
     then it completes it. Without `status` the session keeps the one that it has.

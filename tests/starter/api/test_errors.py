@@ -82,7 +82,7 @@ async def test_body_of_another_type(shared_api: Api) -> None:
 async def test_body_that_is_no_object(shared_api: Api) -> None:
     """JSON of another shape is named as what it is, in words that are no library's."""
     answer = await shared_api.put(SESSION, json=["title"])
-    assert answer.json()["errors"] == [{"field": "body", "message": "is no JSON object"}]
+    assert answer.json()["errors"] == [{"field": "body", "message": "is not a JSON object"}]
 
 
 async def test_body_that_is_no_text(shared_api: Api) -> None:
