@@ -45,7 +45,7 @@ from reminders.observability.scrape import Scrape
 from reminders.observability.sdk import sdk
 from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.settings import Settings
-from starter.cli.running import ExitCode, exit_code
+from starter.cli.running import ExitCode
 from starter.health import boot
 from starter.services.composing import attendee_links, mail_composer
 from starter.services.enrollments import EnrollmentWorkflows
@@ -353,7 +353,7 @@ def main() -> int:
             raise
         words = " ".join(str(known).split())
         print(f"worker: {words}", file=sys.stderr)  # noqa: T201 - a command's last word
-        return exit_code(known)
+        return known.exit_code
     return ExitCode.OK
 
 

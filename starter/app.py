@@ -11,6 +11,7 @@ from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
@@ -21,16 +22,24 @@ from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
 from starter.admin import router as admin
-from starter.api import auth, openapi, serving
+from starter.api import (
+    auth,
+    enrollments,
+    mails,
+    openapi,
+    operation,
+    people,
+    reminders,
+    reports,
+    rules,
+    serving,
+    sessions,
+    webhook,
+)
 from starter.api import errors as problems
-from starter.api import router as api
-from starter.api import webhook as webhooks
-from starter.api.asked import well_formed
-from starter.api.body_limit import BodyLimit
-from starter.api.head import HeadLikeGet
 from starter.api.hosts import OwnPagesOnly, WellFormedHost
-from starter.api.measure import Measure
-from starter.api.security_headers import SecurityHeaders
+from starter.api.middleware import HeadLikeGet, Measure, SecurityHeaders
+from starter.api.reading import well_formed
 from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
@@ -39,7 +48,24 @@ from starter.services.mails import Mails
 
 logger = logging.getLogger(__name__)
 
+_LARGEST_BODY = 64 * 1024
+"""Bytes; the longest session with notes fits several times. The webhook's route takes more."""
 _SDK_EXIT_SECONDS = 0.2
+_ROUTERS = (
+    reports.router,
+    sessions.router,
+    people.router,
+    enrollments.router,
+    reminders.router,
+    rules.router,
+    mails.router,
+    operation.router,
+    operation.delivery,
+    probes.router,
+    webhook.router,
+    attendee.router,
+)
+"""In the order of `/docs`."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -51,7 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used.
-        InvalidInputError: If `DATABASE_URL` is none of PostgreSQL's.
+        InvalidInputError: If `DATABASE_URL` does not name a PostgreSQL database.
     """
     settings = settings or environment.load()
     asyncpg_url(settings.require_database_url())
@@ -96,18 +122,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.mails = Mails(settings)
     problems.install(app)
     auth.install(app, settings)
-    app.add_middleware(BodyLimit, elsewhere={webhooks.PATH: webhooks.LARGEST_BODY})
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_LARGEST_BODY)
     if not settings.api_keys:
         # A signature, or the token in the path, says there who may.
-        app.add_middleware(OwnPagesOnly, but=(webhooks.PATH, attendee.STOP))
+        app.add_middleware(OwnPagesOnly, but=(webhook.PATH, attendee.STOP))
     app.add_middleware(WellFormedHost)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(Measure, registry=registry)
     app.add_middleware(SecurityHeaders)
-    app.include_router(api.router)
-    app.include_router(probes.router)
-    app.include_router(webhooks.router)
-    app.include_router(attendee.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     admin.install(app, settings)
     openapi.install(app)
     return app
@@ -125,11 +149,11 @@ def _sources(parts: Parts) -> dict[str, Source]:
 
 
 def run(settings: Settings) -> None:
-    """Serve the API on `API_ADDRESS` until it is told to stop.
+    """Serve the API on `API_ADDRESS` until it is asked to stop.
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used, or the address is taken.
-        InvalidInputError: If `DATABASE_URL` is none of PostgreSQL's.
+        InvalidInputError: If `DATABASE_URL` does not name a PostgreSQL database.
     """
     host, port = settings.listen_on()
     logs.configure(settings.log_format, settings.log_level)

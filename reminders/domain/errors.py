@@ -11,7 +11,7 @@ ReminderError
 │   ├── EnrollmentNotFoundError
 │   ├── ReminderNotFoundError
 │   ├── RuleNotFoundError
-│   └── LinkNotFoundError          a link of an e-mail that is none of ours, or of somebody erased
+│   └── LinkNotFoundError          not a link of our e-mails, or of somebody erased
 ├── ConflictError                  things are not so that it could be done: says the remedy
 │   ├── RuleExistsError
 │   ├── SameLeadError
@@ -26,7 +26,7 @@ ReminderError
     ├── RetryDeliveryError         the same request may succeed soon
     │   ├── MailRateLimitedError   carries `retry_after`; provably not accepted
     │   ├── MailUnavailableError   `outcome_unknown` says whether it may have been accepted
-    │   ├── BatchBusyError         another worker is at it
+    │   ├── BatchBusyError         another worker is sending it
     │   ├── CutoverUnderWayError   its session is being taken over from another system
     │   └── NotDueYetError         this worker's clock is behind
     ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
@@ -35,13 +35,16 @@ ReminderError
     ├── MailRejectedError          this request is bad, and will be tomorrow
     ├── MailOutcomeUnknownError    the key was used with another body: accepted, but as what?
     ├── UnreadableReminderError    its row, or one that it depends on, holds what nobody expects
-    ├── InvalidAddressError        this attendee's address is no address
+    ├── InvalidAddressError        this attendee's address is not an address
     └── RenderError                this e-mail cannot be rendered
 ```
 
 Two questions decide what is done with one: *may the same call succeed later?* (`retryable`) and
 *who must act?* (the class). The class docstring is the default message. Addresses, names and
 secrets never enter a message: messages ride in histories and logs.
+
+How people meet an error stands on its class, too: `slug`, `status` and `title` for the HTTP API and
+the pages, `exit_code` for the commands.
 """
 
 from __future__ import annotations
@@ -55,6 +58,16 @@ class ReminderError(Exception):
 
     retryable: bool = False
     """Whether the very same call may succeed later."""
+    slug: str = "internal-error"
+    """Stable name of the kind of error; never renamed, for programs compare it."""
+    status: int = 500
+    """HTTP status."""
+    title: str = "Something went wrong here"
+    """What all errors of this kind have in common, for people."""
+    exit_code: int = 1
+    """Of a command that ends with it: 1 says that it failed, and its message what to do."""
+    where_to_look: str | None = None
+    """Which command shows the ids that there are; absent unless an id was wrong."""
 
     def __init__(self, message: str | None = None) -> None:
         """Use the class docstring's first line unless a message is given."""
@@ -64,8 +77,12 @@ class ReminderError(Exception):
 class InvalidInputError(ReminderError):
     """A value is not acceptable."""
 
+    slug = "invalid-request"
+    status = 422
+    title = "The request is not acceptable"
+
     def __init__(self, message: str, *, field: str) -> None:
-        """Name the field that is wrong and say how to mend it."""
+        """Name the field that is wrong and say how to put it right."""
         super().__init__(message)
         self.field = field
 
@@ -83,6 +100,10 @@ class NaiveInstantError(InvalidInputError):
 class WebhookSignatureError(ReminderError):
     """The request is not signed with a webhook secret that is known here."""
 
+    slug = "signature-invalid"
+    status = 401
+    title = "The signature is not valid"
+
     def __init__(self, reason: str) -> None:
         """Carry why, for our log; the message tells the caller nothing."""
         super().__init__()
@@ -92,41 +113,78 @@ class WebhookSignatureError(ReminderError):
 class NotFoundError(ReminderError):
     """No such thing."""
 
+    slug = "not-found"
+    status = 404
+    title = "No such thing"
+    exit_code = 3
+
 
 class SessionNotFoundError(NotFoundError):
     """There is no such session."""
+
+    slug = "session-not-found"
+    title = "No such session"
+    where_to_look = "`reminders session list` has those to come, with --past the others"
 
 
 class UserNotFoundError(NotFoundError):
     """There is no such user."""
 
+    slug = "user-not-found"
+    title = "No such user"
+    where_to_look = "`reminders user find` looks for one by name or address"
+
 
 class EnrollmentNotFoundError(NotFoundError):
     """This user is not enrolled in this session."""
+
+    slug = "enrollment-not-found"
+    title = "Not enrolled"
+    where_to_look = "`reminders user show` has what a user is enrolled in"
 
 
 class ReminderNotFoundError(NotFoundError):
     """The ledger has no such reminder."""
 
+    slug = "reminder-not-found"
+    title = "No such reminder"
+    where_to_look = "`reminders list` and `why` have their ids"
+
 
 class RuleNotFoundError(NotFoundError):
     """There is no such reminder rule; `reminders config list` names those that there are."""
+
+    slug = "rule-not-found"
+    title = "No such reminder rule"
 
 
 class LinkNotFoundError(NotFoundError):
     """No such link; it may be incomplete, so copy all of it from the e-mail."""
 
+    slug = "link-not-found"
+    title = "No such link"
+
 
 class ConflictError(ReminderError):
     """Things are not so that this could be done."""
+
+    slug = "conflict"
+    status = 409
+    title = "Not as things are"
 
 
 class RuleExistsError(ConflictError):
     """There is a rule of this type already; change it, or take another reminder_type."""
 
+    slug = "rule-exists"
+    title = "There is such a rule already"
+
 
 class SameLeadError(ConflictError):
     """Another rule is due at the same instant."""
+
+    slug = "same-lead"
+    title = "Two rules would be due at once"
 
     def __init__(self, other: str) -> None:
         """Name the other rule's type."""
@@ -139,6 +197,9 @@ class SameLeadError(ConflictError):
 class SendRefusedError(ConflictError):
     """This reminder cannot be sent: not once more, or not now."""
 
+    slug = "send-refused"
+    title = "Not to be sent"
+
     def __init__(self, message: str, *, why: str) -> None:
         """Say the remedy, and carry the cause as a word for counts."""
         super().__init__(message)
@@ -147,6 +208,9 @@ class SendRefusedError(ConflictError):
 
 class PlatformOwnedError(ConflictError):
     """Sessions, users and enrollments are the platform's own: it must change them itself."""
+
+    slug = "platform-owned"
+    title = "The platform owns its tables"
 
     def __init__(self) -> None:
         """Say the remedy."""
@@ -159,17 +223,28 @@ class PlatformOwnedError(ConflictError):
 class TooManyTestsError(ReminderError):
     """There were too many test e-mails within a minute."""
 
+    slug = "too-many-tests"
+    status = 429
+    title = "Too many test e-mails"
+
     retryable = True
 
     def __init__(self, *, retry_after: timedelta) -> None:
         """Say when the next one may go out."""
         seconds = round(retry_after.total_seconds())
-        super().__init__(f"not so many test e-mails at once; the next may go out in {seconds} s")
+        super().__init__(
+            f"too many test e-mails within a minute; the next may go out in {seconds} s"
+        )
         self.retry_after = retry_after
 
 
 class ServiceUnavailableError(ReminderError):
     """A part of the system is away; nothing was half-done and the same call may be repeated."""
+
+    slug = "unavailable"
+    status = 503
+    title = "A part of the system is away"
+    exit_code = 4
 
     retryable = True
 
@@ -177,17 +252,30 @@ class ServiceUnavailableError(ReminderError):
 class DatabaseUnavailableError(ServiceUnavailableError):
     """PostgreSQL does not answer; nothing was half-done and the same call may be repeated."""
 
+    slug = "database-unavailable"
+    title = "PostgreSQL does not answer"
+
 
 class TemporalUnavailableError(ServiceUnavailableError):
     """Temporal does not answer; the ledger has the plan and the same call may be repeated."""
+
+    slug = "temporal-unavailable"
+    title = "Temporal does not answer"
 
 
 class ConfigurationError(ReminderError):
     """The settings contradict each other."""
 
+    slug = "misconfigured"
+    title = "The server is not set up correctly"
+
 
 class DeliveryError(ReminderError):
     """The e-mail did not go out."""
+
+    slug = "provider-refused"
+    status = 502
+    title = "The provider did not take the e-mail"
 
     retry_after: timedelta | None = None
     """How long to wait before the same call is worth repeating, if that is known."""
@@ -280,7 +368,7 @@ class MailOutcomeUnknownError(DeliveryError):
 class UnreadableReminderError(DeliveryError):
     """The reminder, or what it depends on, cannot be read."""
 
-    retryable = True  # its row may be mended until the session starts
+    retryable = True  # its row may be repaired until the session starts
 
     def __init__(self, cause: str) -> None:
         """Name the class of what went wrong; its message may quote anything."""
@@ -290,6 +378,14 @@ class UnreadableReminderError(DeliveryError):
 class InvalidAddressError(DeliveryError):
     """The attendee's address is no e-mail address."""
 
+    slug = "not-renderable"
+    status = 409
+    title = "The e-mail cannot be made"
+
 
 class RenderError(DeliveryError):
     """The e-mail cannot be rendered."""
+
+    slug = "not-renderable"
+    status = 409
+    title = "The e-mail cannot be made"

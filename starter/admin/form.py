@@ -9,7 +9,7 @@ from fastapi import Request
 
 from reminders.db.audit import LONGEST_REASON
 from reminders.domain.errors import InvalidInputError
-from starter.api.text import refuse_unstorable
+from starter.api.reading import refuse_unstorable
 
 _MEDIA_TYPE = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100

@@ -13,12 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from reminders.domain.errors import (
-    ConflictError,
-    InvalidInputError,
-    NotFoundError,
-    ServiceUnavailableError,
-)
+from reminders.domain.errors import InvalidInputError, ServiceUnavailableError
 from starter.admin import form
 from starter.admin.door import PATH, Door, RefusedError, SignInNeededError
 from starter.admin.form import Form
@@ -147,18 +142,16 @@ def _error_page(request: Request, error: Exception) -> Response:
     if isinstance(known, InvalidInputError):
         said = str(known)
         told = said if said.startswith(f"{known.field} ") else f"{known.field}: {said}"
-        return _page(request, 422, "Not acceptable", told)
-    if isinstance(known, ConflictError):
-        return _page(request, 409, "Not as things are", str(known))
-    if isinstance(known, NotFoundError):
-        return _page(request, 404, "Not found", str(known))
+        return _page(request, known.status, "Not acceptable", told)
+    if known.status == 500:
+        logger.error("%s %s: %s", request.method, request.url.path, known)
+        return _page(request, 500, "Something is not set up", "The log of the API says what.")
     if isinstance(known, ServiceUnavailableError):
         logger.warning("%s %s: %s", request.method, request.url.path, known)
-        page = _page(request, 503, "A part of the system is away", f"{known} Nothing is lost.")
+        page = _page(request, known.status, known.title, f"{known} Nothing is lost.")
         page.headers["Retry-After"] = str(RETRY_AFTER)
         return page
-    logger.error("%s %s: %s", request.method, request.url.path, known)
-    return _page(request, 500, "Something is not set up", "The log of the API says what.")
+    return _page(request, known.status, known.title, str(known))
 
 
 def _page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:

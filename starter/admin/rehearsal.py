@@ -10,7 +10,7 @@ from reminders.domain.errors import InvalidInputError
 from starter.admin.form import Form
 from starter.admin.guard import Answering, Sent, pages
 from starter.admin.view import render
-from starter.api.answers.rehearsal import RehearsalOut
+from starter.api.mails import RehearsalOut
 from starter.services.rehearsal import rehearsed
 
 router = pages()

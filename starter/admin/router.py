@@ -26,7 +26,7 @@ from starter.admin import (
 from starter.admin.door import Door
 from starter.admin.guard import pages
 from starter.admin.view import STATIC
-from starter.api.asked import Files
+from starter.api.reading import Files
 
 _elsewhere = pages()
 

@@ -179,7 +179,7 @@ def number(value: int) -> str:
 
 def decision(reminder: Reminder) -> str:
     """Why a reminder is as it is, as a sentence."""
-    told = decisions.decision(reminder)
+    told = decisions.decision(reminder.status, reminder.reason)
     return told[0].upper() + told[1:] + "."
 
 

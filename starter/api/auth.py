@@ -1,11 +1,14 @@
-"""Who may ask: the platform with a key, or, while no key is set, this machine only.
+"""Who may ask, and how often: the platform with a key, or, while no key is set, this machine only.
 
 Enforced by the route itself, before anything of the request's body is read.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from math import ceil
+from time import monotonic
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -18,7 +21,6 @@ from reminders.db.audit import asked_by
 from reminders.settings import Settings
 from starter.api.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from starter.api.hosts import is_this_machine
-from starter.api.rate_limit import RateLimit
 from starter.api.reading import StrictRequest
 
 bearer = HTTPBearer(
@@ -40,6 +42,52 @@ COSTLY = frozenset(
 
 _CHALLENGE = 'Bearer realm="session-reminders"'
 _ASKING = frozenset({"GET", "HEAD"})
+_LARGEST = 10_000
+"""Callers that are remembered; whoever was seen longest ago is forgotten first."""
+
+
+class RateLimit:
+    """A bucket of permits for each caller: a burst, then one every so often; in this process only."""
+
+    def __init__(
+        self,
+        *,
+        burst: int,
+        every: float,
+        largest: int = _LARGEST,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        """All buckets are full.
+
+        Args:
+            burst: Permits of a caller who has not asked for long.
+            every: Seconds until one more.
+            largest: Callers that are remembered at the most.
+            now: Seconds since whenever; tests bring their own.
+        """
+        self._burst = burst
+        self._every = every
+        self._largest = largest
+        self._now = now
+        self._empty_until: OrderedDict[str, float] = OrderedDict()
+        """When each caller's bucket is full again, least recently seen first."""
+
+    def take(self, caller: str) -> int | None:
+        """Use up a permit.
+
+        Returns:
+            `None` if there was one, else the whole seconds until the next.
+        """
+        now = self._now()
+        full_at = max(self._empty_until.get(caller, now), now)
+        missing = full_at + self._every - now - self._burst * self._every
+        if missing > 0:
+            return max(ceil(missing), 1)
+        self._empty_until[caller] = full_at + self._every
+        self._empty_until.move_to_end(caller)
+        if len(self._empty_until) > self._largest:
+            self._empty_until.popitem(last=False)
+        return None
 
 
 class Guard:
@@ -120,19 +168,23 @@ def authenticate(request: Request, guard: Guard) -> ApiKey | None:
     if not guard.keys:
         if not is_this_machine(request):
             msg = "No API_KEYS are set here, so only this machine may ask."
-            raise UnauthorizedError(msg, challenge=_CHALLENGE)
+            raise _unauthorized(msg)
         return None
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credentials.strip():
         _limit(guard.failures, _address(request))
         msg = "Send the header `Authorization: Bearer <API key>`."
-        raise UnauthorizedError(msg, challenge=_CHALLENGE)
+        raise _unauthorized(msg)
     key = api_keys.known(credentials.strip(), guard.keys)
     if key is None:
         _limit(guard.failures, _address(request))
         msg = "This API key is not one of API_KEYS."
-        raise UnauthorizedError(msg, challenge=f'{_CHALLENGE}, error="invalid_token"')
+        raise _unauthorized(msg, ', error="invalid_token"')
     return key
+
+
+def _unauthorized(detail: str, more: str = "") -> UnauthorizedError:
+    return UnauthorizedError(detail, {"WWW-Authenticate": _CHALLENGE + more})
 
 
 def _limit(limit: RateLimit, caller: str) -> None:

@@ -2,30 +2,105 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 from fastapi import Query, Response
+from pydantic import BeforeValidator, Field
 
-from reminders.domain.model import EnrollmentStatus
-from starter.api.answering import (
+from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus
+from starter.api.models import Mirror, Out, ReasonBody, ReasonQuery
+from starter.api.reminders import PlannedReminderOut, ReminderOut
+from starter.api.routing import (
+    ACTOR,
     BODY,
     CREATED,
     INVALID,
     NO_ENROLLMENT,
     Answering,
+    by,
     created,
     v1_router,
 )
-from starter.api.answers.enrollments import EnrollmentOut, StoryOut
-from starter.api.answers.receipts import CancelReceiptOut
-from starter.api.bodies.base import ReasonQuery
-from starter.api.bodies.enrollments import EnrollmentBody
-from starter.services.deeds import By
+from starter.api.sessions import CancelReceiptOut
+from starter.services.receipts import Story
 
 router = v1_router("enrollments")
 
-ACTOR = "api"
+
+class EnrollmentBody(ReasonBody):
+    """Who takes part in what."""
+
+    session_id: UUID = Field(examples=["6f9619ff-8b86-4011-b42d-00c04fc964ff"])
+    user_id: UUID = Field(examples=["0b9e2f4c-7a39-4b73-8e0e-3a5a5f3f9f10"])
+    enrollment_id: UUID | None = None
+    """The platform's own id of the enrollment, if it has one."""
+    status: Literal["confirmed", "pending"] = "confirmed"
+    """`pending` while the platform awaits a confirmation: nothing is sent until the same call says
+    `confirmed`. A confirmed enrollment stays confirmed."""
+
+
+def _waiting(reminders: Iterable[Any]) -> int:
+    return sum(reminder.status is ReminderStatus.SCHEDULED for reminder in reminders)
+
+
+class EnrollmentOut(Mirror):
+    """An enrollment whose reminders are planned and whose workflow runs."""
+
+    workflow_id: str = Field(
+        examples=[
+            "session-reminder:6f9619ff-8b86-4011-b42d-00c04fc964ff:0b9e2f4c-7a39-4b73-8e0e-3a5a5f3f9f10"
+        ]
+    )
+    run_id: str
+    scheduled_reminders: Annotated[int, BeforeValidator(_waiting)] = Field(
+        validation_alias="reminders"
+    )
+    """Reminders that still wait for their due instant."""
+    reminders: list[PlannedReminderOut]
+
+
+class WorkflowOut(Out):
+    """An enrollment's workflow."""
+
+    id: str
+    run_id: str | None
+    status: str | None = Field(examples=["running"])
+    """As Temporal has it; absent when Temporal has forgotten it or is away."""
+    url: str | None
+    """In the Temporal UI; absent unless `TEMPORAL_UI_URL` is set."""
+
+
+class StoryOut(Out):
+    """The *why*: what was, will be or was not sent to a person about a session."""
+
+    session_id: UUID
+    user_id: UUID
+    enrollment_status: EnrollmentStatus
+    session_status: SessionStatus
+    start_time: datetime
+    workflow: WorkflowOut
+    reminders: list[ReminderOut]
+
+    @classmethod
+    def of(cls, story: Story, workflow_url: str | None) -> Self:
+        """The story, with a link to where its workflow is shown."""
+        return cls(
+            session_id=story.session.id,
+            user_id=story.user_id,
+            enrollment_status=story.enrollment_status,
+            session_status=story.session.status,
+            start_time=story.session.starts_at,
+            workflow=WorkflowOut(
+                id=story.workflow_id,
+                run_id=story.run_id,
+                status=story.workflow_status,
+                url=workflow_url,
+            ),
+            reminders=story.reminders,
+        )
 
 
 @router.post(
@@ -83,5 +158,4 @@ async def unenroll(
     session_id: UUID, user_id: UUID, why: Annotated[ReasonQuery, Query()], parts: Answering
 ) -> CancelReceiptOut:
     """Call off what still waits and cancel the workflow. Safe to repeat; audited."""
-    done = await parts.deeds.unenroll(session_id, user_id, By(ACTOR, why.reason))
-    return CancelReceiptOut.of(done.receipt)
+    return CancelReceiptOut.of((await parts.deeds.unenroll(session_id, user_id, by(why))).receipt)

@@ -1,4 +1,4 @@
-"""Every error of the API as a problem document (RFC 9457), from one table.
+"""Every error of the API as a problem document (RFC 9457), from what its class says of itself.
 
 `type` is stable, and the only thing a program should look at besides the status. A 500 shows
 nothing of the inside; its log line does.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -17,33 +16,16 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reminders.domain.errors import (
-    ConfigurationError,
-    ConflictError,
-    DatabaseUnavailableError,
-    DeliveryError,
-    EnrollmentNotFoundError,
-    InvalidAddressError,
     InvalidInputError,
-    LinkNotFoundError,
-    NotFoundError,
-    PlatformOwnedError,
     ReminderError,
-    ReminderNotFoundError,
-    RenderError,
-    RuleExistsError,
-    RuleNotFoundError,
-    SameLeadError,
-    SendRefusedError,
     ServiceUnavailableError,
-    SessionNotFoundError,
-    TemporalUnavailableError,
     TooManyTestsError,
-    UserNotFoundError,
     WebhookSignatureError,
 )
 from starter.api.reading import is_json
@@ -58,66 +40,13 @@ RETRY_AFTER = 5
 _LONGEST_FIELD = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """How one kind of error is told."""
-
-    slug: str
-    status: HTTPStatus
-    title: str
-
-
-_KINDS: dict[type[ReminderError], _Kind] = {
-    SessionNotFoundError: _Kind("session-not-found", HTTPStatus.NOT_FOUND, "No such session"),
-    UserNotFoundError: _Kind("user-not-found", HTTPStatus.NOT_FOUND, "No such user"),
-    EnrollmentNotFoundError: _Kind("enrollment-not-found", HTTPStatus.NOT_FOUND, "Not enrolled"),
-    ReminderNotFoundError: _Kind("reminder-not-found", HTTPStatus.NOT_FOUND, "No such reminder"),
-    RuleNotFoundError: _Kind("rule-not-found", HTTPStatus.NOT_FOUND, "No such reminder rule"),
-    RuleExistsError: _Kind("rule-exists", HTTPStatus.CONFLICT, "There is such a rule already"),
-    SameLeadError: _Kind("same-lead", HTTPStatus.CONFLICT, "Two rules would be due at once"),
-    SendRefusedError: _Kind("send-refused", HTTPStatus.CONFLICT, "Not to be sent"),
-    ConflictError: _Kind("conflict", HTTPStatus.CONFLICT, "Not as things are"),
-    LinkNotFoundError: _Kind("link-not-found", HTTPStatus.NOT_FOUND, "No such link"),
-    NotFoundError: _Kind("not-found", HTTPStatus.NOT_FOUND, "No such thing"),
-    PlatformOwnedError: _Kind(
-        "platform-owned", HTTPStatus.CONFLICT, "The platform owns its tables"
-    ),
-    InvalidInputError: _Kind(
-        "invalid-request", HTTPStatus.UNPROCESSABLE_ENTITY, "The request is not acceptable"
-    ),
-    WebhookSignatureError: _Kind(
-        "signature-invalid", HTTPStatus.UNAUTHORIZED, "The signature is not valid"
-    ),
-    DatabaseUnavailableError: _Kind(
-        "database-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "PostgreSQL does not answer"
-    ),
-    TemporalUnavailableError: _Kind(
-        "temporal-unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "Temporal does not answer"
-    ),
-    ServiceUnavailableError: _Kind(
-        "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "A part of the system is away"
-    ),
-    TooManyTestsError: _Kind(
-        "too-many-tests", HTTPStatus.TOO_MANY_REQUESTS, "Not so many test e-mails at once"
-    ),
-    RenderError: _Kind("not-renderable", HTTPStatus.CONFLICT, "The e-mail cannot be made"),
-    InvalidAddressError: _Kind("not-renderable", HTTPStatus.CONFLICT, "The e-mail cannot be made"),
-    DeliveryError: _Kind(
-        "provider-refused", HTTPStatus.BAD_GATEWAY, "The provider did not take the e-mail"
-    ),
-    ConfigurationError: _Kind(
-        "misconfigured", HTTPStatus.INTERNAL_SERVER_ERROR, "The server is not set up correctly"
-    ),
-}
-"""The nearest class in an error's ancestry counts."""
-
-_HTTP_KINDS = {
+HTTP_KINDS = {
     400: ("malformed-body", "The body cannot be read"),
     404: ("no-such-path", "No such path"),
     405: ("method-not-allowed", "Method not allowed"),
     413: ("body-too-large", "The body is too large"),
 }
-"""What the framework and `starter.api.body_limit` refuse."""
+"""What the framework refuses."""
 _INTERNAL = "The cause is in the server's log; `reminders doctor` may name it."
 
 
@@ -145,31 +74,78 @@ class Problem(BaseModel):
     """Of a 422 only."""
 
 
-class UnauthorizedError(Exception):
+class RefusalError(Exception):
+    """A request that is turned away whatever it asks for; its message says why, to the caller."""
+
+    slug: str
+    status: int
+    title: str
+
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        """Say what is wrong, and what the caller's program needs to know."""
+        super().__init__(detail)
+        self.headers = headers
+
+
+class UnauthorizedError(RefusalError):
     """The request carries no key that is known here."""
 
-    def __init__(self, detail: str, *, challenge: str) -> None:
-        """Say what to send.
-
-        Args:
-            detail: For people.
-            challenge: Value of `WWW-Authenticate`.
-        """
-        super().__init__(detail)
-        self.challenge = challenge
+    slug = "unauthorized"
+    status = 401
+    title = "An API key is needed"
 
 
-class ForbiddenError(Exception):
+class ForbiddenError(RefusalError):
     """The request's key is known, and may not do this."""
 
+    slug = "forbidden"
+    status = 403
+    title = "This API key may not do that"
 
-class TooManyRequestsError(Exception):
+
+class TooManyRequestsError(RefusalError):
     """The caller has asked too often."""
 
+    slug = "too-many-requests"
+    status = 429
+    title = "Too many requests"
+
     def __init__(self, retry_after: int) -> None:
-        """Say when to come again, in seconds."""
-        super().__init__(f"Too many requests; come again in {retry_after} s.")
-        self.retry_after = retry_after
+        """Say when to try again, in seconds."""
+        super().__init__(
+            f"Too many requests; try again in {retry_after} s.", {"Retry-After": str(retry_after)}
+        )
+
+
+class MalformedHostError(RefusalError):
+    """The request does not say for which server it is, or not in a way that can be read."""
+
+    slug = "malformed-host"
+    status = 400
+    title = "The header Host is not well-formed"
+
+
+class OtherOriginError(RefusalError):
+    """A web page that is not ours has a browser ask."""
+
+    slug = "another-origin"
+    status = 403
+    title = "Pages of other origins may change nothing here"
+
+    def __init__(self) -> None:
+        """Say what would help."""
+        super().__init__(
+            "A web page of another origin asks. Without API_KEYS only programs of this"
+            " machine and our own pages may change something; set API_KEYS for others."
+        )
+
+
+class WebhooksNotConfiguredError(RefusalError):
+    """There is no secret to check the provider's signature with."""
+
+    slug = "webhooks-not-configured"
+    status = 404
+    title = "Webhooks are not configured"
 
 
 def problem(
@@ -209,9 +185,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of an application with a problem document."""
     app.add_exception_handler(HTTPException, refused)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(UnauthorizedError, _unauthorized)
-    app.add_exception_handler(ForbiddenError, _forbidden)
-    app.add_exception_handler(TooManyRequestsError, _too_many)
+    app.add_exception_handler(RefusalError, refusal)
     app.add_exception_handler(ReminderError, _failure)
     for foreign in FOREIGN:
         app.add_exception_handler(foreign, _failure)
@@ -249,17 +223,19 @@ class Mistakes:
                 raise
             request = Request(scope)
             logger.exception("%s %s", scope["method"], _logged_path(request))
-            await _mistaken(request)(scope, receive, send)
+            response = _described(request, ReminderError(), detail=_INTERNAL)
+            await response(scope, receive, send)
 
 
 async def refused(request: Request, error: Exception) -> Response:
     """What the framework refuses: 400, 404, 405, 413."""
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
     status = HTTPStatus(error.status_code)
-    slug, title = _HTTP_KINDS.get(status, (f"http-{status}", status.phrase))
+    slug, title = HTTP_KINDS.get(status, (f"http-{status}", status.phrase))
     detail = {
         404: "There is no such path; /docs lists all.",
         405: f"{request.method} is not allowed here.",
+        413: f"The body is larger than {request.scope.get(MAX_BODY_SIZE_SCOPE_KEY)} bytes.",
     }.get(status, str(error.detail))
     headers = {"Allow": ", ".join(_allowed(request))} if status == 405 else error.headers
     return problem(request, status, slug=slug, title=title, detail=detail, headers=headers)
@@ -271,7 +247,7 @@ def _allowed(request: Request) -> list[str]:
         method
         for method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
         for route in request.app.routes
-        # `HEAD` is asked for as `GET`, see `starter.api.head`.
+        # `HEAD` is asked for as `GET`, see `HeadLikeGet`.
         if route.matches({**request.scope, "method": method if method != "HEAD" else "GET"})[0]
         is Match.FULL
     ]
@@ -287,61 +263,48 @@ async def _validation_error(request: Request, error: Exception) -> Response:
     return _unacceptable(request, found)
 
 
-async def _unauthorized(request: Request, error: Exception) -> Response:
-    assert isinstance(error, UnauthorizedError)  # noqa: S101 - registered for it
-    return problem(
-        request,
-        HTTPStatus.UNAUTHORIZED,
-        slug="unauthorized",
-        title="An API key is needed",
-        detail=str(error),
-        headers={"WWW-Authenticate": error.challenge},
-    )
-
-
-async def _forbidden(request: Request, error: Exception) -> Response:
-    return problem(
-        request,
-        HTTPStatus.FORBIDDEN,
-        slug="forbidden",
-        title="This API key may not do that",
-        detail=str(error),
-    )
-
-
-async def _too_many(request: Request, error: Exception) -> Response:
-    assert isinstance(error, TooManyRequestsError)  # noqa: S101 - registered for it
-    return problem(
-        request,
-        HTTPStatus.TOO_MANY_REQUESTS,
-        slug="too-many-requests",
-        title="Too many requests",
-        detail=str(error),
-        headers={"Retry-After": str(error.retry_after)},
-    )
+async def refusal(request: Request, error: Exception) -> Response:
+    """The answer to a request that is turned away."""
+    assert isinstance(error, RefusalError)  # noqa: S101 - registered for it
+    return _described(request, error, headers=error.headers)
 
 
 async def _failure(request: Request, error: Exception) -> Response:
     """An error of ours, or one that `understood` puts into our words."""
     known = understood(error)
-    kind = next((_KINDS[c] for c in type(known).__mro__ if c in _KINDS), None)
-    if known is None or kind is None:
+    if known is None:
         raise error
     if isinstance(known, InvalidInputError):
         return _unacceptable(request, [{"field": known.field, "message": str(known)}])
-    detail, headers = str(known), {}
-    if kind.status is HTTPStatus.INTERNAL_SERVER_ERROR:
+    if known.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, _logged_path(request), known)
-        detail = _INTERNAL
+        return _described(request, known, detail=_INTERNAL)
+    headers = {}
     if isinstance(known, TooManyTestsError):
         headers = {"Retry-After": str(round(known.retry_after.total_seconds()))}
-    if kind.status is HTTPStatus.UNAUTHORIZED:
+    elif isinstance(known, WebhookSignatureError):
         headers = {"WWW-Authenticate": "Svix"}
-    if kind.status is HTTPStatus.SERVICE_UNAVAILABLE:
+    elif isinstance(known, ServiceUnavailableError):
         logger.warning("%s %s: %s", request.method, _logged_path(request), known)
         headers = {"Retry-After": str(RETRY_AFTER)}
+    return _described(request, known, headers=headers)
+
+
+def _described(
+    request: Request,
+    error: ReminderError | RefusalError,
+    *,
+    detail: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """The problem document of an error, as its class has it."""
     return problem(
-        request, kind.status, slug=kind.slug, title=kind.title, detail=detail, headers=headers
+        request,
+        error.status,
+        slug=error.slug,
+        title=error.title,
+        detail=detail or str(error),
+        headers=headers,
     )
 
 
@@ -352,23 +315,12 @@ def _logged_path(request: Request) -> str:
     return path.replace(token, "...") if token else path
 
 
-def _mistaken(request: Request) -> Response:
-    """The answer to a request that met a mistake in our program: nothing of the inside."""
-    return problem(
-        request,
-        HTTPStatus.INTERNAL_SERVER_ERROR,
-        slug="internal-error",
-        title="Something went wrong here",
-        detail=_INTERNAL,
-    )
-
-
 def _unacceptable(request: Request, errors: Sequence[Mapping[str, str]]) -> Response:
-    kind = _KINDS[InvalidInputError]
     first = errors[0]
     detail = f"{first['field']}: {first['message']}"
     if len(errors) > 1:
         detail += f" (and {len(errors) - 1} more)"
+    kind = InvalidInputError
     return problem(
         request, kind.status, slug=kind.slug, title=kind.title, detail=detail, errors=errors
     )
@@ -379,7 +331,7 @@ def _field_error(found: Mapping[str, Any]) -> dict[str, str]:
     if found["type"] == "json_invalid":
         return {"field": "body", "message": f"is not JSON from character {found['loc'][-1]} on"}
     if found["type"] == "model_attributes_type":
-        return {"field": _field(found), "message": "is no JSON object"}
+        return {"field": _field(found), "message": "is not a JSON object"}
     return {"field": _field(found), "message": found["msg"]}
 
 

@@ -33,20 +33,20 @@ _LINE_BREAKING = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def _wrong(message: str) -> PydanticCustomError:
-    """An error whose message is told as it is; braces in it would be placeholders."""
+    """An error with this very message; braces in it would be placeholders."""
     return PydanticCustomError("invalid", "{message}", {"message": message})
 
 
 def _instant(value: object) -> datetime:
     found = _INSTANT.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
-        raise _wrong(f"is no instant; {_EXAMPLE}")
+        raise _wrong(f"is not an instant; {_EXAMPLE}")
     if not found["offset"]:
         raise _wrong(f"has no UTC offset; {_EXAMPLE}")
     try:
         instant = datetime.fromisoformat(found[0].upper()).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _wrong(f"is no instant of the calendar; {_EXAMPLE}") from None
+        raise _wrong(f"is not an instant of the calendar; {_EXAMPLE}") from None
     if instant.year not in _YEARS:
         raise _wrong(f"must lie in the years {_YEARS.start} to {_YEARS.stop - 1}")
     return instant
@@ -59,7 +59,7 @@ def _zones() -> frozenset[str]:
 
 def _zone(name: str) -> str:
     if name not in _zones():
-        raise _wrong("is no IANA time zone; write for example Europe/Madrid")
+        raise _wrong("is not an IANA time zone; write for example Europe/Madrid")
     return name
 
 
@@ -67,7 +67,9 @@ def _email(address: str) -> str:
     try:
         deliverable_address(address)
     except InvalidAddressError:
-        raise _wrong("is no e-mail address; write it bare, for example name@example.com") from None
+        raise _wrong(
+            "is not an e-mail address; write it bare, for example name@example.com"
+        ) from None
     return address
 
 
@@ -78,7 +80,7 @@ def _web_url(url: str) -> str:
     except ValueError:
         usable = False
     if not usable or not url.isprintable() or " " in url:
-        raise _wrong("is no http or https address; write for example https://meet.example/42")
+        raise _wrong("is not an http or https address; write for example https://meet.example/42")
     return url
 
 

@@ -1,6 +1,6 @@
 """Under which name this server was asked for, and which web page asks.
 
-A name that is none is refused before anything else looks at it (RFC 9112 §3.2). And while no API
+A malformed name is refused before anything else looks at it (RFC 9112 §3.2). And while no API
 key is set, whoever reaches this machine may change things: then a browser on it must not be made
 to by a page of another site, nor by one that another program of this machine serves.
 """
@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reminders.settings import is_loopback
-from starter.api.errors import problem
+from starter.api.errors import MalformedHostError, OtherOriginError, refusal
 
 _HOST = re.compile(
     r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.~!$&'()*+,;=%-]+))(?::(?P<port>\d{0,5}))?",
@@ -32,14 +32,14 @@ _OWN = frozenset({"same-origin", "none"})
 def host_name(request: Request) -> str:
     """The name or address by which this server was asked for, without brackets and port.
 
-    Empty if the request says none, which HTTP/1.0 allows, or one that is none.
+    Empty if the request has none, which HTTP/1.0 allows, or a malformed one.
     """
     found = _HOST.fullmatch(request.headers.get("host", ""))
     return (found["address"] or found["name"]).lower() if found else ""
 
 
 class WellFormedHost:
-    """Answers 400 to a request whose `Host` is missing, comes twice or is none."""
+    """Answers 400 to a request whose `Host` is missing, repeated or malformed."""
 
     def __init__(self, app: ASGIApp) -> None:
         """Guard an application."""
@@ -48,13 +48,7 @@ class WellFormedHost:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and (wrong := _wrong_with(scope)):
-            answer = problem(
-                Request(scope),
-                400,
-                slug="malformed-host",
-                title="The header Host is not well-formed",
-                detail=wrong,
-            )
+            answer = await refusal(Request(scope), MalformedHostError(wrong))
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -72,7 +66,7 @@ class OwnPagesOnly:
 
         Args:
             app: The application.
-            but: What the paths begin with where every request proves by itself what it may.
+            but: Beginnings of the paths where every request brings its own proof of what it may do.
         """
         self._app = app
         self._but = but
@@ -85,16 +79,7 @@ class OwnPagesOnly:
             and not scope["path"].startswith(self._but)
             and is_of_another_origin(Headers(scope=scope))
         ):
-            answer = problem(
-                Request(scope),
-                403,
-                slug="another-origin",
-                title="Pages of other origins may change nothing here",
-                detail=(
-                    "A web page of another origin asks. Without API_KEYS only programs of this"
-                    " machine and our own pages may change something; set API_KEYS for others."
-                ),
-            )
+            answer = await refusal(Request(scope), OtherOriginError())
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -137,7 +122,9 @@ def _wrong_with(scope: Scope) -> str | None:
         or int(found["port"] or 0) > _LARGEST_PORT
         or (found["address"] and not _is_ipv6(found["address"]))
     ):
-        return "The header `Host` is no host name or address; write for example 127.0.0.1:8000."
+        return (
+            "The header `Host` is not a host name or an address; write for example 127.0.0.1:8000."
+        )
     return None
 
 

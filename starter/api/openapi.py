@@ -12,24 +12,43 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from starter.api.errors import MEDIA_TYPE, TYPES, Problem
+from reminders.domain.errors import (
+    ConflictError,
+    DatabaseUnavailableError,
+    DeliveryError,
+    InvalidInputError,
+    NotFoundError,
+)
+from starter.api.errors import (
+    HTTP_KINDS,
+    MEDIA_TYPE,
+    TYPES,
+    ForbiddenError,
+    Problem,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 
 _REFERENCE = "#/components/schemas/Problem"
 _EXAMPLES = {
-    400: ("malformed-body", "The body cannot be read"),
-    401: ("unauthorized", "An API key is needed"),
-    403: ("forbidden", "This API key may not do that"),
-    404: ("not-found", "No such thing"),
-    409: ("conflict", "Not as things are"),
-    413: ("body-too-large", "The body is too large"),
-    422: ("invalid-request", "The request is not acceptable"),
-    429: ("too-many-requests", "Too many requests"),
-    502: ("provider-refused", "The provider did not take the e-mail"),
-    503: ("database-unavailable", "PostgreSQL does not answer"),
+    **HTTP_KINDS,
+    **{
+        kind.status: (kind.slug, kind.title)
+        for kind in (
+            UnauthorizedError,
+            ForbiddenError,
+            NotFoundError,
+            ConflictError,
+            InvalidInputError,
+            TooManyRequestsError,
+            DeliveryError,
+            DatabaseUnavailableError,
+        )
+    },
 }
 """A kind of problem that has this status, and its title."""
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
-"""Schemas of errors as the framework would tell them."""
+"""Schemas of errors as the framework would answer them."""
 
 
 _PAGE = """<!doctype html>
@@ -101,10 +120,10 @@ def _describe_error(response: dict[str, Any], status: int, path: str) -> None:
         kind: {} for kind in response.get("content", {}) if kind == "text/html"
     }
     kind = _EXAMPLES.get(status)
-    told: dict[str, Any] = {"schema": {"$ref": _REFERENCE}}
+    described: dict[str, Any] = {"schema": {"$ref": _REFERENCE}}
     if kind is not None:
         slug, title = kind
-        told["example"] = {
+        described["example"] = {
             "type": TYPES + slug,
             "title": title,
             "status": status,
@@ -112,5 +131,5 @@ def _describe_error(response: dict[str, Any], status: int, path: str) -> None:
             "instance": path,
         }
         if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-            told["example"]["errors"] = [{"field": "session_id", "message": "is no UUID"}]
-    response["content"] = {**content, MEDIA_TYPE: told}
+            described["example"]["errors"] = [{"field": "session_id", "message": "is not a UUID"}]
+    response["content"] = {**content, MEDIA_TYPE: described}

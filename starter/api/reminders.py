@@ -1,14 +1,19 @@
-"""The ledger."""
+"""The ledger: listed, and reminders sent once more or now."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
 from uuid import UUID
 
 from fastapi import Query, Response
+from pydantic import Field
 
-from starter.api.answering import (
+from reminders.domain.model import ReminderStatus, StatusReason
+from starter.api.fields import MaybeReason, Reason
+from starter.api.models import Cursor, In, Mirror, Out, PageOut
+from starter.api.routing import (
+    ACTOR,
     BODY,
     CONFLICT,
     CREATED,
@@ -18,13 +23,111 @@ from starter.api.answering import (
     created,
     v1_router,
 )
-from starter.api.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
-from starter.api.bodies.reminders import RedriveBody, ReminderFilters, ResendBody
+from starter.services import reasons
 from starter.services.deeds import By
+from starter.services.resending import RedriveReceipt
 
 router = v1_router("reminders")
 
-ACTOR = "api"
+
+class ReminderFilters(In):
+    """Which reminders to list."""
+
+    session_id: UUID | None = None
+    user_id: UUID | None = None
+    email_status: ReminderStatus | None = None
+    status_reason: StatusReason | None = None
+    cursor: Cursor | None = None
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=50, ge=1, le=200)
+
+
+class ResendBody(In):
+    """Why a reminder is to go out once more, or now."""
+
+    reason: Reason = Field(examples=["landed in the spam folder, ticket 4711"])
+
+
+class RedriveBody(In):
+    """Which failed reminders are to go out once more, and why."""
+
+    session_id: UUID | None = None
+    """Only of this session."""
+    reason: MaybeReason = Field(default=None, examples=["sender put right, incident 42"])
+    """Required unless `dry_run`."""
+    dry_run: bool = False
+    """Only count."""
+    cursor: Cursor | None = None
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=200, ge=1, le=1000)
+    """Enrollments at the most."""
+
+
+class PlannedReminderOut(Mirror):
+    """One reminder of a plan."""
+
+    id: UUID
+    reminder_type: str = Field(examples=["24h"])
+    due_at: datetime
+    email_status: ReminderStatus = Field(validation_alias="status")
+    status_reason: StatusReason | None = Field(validation_alias="reason")
+
+
+def decided(found: dict[str, Any]) -> str:
+    """What was decided about a reminder and why, from the fields that are known of it."""
+    return reasons.decision(found["email_status"], found["status_reason"])
+
+
+class ReminderOut(PlannedReminderOut):
+    """One row of the ledger: one e-mail that is to be sent, was sent, or was not, and why."""
+
+    session_id: UUID
+    user_id: UUID
+    generation: int
+    """From 1; a legitimate second sending is a new generation."""
+    decision: str = Field(
+        default_factory=decided,
+        examples=["not sent: its instant had passed when it was planned"],
+    )
+    """What was decided and why, for people."""
+    attempts: int
+    """Requests to the provider that carried it."""
+    sent_at: datetime | None
+    """When the provider accepted it."""
+    resend_email_id: str | None
+    last_error: str | None
+    workflow_id: str | None
+    run_id: str | None
+    updated_at: datetime | None
+
+
+class ReminderPageOut(PageOut[ReminderOut]):
+    """Some reminders, by ascending due instant, and where the next ones begin."""
+
+
+class RedriveOut(Out):
+    """What a redrive did, in reminders."""
+
+    dry_run: bool
+    found: int
+    """Failed reminders of sessions that take place and have not begun."""
+    resent: int
+    """Planned once more, as a new generation; with `dry_run`, what would be."""
+    left_alone: dict[str, int] = Field(examples=[{"outcome_unknown": 1, "superseded": 12}])
+    """Those that are not, by reason."""
+    next_cursor: str | None
+    """Null on the last page."""
+
+    @classmethod
+    def of(cls, receipt: RedriveReceipt, *, dry_run: bool) -> Self:
+        """What was done, or would be."""
+        return cls(
+            dry_run=dry_run,
+            found=receipt.found,
+            resent=receipt.resent,
+            left_alone=receipt.left_alone,
+            next_cursor=receipt.next_cursor,
+        )
 
 
 @router.get(
@@ -44,9 +147,7 @@ async def list_reminders(
         cursor=filters.cursor,
         limit=filters.limit,
     )
-    return ReminderPageOut(
-        items=[ReminderOut.of(r) for r in page.reminders], next_cursor=page.next_cursor
-    )
+    return ReminderPageOut(items=page.reminders, next_cursor=page.next_cursor)
 
 
 @router.post(

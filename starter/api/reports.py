@@ -1,44 +1,250 @@
-"""What operators look for: sessions, rosters, people, failures, the audit log, the day."""
+"""What operators look for: sessions, rosters, people, failures, the audit log, the day.
+
+The read models are those of the admin pages. People come as ids: an address may be looked for, and
+is never shown. The commands call the handlers as they are.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import base64
+import binascii
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
+from pydantic import AliasPath, BeforeValidator, Field
 
-from starter.api.answering import BODY, INVALID, NO_SESSION, Answering, v1_router
-from starter.api.answers.lookups import (
-    CauseListOut,
-    EventPageOut,
-    OverviewOut,
-    RosterPageOut,
-    SessionPageOut,
-    UserEnrollmentsOut,
-    UserIdsOut,
+from reminders.db.audit import Action, AuditLog
+from reminders.db.browsing import PAGE, Browser, Period
+from reminders.db.failed import FailedReminders
+from reminders.db.overview import Overview
+from reminders.domain.errors import InvalidInputError
+from reminders.domain.model import (
+    EnrollmentStatus,
+    Reminder,
+    ReminderStatus,
+    SessionStatus,
+    StatusReason,
 )
-from starter.api.bodies.lookups import (
-    EventFilters,
-    FailureFilters,
-    RosterFilters,
-    SessionFilters,
-    UserSearch,
-)
-from starter.services import reports as lookups
+from starter.api.models import Cursor, In, Out, PageOut
+from starter.api.reminders import ReminderOut
+from starter.api.routing import BODY, INVALID, NO_SESSION, Answering, v1_router
+from starter.health.examiner import OVERDUE
+from starter.services.reasons import reason as in_words
 
 router = v1_router("operators")
+
+LARGEST_PAGE = 200
+_FOUND_AT_ONCE = 20
+_SHOWN = timedelta(days=30)
+"""How far back failures are counted; `why` has no such limit."""
+_LARGEST_ID = 2**63 - 1
+
+Words = Annotated[str, Field(max_length=200, pattern=r"^[^\x00]*$")]
+
+
+class PageFilters(In):
+    """Which page of a list."""
+
+    cursor: Cursor | None = None
+    """`next_cursor` of the page before."""
+    limit: int = Field(default=PAGE, ge=1, le=LARGEST_PAGE)
+
+
+class SessionFilters(PageFilters):
+    """Which sessions to list."""
+
+    query: Words = Field(default="", examples=["cardiology"])
+    """Part of a title, or a whole id, which is found in either period."""
+    period: Period = Period.UPCOMING
+
+
+class RosterFilters(PageFilters):
+    """Which of a session's people to list."""
+
+    email_status: ReminderStatus | None = None
+    """Only people with a reminder in this status."""
+
+
+class EventFilters(PageFilters):
+    """Which entries of the audit log to list."""
+
+    session_id: UUID | None = None
+    user_id: UUID | None = None
+
+
+class UserSearch(In):
+    """Whom to look for; in the body, because addresses do not belong into logs."""
+
+    query: Words = Field(min_length=1, examples=["ana@hospital.example"])
+    """Part of a name or an address, or an id."""
+
+
+class SessionEntryOut(Out):
+    """A session in a list."""
+
+    id: UUID
+    title: str = Field(examples=["Cardiology update"])
+    start_time: datetime = Field(validation_alias="starts_at")
+    status: SessionStatus
+    enrolled: int
+    """People who take part, whether confirmed or not yet."""
+    counts: dict[ReminderStatus, int]
+    """Its reminders by status; statuses without any are left out."""
+
+
+class SessionPageOut(PageOut[SessionEntryOut]):
+    """Some sessions: upcoming ones with the next first, past ones with the last first."""
+
+
+def _by_instant(reminders: Mapping[str, Reminder]) -> list[Reminder]:
+    return sorted(reminders.values(), key=lambda reminder: reminder.due_at)
+
+
+class RosterEntryOut(Out):
+    """A person enrolled in a session, without name and address."""
+
+    user_id: UUID = Field(validation_alias=AliasPath("attendee", "user_id"))
+    enrollment_status: EnrollmentStatus
+    reminders: Annotated[list[ReminderOut], BeforeValidator(_by_instant)]
+    """The newest generation of each, by due instant."""
+
+
+class RosterPageOut(PageOut[RosterEntryOut]):
+    """Some of a session's people."""
+
+
+class EventOut(Out):
+    """An entry of the audit log."""
+
+    id: int
+    happened_at: datetime | None
+    action: Action
+    actor: str = Field(examples=["admin:maria"])
+    reason: str | None
+    session_id: UUID | None
+    user_id: UUID | None
+    reminder_id: UUID | None
+    details: dict[str, Any]
+    """Counts, and what was before and after."""
+
+
+class EventPageOut(PageOut[EventOut]):
+    """Some entries of the audit log, the newest first."""
+
+
+class CauseOut(Out):
+    """Failed reminders that have one reason."""
+
+    status_reason: StatusReason | None = Field(validation_alias="reason")
+    meaning: Annotated[str, BeforeValidator(in_words)] = Field(validation_alias="reason")
+    """The reason in words."""
+    reminders: int
+    sessions: int
+    redrivable: int
+    """How many could still be sent: their session takes place and has not begun, and neither they
+    once more nor a later reminder went out instead."""
+    newest_due_at: datetime
+
+
+class CauseListOut(Out):
+    """Failures of the last 30 days by cause, the one with the most that can still be sent first."""
+
+    items: list[CauseOut]
+
+
+class EnrolledSessionOut(Out):
+    """A session that a person is, or was, enrolled in."""
+
+    session_id: UUID
+    title: str
+    start_time: datetime = Field(validation_alias="starts_at")
+    session_status: SessionStatus
+    enrollment_status: EnrollmentStatus
+    counts: dict[ReminderStatus, int]
+
+
+class UserEnrollmentsOut(Out):
+    """What a person is or was enrolled in, the latest session first; 200 at the most."""
+
+    user_id: UUID
+    items: list[EnrolledSessionOut]
+
+
+class UserIdsOut(Out):
+    """Who was found."""
+
+    items: list[UUID]
+    is_cut: bool
+    """There are more: look more precisely."""
+
+
+class DueHourOut(Out):
+    """What falls due in one hour."""
+
+    begins_at: datetime
+    reminders: int
+
+
+class OverviewOut(Out):
+    """How things stand: today, by UTC, what is still to come, and the next 24 hours."""
+
+    sent_today: int
+    """Accepted by the provider."""
+    late_today: int
+    """Of these, later than a minute or so after their instant."""
+    failed_today: int
+    waiting: int
+    overdue: int
+    in_doubt: int
+    """Handed to the provider, whose answer is awaited."""
+    redrivable: int
+    """Failed, and can still be sent, as `/v1/failures` counts them."""
+    next_hours: list[DueHourOut]
 
 
 @router.get("/overview", summary="How things stand")
 async def overview(parts: Answering) -> OverviewOut:
     """Today's figures, what is still to come, and the next 24 hours by hour."""
-    return await lookups.overview(parts)
+    now = parts.clock.now()
+    ledger = Overview(parts.database)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    backlog, today, hours = await asyncio.gather(
+        ledger.backlog(now, tolerated=OVERDUE),
+        ledger.day(midnight, tolerated=OVERDUE),
+        ledger.due_by_hour(now),
+    )
+    return OverviewOut(
+        sent_today=today.accepted,
+        late_today=today.late,
+        failed_today=today.failed,
+        waiting=backlog.waiting,
+        overdue=backlog.overdue,
+        in_doubt=backlog.in_doubt,
+        redrivable=backlog.redrivable,
+        next_hours=hours,
+    )
 
 
 @router.get("/sessions", summary="Sessions, by title or id", responses={**INVALID})
-async def sessions(filters: Annotated[SessionFilters, Query()], parts: Answering) -> SessionPageOut:
+async def sessions(parts: Answering, filters: Annotated[SessionFilters, Query()]) -> SessionPageOut:
     """Upcoming ones, the next first; or past ones, the last first."""
-    return await lookups.sessions(parts, filters)
+    after = _read(filters.cursor, datetime.fromisoformat, UUID) if filters.cursor else None
+    if after is not None and after[0].utcoffset() is None:
+        raise _no_cursor()
+    found = await Browser(parts.database).sessions(
+        parts.clock.now(),
+        period=filters.period,
+        search=filters.query,
+        cursor=(after[0], after[1]) if after else None,
+        limit=filters.limit + 1,
+    )
+    page, more = found[: filters.limit], len(found) > filters.limit
+    cursor = _written(page[-1].starts_at.isoformat(), page[-1].id) if more else None
+    return SessionPageOut(items=page, next_cursor=cursor)
 
 
 @router.get(
@@ -47,16 +253,29 @@ async def sessions(filters: Annotated[SessionFilters, Query()], parts: Answering
     responses={**NO_SESSION, **INVALID},
 )
 async def roster(
-    session_id: UUID, filters: Annotated[RosterFilters, Query()], parts: Answering
+    parts: Answering, session_id: UUID, filters: Annotated[RosterFilters, Query()]
 ) -> RosterPageOut:
     """Everybody, with the newest generation of each reminder."""
-    return await lookups.roster(parts, session_id, filters)
+    await parts.catalogue.session(session_id)
+    found = await Browser(parts.database).roster(
+        session_id,
+        status=filters.email_status,
+        after=_read(filters.cursor, UUID)[0] if filters.cursor else None,
+        limit=filters.limit + 1,
+    )
+    page, more = found[: filters.limit], len(found) > filters.limit
+    cursor = _written(page[-1].attendee.user_id) if more else None
+    return RosterPageOut(items=page, next_cursor=cursor)
 
 
 @router.post("/users/search", summary="A user's id, by name or address", responses={**BODY})
-async def users(body: UserSearch, parts: Answering) -> UserIdsOut:
-    """Up to 20 ids; addresses and names are not told."""
-    return await lookups.users(parts, body.query)
+async def users(parts: Answering, body: UserSearch) -> UserIdsOut:
+    """Up to 20 ids; without addresses and names."""
+    found = await Browser(parts.database).people(body.query, limit=_FOUND_AT_ONCE + 1)
+    return UserIdsOut(
+        items=[attendee.user_id for attendee in found[:_FOUND_AT_ONCE]],
+        is_cut=len(found) > _FOUND_AT_ONCE,
+    )
 
 
 @router.get(
@@ -64,18 +283,54 @@ async def users(body: UserSearch, parts: Answering) -> UserIdsOut:
     summary="What a user is or was enrolled in",
     responses={404: {"description": "There is no such user"}, **INVALID},
 )
-async def enrollments(user_id: UUID, parts: Answering) -> UserEnrollmentsOut:
+async def enrollments(parts: Answering, user_id: UUID) -> UserEnrollmentsOut:
     """The latest session first, with its reminders counted by status."""
-    return await lookups.enrollments(parts, user_id)
+    await parts.catalogue.user(user_id)
+    return UserEnrollmentsOut(
+        user_id=user_id, items=await Browser(parts.database).enrollments(user_id)
+    )
 
 
 @router.get("/failures", summary="Failed reminders by cause", responses={**INVALID})
-async def failures(filters: Annotated[FailureFilters, Query()], parts: Answering) -> CauseListOut:
+async def failures(parts: Answering, session_id: UUID | None = None) -> CauseListOut:
     """Of the last 30 days. `GET /v1/reminders?status_reason=` lists those of one cause."""
-    return await lookups.failures(parts, filters.session_id)
+    now = parts.clock.now()
+    causes = await FailedReminders(parts.database).causes(
+        now, since=now - _SHOWN, session_id=session_id
+    )
+    return CauseListOut(items=causes)
 
 
 @router.get("/events", summary="The audit log", responses={**INVALID})
-async def events(filters: Annotated[EventFilters, Query()], parts: Answering) -> EventPageOut:
+async def events(parts: Answering, filters: Annotated[EventFilters, Query()]) -> EventPageOut:
     """Who did what, when and why; the newest first."""
-    return await lookups.events(parts, filters)
+    before: int | None = None
+    if filters.cursor:
+        (before,) = _read(filters.cursor, int)
+        before = min(max(before, 0), _LARGEST_ID)
+    found = await AuditLog(parts.database).entries(
+        session_id=filters.session_id,
+        user_id=filters.user_id,
+        before=before,
+        limit=filters.limit + 1,
+    )
+    page, more = found[: filters.limit], len(found) > filters.limit
+    return EventPageOut(items=page, next_cursor=_written(page[-1].id) if more else None)
+
+
+def _written(*parts: object) -> str:
+    """Where a page ended, as callers pass it back."""
+    return base64.urlsafe_b64encode(" ".join(map(str, parts)).encode()).decode()
+
+
+def _read(cursor: str, *kinds: Any) -> Sequence[Any]:  # noqa: ANN401 - what each kind reads
+    try:
+        texts = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
+        return [kind(text) for kind, text in zip(kinds, texts, strict=True)]
+    except (ValueError, OverflowError, binascii.Error) as error:
+        raise _no_cursor() from error
+
+
+def _no_cursor() -> InvalidInputError:
+    msg = "this cursor was not given out here; leave it out to start from the beginning"
+    return InvalidInputError(msg, field="cursor")

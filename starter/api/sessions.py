@@ -2,35 +2,165 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Self
 from uuid import UUID
 
 from fastapi import Response
+from pydantic import AliasPath, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
-from starter.api.answering import (
+from reminders.domain.model import ReminderStatus, Session, SessionStatus
+from starter.api.fields import (
+    BlankIsAbsent,
+    Instant,
+    Line,
+    MaybeReason,
+    Notes,
+    Title,
+    WebUrl,
+    ZoneName,
+)
+from starter.api.models import In, Mirror, Out, ReasonBody
+from starter.api.routing import (
     ACCEPTED,
+    ACTOR,
     BODY,
     CREATED,
     INVALID,
     NO_SESSION,
     PLATFORM_OWNED,
     Answering,
+    by,
     created,
     under_way,
     v1_router,
 )
-from starter.api.answers.receipts import CancelReceiptOut
-from starter.api.answers.sessions import ChangedSession, ChangesOut, SessionWithCounts, UnderWayOut
-from starter.api.bodies.base import ReasonBody
-from starter.api.bodies.sessions import CancelBody, SessionBody
-from starter.services.deeds import By
+from starter.services.receipts import ChangeReceipt
 
 router = v1_router("sessions")
 
-ACTOR = "api"
+
+class SessionBody(In):
+    """A session, whole: what is left out is absent, but `status`, which stays as it is."""
+
+    title: Title = Field(examples=["Cardiology update"])
+    starts_at: Instant = Field(alias="start_time")
+    ends_at: Annotated[Instant | None, BlankIsAbsent] = Field(default=None, alias="end_time")
+    time_zone: ZoneName = "UTC"
+    """Zone in which the session is announced."""
+    speaker_name: Annotated[Line | None, BlankIsAbsent] = None
+    location: Annotated[Line | None, BlankIsAbsent] = None
+    join_url: Annotated[WebUrl | None, BlankIsAbsent] = None
+    preparation_notes: Annotated[Notes | None, BlankIsAbsent] = None
+    status: SessionStatus | None = None
+    """Left out, a cancelled session stays so; a new one is `scheduled`."""
+
+    @field_validator("ends_at")
+    @classmethod
+    def _after_start(cls, end: datetime | None, info: ValidationInfo) -> datetime | None:
+        start = info.data.get("starts_at")
+        if end is not None and start is not None and end <= start:
+            raise PydanticCustomError("order", "must be after start_time")
+        return end
+
+    def to_session(self, session_id: UUID) -> Session:
+        """In the domain's words, which are those of the fields."""
+        return Session(id=session_id, **self.model_dump(exclude_none=True))
 
 
-def _by(body: ReasonBody | CancelBody | None) -> By:
-    return By(ACTOR, body.reason if body else None)
+class CancelBody(ReasonBody):
+    """How to cancel."""
+
+    dry_run: bool = False
+    """Only count."""
+    reason: MaybeReason = Field(default=None, examples=["the speaker is ill"])
+    """Why, for the audit log."""
+
+
+class SessionOut(Out):
+    """A session."""
+
+    id: UUID
+    title: str = Field(examples=["Cardiology update"])
+    start_time: datetime = Field(validation_alias="starts_at")
+    end_time: datetime | None = Field(validation_alias="ends_at")
+    time_zone: str = Field(examples=["Europe/Madrid"])
+    speaker_name: str | None
+    location: str | None
+    join_url: str | None
+    preparation_notes: str | None
+    status: SessionStatus
+
+
+class SessionWithCounts(SessionOut):
+    """A session, and how many of its reminders are in each status."""
+
+    counts: dict[ReminderStatus, int]
+
+    @classmethod
+    def of(cls, session: Session, counts: Mapping[ReminderStatus, int]) -> Self:
+        """Every status is named, also those without reminders."""
+        every = {status: counts.get(status, 0) for status in ReminderStatus}
+        return cls(**vars(SessionOut.model_validate(session)), counts=every)
+
+
+class UnderWayOut(Mirror):
+    """A workflow that is still working on it. The change is stored: nothing goes out that it forbids."""
+
+    workflow_id: str
+    """Its result has the counts, and so has `GET /v1/runs`."""
+    run_id: str
+
+
+class CancelReceiptOut(Mirror):
+    """What calling off did: counts of reminders."""
+
+    cancelled: int
+    already_sent: int
+    in_flight: int
+    """Handed to the provider already; the delivery resolves them."""
+
+
+class ChangesOut(Mirror):
+    """What a session's change did."""
+
+    enrollments: int
+    """Enrollments that were planned anew."""
+    replanned: int
+    """Of these, those whose workflow has confirmed the new plan."""
+    unconfirmed: int
+    """Of these, those that no worker answered for; delivery follows the ledger all the same."""
+    cancelled: int = Field(validation_alias=AliasPath("reminders", "cancelled"))
+    """Reminders that this change called off."""
+    already_sent: int = Field(validation_alias=AliasPath("reminders", "already_sent"))
+    in_flight: int = Field(validation_alias=AliasPath("reminders", "in_flight"))
+
+
+class ChangedSession(SessionOut):
+    """A session as it was stored, and what the change did to its enrollments."""
+
+    changes: ChangesOut | None
+    """Null while `under_way`."""
+    under_way: UnderWayOut | None
+    """Null when everybody has been told."""
+
+    @classmethod
+    def of(cls, session: Session, receipt: ChangeReceipt) -> Self:
+        """The session with what is known of its change by now."""
+        return cls(
+            **vars(SessionOut.model_validate(session)),
+            changes=ChangesOut.of(receipt) if receipt.is_done else None,
+            under_way=None if receipt.is_done else UnderWayOut.of(receipt),
+        )
+
+
+def _changes(receipt: ChangeReceipt, response: Response) -> ChangesOut | UnderWayOut:
+    if receipt.is_done:
+        return ChangesOut.of(receipt)
+    response.status_code = ACCEPTED
+    return UnderWayOut.of(receipt)
 
 
 @router.put(
@@ -50,7 +180,7 @@ async def put_session(
 
     If its start or status changes, every enrollment is planned anew: the old times can no longer
     fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
-    when that takes longer than a few seconds, `under_way` has the workflow that is at it (202).
+    when that takes longer than a few seconds, `under_way` has the workflow that is working on it (202).
 
     The same call repeated tells nobody, and its counts are zero, unless the first failed half-way:
     then it completes it. Without `status` the session keeps the one that it has.
@@ -62,7 +192,7 @@ async def put_session(
         response.status_code = CREATED
     elif not receipt.is_done:
         response.status_code = ACCEPTED
-    return ChangedSession.of(change, receipt)
+    return ChangedSession.of(change.session, receipt)
 
 
 @router.post(
@@ -74,11 +204,7 @@ async def session_changed(
     session_id: UUID, parts: Answering, response: Response, body: ReasonBody | None = None
 ) -> ChangesOut | UnderWayOut:
     """Plan every enrollment anew and tell its workflow. Safe to repeat."""
-    receipt = (await parts.deeds.replan_session(session_id, _by(body))).receipt
-    if receipt.is_done:
-        return ChangesOut.of(receipt)
-    response.status_code = ACCEPTED
-    return UnderWayOut.of(receipt)
+    return _changes((await parts.deeds.replan_session(session_id, by(body))).receipt, response)
 
 
 @router.post(
@@ -95,7 +221,7 @@ async def cancel_session(
     """
     if body is not None and body.dry_run:
         return CancelReceiptOut.of(await parts.gateway.expected(session_id))
-    receipt = (await parts.deeds.cancel_session(session_id, _by(body))).receipt
+    receipt = (await parts.deeds.cancel_session(session_id, by(body))).receipt
     if receipt.is_done:
         return CancelReceiptOut.of(receipt.reminders)
     response.status_code = ACCEPTED
@@ -104,7 +230,7 @@ async def cancel_session(
 
 @router.post(
     "/sessions/{session_id}/restore",
-    summary="Hold a cancelled session after all",
+    summary="Restore a cancelled session",
     responses={**under_way(UnderWayOut), **NO_SESSION, **BODY},
 )
 async def restore_session(
@@ -114,11 +240,7 @@ async def restore_session(
 
     A session that an existing platform has cancelled in its own table stays so.
     """
-    receipt = (await parts.deeds.restore_session(session_id, _by(body))).receipt
-    if receipt.is_done:
-        return ChangesOut.of(receipt)
-    response.status_code = ACCEPTED
-    return UnderWayOut.of(receipt)
+    return _changes((await parts.deeds.restore_session(session_id, by(body))).receipt, response)
 
 
 @router.get(

@@ -1,10 +1,10 @@
-"""Where Resend tells what became of the e-mails. No API key: the signature says who calls."""
+"""Where Resend reports what became of the e-mails. No API key: the signature says who calls."""
 
 from __future__ import annotations
 
 import logging
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from reminders.domain.errors import WebhookSignatureError
 from reminders.mail import webhooks
 from reminders.settings import Settings
-from starter.api.errors import problem
+from starter.api.errors import WebhooksNotConfiguredError
 from starter.assembly import Parts
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Taken(BaseModel):
 @router.post(
     PATH,
     summary="Take in an event of Resend",
-    response_model=Taken,
+    max_body_size=LARGEST_BODY,
     openapi_extra={"requestBody": _EVENT},
     responses={
         401: {"description": "Not signed with a known secret, or not just now"},
@@ -47,7 +47,7 @@ class Taken(BaseModel):
         503: {"description": "PostgreSQL is away; repeat the same call after `Retry-After`"},
     },
 )
-async def resend(request: Request) -> Response | Taken:
+async def resend(request: Request) -> Taken:
     """Bring what became of an e-mail into the ledger. Safe to repeat, in any order.
 
     A permanent bounce or a complaint stops that person's remaining reminders.
@@ -56,13 +56,7 @@ async def resend(request: Request) -> Response | Taken:
     settings: Settings = request.app.state.settings
     secrets = [secret.get_secret_value() for secret in settings.resend_webhook_secret]
     if not secrets:
-        return problem(
-            request,
-            404,
-            slug="webhooks-not-configured",
-            title="Webhooks are not configured",
-            detail="Webhooks are not configured; set RESEND_WEBHOOK_SECRET.",
-        )
+        raise WebhooksNotConfiguredError("Webhooks are not configured; set RESEND_WEBHOOK_SECRET.")
     try:
         event = webhooks.verify(await request.body(), request.headers, secrets, parts.clock.now())
     except ClientDisconnect as error:

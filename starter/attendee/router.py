@@ -21,9 +21,9 @@ from reminders.domain.model import Session
 from reminders.domain.ports import Enrollment
 from reminders.mail.calendar import calendar_file
 from reminders.tokens import Purpose
-from starter.api.answering import Documented
-from starter.api.asked import LinkRoute
 from starter.api.errors import RETRY_AFTER
+from starter.api.reading import LinkRoute
+from starter.api.routing import Documented
 from starter.assembly import Parts
 from starter.attendee.pages import Action, Pages
 

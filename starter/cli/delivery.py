@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from starter.api.answers.delivery import DeliveryStateOut, ResumedOut
+from starter.api.operation import DeliveryStateOut, ResumedOut
 from starter.assembly import Parts
 from starter.cli.options import ACTOR, AsJson, Reason, show
 from starter.cli.printing import delivery as printing

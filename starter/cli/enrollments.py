@@ -7,9 +7,8 @@ from uuid import UUID
 
 import typer
 
-from starter.api.answers.enrollments import EnrollmentOut, StoryOut
-from starter.api.answers.receipts import CancelReceiptOut
-from starter.api.answers.sessions import UnderWayOut
+from starter.api.enrollments import EnrollmentOut, StoryOut
+from starter.api.sessions import CancelReceiptOut, UnderWayOut
 from starter.assembly import Parts
 from starter.cli.options import (
     ACTOR,

@@ -12,8 +12,8 @@ from uuid import UUID
 import typer
 
 from reminders.settings import Duration
-from starter.api.answers.mails import PreviewOut, TestSentOut
 from starter.api.fields import Instant, LocaleName, ZoneName
+from starter.api.mails import PreviewOut, TestSentOut
 from starter.assembly import Parts
 from starter.cli.options import ACTOR, AsJson, Reason, parsed, show
 from starter.cli.printing import mails as printing

@@ -11,11 +11,11 @@ from reminders import settings as environment
 from reminders import temporal
 from reminders.db import host, migrate
 from reminders.domain.errors import ReminderError
-from starter.api.answers.health import Readiness
 from starter.assembly import Parts, connect
 from starter.cli.options import AsJson, show
 from starter.cli.printing import operation as printing
 from starter.cli.running import ExitCode, ask, fail, in_loop
+from starter.health.probes import Readiness
 from starter.services.sweeps import ensure_sweep_schedule
 
 app = typer.Typer()

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from reminders.domain.model import OptOut
-from starter.api.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
+from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.assembly import Parts
 from starter.cli import progress
 from starter.cli.options import ACTOR, AsJson, Reason, User, show

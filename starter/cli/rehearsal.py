@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import typer
 
 from reminders.domain.model import Session
-from starter.api.answers.rehearsal import RehearsalOut
 from starter.api.fields import Instant, ZoneName
+from starter.api.mails import RehearsalOut
 from starter.assembly import Parts
 from starter.cli.options import AsJson, parsed, show
 from starter.cli.printing import rehearsal as printing

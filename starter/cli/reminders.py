@@ -8,7 +8,7 @@ from uuid import UUID
 import typer
 
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
-from starter.api.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
+from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.assembly import Parts
 from starter.cli import progress
 from starter.cli.options import ACTOR, AsJson, NeededReason, Yes, by, confirmed, show

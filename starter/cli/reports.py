@@ -7,11 +7,11 @@ from uuid import UUID
 
 import typer
 
-from starter.api.bodies.lookups import EventFilters
+from starter.api import reports as lookups
+from starter.api.reports import EventFilters, UserSearch
 from starter.cli.options import AsJson, User, show
 from starter.cli.printing import reports as printing
 from starter.cli.running import ask
-from starter.services import reports as lookups
 
 app = typer.Typer()
 _user = typer.Typer(no_args_is_help=True, help="People.")
@@ -53,7 +53,9 @@ def find(
     as_json: AsJson = False,
 ) -> None:
     """Find the ids of users by a part of their name or address."""
-    show(ask(lambda p: lookups.users(p, query)), printing.user_ids, as_json=as_json)
+    show(
+        ask(lambda p: lookups.users(p, UserSearch(query=query))), printing.user_ids, as_json=as_json
+    )
 
 
 @_user.command("show")

@@ -9,8 +9,7 @@ from uuid import UUID
 import typer
 
 from reminders.domain.rules import RuleFields
-from starter.api.answers.configurations import RuleChangeOut, RuleDiffOut, RuleListOut, RuleOut
-from starter.api.bodies.configurations import MOST_MINUTES
+from starter.api.rules import MOST_MINUTES, RuleChangeOut, RuleDiffOut, RuleListOut, RuleOut
 from starter.assembly import Parts
 from starter.cli.options import ACTOR, CHANGE_WAIT, AsJson, Reason, Yes, confirmed, show
 from starter.cli.printing import rules as printing

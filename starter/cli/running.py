@@ -10,31 +10,16 @@ from typing import NoReturn, TypeVar
 import typer
 
 from reminders import settings as environment
-from reminders.domain.errors import (
-    EnrollmentNotFoundError,
-    NotFoundError,
-    ReminderError,
-    ReminderNotFoundError,
-    ServiceUnavailableError,
-    SessionNotFoundError,
-    UserNotFoundError,
-)
+from reminders.domain.errors import ReminderError
 from starter.assembly import Parts, assembled
 from starter.services.failures import understood
 
 _T = TypeVar("_T")
 _SDK_EXIT_SECONDS = 0.2
-_WHERE_TO_LOOK: dict[type[ReminderError], str] = {
-    SessionNotFoundError: "`reminders session list` has those to come, with --past the others",
-    UserNotFoundError: "`reminders user find` looks for one by name or address",
-    EnrollmentNotFoundError: "`reminders user show` has what a user is enrolled in",
-    ReminderNotFoundError: "`reminders list` and `why` have their ids",
-}
-"""Where the id is to be had that was not there: the remedy, for people at a terminal."""
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """How a command ended; `ReminderError.exit_code` says which failure ends with which."""
 
     OK = 0
     """Done."""
@@ -83,17 +68,7 @@ def in_loop(work: Callable[[], Awaitable[_T]]) -> _T:
 def fail(error: ReminderError) -> NoReturn:
     """One line on standard error, and the exit code that the error's kind stands for."""
     words = " ".join(str(error).split())
-    look = _WHERE_TO_LOOK.get(type(error))
-    if look is not None:
-        words = f"{words.removesuffix('.')}; {look}."
+    if error.where_to_look is not None:
+        words = f"{words.removesuffix('.')}; {error.where_to_look}."
     typer.echo(f"reminders: {words}", err=True)
-    raise typer.Exit(exit_code(error))
-
-
-def exit_code(error: ReminderError) -> ExitCode:
-    """What an error's kind stands for."""
-    if isinstance(error, NotFoundError):
-        return ExitCode.NOT_FOUND
-    if isinstance(error, ServiceUnavailableError):
-        return ExitCode.UNAVAILABLE
-    return ExitCode.FAILED
+    raise typer.Exit(error.exit_code)

@@ -8,14 +8,14 @@ import typer
 
 from reminders.db.browsing import Period
 from reminders.domain.model import ReminderStatus
-from starter.api.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
-from starter.api.bodies.lookups import RosterFilters, SessionFilters
+from starter.api import reports as lookups
+from starter.api.reports import RosterFilters, SessionFilters
+from starter.api.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.assembly import Parts
 from starter.cli.options import CHANGE_WAIT, AsJson, Reason, Session, by, show, waited_for
 from starter.cli.printing import receipts
 from starter.cli.printing import sessions as printing
 from starter.cli.running import ask
-from starter.services import reports as lookups
 
 app = typer.Typer()
 _session = typer.Typer(no_args_is_help=True, help="Sessions.")

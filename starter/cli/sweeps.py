@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from starter.api.answers.runs import RunOut, RunPageOut, SweepOut
+from starter.api.operation import RunOut, RunPageOut, SweepOut
 from starter.assembly import Parts
 from starter.cli import progress
 from starter.cli.options import AsJson, Reason, by, show

@@ -9,8 +9,9 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from reminders.observability.scrape import Scrape
-from starter.api.answers.health import Readiness
 from starter.api.errors import RETRY_AFTER, problem
+from starter.api.models import Mirror, Out
+from starter.health.diagnosis import Level
 
 router = APIRouter(tags=["probes"])
 
@@ -19,6 +20,26 @@ class Alive(BaseModel):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
+
+
+class CheckOut(Out):
+    """One thing that was looked at."""
+
+    name: str
+    ok: bool
+    """Whether reminders go out as far as this is concerned; true for a warning, too."""
+    level: Level
+    detail: str
+    remedy: str | None
+
+
+class Readiness(Mirror):
+    """Whether reminders will go out."""
+
+    ready: bool
+    cause: str | None
+    """The one thing to put right first."""
+    checks: list[CheckOut]
 
 
 @router.get("/healthz", summary="Whether this process answers")

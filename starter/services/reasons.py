@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reminders.domain.model import Reminder, ReminderStatus, StatusReason
+from reminders.domain.model import ReminderStatus, StatusReason
 
 _STATUSES = {
     ReminderStatus.SCHEDULED: "waits for its due instant",
@@ -44,10 +44,9 @@ _REASONS = {
 }
 
 
-def decision(reminder: Reminder) -> str:
+def decision(status: ReminderStatus, why: StatusReason | None) -> str:
     """What was decided about a reminder, and why."""
-    status = _STATUSES[reminder.status]
-    return f"{status}: {_REASONS[reminder.reason]}" if reminder.reason else status
+    return f"{_STATUSES[status]}: {_REASONS[why]}" if why else _STATUSES[status]
 
 
 def reason(why: StatusReason | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.api.answers.delivery import DeliveryStateOut, ResumedOut
+from starter.api.operation import DeliveryStateOut, ResumedOut
 from starter.cli import layout
 
 

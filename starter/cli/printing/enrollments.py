@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.api.answers.enrollments import EnrollmentOut, StoryOut
+from starter.api.enrollments import EnrollmentOut, StoryOut
 from starter.cli import layout
 from starter.cli.printing.reminders import with_generation
 

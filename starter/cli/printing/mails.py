@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from starter.api.answers.mails import PreviewOut, TestSentOut
+from starter.api.mails import PreviewOut, TestSentOut
 from starter.cli import layout
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from starter.api.answers.health import Readiness
 from starter.cli import layout
 from starter.health.diagnosis import Level
+from starter.health.probes import Readiness
 
 _LEVELS = {Level.OK: "ok", Level.WARNING: "warning", Level.RED: "RED"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.api.answers.people import ChangedPreferences, ErasureOut, PreferencesOut
+from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
 from starter.cli import layout
 
 

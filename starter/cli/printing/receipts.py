@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from starter.api.answers.receipts import CancelReceiptOut
-from starter.api.answers.sessions import ChangesOut, UnderWayOut
+from starter.api.sessions import CancelReceiptOut, ChangesOut, UnderWayOut
 from starter.cli import layout
 
 

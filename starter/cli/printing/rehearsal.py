@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.api.answers.rehearsal import RehearsalOut
+from starter.api.mails import RehearsalOut
 from starter.cli import layout
 
 

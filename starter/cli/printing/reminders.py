@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reminders.domain.model import ReminderStatus
-from starter.api.answers.reminders import RedriveOut, ReminderOut, ReminderPageOut
+from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
 from starter.cli import layout
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.api.answers.lookups import (
+from starter.api.reports import (
     CauseListOut,
     EventPageOut,
     OverviewOut,

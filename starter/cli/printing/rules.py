@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from starter.api.answers.configurations import RuleChangeOut, RuleDiffOut, RuleListOut
+from starter.api.rules import RuleChangeOut, RuleDiffOut, RuleListOut
 from starter.cli import layout
 from starter.cli.printing import receipts
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from starter.api.answers.lookups import RosterPageOut, SessionPageOut
-from starter.api.answers.sessions import SessionWithCounts
+from starter.api.reports import RosterPageOut, SessionPageOut
+from starter.api.sessions import SessionWithCounts
 from starter.cli import layout
 from starter.cli.printing.reminders import by_status
 

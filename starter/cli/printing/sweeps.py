@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from starter.api.answers.runs import RunOut, RunPageOut, SweepOut
+from starter.api.operation import RunOut, RunPageOut, SweepOut
 from starter.cli import layout
 
 

@@ -245,7 +245,7 @@ async def test_what_cannot_be_rehearsed_or_shown_is_said_in_the_words_of_the_pag
     cancelled = await pages.submit("/admin/rehearsal", session=str(session_id))
     assert (409, True) == (cancelled.status_code, "restore it first" in cancelled.text)
     preview = await pages.get("/admin/preview", params={"zone": "Mars/Base"})
-    assert "zone: is no IANA time zone" in preview.text
+    assert "zone: is not an IANA time zone" in preview.text
 
 
 async def test_a_key_of_the_api_does_not_open_the_pages(pages: Pages) -> None:

@@ -16,7 +16,7 @@ from reminders.db.audit import Action, AuditLog, Event, asked_by
 from reminders.db.engine import Database
 from reminders.db.tables import ProviderPaceRow
 from reminders.settings import Settings
-from starter.api.rate_limit import RateLimit
+from starter.api.auth import RateLimit
 from starter.cli.main import app
 from tests.starter.conftest import serving
 

@@ -11,8 +11,8 @@ from devstack.postgres import EmbeddedPostgres
 from reminders.domain import errors
 from reminders.domain.errors import ReminderError
 from reminders.settings import Settings
-from starter.api import errors as problems
 from starter.app import create_app
+from starter.cli.running import ExitCode
 from tests.starter.conftest import Api, Json, a_body, serving
 
 MEMBERS = {"type", "title", "status", "detail", "instance"}
@@ -82,7 +82,7 @@ async def test_body_of_another_type(shared_api: Api) -> None:
 async def test_body_that_is_no_object(shared_api: Api) -> None:
     """JSON of another shape is named as what it is, in words that are no library's."""
     answer = await shared_api.put(SESSION, json=["title"])
-    assert answer.json()["errors"] == [{"field": "body", "message": "is no JSON object"}]
+    assert answer.json()["errors"] == [{"field": "body", "message": "is not a JSON object"}]
 
 
 async def test_body_that_is_no_text(shared_api: Api) -> None:
@@ -126,18 +126,19 @@ async def test_a_database_without_schema(
     assert "reminders db upgrade" in caplog.text
 
 
-def test_every_error_of_a_caller_has_a_kind() -> None:
-    """Whatever the gateway may raise at a caller is in the table; only deliveries are not."""
-    told = [
+def test_every_error_of_a_caller_says_what_it_is() -> None:
+    """Whatever the gateway may raise at a caller has a slug, a title and a status of its own kind."""
+    found = [
         error
         for error in vars(errors).values()
-        if isinstance(error, type)
-        and issubclass(error, ReminderError)
-        and not issubclass(error, errors.DeliveryError)
-        and error is not ReminderError
+        if isinstance(error, type) and issubclass(error, ReminderError)
     ]
-    for error in told:
-        assert any(ancestor in problems._KINDS for ancestor in error.__mro__), error
+    for error in found:
+        if error is not ReminderError:
+            assert error.slug != ReminderError.slug, error
+            assert error.title != ReminderError.title, error
+        assert 400 <= error.status < 600, error
+        ExitCode(error.exit_code)
 
 
 async def test_the_description(shared_api: Api) -> None:

@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI
 
 from starter.api import errors as problems
-from starter.api.security_headers import SecurityHeaders
+from starter.api.middleware import SecurityHeaders
 from tests.starter.conftest import Api
 
 

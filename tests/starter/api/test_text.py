@@ -164,7 +164,7 @@ async def test_every_route_refuses_an_unknown_parameter(shared_api: Api) -> None
                 url = url.replace(name, SOMEBODY)
             answer = await shared_api.request(method.upper(), f"{url}?dry_run=true")
             assert 422 == answer.status_code, (method, path)
-            assert [{"field": "dry_run", "message": "is no parameter of this path"}] == (
+            assert [{"field": "dry_run", "message": "is not a parameter of this path"}] == (
                 answer.json()["errors"]
             )
             tried += 1

@@ -1,4 +1,4 @@
-"""What all routes of the API share: their guard, their parts, and words for their documentation."""
+"""What all routes of the API share: their guard, their parts, who acts, and words for `/docs`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from starter.api.auth import GuardedRoute, bearer
+from starter.api.models import ReasonBody
 from starter.assembly import Parts
+from starter.services.deeds import By
 
+ACTOR = "api"
+"""Who acts, as the audit log says it."""
 CREATED = 201
 ACCEPTED = 202
 
@@ -22,13 +26,13 @@ _FORBIDDEN: Documented = {
         " and a web page of another origin asks"
     }
 }
-_TOO_MANY: Documented = {429: {"description": "Too often; come again after `Retry-After`"}}
+_TOO_MANY: Documented = {429: {"description": "Too often; try again after `Retry-After`"}}
 _UNAVAILABLE: Documented = {
     503: {"description": "PostgreSQL or Temporal is away; repeat the same call after `Retry-After`"}
 }
 INVALID: Documented = {422: {"description": "Not acceptable; `errors` names the fields"}}
 BODY: Documented = {
-    400: {"description": "The body is no text that could be JSON"},
+    400: {"description": "The body is not text, so it cannot be JSON"},
     413: {"description": "The body is larger than 64 KiB"},
     **INVALID,
 }
@@ -39,8 +43,6 @@ PLATFORM_OWNED: Documented = {
 NO_ENROLLMENT: Documented = {
     404: {"description": "No such session, or the user never was enrolled in it"}
 }
-
-
 CONFLICT: Documented = {409: {"description": "Not as things are; `detail` says the remedy"}}
 
 
@@ -50,6 +52,12 @@ def _parts(request: Request) -> Parts:
 
 
 Answering = Annotated[Parts, Depends(_parts)]
+"""The parameter of a handler that is answered with the parts."""
+
+
+def by(body: ReasonBody | None) -> By:
+    """A program with an API key, and its reason if it gives one."""
+    return By(ACTOR, body.reason if body else None)
 
 
 def v1_router(tag: str) -> APIRouter:
