@@ -1,4 +1,7 @@
-"""The only wall clock. Everything else is handed a `Clock`; workflows use `workflow.now()`."""
+"""The wall clock, for whoever is handed a `Clock`; workflows use `workflow.now()`.
+
+Only `activities.failures` reads the time by itself: how long until a quota resets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that asks Temporal for something goes through here.
+"""`ReminderGateway`: what one can ask for, the same for routes, commands, pages and Python hosts.
 
 The order is always the same: first the ledger, in one transaction, then Temporal. If the second
 step is lost, the ledger tells what is missing, and the same call repeated completes it, or the

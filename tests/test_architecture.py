@@ -25,6 +25,8 @@ IO = ["alembic", "asyncpg", "httpx", "jinja2", "pydantic_settings", "resend", "s
 INDEX = {"https://pypi.org", "https://files.pythonhosted.org"}
 MAY_IMPORT_THE_WORKER = {"starter/cli/operation.py"}
 """It is a composition root: only the command that runs it knows it, and tests."""
+GOING = {"starter/api/answers/", "starter/api/bodies/", "starter/cli/printing/"}
+"""Folders that may be there or not; take them out once they are gone."""
 
 
 def project() -> Any:
@@ -49,6 +51,20 @@ def fresh(program: str, directory: Path) -> str:
 def modules() -> list[Path]:
     """Every module that is shipped."""
     return sorted(path for name in OURS for path in (ROOT / name).rglob("*.py"))
+
+
+def test_every_room_is_on_the_map_once() -> None:
+    """docs/architecture.md has a line for each package folder, and none for what does not exist."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    section = page.split("\n## The rooms\n")[1].split("\n## ")[0]
+    named = re.findall(r"(?m)^\| `([\w/]+/)` \|", section)
+    packages = {
+        f"{file.parent.relative_to(ROOT)}/" for file in modules() if file.name == "__init__.py"
+    }
+    versions = {name for name in packages if name.endswith("/versions/")}
+    assert sorted(set(named)) == sorted(named)
+    assert packages - versions - GOING <= set(named)
+    assert [] == [name for name in named if not (ROOT / name).is_dir()]
 
 
 def test_the_import_contracts_are_kept() -> None:

@@ -33,6 +33,19 @@ DOCUMENTS = sorted(
     if not any(part in SKIPPED or part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
 FOLDERS = ("activities", "reminders", "starter", "tests", "workflows")
+"""Their READMEs name every module."""
+MANY = 10
+"""More modules than that need a README, in whatever folder."""
+README_COMES_WITH_ITS_FOLDER = ("devstack", "starter/migration", "starter/api/answers")
+"""Folders that are being rewritten: these say for themselves when one touches them, or go."""
+GENERATED = {"cli.md", "configuration.md", "performance.md"}
+"""Their words are the code's."""
+TRANSLATED = re.compile(
+    r"\b(?:is at it|still at it|whose\.|(?:so|as) many at once|e-mail a person|mend(?:s|ed|ing)?"
+    r"|the wish of|held after all|holds? (?:it|them|a \w+ session|a session) after all|deeds?)(?!\w)",
+    re.IGNORECASE,
+)
+"""Phrases that nobody who writes English would use."""
 SAYS_ITSELF = {
     "EMAIL_INITIAL_BACKOFF_MS",
     "EMAIL_MAX_BACKOFF_MS",
@@ -235,6 +248,40 @@ def test_a_folder_says_when_to_touch_it(folder: str) -> None:
     assert {name for name in named if not (ROOT / folder / name).exists()} <= {"worker.py"}
     if folder != "tests":
         assert present <= named, f"{folder}/README.md does not name them"
+
+
+def rooms() -> list[str]:
+    """Folders whose README says when to touch them: those with many modules, and a few more."""
+    many = {
+        str(folder.relative_to(ROOT))
+        for top in ("activities", "devstack", "reminders", "starter", "workflows")
+        for folder in [ROOT / top, *(ROOT / top).rglob("*/")]
+        if len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) > MANY
+    }
+    named = {"workflows", "activities", "starter/services", "starter/admin"}
+    named |= {"reminders/db", "reminders/mail"}
+    return sorted(r for r in many | named if not r.startswith(README_COMES_WITH_ITS_FOLDER))
+
+
+@pytest.mark.parametrize("room", rooms())
+def test_a_room_says_when_to_touch_it(room: str) -> None:
+    """In under 30 lines; it opens with when, says where to go otherwise, and names what is there."""
+    text = (ROOT / room / "README.md").read_text(encoding="utf-8")
+    opening = text.removeprefix(f"# {room}/\n\n").partition("\n\n")[0]
+    assert opening.startswith("Touch this folder when ")
+    assert "otherwise see " in " ".join(opening.split())
+    assert len(text.splitlines()) < 30
+    for name in re.findall(r"`([\w./]+\.py)`", text):
+        assert any((base / name).exists() for base in (ROOT / room, ROOT)), name
+
+
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d.name not in GENERATED | {"CHANGELOG.md"}], ids=name_of
+)
+def test_no_document_reads_as_translated(document: Path) -> None:
+    """Each is written in plain English."""
+    text = " ".join(document.read_text(encoding="utf-8").split())
+    assert [] == [match.group() for match in TRANSLATED.finditer(text)]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
