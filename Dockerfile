@@ -12,14 +12,13 @@ ENV UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never UV_NO_CACH
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN /uv/bin/uv sync --locked --no-dev --extra otel --no-install-project
 COPY activities ./activities
-COPY devstack ./devstack
 COPY reminders ./reminders
 COPY starter ./starter
 COPY workflows ./workflows
 COPY worker.py ./
 RUN /uv/bin/uv sync --locked --no-dev --extra otel --no-editable
 
-FROM ${PYTHON_IMAGE}
+FROM ${PYTHON_IMAGE} AS runtime
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin reminders
 COPY --from=build /app/.venv /app/.venv
 WORKDIR /app
@@ -38,3 +37,10 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
 # What is in flight may end, for up to 30 seconds: give the container a little more.
 STOPSIGNAL SIGTERM
 CMD ["reminders", "worker"]
+
+# Of compose's profile `dev` only: what production has, and the stand-in for Resend beside it.
+FROM runtime AS dev
+COPY devstack ./devstack
+
+# What is shipped. Last, because that is what a build without a target makes.
+FROM runtime

