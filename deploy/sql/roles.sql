@@ -28,7 +28,8 @@ GRANT SELECT, INSERT, UPDATE ON session_reminder_emails TO reminders_app;
 -- What is kept for a while, or as long as somebody wants it.
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON reminder_configurations, reminder_preferences, reminder_tombstones, session_cutovers,
-       calendar_revisions, erased_users, email_batches, webhook_events, untold_session_changes
+       calendar_revisions, erased_users, email_batches, webhook_events, untold_session_changes,
+       unconfirmed_plans
     TO reminders_app;
 GRANT SELECT, INSERT, UPDATE ON provider_usage, provider_pace TO reminders_app;
 GRANT SELECT ON reminder_installation TO reminders_app;

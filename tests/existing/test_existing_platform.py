@@ -295,6 +295,14 @@ async def test_upgrading_again_takes_new_columns_over(
     assert "Room 1" == (await stage.catalogue.session(session)).location
 
 
+async def test_migrations_go_down_and_up_again(host: Host, database: Database) -> None:
+    """Whatever is ours goes and comes back, views included; the platform's relations stay."""
+    async with host.untouched():
+        await migrate.downgrade(database, "base")
+        await migrate.upgrade(database)
+    assert migrate.head() == await migrate.current(database)
+
+
 async def test_it_can_be_taken_out_again(host: Host) -> None:
     """The guide's last statements leave the platform as it was; the role goes with the last test."""
     async with host.untouched():

@@ -127,26 +127,3 @@ async def test_a_start_that_no_calendar_holds_is_refused(database: Database, sta
     with pytest.raises(IntegrityError, match="ck_sessions_start_time"):
         async with database.transaction() as connection:
             await connection.execute(insert)
-
-
-async def test_an_upgrade_mends_starts_that_no_calendar_holds(database: Database) -> None:
-    """What was stored before is brought to the end, or the beginning, of what can be read."""
-    await migrate.downgrade(database, "0009")
-    async with database.transaction() as connection:
-        for start in ("infinity", "-infinity", "2026-11-23 09:00+00"):
-            await connection.execute(
-                text(
-                    "INSERT INTO sessions (id, title, start_time, end_time)"
-                    f" VALUES (gen_random_uuid(), 'Cardiology', '{start}', 'infinity')"
-                )
-            )
-    await migrate.upgrade(database)
-    async with database.autocommit() as connection:
-        rows = await connection.execute(
-            text("SELECT start_time, end_time FROM sessions ORDER BY start_time")
-        )
-        assert [(str(start)[:10], end) for start, end in rows] == [
-            ("0001-01-02", None),
-            ("2026-11-23", None),
-            ("9999-12-30", None),
-        ]
