@@ -18,9 +18,8 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 import worker
 from activities.delivery import DeliveryActivities
 from bench import measure
-from devstack import wiring
 from devstack.postgres import EmbeddedPostgres
-from devstack.stack import DATABASE
+from devstack.stack import DATABASE, migrate_database
 from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.clock import SystemClock
@@ -75,7 +74,7 @@ def main(arguments: list[str]) -> int:
         postgres = stack.enter_context(EmbeddedPostgres())
         server = stack.enter_context(EmbeddedTemporal(headless=True))
         postgres.create_database(DATABASE)
-        wiring.migrate_database(postgres.url(DATABASE))
+        migrate_database(postgres.url(DATABASE))
         os.environ.update(TEMPORAL_ADDRESS=server.address, TEMPORAL_CONFIG_FILE=os.devnull)
         numbers = asyncio.run(_life(postgres.url(DATABASE)))
     measure.report("One enrollment, three reminders", [numbers], {"bench": "history"})

@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from devstack.accounts import share_with_owner
 from devstack.process import EmbeddedServerError
 
 if TYPE_CHECKING:
@@ -105,3 +104,10 @@ def _temporary_root() -> Path:
     """The temporary directory, or /tmp when its name leaves no room for a socket in it."""
     root = Path(tempfile.gettempdir()).resolve()
     return root if len(os.fsencode(root)) <= LONGEST_TEMPORARY_ROOT else Path("/tmp")
+
+
+def share_with_owner(descriptor: int, folder: Path) -> None:
+    """Make a file that root opened the folder's owner's, who would be locked out otherwise."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)

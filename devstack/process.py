@@ -4,7 +4,7 @@ A child dies with its parent, also when the parent is killed with `kill -9`. On 
 does it (`prctl(PR_SET_PDEATHSIG)`). macOS has no such thing: there, and wherever it failed, the
 next start finds the stale process by its pid file and ends it (`stop_stale`).
 
-Under which account a child runs is said by `RunAs`, and chosen in `accounts`.
+Under which account a child runs is said by `RunAs`.
 
 Source:
     prctl(2) PR_SET_PDEATHSIG, user_namespaces(7).
@@ -89,6 +89,7 @@ def spawn(
     run_as: RunAs = OURSELVES,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    from_any_thread: bool = False,
 ) -> subprocess.Popen[bytes]:
     """Start a child that ends when this process ends, however this process ends.
 
@@ -103,31 +104,17 @@ def spawn(
         run_as: The account to run it under.
         cwd: Its working directory; None is ours.
         env: Its environment; None is ours.
+        from_any_thread: Whether this thread waits for the child. Otherwise only the main thread
+            may start one: Linux ties the death signal to the *thread* that forked, so a server
+            started from a pool's thread would be ended when the pool ends the thread.
 
     Raises:
         EmbeddedServerError: If called from another thread than the main one, if the program
             cannot be executed, or if the account cannot be taken.
     """
-    if threading.current_thread() is not threading.main_thread():
-        # Linux ties the death signal to the *thread* that forked: a server started from a pool's
-        # thread would be ended when the pool ends the thread.
+    if not from_any_thread and threading.current_thread() is not threading.main_thread():
         message = "start embedded servers from the main thread: they die with the thread"
         raise EmbeddedServerError(message)
-    return _popen(
-        command, output=output, death_signal=death_signal, run_as=run_as, cwd=cwd, env=env
-    )
-
-
-def _popen(
-    command: Sequence[str | Path],
-    *,
-    output: int,
-    death_signal: signal.Signals = signal.SIGKILL,
-    run_as: RunAs = OURSELVES,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-) -> subprocess.Popen[bytes]:
-    """`spawn`, from whatever thread: for children that this thread waits for."""
     prepare = functools.partial(_become_the_child, os.getpid(), death_signal, run_as.user_namespace)
     try:
         return subprocess.Popen(
@@ -158,13 +145,7 @@ def run(
     env: Mapping[str, str] | None = None,
     timeout_seconds: float = 60,
 ) -> str:
-    """Run a short command to its end, under the same promises as `spawn`.
-
-    Args:
-        command: Program and arguments.
-        run_as: The account to run it under.
-        env: Its environment; None is ours.
-        timeout_seconds: When it is killed.
+    """Run a short command to its end, under the same promises as `spawn`, from any thread.
 
     Returns:
         What it wrote, standard output and error together, without surrounding space.
@@ -173,7 +154,9 @@ def run(
         EmbeddedServerError: If it cannot be run, fails (the message is what it wrote), or takes
             too long.
     """
-    with _popen(command, output=subprocess.PIPE, run_as=run_as, env=env) as process:
+    with spawn(
+        command, output=subprocess.PIPE, run_as=run_as, env=env, from_any_thread=True
+    ) as process:
         try:
             output = process.communicate(timeout=timeout_seconds)[0].decode(errors="replace")
         except subprocess.TimeoutExpired as error:
@@ -202,7 +185,7 @@ def _become_the_child(parent: int, death_signal: signal.Signals, user_namespace:
     # A kernel that refuses is no reason not to run: `stop_stale` is there for that.
     _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
     if os.getppid() != parent:
-        # The parent died before the request was in place: nobody will tell us any more.
+        # The parent died before the request was in place: no signal will come any more.
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -248,22 +231,6 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def command_line(pid: int) -> list[str]:
-    """Program and arguments of a process; empty when there is no such process, or none of ours."""
-    try:
-        return psutil.Process(pid).cmdline()
-    except psutil.Error:
-        return []
-
-
-def children(pid: int) -> list[int]:
-    """The pids of a process's children."""
-    try:
-        return [child.pid for child in psutil.Process(pid).children()]
-    except psutil.NoSuchProcess:
-        return []
-
-
 def end(process: subprocess.Popen[bytes] | int, escalation: Escalation) -> bool:
     """Send signals, each for as long as it is given, until the process is gone.
 
@@ -299,13 +266,13 @@ def kill_with_children(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGSTOP)
-    doomed = children(process.pid)
+    doomed = psutil.Process(process.pid).children()
     process.kill()
-    for pid in doomed:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for child in doomed:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
     process.wait()
-    wait_until(lambda: not any(is_alive(pid) for pid in doomed), seconds=10)
+    wait_until(lambda: not any(is_alive(child.pid) for child in doomed), seconds=10)
 
 
 def stop_stale(pid_file: Path, *, program: str, argument: Path, escalation: Escalation) -> bool:
@@ -329,9 +296,9 @@ def stop_stale(pid_file: Path, *, program: str, argument: Path, escalation: Esca
     """
     try:
         pid = int(pid_file.read_text(encoding="utf-8").partition("\n")[0])
-    except (OSError, ValueError):
+        found = psutil.Process(pid).cmdline()
+    except (OSError, ValueError, psutil.Error):
         return False
-    found = command_line(pid)
     if not found or Path(found[0]).name != program or str(argument) not in found[1:]:
         return False
     try:

@@ -1,4 +1,4 @@
-"""A program of ours as a child of this process: logged, watched, killed and started again."""
+"""Processes of ours that log into a file: watched, killed and started again."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from subprocess import Popen
-from typing import Protocol
+from typing import Protocol, Self
 
 from devstack import process
+from devstack.directories import share_with_owner
 from reminders.settings import Settings
 
 START_SECONDS = 60
@@ -46,6 +48,72 @@ class Part(Protocol):
         """`SIGKILL` it, as a crash would."""
 
 
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process from its start to its end; its log grows from one to the next."""
+
+    name: str
+    """In messages."""
+    popen: Popen[bytes]
+    log_file: Path
+    log_began_at: int
+    """Bytes in the log that are of earlier ones."""
+
+    @classmethod
+    def spawn(
+        cls,
+        name: str,
+        command: Sequence[str | Path],
+        stem: Path,
+        *,
+        death_signal: signal.Signals = signal.SIGKILL,
+        run_as: process.RunAs = process.OURSELVES,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Start it; what it says is in `stem.log`, its pid in `stem.pid`.
+
+        Raises:
+            EmbeddedServerError: If it cannot be executed.
+        """
+        log_file = stem.with_name(f"{stem.name}.log")
+        with log_file.open("ab") as log:
+            share_with_owner(log.fileno(), log_file.parent)
+            log_began_at = log.tell()
+            popen = process.spawn(
+                command,
+                output=log.fileno(),
+                death_signal=death_signal,
+                run_as=run_as,
+                cwd=cwd,
+                env=env,
+            )
+        stem.with_name(f"{stem.name}.pid").write_text(f"{popen.pid}\n", encoding="ascii")
+        return cls(name, popen, log_file, log_began_at)
+
+    @property
+    def pid(self) -> int | None:
+        """Its pid while it runs."""
+        return self.popen.pid if self.popen.poll() is None else None
+
+    def wait_until_ready(self, ready: Callable[[], bool], *, seconds: float) -> None:
+        """Return when it is ready.
+
+        Raises:
+            EmbeddedServerError: If it has ended, or is not ready in time; with the end of its log.
+        """
+        process.wait_until(lambda: self.pid is None or ready(), seconds=seconds)
+        if self.pid is not None and ready():
+            return
+        if self.pid is None:
+            fate = f"ended at its start with code {self.popen.returncode}"
+        else:
+            fate = f"was not ready within {seconds:.0f} s"
+        tail = process.tail(self.log_file, since=self.log_began_at)
+        message = f"the {self.name} {fate}; the end of {self.log_file}:\n{tail}"
+        raise process.EmbeddedServerError(message)
+
+
 class Program:
     """One worker, API or the like.
 
@@ -77,8 +145,7 @@ class Program:
         self._folder = folder
         self._environment = dict(environment)
         self._ready = ready
-        self._process: Popen[bytes] | None = None
-        self._logged_before = 0
+        self._child: Child | None = None
 
     def start(self) -> None:
         """Start it and return when it is ready.
@@ -100,87 +167,72 @@ class Program:
         if self.pid is not None:
             message = f"this {self.name} is running already"
             raise RuntimeError(message)
-        pid_file = self._folder / f"{self.name.lower()}.pid"
+        stem = self._folder / self.name.lower()
         process.stop_stale(
-            pid_file,
+            stem.with_name(f"{stem.name}.pid"),
             program=Path(self._command[0]).name,
             argument=Path(mark(self._folder)),
             escalation=STOP,
         )
-        with self.log_file.open("ab") as log:
-            self._logged_before = log.tell()
-            self._process = process.spawn(
-                self._command,
-                output=log.fileno(),
-                # Away from the checkout, where a developer's `.env` would be read.
-                cwd=self._folder,
-                env={**foreign_environment(), **self._environment},
-            )
-        pid_file.write_text(f"{self._process.pid}\n", encoding="ascii")
+        self._child = Child.spawn(
+            self.name,
+            self._command,
+            stem,
+            # Away from the checkout, where a developer's `.env` would be read.
+            cwd=self._folder,
+            env={**foreign_environment(), **self._environment},
+        )
 
     def wait_until_ready(self) -> None:
         """Return when it is ready.
 
         Raises:
-            EmbeddedServerError: If it has ended or takes too long; it is killed then.
+            EmbeddedServerError: If it was not launched, has ended or takes too long; it is killed
+                then.
         """
-        process.wait_until(lambda: self.pid is None or self._ready(self), seconds=START_SECONDS)
-        if self.pid is not None and self._ready(self):
-            return
-        if self.pid is None:
-            fate = f"ended at its start with code {self.exit_code}"
-        else:
-            fate = f"was not ready within {START_SECONDS} s"
+        if self._child is None:
+            message = f"the {self.name} was not launched"
+            raise process.EmbeddedServerError(message)
+        try:
+            self._child.wait_until_ready(lambda: self._ready(self), seconds=START_SECONDS)
+        except process.EmbeddedServerError:
             self.kill()
-        message = f"the {self.name} {fate}; the end of {self.log_file}:\n{self.tail()}"
-        raise process.EmbeddedServerError(message)
+            raise
 
     def ask_to_stop(self) -> None:
         """Send SIGTERM and do not wait."""
-        if self._process is not None and self.pid is not None:
-            self._process.send_signal(signal.SIGTERM)
+        if self._child is not None and self.pid is not None:
+            self._child.popen.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
         """Stop it in order; idempotent."""
-        if self._process is not None:
-            process.end(self._process, STOP)
-            self._process = None
+        if self._child is not None:
+            process.end(self._child.popen, STOP)
 
     def kill(self) -> None:
         """`SIGKILL` it, as a crash would; `start` starts it again."""
-        if self._process is not None:
-            process.end(self._process, KILL)
+        if self._child is not None:
+            process.end(self._child.popen, KILL)
 
     @property
     def pid(self) -> int | None:
         """Pid of the running program; None when it does not run."""
-        if self._process is None or self._process.poll() is not None:
-            return None
-        return self._process.pid
-
-    @property
-    def exit_code(self) -> int | None:
-        """How it ended by itself; None while it runs, and when it was stopped."""
-        return None if self._process is None else self._process.poll()
+        return None if self._child is None else self._child.pid
 
     @property
     def log_file(self) -> Path:
         """All it had to say."""
         return self._folder / f"{self.name.lower()}.log"
 
-    def tail(self) -> str:
-        """The end of what it has logged since its last start."""
-        return process.tail(self.log_file, since=self._logged_before)
-
     def has_logged(self, words: str) -> bool:
         """Whether it has logged these words since its last start."""
         with self.log_file.open("rb") as log:
-            log.seek(self._logged_before)
+            log.seek(self._child.log_began_at if self._child else 0)
             return words.encode() in log.read()
 
 
 def mark(folder: Path) -> str:
-    """What tells the programs of one folder from everything else in a list of processes.
+    """What distinguishes the programs of one folder from all else in a list of processes.
 
     Python takes any `-X` option and ignores those it does not know.
     """

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
+import asyncio
 import base64
 import os
 import secrets
 import shlex
 import sys
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from devstack import directories, postgres, process, temporal, wiring
-from devstack.ports import LOOPBACK
+from devstack import process
+from devstack.ports import LOOPBACK, Ports
 from devstack.postgres import EmbeddedPostgres
 from devstack.program import Part, Program, Ready, answers, logs, mark
-from devstack.provider import server as provider
 from devstack.provider.server import EmbeddedProvider
+from devstack.server import Resident
 from devstack.temporal import EmbeddedTemporal
+from reminders.db import migrate
+from reminders.db.engine import Database
 
 DATABASE = "reminders"
 
@@ -31,11 +32,8 @@ SOURCES = Path(__file__).resolve().parents[1]
 WORKER_IS_READY = "worker polls"
 """What a worker logs as soon as it polls."""
 
-_PREFIX = "reminders-stack-"
-_LOCK = "stack.lock"
 
-
-class LocalStack:
+class LocalStack(Resident):
     """PostgreSQL, Temporal, the Resend stand-in, workers and the API as children of this process.
 
     ```python
@@ -45,8 +43,8 @@ class LocalStack:
         stack.worker.start()
     ```
 
-    They end with this process, however that ends. Every address stays the same over a part's
-    `kill` and `start`, and the others reconnect by themselves.
+    Every address stays the same over a part's `kill` and `start`, and the others reconnect by
+    themselves.
 
     Attributes:
         postgres: The database server.
@@ -60,6 +58,10 @@ class LocalStack:
     Directories:
         All data is in `data_dir`, and every part's log is a `.log` in it.
     """
+
+    kind = "stack"
+    title = "stack"
+    prefix = "reminders-stack-"
 
     postgres: EmbeddedPostgres
     temporal: EmbeddedTemporal
@@ -93,7 +95,7 @@ class LocalStack:
             latency_ms: How long the stand-in takes for a request at least.
             settings: Environment variables on top of `environment()`, for all programs.
         """
-        self._data_dir = data_dir
+        super().__init__(data_dir)
         self._worker_count = workers
         self._with_api = with_api
         self._with_ui = with_ui
@@ -103,73 +105,8 @@ class LocalStack:
         self._settings = dict(settings or {})
         self._webhook_secret = f"whsec_{base64.b64encode(secrets.token_bytes(24)).decode()}"
         self.progress = lambda _: None
-        self._ports = wiring.Ports()
-        self._owner: int | None = None
-        self._home: directories.ClaimedDirectory | None = None
+        self._ports = Ports()
         self.parts: dict[str, Part] = {}
-
-    # ------------------------------------------------------------ life
-
-    def start(self) -> None:
-        """Start everything and return when all of it is ready.
-
-        Raises:
-            EmbeddedServerError: If a part does not come up; the message has the end of its log.
-            DirectoryInUseError: If another live process uses `data_dir`.
-            RuntimeError: If it is running already.
-        """
-        if self._home is not None:
-            message = "this stack is running already"
-            raise RuntimeError(message)
-        for left in directories.ClaimedDirectory.abandoned(_PREFIX, lock=_LOCK):
-            _end_orphans(left.path)
-            left.release(remove=True)
-        self._owner = os.getpid()
-        if self._data_dir is None:
-            self._home = directories.ClaimedDirectory.temporary(_PREFIX, lock=_LOCK)
-        else:
-            self._home = directories.ClaimedDirectory(self._data_dir, lock=_LOCK)
-        # Where there are no death signals, and for the temporary directory everywhere.
-        atexit.register(self.stop)
-        try:
-            self._start_servers()
-            self._start_programs()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """Stop everything, last started first, and remove temporary data; idempotent."""
-        if self._owner != os.getpid() or self._home is None:
-            return  # never started, or we are a fork of the process that did
-        atexit.unregister(self.stop)
-        temporary = self._data_dir is None
-        for part in self.parts.values():
-            if isinstance(part, Program):
-                part.ask_to_stop()
-        for part in reversed(self.parts.values()):
-            # An orderly stop takes seconds: not for data that goes anyway. PostgreSQL is quick,
-            # and would leave shared memory behind.
-            if temporary and part is not self.postgres:
-                part.kill()
-            part.stop()
-        self.parts.clear()
-        self._home.release(remove=temporary)
-        self._home = None
-
-    def __enter__(self) -> Self:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop it."""
-        self.stop()
 
     def check(self) -> None:
         """Notice a part that has died.
@@ -193,10 +130,7 @@ class LocalStack:
     @property
     def folder(self) -> Path:
         """Where data and logs are."""
-        if self._home is None:
-            message = "this stack has not been started"
-            raise RuntimeError(message)
-        return self._home.path
+        return self._folder
 
     @property
     def api_url(self) -> str:
@@ -232,16 +166,48 @@ class LocalStack:
         """The environment as lines that a shell can read."""
         return "".join(f"export {n}={shlex.quote(v)}\n" for n, v in self.environment().items())
 
-    # ------------------------------------------------------------ the start, step by step
+    # ------------------------------------------------------------ start and stop, step by step
+
+    @property
+    def _is_running(self) -> bool:
+        return self._data is not None
+
+    @classmethod
+    def end_orphan(cls, data: Path) -> None:
+        """End the servers that a killed owner of this directory left."""
+        for kind in (EmbeddedPostgres, EmbeddedTemporal, EmbeddedProvider):
+            kind.end_orphan(data)
+
+    def kill(self) -> None:
+        """`SIGKILL` every part, as if the power failed."""
+        for part in self.parts.values():
+            part.kill()
+
+    def _end(self, *, temporary: bool) -> None:
+        """Stop everything, last started first."""
+        for part in self.parts.values():
+            if isinstance(part, Program):
+                part.ask_to_stop()
+        for part in reversed(self.parts.values()):
+            # An orderly stop takes seconds: not for data that goes anyway. PostgreSQL is quick,
+            # and would leave shared memory behind.
+            if temporary and part is not self.postgres:
+                part.kill()
+            part.stop()
+        self.parts.clear()
+
+    def _launch(self) -> None:
+        self._start_servers()
+        self._start_programs()
 
     def _start_servers(self) -> None:
         """Start what the programs need, with the database migrated."""
         folder = self.folder
-        self._ports = wiring.Ports.fixed() if self._fixed_ports else wiring.Ports.free()
+        self._ports = Ports.fixed() if self._fixed_ports else Ports.free()
         self.postgres = EmbeddedPostgres(folder)
         self._start("PostgreSQL", self.postgres)
         self.postgres.ensure_database(DATABASE)
-        wiring.migrate_database(self.postgres.url(DATABASE))
+        migrate_database(self.postgres.url(DATABASE))
         self.temporal = EmbeddedTemporal(
             folder,
             port=self._ports.temporal,
@@ -299,7 +265,16 @@ class LocalStack:
         self.parts[name] = part
 
 
-def _end_orphans(data: Path) -> None:
-    """End the servers that a killed owner of this directory left, where the kernel did not."""
-    for module in (postgres, temporal, provider):
-        module._end_orphan(data)  # noqa: SLF001 - the one who knows where its pid is written
+def migrate_database(url: str) -> None:
+    """Bring a database to the schema of this release."""
+
+    async def upgrade() -> None:
+        database = Database(url)
+        try:
+            await migrate.upgrade(database)
+        finally:
+            await database.aclose()
+
+    # In a thread, because the caller may have an event loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, upgrade()).result()

@@ -1,17 +1,24 @@
-"""`python3 dev.py up`: the whole stack until Ctrl-C, with data that survives a restart."""
+"""`python3 dev.py up`: the whole stack until Ctrl-C, with data that survives a restart.
+
+How `up` and the demo speak to people: the start and stop of a stack, its links, its failures.
+"""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
+from rich.table import Table
 
-from devstack import terminal
 from devstack.process import EmbeddedServerError
 from devstack.stack import LocalStack
 
@@ -27,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
-    terminal.interruptible()
+    interruptible()
     stack = LocalStack(options.data, workers=options.workers, fixed_ports=True)
     try:
-        with terminal.told(console, stack):
+        with running(console, stack):
             _serve(console, stack)
     except EmbeddedServerError as error:
-        terminal.failure(console, error)
+        failure(console, error)
         return 1
     except KeyboardInterrupt:
         console.print("\nStopped; whatever sleeps goes on sleeping, and the next `up` wakes it.")
@@ -41,24 +48,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _serve(console: Console, stack: LocalStack) -> None:
-    """Say where everything is, and watch over it.
-
-    Raises:
-        EmbeddedServerError: If a part dies.
-    """
-    with terminal.exported(stack.folder, stack.exports()) as variables:
-        table = terminal.links(stack)
+    """Say where everything is, and watch over it."""
+    with exported(stack.folder, stack.exports()) as variables:
+        table = links(stack)
         table.add_row("Logs", f"{_short(stack.folder)}/*.log", "of every part")
         console.print(Panel(table, title="session-reminders is up", expand=False))
         console.print(
             "\nIn another terminal, for `reminders`, `temporal` and the like:\n"
-            f"  [bold]{terminal.use(variables)}[/]\n"
+            f"  [bold]{use(variables)}[/]\n"
         )
         console.print(stack.exports(), markup=False, soft_wrap=True, style="dim")
         console.print("Ctrl-C stops everything.")
-        while True:
-            stack.check()
-            time.sleep(LOOK_SECONDS)
+        watch(stack)
+
+
+def watch(stack: LocalStack) -> NoReturn:
+    """Stay up until Ctrl-C.
+
+    Raises:
+        EmbeddedServerError: If a part dies.
+    """
+    while True:
+        stack.check()
+        time.sleep(LOOK_SECONDS)
+
+
+def interruptible() -> None:
+    """Let SIGTERM end this process as Ctrl-C does: in order."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@contextmanager
+def running(console: Console, stack: LocalStack) -> Iterator[LocalStack]:
+    """Run a stack and say meanwhile what takes the time.
+
+    Args:
+        console: Where to say it; a terminal gets a spinner, anything else nothing.
+        stack: Not started.
+    """
+    with console.status("Starting ...") as status:
+        stack.progress = lambda step: status.update(f"Starting {step} ...")
+        stack.start()
+    try:
+        yield stack
+    finally:
+        with console.status("Stopping ..."):
+            stack.stop()
+
+
+def links(stack: LocalStack) -> Table:
+    """Where to look, one line each."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(style="dim")
+    table.add_row("Inbox", stack.inbox_url, "every e-mail, as people get it")
+    table.add_row("Temporal UI", stack.temporal.ui_url, "every sleeping reminder")
+    if stack.api is not None:
+        table.add_row("Admin", f"{stack.api_url}/admin", "what was sent, what will be, and why not")
+        table.add_row("HTTP API", f"{stack.api_url}/docs", "what a platform calls")
+    return table
+
+
+@contextmanager
+def exported(folder: Path, exports: str) -> Iterator[Path]:
+    """A file that a shell reads to use a stack; gone afterwards, as what it points at is.
+
+    Args:
+        folder: Of the stack.
+        exports: Its environment.
+    """
+    variables = folder / "env"
+    variables.touch(mode=0o600)
+    variables.write_text(exports, encoding="utf-8")
+    try:
+        yield variables
+    finally:
+        variables.unlink(missing_ok=True)
+
+
+def use(variables: Path) -> str:
+    """What to type in another terminal before `reminders`, `temporal` and the like."""
+    return f". .venv/bin/activate && . {_short(variables)}"
+
+
+def failure(console: Console, error: Exception) -> None:
+    """Say what went wrong; the message may hold the end of a log."""
+    console.print(f"[bold red]✗[/] {escape(str(error))}", soft_wrap=True, highlight=False)
 
 
 def _short(path: Path) -> Path:

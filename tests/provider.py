@@ -84,14 +84,6 @@ class ProviderClient:
         target = {"url": url, "secret": secret}
         (await self.http.put("/_/webhook", json=target)).raise_for_status()
 
-    async def suppress(self, address: str) -> None:
-        """Put an address on the suppression list."""
-        (await self.http.put(f"/_/suppressions/{address}")).raise_for_status()
-
-    async def suppressions(self) -> set[str]:
-        """The addresses on the suppression list."""
-        return {row["address"] for row in (await self._get("/_/suppressions"))["data"]}
-
     async def reset(self) -> None:
         """Forget e-mails, keys, counts and suppressions; faults and webhook as if never asked."""
         (await self.http.delete("/_/webhook")).raise_for_status()

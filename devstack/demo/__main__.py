@@ -14,12 +14,11 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from devstack import terminal
+from devstack import up
 from devstack.demo import scenario
 from devstack.demo.board import Screen, ledger
 from devstack.demo.platform import Platform
-from devstack.demo.play import Play
-from devstack.demo.verdict import Verdict
+from devstack.demo.play import Play, Verdict
 from devstack.process import EmbeddedServerError
 from devstack.stack import LocalStack
 
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
-    terminal.interruptible()
+    up.interruptible()
     key = f"demo-{secrets.token_urlsafe(12)}"
     stack = LocalStack(fixed_ports=True, settings=settings(key))
     verdict: Verdict | None = None
@@ -54,22 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     began = time.monotonic()
     try:
         with (
-            terminal.told(console, stack),
+            up.running(console, stack),
             Platform(stack.api_url, key, stack.provider.url) as platform,
         ):
             verdict = _play(console, stack, platform, key)
             seconds = time.monotonic() - began
             _pronounce(console, verdict, seconds)
             if options.keep:
-                with terminal.exported(stack.folder, stack.exports()) as variables:
+                with up.exported(stack.folder, stack.exports()) as variables:
                     _point(console, stack, platform, key, variables)
-                    _stay(stack)
+                    up.watch(stack)
             console.print(
                 "\nTo look around in the inbox, the admin pages and the Temporal UI, leave everything"
                 " up:\n  [bold]python3 dev.py demo --keep[/]"
             )
     except EmbeddedServerError as error:
-        terminal.failure(console, error)
+        up.failure(console, error)
         return 1
     except KeyboardInterrupt:
         console.print("\nStopped.")
@@ -79,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def settings(key: str) -> dict[str, str]:
-    """What the demo's programs are told on top of what any local stack is.
+    """How the demo's programs are configured beyond what any local stack is.
 
     Args:
         key: The one secret of this demo: key of the API, and password of the admin pages.
@@ -131,7 +130,7 @@ def _pronounce(console: Console, verdict: Verdict, seconds: float) -> None:
 
 def _links(stack: LocalStack, key: str) -> Table:
     """Where to look, and how to get in."""
-    table = terminal.links(stack)
+    table = up.links(stack)
     table.add_row("Sign in", OPERATOR, "name for the admin pages")
     table.add_row("", key, "password there, and API key")
     return table
@@ -143,7 +142,7 @@ def _point(
     """Say where to look closer, and how to use the commands."""
     console.print(Panel(_links(stack, key), title="Everything stays up", expand=False))
     console.print("\nIn another terminal, for `reminders`, `temporal` and the like:")
-    console.print(f"  [bold]{terminal.use(variables)}[/]", soft_wrap=True)
+    console.print(f"  [bold]{up.use(variables)}[/]", soft_wrap=True)
     for words, whom in (
         ("whose reminder was sent", scenario.REPEATED),
         ("cancelled by hand", scenario.CANCELLED),
@@ -152,17 +151,6 @@ def _point(
         console.print(f"\n[bold]{whom[0].name}[/]'s workflow, {words}:")
         console.print(platform.workflow(*whom)["url"], style="cyan", soft_wrap=True, markup=False)
     console.print("\nCtrl-C stops everything.")
-
-
-def _stay(stack: LocalStack) -> None:
-    """Stay up until Ctrl-C.
-
-    Raises:
-        EmbeddedServerError: If a part dies.
-    """
-    while True:
-        stack.check()
-        time.sleep(0.5)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Self
 from uuid import UUID
 
@@ -22,7 +21,7 @@ SOON = timedelta(minutes=2)
 """Within this, a due instant is counted down in seconds; beyond, it is far away for this demo."""
 
 PLAIN_EVERY = timedelta(seconds=5)
-"""How often the state is told where there is no board."""
+"""How often the state is printed where there is no board."""
 
 NAME_WIDTH, CELL_WIDTH, INBOX_WIDTH = 17, 19, 5
 
@@ -63,14 +62,14 @@ class Scene:
 
     def summary(self) -> str:
         """How things stand, in a line."""
-        told = f"{len(self.arrivals)} of {self.wanted} e-mails have arrived"
+        arrived = f"{len(self.arrivals)} of {self.wanted} e-mails have arrived"
         coming = [
             e for e in self.newest().values() if e.status == "scheduled" and e.due_at > self.now
         ]
         soonest = min(coming, key=lambda e: e.due_at, default=None)
         if soonest is None or soonest.due_at > self.began_at + LAST_DUE:
-            return told
-        return f"{told}; the next is due in {span(soonest.due_at - self.now)}"
+            return arrived
+        return f"{arrived}; the next is due in {span(soonest.due_at - self.now)}"
 
 
 class Screen:
@@ -89,17 +88,12 @@ class Screen:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Give it back."""
         self._live.stop()
 
     def say(self, markup: str, *, at: timedelta) -> None:
-        """Tell what just happened."""
+        """Say what just happened."""
         seconds = f"[dim]{int(at.total_seconds()):+4} s[/]"
         table = Table.grid(padding=(0, 2))
         table.add_row(seconds, markup)

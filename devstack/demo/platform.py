@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 import httpx
+from pydantic import BaseModel, ConfigDict, Field
 
 from devstack.demo.scenario import Meeting, Person
 from devstack.process import EmbeddedServerError
@@ -24,9 +24,10 @@ class UnexpectedAnswerError(EmbeddedServerError):
     """The API answered what it should not have."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """A row of the ledger, as our API tells it."""
+class Entry(BaseModel):
+    """A row of the ledger, as our API has it."""
+
+    model_config = ConfigDict(frozen=True, validate_by_name=True)
 
     id: str
     session_id: UUID
@@ -34,24 +35,9 @@ class Entry:
     reminder_type: str
     generation: int
     due_at: datetime
-    status: str
-    reason: str | None
+    status: str = Field(alias="email_status")
+    reason: str | None = Field(alias="status_reason")
     sent_at: datetime | None
-
-    @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """The JSON of a reminder as an entry."""
-        return cls(
-            id=row["id"],
-            session_id=UUID(row["session_id"]),
-            user_id=UUID(row["user_id"]),
-            reminder_type=row["reminder_type"],
-            generation=row["generation"],
-            due_at=datetime.fromisoformat(row["due_at"]),
-            status=row["email_status"],
-            reason=row["status_reason"],
-            sent_at=datetime.fromisoformat(row["sent_at"]) if row["sent_at"] else None,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,18 +78,13 @@ class Platform:
         """Close the connections at the end."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the connections."""
         self._api.close()
         self._provider.close()
 
     def put_person(self, person: Person) -> None:
-        """Tell who somebody is."""
+        """Say who somebody is."""
         self._ask(
             "PUT",
             f"/users/{person.id}",
@@ -164,7 +145,7 @@ class Platform:
     def ledger(self, meeting: Meeting) -> list[Entry]:
         """Every reminder of a session, by ascending due instant."""
         path = f"/reminders?session_id={meeting.id}&limit={LARGEST_PAGE}"
-        return [Entry.of(row) for row in self._ask("GET", path)["items"]]
+        return [Entry.model_validate(row) for row in self._ask("GET", path)["items"]]
 
     def inbox(self) -> list[Arrival]:
         """All that was accepted so far, in that order."""

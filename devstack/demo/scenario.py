@@ -58,7 +58,7 @@ class Meeting:
 
 @dataclass(frozen=True, order=True)
 class Mail:
-    """An e-mail as the demo tells them apart."""
+    """An e-mail as the demo distinguishes them."""
 
     to: str
     reminder: str

@@ -15,10 +15,8 @@ from pathlib import Path
 
 import uvicorn
 
-from devstack.ports import LOOPBACK
 from devstack.provider.app import Provider
-from devstack.provider.observation import parse_faults
-from devstack.provider.options import RETRY_SCHEDULE, ProviderOptions
+from devstack.provider.exchange import ProviderOptions
 from devstack.provider.store import StoreInUseError
 from reminders.observability.listening import listen
 
@@ -28,15 +26,11 @@ for 5 s would now and then post into a closed one, and not know what became of i
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until told to stop."""
+    """Serve until SIGTERM or SIGINT."""
     parser = _parser()
     options = parser.parse_args(arguments)
     if (options.webhook_url is None) != (options.webhook_secret is None):
         parser.error("--webhook-url and --webhook-secret go together")
-    try:
-        faults = parse_faults(options.faults.read_bytes()) if options.faults else []
-    except (OSError, ValueError) as error:
-        parser.error(f"--faults: {error}")
     try:
         provider = Provider(
             ProviderOptions(
@@ -49,11 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 allow_example=options.allow_example,
                 webhook_url=options.webhook_url,
                 webhook_secret=options.webhook_secret,
-                webhook_retries=options.webhook_retries,
-                seed=options.seed,
             ),
             file=options.data,
-            faults=faults,
         )
     except StoreInUseError as error:
         parser.error(f"--data: {error}")
@@ -125,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         description="A local stand-in for Resend, with an inbox to read the mail in.",
     )
     add = parser.add_argument
-    add("--host", default=LOOPBACK, help="IPv4 address to listen on; in a container 0.0.0.0")
+    add("--host", default="127.0.0.1", help="IPv4 address to listen on; in a container 0.0.0.0")
     add("--port", type=_whole, default=0, help="0 takes a free one (default)")
     add("--data", type=Path, metavar="FILE", help="SQLite file; in memory without it")
     add("--rate", type=_whole, default=10, help="requests a second; 0 is unlimited (default 10)")
@@ -143,15 +134,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--allow-example", action="store_true", help="accept @example.com and @test.com")
     add("--webhook-url", metavar="URL", help="where to post events")
     add("--webhook-secret", type=_secret, metavar="whsec_...", help="signs the events")
-    add(
-        "--webhook-retries",
-        type=_schedule,
-        default=RETRY_SCHEDULE,
-        metavar="SECONDS,...",
-        help="waits between attempts (default 0.2,1,2,5,10,30,60)",
-    )
-    add("--faults", type=Path, metavar="FILE", help="JSON as for POST /_/faults, or a list of it")
-    add("--seed", type=int, help="makes the faults' probabilities repeatable")
     add("--ready-file", type=Path, metavar="FILE", help="gets the JSON line, too, once it serves")
     return parser
 
@@ -170,10 +152,6 @@ def _milliseconds(text: str) -> float:
         message = f"must be a number of milliseconds: {text}"
         raise argparse.ArgumentTypeError(message)
     return number
-
-
-def _schedule(text: str) -> tuple[timedelta, ...]:
-    return tuple(timedelta(seconds=float(part)) for part in text.split(",") if part.strip())
 
 
 def _secret(text: str) -> str:

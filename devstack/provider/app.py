@@ -1,33 +1,44 @@
-"""The ASGI application: the API on its own paths, the inbox and `/_/` beside it."""
+"""The ASGI application: the API with its keys, limits and faults; the inbox and `/_/` beside it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.types import Receive, Scope, Send
 
-from devstack.provider.api import Api
+from devstack.provider.emails import BATCH_PATH, Emails
 from devstack.provider.exchange import (
+    Answer,
     ApiError,
+    Call,
     DisconnectedError,
     DroppedError,
+    ProviderOptions,
     error_answer,
     read_call,
     send_answer,
 )
-from devstack.provider.faults import Fault, Faults
+from devstack.provider.faults import Faults
 from devstack.provider.inbox import Inbox
+from devstack.provider.limits import Quotas, RateWindow, Traffic
 from devstack.provider.observation import Observation
-from devstack.provider.options import ProviderOptions
-from devstack.provider.posting import Post
 from devstack.provider.store import Store
-from devstack.provider.webhooks import Webhooks
+from devstack.provider.webhooks import Post, Webhooks
 from reminders.clock import SystemClock
+
+_NO_USER_AGENT = Answer(
+    403, b"error code: 1010", b"text/plain; charset=UTF-8", name="error code: 1010"
+)
+"""What the edge answers to a request without a User-Agent; it is not Resend's JSON."""
+
+_log = logging.getLogger(__name__)
 
 _CLOCK = SystemClock()
 
@@ -43,7 +54,6 @@ class Provider:
         options: ProviderOptions | None = None,
         *,
         file: Path | None = None,
-        faults: Iterable[Fault] = (),
         now: Callable[[], datetime] = _CLOCK.now,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         post: Post | None = None,
@@ -53,25 +63,22 @@ class Provider:
         Args:
             options: How it behaves.
             file: Where it keeps what it accepted; in memory if absent.
-            faults: In force from the start.
             now: The clock.
             sleep: How it waits, in seconds.
             post: How it posts webhooks.
         """
         options = options or ProviderOptions()
         self.store = Store(file)
-        self.faults = Faults(faults, seed=options.seed)
-        self.webhooks = Webhooks(
-            self.store,
-            self.faults,
-            url=options.webhook_url,
-            secret=options.webhook_secret,
-            retries=options.webhook_retries,
-            now=now,
-            post=post,
+        faults, traffic = Faults(options.seed), Traffic()
+        quotas = Quotas(
+            options.daily_quota,
+            options.monthly_quota,
+            accepted_since=self.store.recipients_since,
         )
-        self.api = Api(self.store, self.webhooks, self.faults, options, now=now, sleep=sleep)
-        observation = Observation(self.store, self.api, self.webhooks, self.faults, now=now)
+        self.webhooks = Webhooks(self.store, faults, options, now=now, post=post)
+        emails = Emails(self.store, quotas, self.webhooks, options, now)
+        self._api = Api(emails, faults, options, RateWindow(options.rate), traffic, now, sleep)
+        observation = Observation(self.store, quotas, traffic, self.webhooks, faults)
         self._pages = Starlette(
             routes=[*observation.routes(), *Inbox(self.store, now=now).routes()]
         )
@@ -107,7 +114,7 @@ class Provider:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = await self.api.answer(await read_call(scope, receive))
+            answer = await self._api.answer(await read_call(scope, receive))
         except DisconnectedError:
             return
         except ApiError as error:
@@ -144,3 +151,127 @@ class Provider:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Answers API requests."""
+
+    emails: Emails
+    faults: Faults
+    options: ProviderOptions
+    window: RateWindow
+    traffic: Traffic
+    now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]]
+
+    async def answer(self, call: Call) -> Answer:
+        """The answer to a request, noted in the traffic.
+
+        Raises:
+            DroppedError: If an injected fault keeps the answer back.
+        """
+        now = self.now()
+        try:
+            reply = await self._answer(call, now)
+        except DroppedError as dropped:
+            self.traffic.note(call, dropped, began_at=now, ended_at=self.now())
+            raise
+        self.traffic.note(call, reply, began_at=now, ended_at=self.now())
+        return reply
+
+    async def _answer(self, call: Call, now: datetime) -> Answer:
+        if not call.header(b"user-agent"):
+            return _NO_USER_AGENT
+        try:
+            restricted = self._authenticate(call)
+            self._admit(now)
+            # Before anything can wait: the headers are about this request's own second.
+            headers = self.window.headers(now)
+            answer = await self._befallen(call, restricted=restricted)
+        except ApiError as error:
+            answer = error_answer(error)
+            headers = self.window.headers(now)
+        except DroppedError:
+            raise
+        except Exception:  # noqa: BLE001 - a bug in here must look like one of Resend's
+            _log.exception("the stand-in failed at %s %s", call.method, call.path)
+            answer = error_answer(ApiError(500, "application_error", "An unexpected error."))
+            headers = self.window.headers(now)
+        answer.headers += headers
+        answer.headers += self.emails.quotas.headers(now)
+        return answer
+
+    def _authenticate(self, call: Call) -> bool:
+        """Whether the key may only send.
+
+        Raises:
+            ApiError: 401 without a key, 403 with a wrong one.
+        """
+        scheme, _, key = (call.header(b"authorization") or "").partition(" ")
+        if scheme.lower() != "bearer" or not key:
+            raise ApiError(401, "missing_api_key", "Missing API Key")
+        full, restricted = self.options.api_keys, self.options.sending_keys
+        if key in restricted:
+            return True
+        anything_goes = not full and not restricted and key.startswith("re_")
+        if key not in full and not anything_goes:
+            raise ApiError(403, "invalid_api_key", "API key is invalid")
+        return False
+
+    def _admit(self, now: datetime) -> None:
+        """Count the request; refuse it when this second has had all of its own.
+
+        Raises:
+            ApiError: 429.
+        """
+        if not self.window.take(now):
+            raise ApiError(
+                429,
+                "rate_limit_exceeded",
+                f"Too many requests. You can only make {self.options.rate} requests per second.",
+                headers=((b"retry-after", b"1"),),
+            )
+
+    async def _befallen(self, call: Call, *, restricted: bool) -> Answer:
+        """Route the request through what the faults in force do to it."""
+        delay, fault = self.faults.draw(call.path, call.body)
+        delay += self.options.latency
+        if fault is None:
+            return await self._route(call, delay, restricted=restricted)
+        accepted = Answer(200, b"")
+        if fault.accept or fault.kind == "drop_after_accept":
+            accepted = await self._route(call, delay, restricted=restricted)
+        else:
+            await self._wait(delay)
+        if fault.kind != "status":
+            raise DroppedError(hang=fault.hang)
+        answer = fault.answer()
+        answer.emails = accepted.emails
+        return answer
+
+    async def _route(self, call: Call, delay: timedelta, *, restricted: bool) -> Answer:
+        path, method = call.path, call.method
+        if method == "POST" and path in ("/emails", BATCH_PATH):
+            return await self.emails.send(call, lambda: self._wait(delay))
+        await self._wait(delay)
+        if path == "/usage" and method == "GET":
+            # Open to every key (account-usage-api).
+            return self.emails.usage()
+        if restricted:
+            raise ApiError(
+                401, "restricted_api_key", "This API key is restricted to only send emails"
+            )
+        email_id = path.removeprefix("/emails/")
+        is_one = email_id != path and "/" not in email_id
+        if is_one and method == "GET":
+            return self.emails.read(email_id)
+        if is_one or path in ("/emails", "/usage"):
+            raise ApiError(
+                405, "method_not_allowed", "Method is not allowed for the requested path."
+            )
+        raise ApiError(404, "not_found", "The requested endpoint does not exist.")
+
+    async def _wait(self, delay: timedelta) -> None:
+        if delay:
+            await self.sleep(delay.total_seconds())

@@ -1,4 +1,4 @@
-"""One API request and its answer, without the ceremony of a framework.
+"""What every part of the stand-in speaks in: a request, its answer, its refusal; instants; options.
 
 The two sending routes are called by benchmarks thousands of times on the cores that the system
 under test needs, so the API is a plain ASGI callable; only the pages use Starlette.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl
+from datetime import UTC, datetime, timedelta
 
 from pydantic_core import to_json
 from starlette.types import Receive, Scope, Send
@@ -18,7 +18,38 @@ MAX_BODY = 64 * 1024 * 1024
 
 JSON = b"application/json; charset=utf-8"
 
+RETRY_SCHEDULE = tuple(timedelta(seconds=s) for s in (0.2, 1, 2, 5, 10, 30, 60))
+"""Waits between attempts at a webhook: as many as Resend's (5 s to 10 h), but compressed."""
+
 Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderOptions:
+    """How the stand-in behaves; the defaults are Resend's where it has any."""
+
+    rate: int = 10
+    """Requests a second for the whole team; 0 means unlimited."""
+    latency: timedelta = timedelta(milliseconds=20)
+    """How long each API request takes at least."""
+    daily_quota: int | None = None
+    """Recipients a UTC day; `None` is a paid plan, which has no daily quota."""
+    monthly_quota: int | None = None
+    """Recipients a UTC month."""
+    api_keys: tuple[str, ...] = ()
+    """Keys with full access; with none at all, every key that starts with `re_` is accepted."""
+    sending_keys: tuple[str, ...] = ()
+    """Keys that may only send."""
+    allow_example: bool = False
+    """Accept `@example.com` and `@test.com`, which Resend refuses."""
+    webhook_url: str | None = None
+    """Where events are posted; `None` keeps them."""
+    webhook_secret: str | None = None
+    """`whsec_` and base64; signs the events."""
+    webhook_retries: tuple[timedelta, ...] = RETRY_SCHEDULE
+    """Waits before the second, third, ... attempt; then the event is given up."""
+    seed: int | None = None
+    """Makes the faults' probabilities repeatable."""
 
 
 class DisconnectedError(Exception):
@@ -54,7 +85,6 @@ class Call:
 
     method: str
     path: str
-    query: Mapping[str, str]
     headers: Mapping[bytes, bytes]
     body: bytes
 
@@ -80,11 +110,6 @@ class Answer:
     """Whether an idempotency key made this the answer of an earlier request."""
 
 
-def json_answer(content: object, *, status: int = 200) -> Answer:
-    """An answer with a JSON body."""
-    return Answer(status, to_json(content))
-
-
 def error_answer(error: ApiError) -> Answer:
     """The body every refusal has: `statusCode`, `name`, `message`."""
     body = {"statusCode": error.status, "name": error.name, "message": error.message}
@@ -99,26 +124,16 @@ async def read_call(scope: Scope, receive: Receive) -> Call:
         ApiError: 413 if the body is larger than `MAX_BODY`.
     """
     chunks: list[bytes] = []
-    size = 0
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise DisconnectedError
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > MAX_BODY:
+        chunks.append(message.get("body", b""))
+        if sum(map(len, chunks)) > MAX_BODY:
             raise ApiError(413, "validation_error", "The request body is too large.")
-        chunks.append(chunk)
         more = message.get("more_body", False)
-    query = scope["query_string"]
-    return Call(
-        method=scope["method"],
-        path=scope["path"],
-        query=dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {},
-        headers=dict(scope["headers"]),
-        body=chunks[0] if len(chunks) == 1 else b"".join(chunks),
-    )
+    return Call(scope["method"], scope["path"], dict(scope["headers"]), b"".join(chunks))
 
 
 async def send_answer(send: Send, answer: Answer) -> None:
@@ -130,3 +145,24 @@ async def send_answer(send: Send, answer: Answer) -> None:
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+# ---------------------------------------------------------------- instants
+# As the stand-in stores and prints them: whole microseconds since 1970, UTC.
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(at: datetime) -> int:
+    """Microseconds since 1970-01-01T00:00Z; exact, which a float would not be."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def instant(us: int) -> datetime:
+    """The aware UTC instant of so many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
+def rfc3339(us: int) -> str:
+    """As webhooks and the observation routes write it: `2026-12-01T15:00:00.000001Z`."""
+    return instant(us).isoformat(timespec="microseconds").replace("+00:00", "Z")

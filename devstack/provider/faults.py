@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -13,9 +12,6 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from devstack.provider.exchange import Answer, ApiError, error_answer
-
-MAX_FAULTS = 100
-"""Kept at once, spent ones included."""
 
 Kind = Literal[
     "status",
@@ -60,7 +56,7 @@ class Fault(BaseModel):
     accept: bool = False
     """Accept the e-mails all the same and only then answer with `status`."""
     retry_after: float | None = Field(default=None, ge=0)
-    """Seconds; a 429 has 1 unless told otherwise."""
+    """Seconds; a 429 has 1 unless it says otherwise."""
     latency_ms: float = Field(default=0, ge=0)
     """Wait so long first, besides the stand-in's own latency."""
     hang: bool = False
@@ -68,11 +64,8 @@ class Fault(BaseModel):
     probability: float = Field(default=1, gt=0, le=1)
     count: int | None = Field(default=None, ge=1)
     """Strike so many times; without it, until cleared."""
-    skip: int = Field(default=0, ge=0)
-    """Let so many matching requests pass first."""
     path: str | None = None
     """Only requests to this very path."""
-    method: str | None = None
     containing: str | None = None
     """Only requests in whose body this stands, such as a recipient: as a firewall looks at them."""
 
@@ -107,7 +100,6 @@ class Fault(BaseModel):
 class _Active:
     id: int
     fault: Fault
-    seen: int = 0
     hits: int = 0
 
     @property
@@ -115,34 +107,17 @@ class _Active:
         return self.fault.count is not None and self.hits >= self.fault.count
 
 
-@dataclass(frozen=True, slots=True)
-class Misfortune:
-    """What befalls one request."""
-
-    delay: timedelta
-    fault: Fault | None
-    """`None` when it is only slow."""
-
-
 class Faults:
     """The faults in force."""
 
-    def __init__(self, faults: Iterable[Fault] = (), *, seed: int | None = None) -> None:
-        """Start with these; the seed makes probabilities repeatable."""
+    def __init__(self, seed: int | None = None) -> None:
+        """Start with none; the seed makes probabilities repeatable."""
         self._random = random.Random(seed)
         self._ids = count(1)
         self._active: list[_Active] = []
-        self.add(*faults)
 
     def add(self, *faults: Fault) -> list[int]:
-        """Put faults in force, behind those that are; their ids.
-
-        Raises:
-            ValueError: If they would be more than `MAX_FAULTS`; none is in force then.
-        """
-        if len(self._active) + len(faults) > MAX_FAULTS:
-            message = f"there may be {MAX_FAULTS} faults; DELETE /_/faults first"
-            raise ValueError(message)
+        """Put faults in force, behind those that are; their ids."""
         added = [_Active(next(self._ids), fault) for fault in faults]
         self._active += added
         return [active.id for active in added]
@@ -165,43 +140,34 @@ class Faults:
             for active in self._active
         ]
 
-    def draw(self, method: str, path: str, body: bytes = b"") -> Misfortune | None:
+    def draw(self, path: str, body: bytes) -> tuple[timedelta, Fault | None]:
         """What befalls this request: all the delays that apply, and the first real fault."""
-        if not self._active:
-            return None
         delay = 0.0
         found: Fault | None = None
         for active in self._active:
             fault = active.fault
             if fault.kind.startswith("webhook_") or (found and fault.kind != "slow"):
                 continue
-            if self._strikes(active, method, path, body):
+            if self._strikes(active, path, body):
                 delay += fault.latency_ms
                 if fault.kind != "slow":
                     found = fault
-        return Misfortune(timedelta(milliseconds=delay), found)
+        return timedelta(milliseconds=delay), found
 
     def draw_webhook(self, kind: Kind) -> Fault | None:
         """The fault of this kind that strikes the event, if one does."""
         for active in self._active:
-            if active.fault.kind == kind and self._strikes(active, None, None):
+            if active.fault.kind == kind and self._strikes(active):
                 return active.fault
         return None
 
-    def _strikes(
-        self, active: _Active, method: str | None, path: str | None, body: bytes = b""
-    ) -> bool:
+    def _strikes(self, active: _Active, path: str | None = None, body: bytes = b"") -> bool:
         fault = active.fault
         if active.spent:
-            return False
-        if method is not None and fault.method not in (None, method):
             return False
         if path is not None and fault.path not in (None, path):
             return False
         if fault.containing is not None and fault.containing.encode() not in body:
-            return False
-        active.seen += 1
-        if active.seen <= fault.skip:
             return False
         if fault.probability < 1 and self._random.random() >= fault.probability:
             return False

@@ -19,9 +19,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from devstack.provider.instants import instant, rfc3339
-from devstack.provider.rows import StoredEmail
-from devstack.provider.store import Store
+from devstack.provider.exchange import instant, rfc3339
+from devstack.provider.store import Store, StoredEmail
 
 PAGE = 50
 """E-mails on a page."""
@@ -59,7 +58,7 @@ class Inbox:
     _WIDTHS: ClassVar = ("full", "360")
 
     def __init__(self, store: Store, *, now: Callable[[], datetime]) -> None:
-        """Take the store to read from, and the clock to tell ages by."""
+        """Take the store to read from, and the clock for ages."""
         self._store = store
         self._now = now
         package = resources.files("devstack.provider") / "static"

@@ -1,12 +1,33 @@
-"""The rate limit and the quotas of the team."""
+"""What the team may do and has done: the rate limit, the quotas, and the requests since the start."""
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from devstack.provider.exchange import ApiError, Headers
-from devstack.provider.instants import day_start, month_start
+from devstack.provider.exchange import (
+    Answer,
+    ApiError,
+    Call,
+    DroppedError,
+    Headers,
+    micros,
+    rfc3339,
+)
+
+MAX_REQUESTS = 10_000
+"""Requests remembered."""
+
+
+def day_start(now: datetime) -> datetime:
+    """Midnight UTC, when the daily quota was renewed."""
+    return now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def next_month_start(now: datetime) -> datetime:
+    """When the monthly quota is renewed."""
+    return (day_start(now).replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
 class RateWindow:
@@ -66,7 +87,7 @@ class Quotas:
         day = day_start(now)
         if day != self._day:
             self._day = day
-            self._used = (self._accepted_since(day), self._accepted_since(month_start(now)))
+            self._used = (self._accepted_since(day), self._accepted_since(day.replace(day=1)))
         return self._used
 
     def check(self, recipients: int, now: datetime) -> None:
@@ -75,15 +96,14 @@ class Quotas:
         Raises:
             ApiError: 429, by the name of the quota.
         """
-        today, this_month = self.used(now)
-        if self.daily is not None and today + recipients > self.daily:
-            raise ApiError(
-                429, "daily_quota_exceeded", "You have reached your daily email sending quota."
-            )
-        if self.monthly is not None and this_month + recipients > self.monthly:
-            raise ApiError(
-                429, "monthly_quota_exceeded", "You have reached your monthly email sending quota."
-            )
+        limits = {"daily": self.daily, "monthly": self.monthly}
+        for (name, limit), used in zip(limits.items(), self.used(now), strict=True):
+            if limit is not None and used + recipients > limit:
+                raise ApiError(
+                    429,
+                    f"{name}_quota_exceeded",
+                    f"You have reached your {name} email sending quota.",
+                )
 
     def add(self, recipients: int, now: datetime) -> None:
         """Count recipients that were accepted."""
@@ -103,3 +123,57 @@ class Quotas:
         if self.daily is not None:
             headers.append((b"x-resend-daily-quota", b"%d" % today))
         return headers
+
+
+class Traffic:
+    """Counts and remembers API requests; the pages and `/_/` are none."""
+
+    def __init__(self) -> None:
+        """Start at nothing."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._newest: deque[dict[str, object]] = deque(maxlen=MAX_REQUESTS)
+        self._by_status: Counter[str] = Counter()
+        self._by_name: Counter[str] = Counter()
+        self._replayed = 0
+
+    def note(
+        self, call: Call, reply: Answer | DroppedError, *, began_at: datetime, ended_at: datetime
+    ) -> None:
+        """Remember a request and what it got; a dropped one has status 0."""
+        if isinstance(reply, DroppedError):
+            reply = Answer(0, b"", name="hung" if reply.hang else "dropped")
+        self._by_status[str(reply.status)] += 1
+        if reply.name:
+            self._by_name[reply.name] += 1
+        self._replayed += reply.replayed
+        self._newest.append(
+            {
+                "at": rfc3339(micros(began_at)),
+                "method": call.method,
+                "path": call.path,
+                "idempotency_key": call.header(b"idempotency-key"),
+                "bytes": len(call.body),
+                "status": reply.status,
+                "name": reply.name or None,
+                "emails": reply.emails,
+                "replayed": reply.replayed,
+                "milliseconds": (ended_at - began_at) / timedelta(milliseconds=1),
+            }
+        )
+
+    def stats(self) -> dict[str, object]:
+        """Counts since the start or the last reset."""
+        return {
+            "requests": self._by_status.total(),
+            "replayed": self._replayed,
+            "refused_429": self._by_status["429"],
+            "by_status": dict(sorted(self._by_status.items())),
+            "by_name": dict(sorted(self._by_name.items())),
+        }
+
+    def newest(self, limit: int) -> list[dict[str, object]]:
+        """The newest requests, oldest of them first."""
+        return list(self._newest)[-limit:]

@@ -1,7 +1,8 @@
 """What was accepted, in one SQLite file that survives a `kill -9`.
 
 Every request is written in one transaction before its answer leaves. The file belongs to one
-process: a second stand-in on it would not know of the first one's requests in flight.
+process: a second stand-in on it would not know of the first one's requests in flight. Instants are
+microseconds since 1970.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -18,20 +20,14 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
-from devstack.provider.instants import micros
-from devstack.provider.rows import (
-    NewEmail,
-    NewEvent,
-    NewRequest,
-    Remembered,
-    StoredEmail,
-    Suppression,
-)
+from devstack.provider.exchange import instant, micros
 from devstack.provider.validation import Mail
 
 KEY_LIFETIME = timedelta(hours=24)
 """How long an idempotency key is kept (dashboard/emails/idempotency-keys)."""
 
+BUSY_SECONDS = 5
+"""How long a start waits for the file: a predecessor may be about to end."""
 
 # Made once: `json.dumps` with options of its own makes one a call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -42,20 +38,71 @@ _EMAIL = (
 )
 
 
-BUSY_SECONDS = 5
-"""How long a start waits for the file: a predecessor may be about to end."""
-
-
 class StoreInUseError(Exception):
     """Another stand-in has the file open."""
 
-    def __init__(self, file: Path | None) -> None:
-        """Name the file."""
-        super().__init__(f"{file} is in use by another stand-in")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewRequest:
+    """A request about to be accepted."""
+
+    endpoint: str
+    """`POST /emails` or `POST /emails/batch`."""
+    idempotency_key: str | None
+    fingerprint: bytes
+    accepted_at: int
+    recipients: int
+    answer: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A webhook event about to be queued."""
+
+    message_id: str
+    """Its `svix-id`: the same at every attempt."""
+    email_id: str
+    type: str
+    created_at: int
+    due_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedEvent:
+    """An event on its way."""
+
+    id: int
+    message_id: str
+    email_id: str
+    type: str
+    created_at: int
+    attempts: int
+    """Made so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEmail:
+    """An accepted e-mail without its parts."""
+
+    seq: int
+    id: str
+    request_id: int
+    position: int
+    last_event: str
+    endpoint: str
+    idempotency_key: str | None
+    accepted_at: int
+    envelope: dict[str, Any]
+    """`from`, `to`, `cc`, `bcc`, `reply_to`, `subject`, `headers`, `tags` (a list)."""
 
 
 class Store:
-    """The accepted e-mails, the idempotency keys, the suppressions and the queued events."""
+    """The accepted e-mails, the idempotency keys, the suppressions and the queued events.
+
+    Attributes:
+        suppressions: Addresses that get no more mail, and why: `bounce` or `complaint`.
+    """
 
     def __init__(self, file: Path | None = None) -> None:
         """Open or make the file; without one, everything is in memory.
@@ -66,57 +113,65 @@ class Store:
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
         # A transaction is explicit here, and one thread of one loop does everything.
-        self.connection = sqlite3.connect(
+        self._connection = sqlite3.connect(
             file or ":memory:", timeout=BUSY_SECONDS, isolation_level=None
         )
+        self._execute = self._connection.execute
         try:
             self._open()
         except sqlite3.OperationalError as error:
-            self.connection.close()
+            self._connection.close()
             if "locked" not in str(error):
                 raise
-            raise StoreInUseError(file) from error
-        self._suppressed = {
-            address: Suppression(address, origin, created_at)
-            for address, origin, created_at in self.connection.execute("SELECT * FROM suppressions")
-        }
+            message = f"{file} is in use by another stand-in"
+            raise StoreInUseError(message) from error
+        self.suppressions: dict[str, str] = dict(
+            self._execute("SELECT address, origin FROM suppressions")
+        )
 
     def _open(self) -> None:
-        execute = self.connection.execute
-        execute("PRAGMA locking_mode = EXCLUSIVE")
-        execute("PRAGMA journal_mode = WAL")
+        self._execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._execute("PRAGMA journal_mode = WAL")
         # Enough for a killed process; only a power cut could cost the newest requests.
-        execute("PRAGMA synchronous = NORMAL")
+        self._execute("PRAGMA synchronous = NORMAL")
         schema = resources.files("devstack.provider").joinpath("schema.sql")
-        self.connection.executescript(schema.read_text(encoding="utf-8"))
+        self._connection.executescript(schema.read_text(encoding="utf-8"))
 
     def close(self) -> None:
         """Close the file."""
-        self.connection.close()
+        self._connection.close()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[None]:
         """Everything inside is written, or nothing is."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        self._execute("BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            self._execute("ROLLBACK")
             raise
-        self.connection.execute("COMMIT")
+        self._execute("COMMIT")
+
+    # ------------------------------------------------------------ requests and e-mails
 
     def accept(
         self,
         request: NewRequest,
-        emails: Sequence[NewEmail],
+        emails: Sequence[tuple[str, Mail, str]],
         *,
         events: Sequence[NewEvent] = (),
-        suppressions: Iterable[Suppression] = (),
+        suppressions: Mapping[str, str],
     ) -> None:
-        """Write an accepted request with everything that follows from it."""
-        suppressions = tuple(suppressions)
-        with self.transaction():
-            cursor = self.connection.execute(
+        """Write an accepted request with everything that follows from it.
+
+        Args:
+            request: The request.
+            emails: Id, mail and last event of each.
+            events: To be delivered.
+            suppressions: Addresses that get no more mail, and why.
+        """
+        with self._transaction():
+            cursor = self._execute(
                 "INSERT INTO requests (endpoint, idempotency_key, fingerprint, accepted_at, emails,"
                 " recipients, answer, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -130,35 +185,45 @@ class Store:
                     zlib.compress(request.body, 1),
                 ),
             )
-            request_id = cursor.lastrowid
-            self.connection.executemany(
+            self._connection.executemany(
                 "INSERT INTO emails (id, request_id, position, last_event, recipients, subject,"
                 " envelope) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
-                        email.id,
-                        request_id,
-                        email.mail.position,
-                        email.last_event,
-                        " ".join(email.mail.addresses),
-                        email.mail.subject,
-                        _envelope(email.mail),
+                        email_id,
+                        cursor.lastrowid,
+                        mail.position,
+                        last_event,
+                        " ".join(mail.addresses),
+                        mail.subject,
+                        _envelope(mail),
                     )
-                    for email in emails
+                    for email_id, mail, last_event in emails
                 ],
             )
-            self._add_events(events)
-            self._add_suppressions(suppressions)
-        self._suppressed.update((s.address, s) for s in suppressions)
+            self._connection.executemany(
+                "INSERT INTO events (message_id, email_id, type, created_at, due_at)"
+                " VALUES (?, ?, ?, ?, ?)",
+                [(e.message_id, e.email_id, e.type, e.created_at, e.due_at) for e in events],
+            )
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO suppressions VALUES (?, ?, ?)",
+                [(a, origin, request.accepted_at) for a, origin in suppressions.items()],
+            )
+        self.suppressions.update(suppressions)
 
-    def remembered(self, endpoint: str, key: str, now: datetime) -> Remembered | None:
-        """What this key answered at this endpoint within its lifetime, if it was used."""
-        row = self.connection.execute(
+    def remembered(self, endpoint: str, key: str, now: datetime) -> tuple[bytes, bytes, int] | None:
+        """What this key answered at this endpoint within its lifetime, if it was used.
+
+        Returns:
+            The fingerprint of its request, the answer, and the number of its e-mails.
+        """
+        row: tuple[bytes, bytes, int] | None = self._execute(
             "SELECT fingerprint, answer, emails FROM requests WHERE idempotency_key = ?"
             " AND endpoint = ? AND accepted_at > ? ORDER BY id DESC LIMIT 1",
             (key, endpoint, micros(now - KEY_LIFETIME)),
         ).fetchone()
-        return None if row is None else Remembered(*row)
+        return row
 
     def recipients_since(self, since: datetime) -> int:
         """Recipients accepted since an instant, for the quotas."""
@@ -205,7 +270,7 @@ class Store:
 
     def body(self, request_id: int) -> object:
         """The parsed body of an accepted request."""
-        row = self.connection.execute("SELECT body FROM requests WHERE id = ?", (request_id,))
+        row = self._execute("SELECT body FROM requests WHERE id = ?", (request_id,))
         parsed: object = from_json(zlib.decompress(row.fetchone()[0]))
         return parsed
 
@@ -213,67 +278,59 @@ class Store:
         """How many e-mails were accepted."""
         return self._number("SELECT COUNT(*) FROM emails")
 
-    def totals(self) -> dict[str, object]:
-        """Counts over everything that was accepted, restarts included."""
-        first, last, requests = self.connection.execute(
-            "SELECT MIN(accepted_at), MAX(accepted_at), COUNT(*) FROM requests"
-        ).fetchone()
-        sizes = self.connection.execute(
+    def batch_sizes(self) -> dict[str, int]:
+        """How often a batch had how many e-mails, restarts included."""
+        sizes = self._execute(
             "SELECT emails, COUNT(*) FROM requests WHERE endpoint = 'POST /emails/batch'"
             " GROUP BY emails ORDER BY emails"
         )
-        return {
-            "accepted": self.count(),
-            "accepted_requests": requests,
-            "batch_sizes": {str(size): number for size, number in sizes},
-            "first_accepted_at": first,
-            "last_accepted_at": last,
-        }
-
-    @property
-    def suppressions(self) -> dict[str, Suppression]:
-        """The suppression list by address; not to be changed here."""
-        return self._suppressed
-
-    def suppress(self, suppression: Suppression) -> None:
-        """Add an address to the suppression list."""
-        with self.transaction():
-            self._add_suppressions((suppression,))
-        self._suppressed[suppression.address] = suppression
-
-    def unsuppress(self, address: str) -> bool:
-        """Take an address off the suppression list; whether it was on it."""
-        self.connection.execute("DELETE FROM suppressions WHERE address = ?", (address,))
-        return self._suppressed.pop(address, None) is not None
+        return {str(size): number for size, number in sizes}
 
     def clear(self) -> None:
         """Forget everything."""
-        with self.transaction():
+        with self._transaction():
             for table in ("events", "emails", "requests", "suppressions"):
-                self.connection.execute(f"DELETE FROM {table}")
-        self._suppressed.clear()
+                self._execute(f"DELETE FROM {table}")
+        self.suppressions.clear()
+
+    # ------------------------------------------------------------ webhook events that wait
+
+    def pending_events(self) -> int:
+        """How many wait."""
+        return self._number("SELECT COUNT(*) FROM events")
+
+    def due_events(self, now: datetime, limit: int) -> list[QueuedEvent]:
+        """Those whose time has come, oldest first."""
+        rows = self._execute(
+            "SELECT id, message_id, email_id, type, created_at, attempts FROM events"
+            " WHERE due_at <= ? ORDER BY due_at, id LIMIT ?",
+            (micros(now), limit),
+        )
+        return [QueuedEvent(*row) for row in rows]
+
+    def next_event_due_at(self) -> datetime | None:
+        """When the next one's time comes; `None` when none waits."""
+        row = self._execute("SELECT MIN(due_at) FROM events").fetchone()
+        return None if row[0] is None else instant(row[0])
+
+    def settle_events(
+        self, done: Sequence[QueuedEvent], again: Sequence[tuple[QueuedEvent, datetime]]
+    ) -> None:
+        """Drop events that are done with, and put the others off until an instant."""
+        with self._transaction():
+            many = self._connection.executemany
+            many("DELETE FROM events WHERE id = ?", [(event.id,) for event in done])
+            many(
+                "UPDATE events SET attempts = attempts + 1, due_at = ? WHERE id = ?",
+                [(micros(due_at), event.id) for event, due_at in again],
+            )
 
     def _emails(self, clause: str, *values: object) -> list[StoredEmail]:
-        rows = self.connection.execute(f"{_EMAIL} {clause}", values)
+        rows = self._execute(f"{_EMAIL} {clause}", values)
         return [StoredEmail(*[*row[:8], {"subject": row[8], **json.loads(row[9])}]) for row in rows]
 
     def _number(self, statement: str, *values: object) -> int:
-        return int(self.connection.execute(statement, values).fetchone()[0])
-
-    def _add_events(self, events: Sequence[NewEvent]) -> None:
-        if events:
-            self.connection.executemany(
-                "INSERT INTO events (message_id, email_id, type, created_at, due_at)"
-                " VALUES (?, ?, ?, ?, ?)",
-                [(e.message_id, e.email_id, e.type, e.created_at, e.due_at) for e in events],
-            )
-
-    def _add_suppressions(self, suppressions: Sequence[Suppression]) -> None:
-        if suppressions:
-            self.connection.executemany(
-                "INSERT OR REPLACE INTO suppressions VALUES (?, ?, ?)",
-                [(s.address, s.origin, s.created_at) for s in suppressions],
-            )
+        return int(self._execute(statement, values).fetchone()[0])
 
 
 def _envelope(mail: Mail) -> str:

@@ -55,15 +55,6 @@ class Mail:
     """Bare, lower-case addresses of everybody it goes to; each counts against the quota."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The e-mails of a request that may be sent, and why the others may not."""
-
-    mails: list[Mail]
-    errors: list[dict[str, object]]
-    """`{"index", "message"}`, ascending; always empty in strict mode."""
-
-
 def parse(body: bytes) -> object:
     """The JSON of a request body."""
     try:
@@ -78,8 +69,14 @@ def parse_email(body: bytes, *, allow_example: bool) -> Mail:
     return _mail(parse(body), 0, allow_example=allow_example, batch=False)
 
 
-def parse_batch(body: bytes, *, permissive: bool, allow_example: bool) -> Batch:
+def parse_batch(
+    body: bytes, *, permissive: bool, allow_example: bool
+) -> tuple[list[Mail], list[dict[str, object]]]:
     """The e-mails of `POST /emails/batch`.
+
+    Returns:
+        Those that may be sent, and why the others may not: `{"index", "message"}`, ascending,
+        always empty in strict mode.
 
     Raises:
         ApiError: If the request is no batch or, in strict mode, with the first fault of any e-mail.
@@ -100,7 +97,7 @@ def parse_batch(body: bytes, *, permissive: bool, allow_example: bool) -> Batch:
             if not permissive:
                 raise
             errors.append({"index": position, "message": error.message})
-    return Batch(mails, errors)
+    return mails, errors
 
 
 def _mail(item: object, position: int, *, allow_example: bool, batch: bool) -> Mail:

@@ -11,29 +11,34 @@ import base64
 import hashlib
 import hmac
 import logging
+import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
+from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
 from pydantic_core import to_json
 
+from devstack.provider.exchange import ProviderOptions, micros, rfc3339
 from devstack.provider.faults import Faults
-from devstack.provider.instants import micros, rfc3339
-from devstack.provider.outbox import Outbox, QueuedEvent
-from devstack.provider.posting import HttpPost, Post
-from devstack.provider.rows import NewEvent, StoredEmail
-from devstack.provider.store import Store
+from devstack.provider.store import NewEvent, QueuedEvent, Store, StoredEmail
 
-MAX_PENDING = 200_000
-"""Events waiting at once; further ones are lost and counted, so that the file stays finite."""
 CONCURRENCY = 16
 """Posts under way at once."""
 PAUSE = timedelta(seconds=1)
 """How long the delivery rests after a failure of its own, a full disk for example."""
 DISORDER = timedelta(milliseconds=250)
 """How long `webhook_out_of_order` keeps the first event back, unless the fault says."""
+
+TIMEOUT = timedelta(seconds=15)
+"""How long the other side may take (docs.svix.com/retries)."""
+MAX_IDLE = 32
+"""Connections kept for the next event."""
+
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _log = logging.getLogger(__name__)
 
@@ -69,32 +74,31 @@ def sign(secret: str, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 class Webhooks:
-    """Queues events with the e-mails, and delivers them."""
+    """Queues events with the e-mails, and delivers them.
+
+    Attributes:
+        url: Where to; `None` queues nothing.
+    """
 
     def __init__(
         self,
         store: Store,
         faults: Faults,
+        options: ProviderOptions,
         *,
-        url: str | None,
-        secret: str | None,
-        retries: tuple[timedelta, ...],
         now: Callable[[], datetime],
         post: Post | None = None,
     ) -> None:
-        """Deliver to the URL, if there is one; see `configure`."""
+        """Deliver where the options say; see `configure`."""
         self._store = store
-        self._outbox = Outbox(store)
         self._faults = faults
-        self._retries = retries
+        self._options = options
         self._now = now
         self._own_post = HttpPost()
         self._post: Post = post or self._own_post
         self._wake = asyncio.Event()
-        self._first = (url, secret)
-        self._counts: Counter[str] = Counter(delivered=0, failed_attempts=0, given_up=0, lost=0)
-        self.url = url
-        self._secret = secret or ""
+        self._counts: Counter[str] = Counter(delivered=0, failed_attempts=0, given_up=0)
+        self.restore()
 
     def configure(self, url: str | None, secret: str | None) -> None:
         """Post to this URL from now on; `None` stops."""
@@ -104,7 +108,7 @@ class Webhooks:
 
     def restore(self) -> None:
         """Post where the start said."""
-        self.configure(*self._first)
+        self.configure(self._options.webhook_url, self._options.webhook_secret)
 
     def plan(self, events: Iterable[tuple[str, str]], accepted_at: int) -> list[NewEvent]:
         """Events to be written with the e-mails: `(email id, type)`, in order of their happening."""
@@ -116,34 +120,24 @@ class Webhooks:
             wait = timedelta(milliseconds=disorder.latency_ms)
         late = accepted_at + wait // timedelta(microseconds=1)
         planned: list[NewEvent] = []
-        room = MAX_PENDING - self._outbox.pending
         position = 0
         previous = ""
         for email_id, type_ in events:
             position = position + 1 if email_id == previous else 0
             previous = email_id
-            if len(planned) >= room:
-                self._counts["lost"] += 1
-                continue
             due_at = late if disorder is not None and position == 0 else accepted_at
-            # A millisecond apart, so that `created_at` tells their order.
+            # A millisecond apart, so that `created_at` has their order.
             created_at = accepted_at + 1000 * position
             planned.append(NewEvent(f"msg_{uuid4().hex}", email_id, type_, created_at, due_at))
         return planned
 
-    def queued(self, events: int) -> None:
-        """Say that so many planned events were written."""
-        if events:
-            self._outbox.queued(events)
-            self._wake.set()
-
-    def forget(self) -> None:
-        """The store was emptied."""
-        self._outbox.forget()
+    def wake(self) -> None:
+        """Say that planned events were written."""
+        self._wake.set()
 
     def stats(self) -> dict[str, object]:
         """What became of the events since the start, and how many wait."""
-        return {"url": self.url, "pending": self._outbox.pending, **self._counts}
+        return {"url": self.url, "pending": self._store.pending_events(), **self._counts}
 
     async def run(self) -> None:
         """Deliver until cancelled."""
@@ -154,7 +148,7 @@ class Webhooks:
                 try:
                     if await self.deliver_due():
                         continue
-                    due = self._outbox.next_due()
+                    due = self._store.next_event_due_at()
                 except Exception:  # noqa: BLE001 - one bad event must not end all deliveries
                     _log.exception("the delivery of webhooks failed")
                     due = self._now() + PAUSE
@@ -167,24 +161,25 @@ class Webhooks:
 
     async def deliver_due(self) -> int:
         """Attempt the events whose time has come, a bounded number; how many."""
-        events = self._outbox.due(self._now(), CONCURRENCY)
+        events = self._store.due_events(self._now(), CONCURRENCY)
         if not events or self.url is None:
             return 0
         taken = await asyncio.gather(*(self._attempt(event, self.url) for event in events))
+        now, retries = self._now(), self._options.webhook_retries
         done: list[QueuedEvent] = []
-        again: list[tuple[QueuedEvent, timedelta]] = []
+        again: list[tuple[QueuedEvent, datetime]] = []
         for event, ok in zip(events, taken, strict=True):
             if ok:
                 self._counts["delivered"] += 1
                 done.append(event)
                 continue
             self._counts["failed_attempts"] += 1
-            if event.attempts < len(self._retries):
-                again.append((event, self._retries[event.attempts]))
+            if event.attempts < len(retries):
+                again.append((event, now + retries[event.attempts]))
             else:
                 self._counts["given_up"] += 1
                 done.append(event)
-        self._outbox.settle(done, again, self._now())
+        self._store.settle_events(done, again)
         return len(events)
 
     async def close(self) -> None:
@@ -233,3 +228,105 @@ def payload(event: QueuedEvent, email: StoredEmail) -> dict[str, Any]:
 def message_id(email_id: str) -> str:
     """The Message-ID header the e-mail would have."""
     return f"<{email_id}@mail.invalid>"
+
+
+# ---------------------------------------------------------------- over HTTP
+
+
+class Post(Protocol):
+    """Posts an event."""
+
+    async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """The status that came back; 0 when none did."""
+
+
+class HttpPost:
+    """Posts events over HTTP/1.1 on kept connections, as cheaply as it can be done.
+
+    Two events for each e-mail are the greater part of the stand-in's work, on cores that the
+    system under test needs: a general client costs ten times as much as this does.
+    """
+
+    def __init__(self) -> None:
+        """Make no connection yet."""
+        self._idle: list[tuple[str, _Connection]] = []
+
+    async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+        """Post once."""
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        request = _request(parts, headers, body)
+        try:
+            async with asyncio.timeout(TIMEOUT.total_seconds()):
+                kept = self._take(origin)
+                if kept is not None:
+                    # The other side may have closed it meanwhile: then a new one gets its chance.
+                    status = await self._exchange(origin, kept, request)
+                    if status:
+                        return status
+                return await self._exchange(origin, await _connect(parts), request)
+        except (OSError, ValueError):
+            # A TimeoutError is an OSError.
+            return 0
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for _, (_, writer) in self._idle:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        self._idle.clear()
+
+    def _take(self, origin: str) -> _Connection | None:
+        for index in range(len(self._idle) - 1, -1, -1):
+            if self._idle[index][0] == origin:
+                return self._idle.pop(index)[1]
+        return None
+
+    async def _exchange(self, origin: str, connection: _Connection, request: bytes) -> int:
+        """Write the request and read the answer; 0 when there is none."""
+        reader, writer = connection
+        reusable = False
+        try:
+            writer.write(request)
+            status, length = _head(await reader.readuntil(b"\r\n\r\n"))
+            if length is not None:
+                await reader.readexactly(length)
+                reusable = len(self._idle) < MAX_IDLE
+        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError):
+            return 0
+        else:
+            return status
+        finally:
+            if reusable:
+                self._idle.append((origin, connection))
+            else:
+                writer.close()
+
+
+async def _connect(parts: SplitResult) -> _Connection:
+    tls = ssl.create_default_context() if parts.scheme == "https" else None
+    return await asyncio.open_connection(
+        parts.hostname, parts.port or (443 if tls else 80), ssl=tls
+    )
+
+
+def _request(parts: SplitResult, headers: Mapping[str, str], body: bytes) -> bytes:
+    target = parts.path or "/"
+    if parts.query:
+        target += f"?{parts.query}"
+    lines = [f"POST {target} HTTP/1.1", f"host: {parts.netloc}", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def _head(head: bytes) -> tuple[int, int | None]:
+    """Status, and how many bytes follow; `None` when only the end of the connection says."""
+    first, *lines = head.decode("latin-1").lower().split("\r\n")
+    status = int(first.partition(" ")[2][:3])
+    headers = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if headers.get("connection") == "close":
+        return status, None
+    if status == 204:
+        return status, 0
+    return status, int(headers["content-length"]) if "content-length" in headers else None

@@ -23,7 +23,8 @@ import httpx2
 
 from devstack.ports import LOOPBACK, free_ports
 from devstack.process import end, spawn, wait_until
-from devstack.provider.server import STOP, EmbeddedProvider
+from devstack.program import STOP
+from devstack.provider.server import EmbeddedProvider
 from tests.devstack.standin import mail
 
 VERSION = "0.11.2"

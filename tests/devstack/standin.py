@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from devstack.provider.app import Provider
-from devstack.provider.options import ProviderOptions
+from devstack.provider.exchange import ProviderOptions
 from tests.provider import ProviderClient
 
 Json = dict[str, Any]

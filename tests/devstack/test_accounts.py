@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack import accounts, process
+from devstack import postgres_files as accounts
+from devstack import process
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes accounts")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,13 @@ import pytest
 from rich.console import Console
 from starlette.requests import Request
 
-from devstack import terminal
+from devstack import up
 from devstack.demo import scenario
 from devstack.demo.__main__ import OPERATOR, settings
 from devstack.demo.board import Scene, board, ledger, span
 from devstack.demo.platform import Arrival, Entry
+from devstack.demo.play import Verdict, arrived
 from devstack.demo.scenario import Mail, Meeting, Person
-from devstack.demo.verdict import Verdict, arrived
 from reminders.settings import load
 from starter.admin.door import Access, Door
 
@@ -155,13 +156,14 @@ def test_the_admin_pages_that_the_demo_names_let_people_in(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It has API keys and writes to attendees, so the pages need the name and password it prints."""
-    told = {**settings("demo-secret"), "RESEND_API_KEY": "re_x", "EMAIL_FROM": "R <r@example.com>"}
+    key = f"demo-{secrets.token_urlsafe(12)}"
+    told = {**settings(key), "RESEND_API_KEY": "re_x", "EMAIL_FROM": "R <r@example.com>"}
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     door = Door(load())
     assert Access.SIGN_IN is door.access
     asked = Request({"type": "http", "headers": [], "client": ("127.0.0.1", 1)})
-    visitor = door.sign_in(asked, OPERATOR, "demo-secret")
+    visitor = door.sign_in(asked, OPERATOR, key)
     assert visitor is not None
     assert OPERATOR == visitor.name
 
@@ -171,8 +173,8 @@ def test_what_is_to_be_typed_brings_the_commands_to_a_stack(
 ) -> None:
     """The file has every variable, for its owner alone, and is gone when the stack is."""
     monkeypatch.chdir(tmp_path)
-    with terminal.exported(tmp_path, "export TEMPORAL_ADDRESS=127.0.0.1:7233\n") as variables:
+    with up.exported(tmp_path, "export TEMPORAL_ADDRESS=127.0.0.1:7233\n") as variables:
         assert "export TEMPORAL_ADDRESS=127.0.0.1:7233\n" == variables.read_text()
         assert 0o600 == variables.stat().st_mode & 0o777
-        assert ". .venv/bin/activate && . env" == terminal.use(variables)
+        assert ". .venv/bin/activate && . env" == up.use(variables)
     assert not variables.exists()

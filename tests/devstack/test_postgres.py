@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from devstack import accounts, directories, postgres, postgres_binaries, process
+from devstack import directories, postgres_files, process
 from devstack.postgres import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_a_temporary_server_leaves_nothing() -> None:
     other.kill()
     other.stop()
     assert not folder.exists()
-    if process.LINUX and accounts.unprivileged_account().uid is None:
+    if process.LINUX and postgres_files.unprivileged_account().uid is None:
         listed = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
         assert segment not in [line.split()[1] for line in listed]
 
@@ -180,18 +180,18 @@ def test_a_cluster_of_another_version_is_refused(tmp_path: Path) -> None:
 
 def test_missing_binaries_are_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any PostgreSQL the error says how to get one."""
-    monkeypatch.setattr(postgres_binaries, "_candidates", list)
+    monkeypatch.setattr(postgres_files, "_candidates", list)
     with pytest.raises(process.EmbeddedServerError, match=r"dev\.py setup"):
-        postgres_binaries.find_binaries.__wrapped__()
+        postgres_files.find_binaries.__wrapped__()
 
 
 def test_an_old_postgresql_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A PostgreSQL that is too old is not used; the error says which one was found."""
     (tmp_path / "postgres").write_text("#!/bin/sh\necho 'postgres (PostgreSQL) 13.9'\n")
     (tmp_path / "postgres").chmod(0o755)
-    monkeypatch.setattr(postgres_binaries, "_candidates", lambda: [tmp_path])
+    monkeypatch.setattr(postgres_files, "_candidates", lambda: [tmp_path])
     with pytest.raises(process.EmbeddedServerError, match="is version 13"):
-        postgres_binaries.find_binaries.__wrapped__()
+        postgres_files.find_binaries.__wrapped__()
 
 
 # ---------------------------------------------------------------- owners
@@ -227,7 +227,7 @@ def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    accounts.unprivileged_account().uid is not None, reason="`nobody` must do here, for root"
+    postgres_files.unprivileged_account().uid is not None, reason="`nobody` must do here, for root"
 )
 def test_a_closed_directory_is_enough(tmp_path: Path) -> None:
     """It works in a 0700 directory, for root too, over a half-made cluster, and opens nothing."""
@@ -244,15 +244,15 @@ def test_a_closed_directory_is_enough(tmp_path: Path) -> None:
 @root_only
 def test_root_without_user_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where namespaces are refused, `nobody` serves, with a copy of binaries out of its reach."""
-    monkeypatch.setattr(accounts, "user_namespaces_allowed", lambda: False)
+    monkeypatch.setattr(postgres_files, "user_namespaces_allowed", lambda: False)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    binaries = postgres_binaries.find_binaries()
+    binaries = postgres_files.find_binaries()
     package = binaries.parent.parent
     for folder in (package, package.with_name(f"{package.name}.libs")):
         (closed / folder.name).symlink_to(folder)
     reached = closed / binaries.relative_to(package.parent)
-    monkeypatch.setattr(postgres, "find_binaries", lambda: reached)
+    monkeypatch.setattr(postgres_files, "find_binaries", lambda: reached)
     with EmbeddedPostgres(durable=False) as server:
         assert ask(server, "SELECT 1") == 1
         server.create_database("another")
@@ -266,7 +266,7 @@ def test_root_without_user_namespaces(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @root_only
 def test_data_out_of_reach_of_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where `nobody` cannot get to the data, the error says what to do."""
-    monkeypatch.setattr(accounts, "user_namespaces_allowed", lambda: False)
+    monkeypatch.setattr(postgres_files, "user_namespaces_allowed", lambda: False)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     with pytest.raises(process.EmbeddedServerError, match="choose another directory"):

@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from devstack import process
@@ -105,11 +106,11 @@ def test_killing_takes_the_children_along() -> None:
     parent = process.spawn(
         [sys.executable, "-I", "-S", "-c", program, *SLEEPER], output=subprocess.DEVNULL
     )
-    assert process.wait_until(lambda: bool(process.children(parent.pid)), seconds=5)
-    (child,) = process.children(parent.pid)
+    assert process.wait_until(lambda: bool(psutil.Process(parent.pid).children()), seconds=5)
+    (child,) = psutil.Process(parent.pid).children()
     process.kill_with_children(parent)
     assert parent.returncode == -signal.SIGKILL
-    assert not process.is_alive(child)
+    assert not process.is_alive(child.pid)
 
 
 def test_a_stale_process_is_ended(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:

@@ -29,7 +29,7 @@ BATCH: Any = [mail(f"u{n}@clinic.dev") for n in range(3)]
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedProvider]:
     """A stand-in in a temporary directory, with a quota to be seen in headers."""
-    with EmbeddedProvider(rate=0, latency_ms=0, daily_quota=1000, seed=1) as server:
+    with EmbeddedProvider(rate=0, latency_ms=0, daily_quota=1000) as server:
         yield server
 
 
@@ -61,11 +61,10 @@ async def test_the_sdk_sends_batches(sdk: EmbeddedProvider) -> None:
 
 
 async def test_the_sdk_reads_usage_and_emails(sdk: EmbeddedProvider) -> None:
-    """Single sends, lists, lookups and usage have the shape the SDK expects."""
+    """Single sends, lookups and usage have the shape the SDK expects."""
     sent = await resend.Emails.send_async({**mail(), "to": "ana@clinic.dev"})  # type: ignore[typeddict-item]
     read = await resend.Emails.get_async(email_id=sent["id"])
     assert read["subject"] == "Soon"
-    assert (await resend.Emails.list_async({"limit": 1}))["data"][0]["id"] == sent["id"]
     assert (await resend.Usage.get_async())["rate_limit"]["duration"] == "1000ms"
 
 
@@ -149,7 +148,7 @@ async def test_webhooks_reach_a_listener() -> None:
     port = listener.sockets[0].getsockname()[1]
     async with listener:
         with EmbeddedProvider(
-            webhook_url=f"http://127.0.0.1:{port}/hook", webhook_secret=secret, webhook_retries=(1,)
+            webhook_url=f"http://127.0.0.1:{port}/hook", webhook_secret=secret
         ) as server:
             async with ProviderClient(server.url) as control:
                 headers = {"authorization": f"Bearer {server.api_key}"}
@@ -161,20 +160,17 @@ async def test_webhooks_reach_a_listener() -> None:
     assert all(b"svix-signature: v1," in event for event in events)
 
 
-async def test_faults_can_be_in_force_from_the_start(tmp_path: Path) -> None:
-    """`faults` strike the first request, and an orderly stop leaves the data for the next start."""
-    fault = {"kind": "status", "status": 503, "count": 1}
-    server = EmbeddedProvider(tmp_path, faults=[fault], api_key="re_mine", allow_example=True)
+async def test_an_orderly_stop_leaves_the_data_for_the_next_start(tmp_path: Path) -> None:
+    """What was accepted is there again; meanwhile nobody else gets the directory."""
+    server = EmbeddedProvider(tmp_path, api_key="re_mine", allow_example=True)
     headers = {"authorization": "Bearer re_mine"}
     for accepted_before in (0, 1):
         with server:
             async with ProviderClient(server.url) as control:
                 assert len(await control.accepted()) == accepted_before
-                statuses = [
-                    (await control.http.post("/emails", json=mail("a@test.com"), headers=headers))
-                    for _ in range(2)
-                ]
-                assert [response.status_code for response in statuses] == [503, 200]
+                email = mail("a@test.com")
+                sent = await control.http.post("/emails", json=email, headers=headers)
+                assert sent.status_code == 200
                 with pytest.raises(DirectoryInUseError):
                     EmbeddedProvider(tmp_path).start()
     assert (tmp_path / "provider.db").exists()
@@ -224,7 +220,6 @@ def test_a_handle_says_what_it_cannot_know_yet() -> None:
         (["--webhook-url", "http://127.0.0.1:1/"], "go together"),
         (["--webhook-secret", "secret"], "must be whsec_ and base64"),
         (["--webhook-secret", "whsec_?"], "must be whsec_ and base64"),
-        (["--faults", "/nowhere.json"], "--faults:"),
         (["--port", "99999"], "--port"),
     ],
 )

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from devstack.provider.instants import next_month_start
+from devstack.provider.limits import next_month_start
 from tests.devstack.standin import MIDNIGHT, mail, standing_in
 
 

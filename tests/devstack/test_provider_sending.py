@@ -180,7 +180,7 @@ async def test_what_was_accepted_survives_another_start(tmp_path: Path) -> None:
         assert again.json() == first
         assert again.headers["x-resend-daily-quota"] == "2"
         assert len(await stand_in.control.accepted()) == 2
-        assert await stand_in.control.suppressions() == {"bounced+1@resend.dev"}
+        assert stand_in.provider.store.suppressions == {"bounced+1@resend.dev": "bounce"}
 
 
 def test_a_file_has_one_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ async def test_a_reset_forgets_everything() -> None:
         await stand_in.send(mail("bounced@resend.dev"), "key")
         await stand_in.control.reset()
         assert await stand_in.control.accepted() == []
-        assert await stand_in.control.suppressions() == set()
+        assert stand_in.provider.store.suppressions == {}
         assert (await stand_in.control.stats())["requests"] == 0
         response = await stand_in.send(mail(), "key")
         assert response.status_code == 200

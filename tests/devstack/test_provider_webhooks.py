@@ -16,7 +16,7 @@ import pytest
 import resend
 
 from devstack.provider import webhooks
-from devstack.provider.posting import HttpPost
+from devstack.provider.webhooks import HttpPost
 from tests.devstack.standin import SECRET, StandIn, mail, standing_in
 
 HOOK: dict[str, Any] = {"webhook_url": "http://hook.test/x", "webhook_secret": SECRET}
@@ -93,19 +93,6 @@ async def test_bounced_and_complained_addresses_get_no_more_mail(outcome: str) -
         await stand_in.deliver()
         assert (await stand_in.send(mail(address.upper()))).status_code == 200
         assert [event["type"] for event in await stand_in.deliver()] == ["email.suppressed"]
-
-
-async def test_an_address_can_be_suppressed_by_hand() -> None:
-    """`PUT` and `DELETE /_/suppressions/{address}` change the list."""
-    async with standing_in(**HOOK) as stand_in:
-        await stand_in.control.suppress("Ana@clinic.dev")
-        await stand_in.send(mail())
-        await stand_in.control.http.delete("/_/suppressions/ana@clinic.dev")
-        await stand_in.send(mail())
-        types = [event["type"] for event in await stand_in.deliver()]
-        assert types == ["email.suppressed", "email.sent", "email.delivered"]
-        gone = await stand_in.control.http.delete("/_/suppressions/ana@clinic.dev")
-        assert gone.status_code == 404
 
 
 async def test_events_are_signed_so_that_the_sdk_accepts_them() -> None:
@@ -200,16 +187,6 @@ async def test_events_survive_another_start(tmp_path: Path) -> None:
         assert len(await stand_in.deliver()) == 2
 
 
-async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events beyond the bound are lost, and counted; the e-mails are accepted all the same."""
-    monkeypatch.setattr(webhooks, "MAX_PENDING", 3)
-    async with standing_in(**HOOK) as stand_in:
-        await stand_in.send([mail(), mail()])
-        assert (await stand_in.control.stats())["webhooks"]["lost"] == 1
-        assert len(await stand_in.deliver()) == 3
-        assert len(await stand_in.control.accepted()) == 2
-
-
 async def test_nothing_is_queued_without_a_url() -> None:
     """A stand-in without a webhook keeps no events; one can be set, and restored, later."""
     async with standing_in(**{**HOOK, "webhook_url": None}) as stand_in:
@@ -228,11 +205,11 @@ async def test_a_reset_drops_events_on_their_way() -> None:
     """An event whose e-mail was forgotten is not told any more, and takes no newer one with it."""
     async with standing_in(**HOOK) as stand_in:
         await stand_in.send(mail())
-        under_way = stand_in.provider.webhooks._outbox.due(stand_in.time, 10)
+        under_way = stand_in.provider.store.due_events(stand_in.time, 10)
         await stand_in.control.reset()
         assert await stand_in.deliver() == []
         await stand_in.send(mail())
-        stand_in.provider.webhooks._outbox.settle(under_way, [], stand_in.time)
+        stand_in.provider.store.settle_events(under_way, [])
         assert len(await stand_in.deliver()) == 2
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack import directories, process, wiring
+from devstack import directories, ports, process
 from devstack.program import Program, foreign_environment, logs
 from devstack.stack import LocalStack
 
@@ -130,7 +130,7 @@ def test_a_program_is_configured_by_nothing_else(monkeypatch: pytest.MonkeyPatch
 
 def test_a_taken_port_makes_way_for_the_next() -> None:
     """The expected port if it is free, else one soon after it."""
-    free = wiring.Ports.free().api
-    assert wiring._next_free(free) == free
+    free = ports.Ports.free().api
+    assert ports._next_free(free) == free
     with socket.create_server(("127.0.0.1", free)):
-        assert free < wiring._next_free(free) < free + wiring.PORTS_TRIED
+        assert free < ports._next_free(free) < free + ports.PORTS_TRIED

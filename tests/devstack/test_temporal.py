@@ -198,7 +198,7 @@ def test_an_orphan_is_ended_at_the_next_start(
     """A server whose owner was killed without the kernel's help is replaced."""
     pid, _ = kill_an_owner(tmp_path, "without-death-signal")
     assert process.is_alive(pid)
-    monkeypatch.setattr(temporal, "STOP", temporal.KILL)  # an orderly stop takes a second
+    monkeypatch.setattr(EmbeddedTemporal, "stop_signals", ())  # an orderly stop takes a second
     server = EmbeddedTemporal(tmp_path, headless=True)
     server.start()
     assert not process.is_alive(pid)
