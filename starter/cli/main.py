@@ -24,7 +24,7 @@ from starter.migration import commands as migration
 
 # Our help has no markup to be taken out, and typer would import all of rich for it at every press
 # of Tab.
-_completion_classes._sanitize_help_text = str  # noqa: SLF001
+_completion_classes._sanitize_help_text = lambda text: text  # noqa: SLF001
 
 
 app = typer.Typer(
