@@ -95,7 +95,7 @@ Long work shows its progress on standard error, when that is a terminal.
 Instants are RFC 3339 with an offset (`2026-12-01T15:00:00+01:00`), durations `90s`, `60m`, `2h` or `1d`.
 
 `reminders --install-completion` teaches bash, zsh, fish and PowerShell to complete commands and options;
-`--show-completion` prints what it would install.
+`--show-completion` prints what it would install. `reminders --version` prints the version.
 
 ## Exit codes
 

@@ -32,7 +32,6 @@ from reminders.settings import Settings
 from reminders.tokens import Tokens
 from starter.gateway import ReminderGateway
 from starter.health.examiner import Examiner
-from starter.migration.shadow import CronMigration
 from starter.services.backfill import Backfill
 from starter.services.deeds import Deeds
 from starter.services.enrollments import EnrollmentWorkflows
@@ -70,10 +69,6 @@ class Parts:
     tokens: Tokens | None
     """Absent while links in e-mails are not configured."""
     clock: Clock
-
-    def cron_migration(self, schema: str) -> CronMigration:
-        """The way from a cron job whose tables are in this schema."""
-        return CronMigration(self.database, gateway=self.gateway, clock=self.clock, schema=schema)
 
     def workflow_url(self, workflow_id: str, run_id: str | None) -> str | None:
         """Where people see a workflow in the Temporal UI.

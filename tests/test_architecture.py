@@ -23,7 +23,7 @@ NOT_SHIPPED = {"bench", "dev.py", "devstack", "docs", "tests"}
 """Tools: Python at the top that no installation has."""
 IO = ["alembic", "asyncpg", "httpx", "jinja2", "pydantic_settings", "resend", "sqlalchemy"]
 INDEX = {"https://pypi.org", "https://files.pythonhosted.org"}
-MAY_IMPORT_THE_WORKER = {"starter/cli/operation.py"}
+MAY_IMPORT_THE_WORKER = {"starter/cli/installation.py"}
 """It is a composition root: only the command that runs it knows it, and tests."""
 GOING = {"starter/api/answers/", "starter/api/bodies/", "starter/cli/printing/"}
 """Folders that may be there or not; take them out once they are gone."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import webbrowser
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,20 +10,17 @@ from uuid import UUID
 
 import typer
 
-from reminders.settings import Duration
-from starter.api.fields import Instant, LocaleName, ZoneName
-from starter.api.mails import PreviewOut, TestSentOut
-from starter.assembly import Parts
+from starter.cli import tables
 from starter.cli.options import ACTOR, AsJson, Reason, parsed, show
-from starter.cli.printing import mails as printing
 from starter.cli.running import ask
 
-if TYPE_CHECKING:  # it brings the templates along, which the other commands start without
-    from starter.services.mails import Wanted
+if TYPE_CHECKING:
+    from starter.api.mails import PreviewOut, TestSentOut
+    from starter.assembly import Parts
 
 app = typer.Typer()
 
-_duration = parsed(Duration)
+_duration = parsed("reminders.settings:Duration")
 
 _Session = Annotated[
     UUID | None,
@@ -36,24 +32,35 @@ _Type = Annotated[
 ]
 _At = Annotated[
     datetime | None,
-    typer.Option(parser=parsed(Instant), metavar="INSTANT", help="As sent at this instant."),
+    typer.Option(
+        parser=parsed("starter.api.fields:Instant"),
+        metavar="INSTANT",
+        help="As sent at this instant.",
+    ),
 ]
 _Before = Annotated[
     timedelta | None,
-    typer.Option(parser=_duration, metavar="DURATION", help="As sent so long before: 25h, 10m."),
+    typer.Option(parser=_duration, metavar="DURATION", help="As sent this long before: 25h, 10m."),
 ]
 _Late = Annotated[
     timedelta | None,
-    typer.Option(parser=_duration, metavar="DURATION", help="As late by so much: 3m."),
+    typer.Option(parser=_duration, metavar="DURATION", help="As sent this late: 3m."),
 ]
 _Locale = Annotated[
     str | None,
-    typer.Option(parser=parsed(LocaleName), metavar="LOCALE", help="Of the sample attendee."),
+    typer.Option(
+        parser=parsed("starter.api.fields:LocaleName"),
+        metavar="LOCALE",
+        help="Of the sample attendee.",
+    ),
 ]
 _Zone = Annotated[
     str | None,
     typer.Option(
-        "--time-zone", parser=parsed(ZoneName), metavar="ZONE", help="Of the sample attendee."
+        "--time-zone",
+        parser=parsed("starter.api.fields:ZoneName"),
+        metavar="ZONE",
+        help="Of the sample attendee.",
     ),
 ]
 
@@ -78,10 +85,13 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """Show an e-mail as it would be sent, at any moment, to anybody. Sends nothing."""
-    wanted = _wanted(
-        session=session,
-        user=user,
-        kind=kind,
+    from starter.api.mails import PreviewOut
+    from starter.services.mails import Mails, Wanted, scene
+
+    wanted = Wanted(
+        session_id=session,
+        user_id=user,
+        reminder_type=kind,
         at=at,
         before=before,
         late=late,
@@ -90,28 +100,24 @@ def preview(
     )
 
     async def composed(parts: Parts) -> PreviewOut:
-        from starter.services.mails import Mails, scene  # noqa: PLC0415
-
         found = await scene(parts, wanted)
         return PreviewOut.of(found, Mails(parts.settings).preview(found), session)
 
     made = ask(composed)
     if in_browser:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".html", delete=False) as f:
-            f.write(made.html)
-        webbrowser.open(Path(f.name).as_uri())
+        _open(made.html)
     if html is not None and str(html) != "-":
         try:
             html.write_text(made.html, encoding="utf-8")
         except OSError as error:
             raise typer.BadParameter(f"{html}: {error.strerror}", param_hint="--html") from None
     elif html is not None:
-        print(made.html)  # noqa: T201 - what was asked for
+        typer.echo(made.html)
         return
     if text:
-        print(made.text)  # noqa: T201 - what was asked for
+        typer.echo(made.text)
         return
-    show(made, printing.preview, as_json=as_json)
+    show(made, _print_preview, as_json=as_json)
 
 
 @app.command("test-send")
@@ -129,41 +135,10 @@ def send_test(
     as_json: AsJson = False,
 ) -> None:
     """Send an e-mail to VERIFIED_TEST_EMAIL, and to nobody else; five a minute at the most."""
-    wanted = _wanted(
-        session=session,
-        user=user,
-        kind=kind,
-        at=at,
-        before=before,
-        late=late,
-        locale=locale,
-        time_zone=time_zone,
-    )
+    from starter.api.mails import TestSentOut
+    from starter.services.mails import Mails, Wanted, scene
 
-    async def sent(parts: Parts) -> TestSentOut:
-        from starter.services.mails import Mails, scene  # noqa: PLC0415
-
-        found = await scene(parts, wanted)
-        done = await Mails(parts.settings).send_test(parts, found, actor=ACTOR, reason=reason)
-        return TestSentOut.of(found, done)
-
-    show(ask(sent), printing.test_sent, as_json=as_json)
-
-
-def _wanted(
-    *,
-    session: UUID | None,
-    user: UUID | None,
-    kind: str | None,
-    at: datetime | None,
-    before: timedelta | None,
-    late: timedelta | None,
-    locale: str | None,
-    time_zone: str | None,
-) -> Wanted:
-    from starter.services.mails import Wanted  # noqa: PLC0415
-
-    return Wanted(
+    wanted = Wanted(
         session_id=session,
         user_id=user,
         reminder_type=kind,
@@ -173,3 +148,49 @@ def _wanted(
         locale=locale,
         time_zone=time_zone,
     )
+
+    async def sent(parts: Parts) -> TestSentOut:
+        found = await scene(parts, wanted)
+        done = await Mails(parts.settings).send_test(parts, found, actor=ACTOR, reason=reason)
+        return TestSentOut.of(found, done)
+
+    show(ask(sent), _print_test, as_json=as_json)
+
+
+def _open(html: str) -> None:
+    import webbrowser
+
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".html", delete=False) as file:
+        file.write(html)
+    webbrowser.open(Path(file.name).as_uri())
+
+
+def _print_preview(answer: PreviewOut) -> None:
+    """An e-mail: its head, and its text."""
+    ahead = _lead(answer.start_time - answer.at)
+    tables.lines(
+        reminder=answer.reminder_type,
+        at=f"{tables.plain(answer.at)} UTC, {ahead} before the start",
+        sender=answer.sender,
+        subject=answer.subject,
+        **dict(answer.headers),
+    )
+    tables.sentence("")
+    for line in answer.text.splitlines():
+        tables.sentence(line)
+
+
+def _print_test(answer: TestSentOut) -> None:
+    """What was sent to the test recipient."""
+    tables.lines(
+        sent=f"{answer.reminder_type}, as at {tables.plain(answer.at)} UTC, to VERIFIED_TEST_EMAIL",
+        provider=answer.resend_email_id,
+        audit=f"entry {answer.event_id}",
+    )
+
+
+def _lead(left: timedelta) -> str:
+    """How long before, without zeros: `1 d 2 h 30 min`."""
+    minutes = round(left.total_seconds() / 60)
+    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 min"

@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-import logging
-from typing import Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
+from typer import _completion_classes
 
 from starter.cli import (
-    delivery,
     enrollments,
-    keys,
+    installation,
     mails,
     operation,
     people,
     rehearsal,
     reminders,
-    restoring,
+    reports,
+    rules,
     sessions,
-    sweeps,
 )
-from starter.cli import reports as lookups
-from starter.cli import rules as configurations
+from starter.cli.options import Group
 from starter.migration import commands as migration
 
-
-class _Commands(TyperGroup):
-    """All commands; looks at what was typed before any of them does."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
-        """Refuse bytes that are no text in this terminal: nothing could store or look for them."""
-        for argument in args:
-            try:
-                argument.encode()
-            except UnicodeEncodeError:
-                msg = f"{argument!a} is not UTF-8"
-                raise typer.BadParameter(msg) from None
-        return super().parse_args(ctx, args)
+# Our help has no markup to be taken out, and typer would import all of rich for it at every press
+# of Tab.
+_completion_classes._sanitize_help_text = lambda text: text  # noqa: SLF001
 
 
 app = typer.Typer(
     name="reminders",
-    cls=_Commands,
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # Without rich, `--help` is there in half the time.
+    rich_markup_mode=None,
+    context_settings={"max_content_width": 120},
     help="Reminds every enrolled person of every session, on time and once.",
     epilog=(
         "Exit codes: 0 done; 1 failed, and one line says the remedy; 2 wrong usage; 3 no such"
@@ -52,27 +42,47 @@ app = typer.Typer(
         " found something."
     ),
 )
-for _concern in (
+for _noun in (
     enrollments,
     sessions,
     people,
     reminders,
-    configurations,
-    lookups,
+    rules,
+    reports,
     mails,
-    sweeps,
-    delivery,
+    operation,
     migration,
     rehearsal,
-    keys,
-    restoring,
-    operation,
+    installation,
 ):
-    app.add_typer(_concern.app)
+    app.add_typer(_noun.app)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001 - what typer calls
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(version("session-reminders"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
     """The entry point: never returns, but exits with one of `ExitCode`."""
+    import logging
+
     # What a command has to say, it prints; workers and the API set up logs of their own.
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     app()

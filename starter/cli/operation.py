@@ -1,152 +1,157 @@
-"""Worker, API, database and namespace: what operators run."""
+"""The service at work: sweeps by hand, past runs, and whether the provider takes e-mails."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import BaseModel
 
-from reminders import settings as environment
-from reminders import temporal
-from reminders.db import host, migrate
-from reminders.domain.errors import ReminderError
-from starter.assembly import Parts, connect
-from starter.cli.options import AsJson, show
-from starter.cli.printing import operation as printing
-from starter.cli.running import ExitCode, ask, fail, in_loop
-from starter.health.probes import Readiness
-from starter.services.sweeps import ensure_sweep_schedule
+from starter.cli import progress, tables
+from starter.cli.options import ACTOR, AsJson, Cursor, Group, Reason, by, show
+from starter.cli.running import ExitCode, ask
+
+if TYPE_CHECKING:
+    from starter.api.operation import DeliveryStateOut, ResumedOut, RunOut, RunPageOut, SweepOut
+    from starter.assembly import Parts
 
 app = typer.Typer()
-_db = typer.Typer(no_args_is_help=True, help="The database.")
-_temporal = typer.Typer(no_args_is_help=True, help="The Temporal namespace.")
-app.add_typer(_db, name="db")
-app.add_typer(_temporal, name="temporal")
-
-
-class _Migrated(BaseModel):
-    """What `db upgrade` did."""
-
-    before: str | None
-    after: str | None
-    warnings: tuple[str, ...] = ()
-    """What is odd in an existing platform's rows."""
-
-
-class _Checked(BaseModel):
-    """What `db check` found."""
-
-    problems: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-class _SetUp(BaseModel):
-    """What `temporal setup` did."""
-
-    added: list[str]
-    schedule: temporal.Ensured
-    """What became of the sweep's Schedule."""
+_delivery = typer.Typer(
+    cls=Group, no_args_is_help=True, help="The provider: held or not, and its quotas."
+)
+app.add_typer(_delivery, name="delivery")
 
 
 @app.command()
-def doctor(*, as_json: AsJson = False) -> None:
-    """Find out whether reminders will go out, and if not, why. Exit code 5 if not."""
-    readiness = Readiness.of(ask(lambda parts: parts.examiner.examine()))
-    show(readiness, printing.diagnosis, as_json=as_json)
-    if not readiness.ready:
-        raise typer.Exit(ExitCode.RED)
+def sweep(
+    *,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for it, and print its counts.")
+    ] = False,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look now for what nobody told us, and repair it. Sends nothing; a running one is found."""
+    from starter.api.operation import RunOut, SweepOut
+
+    async def waited(parts: Parts) -> RunOut:
+        with progress.bar("a sweep is under way", quiet=as_json):
+            run = await parts.sweeps.finished((await parts.deeds.sweep(by(reason))).receipt)
+        return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
+
+    if not wait:
+        started = ask(lambda parts: parts.deeds.sweep(by(reason))).receipt
+        show(SweepOut.of(started), _print_sweep, as_json=as_json)
+        return
+    done = ask(waited)
+    show(done, _print_run, as_json=as_json)
+    if done.status != "completed":
+        raise typer.Exit(ExitCode.FAILED)
 
 
-@_db.command("upgrade")
-def upgrade(*, as_json: AsJson = False) -> None:
-    """Bring the database to the schema of this release. Safe to repeat."""
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=100, help="At most this many.")] = 20,
+    cursor: Cursor = None,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List sweeps and session changes, the newest first, with what they did."""
+    from starter.api.operation import RunOut, RunPageOut
 
-    async def upgraded(parts: Parts) -> _Migrated:
-        before = await migrate.current(parts.database)
-        await migrate.upgrade(parts.database)
-        return _Migrated(
-            before=before,
-            after=await migrate.current(parts.database),
-            warnings=(await _examined(parts)).warnings,
+    async def listed(parts: Parts) -> RunPageOut:
+        page = await parts.sweeps.runs(limit=limit, cursor=cursor)
+        return RunPageOut(
+            items=[RunOut.of(r, parts.workflow_url(r.workflow_id, r.run_id)) for r in page.runs],
+            next_cursor=page.next_cursor,
         )
 
-    def told(done: _Migrated) -> None:
-        print(f"schema: {done.before or 'nothing'} -> {done.after}")  # noqa: T201
-        _print_each("warning", done.warnings)
-
-    show(ask(upgraded), told, as_json=as_json)
+    show(ask(listed), _print_runs, as_json=as_json)
 
 
-@_db.command("check")
-def check(*, as_json: AsJson = False) -> None:
-    """See whether an existing platform's tables can be read; exit code 5 if not."""
+@_delivery.command("show")
+def show_delivery(*, as_json: AsJson = False) -> None:
+    """Say whether the provider takes e-mails at present, and how much of its quotas is left."""
+    from starter.api.operation import DeliveryStateOut
 
-    async def checked(parts: Parts) -> _Checked:
-        found = await _examined(parts)
-        return _Checked(problems=found.problems, warnings=found.warnings)
+    async def read(parts: Parts) -> DeliveryStateOut:
+        return DeliveryStateOut.of(await parts.provider.hold(), await parts.provider.quotas())
 
-    def told(done: _Checked) -> None:
-        _print_each("problem", done.problems)
-        _print_each("warning", done.warnings)
-        if not done.problems:
-            print("everything that is needed can be read")  # noqa: T201
-
-    found = ask(checked)
-    show(found, told, as_json=as_json)
-    if found.problems:
-        raise typer.Exit(ExitCode.RED)
+    show(ask(read), _print_delivery, as_json=as_json)
 
 
-async def _examined(parts: Parts) -> host.Examined:
-    """What an existing platform's tables look like; where they are ours there is nothing to see."""
-    if parts.database.host_schema is None:
-        return host.Examined(columns={}, problems=())
-    return await host.examine(parts.database)
+@_delivery.command()
+def resume(reason: Reason = None, *, as_json: AsJson = False) -> None:
+    """Send again, now that key, sender or quota is in order: ends the hold for every worker."""
+    from starter.api.operation import ResumedOut
+
+    held_because = ask(lambda parts: parts.provider.resume(actor=ACTOR, reason=reason))
+    show(ResumedOut(held_because=held_because), _print_resumed, as_json=as_json)
 
 
-def _print_each(kind: str, lines: Iterable[str]) -> None:
-    for line in lines:
-        print(f"{kind}: {line}")  # noqa: T201
+def _print_sweep(answer: SweepOut) -> None:
+    """A sweep that runs."""
+    how = "was started" if answer.started else "was running already"
+    tables.lines(sweep=f"{answer.workflow_id}, {how}", run=answer.run_id)
 
 
-@_temporal.command("setup")
-def setup(*, as_json: AsJson = False) -> None:
-    """Register search attributes and Schedule. Safe to repeat; a worker does it at its start."""
-
-    async def registered() -> _SetUp:
-        config, client = environment.load(), await connect(lazy=False)
-        added = await temporal.ensure_search_attributes(client)
-        return _SetUp(
-            added=list(added),
-            schedule=await ensure_sweep_schedule(
-                client, config.sweep_cron, task_queue=config.temporal_task_queue
-            ),
-        )
-
-    show(
-        in_loop(registered),
-        lambda done: print(  # noqa: T201
-            f"added: {', '.join(done.added) or 'nothing was missing'}; schedule: {done.schedule}"
+def _print_run(answer: RunOut) -> None:
+    """What one run did."""
+    tables.lines(run=f"{answer.workflow_id}, {answer.status}", link=answer.url)
+    kinds = (answer.result or {}).get("results", {})
+    counted = ("found", "repaired", "fine", "failed", "reminders")
+    tables.table(
+        ("kind", *counted, "note"),
+        (
+            (
+                kind,
+                *(counts.get("unchanged" if name == "fine" else name, 0) for name in counted),
+                counts.get("error") or ("stopped early" if counts.get("stopped_early") else ""),
+            )
+            for kind, counts in kinds.items()
         ),
-        as_json=as_json,
     )
 
 
-@app.command()
-def worker() -> None:
-    """Run a worker until it is told to stop."""
-    import worker as process  # noqa: PLC0415 - the other commands start without it
+def _print_runs(answer: RunPageOut) -> None:
+    tables.table(
+        ("started (UTC)", "ended (UTC)", "workflow", "status", "result"),
+        (
+            (r.started_at, r.closed_at, r.workflow_id, r.status, _totals(r.result))
+            for r in answer.items
+        ),
+    )
+    tables.more(answer.next_cursor)
 
-    raise typer.Exit(process.main())
+
+def _totals(result: dict[str, Any] | None) -> str:
+    """The counts of a run on one line."""
+    return ", ".join(f"{n} {v}" for n, v in (result or {}).items() if isinstance(v, int))
 
 
-@app.command()
-def api() -> None:
-    """Serve the HTTP API on API_ADDRESS until it is told to stop."""
-    from starter import app as application  # noqa: PLC0415 - the other commands start without it
+def _print_delivery(answer: DeliveryStateOut) -> None:
+    """Whether the provider takes e-mails, and its quotas."""
+    held, sender = answer.held_because, answer.held_sender
+    whose = f" for workers with key and sender {sender}" if sender else ""
+    tables.lines(
+        delivery=f"held ({held}){whose}, tried again {answer.held_until}" if held else "going on"
+    )
+    tables.table(
+        ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)", "sent since"),
+        (
+            (
+                q.name,
+                q.used,
+                "none" if q.limit is None else q.limit,
+                q.resets_at,
+                q.checked_at,
+                q.sent_since,
+            )
+            for q in answer.quotas
+        ),
+    )
 
-    try:
-        application.run(environment.load())
-    except ReminderError as error:
-        fail(error)
+
+def _print_resumed(answer: ResumedOut) -> None:
+    """Whether there was anything to resume."""
+    was = answer.held_because
+    tables.lines(delivery=f"goes on; it was held ({was})" if was else "was not held")

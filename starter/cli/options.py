@@ -1,48 +1,75 @@
-"""What the commands share: their arguments, and how an answer is shown."""
+"""What the commands share: their arguments, whether they may act, and how an answer is shown.
+
+Modules of commands import the standard library, typer and the domain. What answers a command is
+imported when it runs, so that `--help` and shell completion take no longer than typer itself.
+"""
 
 from __future__ import annotations
 
+import pkgutil
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from uuid import UUID
 
 import typer
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from typer.core import TyperGroup
 
-from starter.api import fields
-from starter.assembly import Parts
-from starter.cli import progress
-from starter.cli.running import ExitCode, ask
-from starter.services import reports as lookups
-from starter.services.deeds import By, Done
-from starter.services.receipts import ChangeReceipt
+from starter.cli.running import ExitCode, Question, ask
 
-_A = TypeVar("_A", bound=BaseModel)
-ChangeDeed = Callable[[Parts], Awaitable[Done[ChangeReceipt]]]
+if TYPE_CHECKING:
+    from starter.services.deeds import By
+
+_A = TypeVar("_A")
 ACTOR = "cli"
 """Who acts, as the audit log says it."""
 CHANGE_WAIT = timedelta(seconds=5)
 """How long a command waits for a session's change; a workflow goes on without it."""
-LOOK_EVERY = timedelta(seconds=0.5)
-"""How often somebody at a terminal sees how far it is."""
-STILL = timedelta(minutes=2)
-"""Whoever has seen nothing move for so long is not kept waiting: there may be no worker."""
-
-Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
-User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
-def parsed(kind: Any) -> Any:  # noqa: ANN401 - any annotated type
-    """A parser of an option, with the words that the HTTP API has for what is wrong."""
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+class Group(TyperGroup):
+    """Commands; looks at what was typed before any of them does."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's own
+        """Refuse bytes that are no text in this terminal: nothing could store or look for them."""
+        for argument in args:
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                msg = f"{argument!a} is not UTF-8"
+                raise typer.BadParameter(msg) from None
+        for flag in self.get_params(ctx):
+            # An absent flag is `None` to typer, which it validates by pydantic: that takes longer
+            # than all of `--help`.
+            flag.default = flag.default or False
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 - typer's own
+        """The command that was typed; shell completion reads its arguments without validating."""
+        found = super().resolve_command(ctx, args)
+        if ctx.resilient_parsing and found[1] is not None:
+            for parameter in found[1].get_params(ctx):
+                vars(parameter)["process_value"] = _as_typed
+        return found
+
+
+def _as_typed(_ctx: Any, value: Any) -> Any:  # noqa: ANN401 - typer's own
+    return value
+
+
+def parsed(kind: str) -> Callable[[str], Any]:
+    """A parser of an option, with the words that the HTTP API has for what is wrong.
+
+    Args:
+        kind: Where the annotated type is, such as `starter.api.fields:Instant`.
+    """
 
     def parse(text: str) -> Any:  # noqa: ANN401 - what the type says
+        from pydantic import TypeAdapter, ValidationError
+
         try:
-            return adapter.validate_python(text)
+            return TypeAdapter(pkgutil.resolve_name(kind)).validate_python(text)
         except ValidationError as error:
             raise typer.BadParameter(error.errors()[0]["msg"]) from None
 
@@ -50,73 +77,64 @@ def parsed(kind: Any) -> Any:  # noqa: ANN401 - any annotated type
 
 
 _REASON = typer.Option(
-    "--reason", parser=parsed(fields.Reason), metavar="TEXT", help="Why, for the audit log."
+    "--reason",
+    parser=parsed("starter.api.fields:Reason"),
+    metavar="TEXT",
+    help="Why, for the audit log.",
 )
+
+Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
+User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
+Limit = Annotated[int, typer.Option(min=1, max=200, help="At most this many.")]
+Cursor = Annotated[str | None, typer.Option(help="Where the previous page ended.")]
 Reason = Annotated[str | None, _REASON]
 NeededReason = Annotated[str, _REASON]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count.")]
 
 
 def by(reason: str | None) -> By:
     """Somebody at a terminal."""
+    from starter.services.deeds import By
+
     return By(ACTOR, reason)
 
 
-def confirmed(question: Callable[[], str]) -> None:
-    """Ask on a terminal; without one, demand `--yes`.
+def only_counted(
+    expected: Question[_A], question: Callable[[_A], str], *, dry_run: bool, yes: bool
+) -> _A | None:
+    """What a command would do, if that is all it is to say; otherwise leave to do it.
+
+    On a terminal it asks; without one it demands `--yes`.
 
     Args:
-        question: Made only if there is somebody to answer it.
+        expected: Counts, and changes nothing.
+        question: Made of these counts, for somebody who can answer it.
+        dry_run: Whether `--dry-run` was said.
+        yes: Whether `--yes` was said, or nothing needs to be asked.
+
+    Returns:
+        The counts with `--dry-run`; `None` if the command may go on.
     """
+    if dry_run:
+        return ask(expected)
+    if yes:
+        return None
     if not sys.stdin.isatty():
         typer.echo(
             "reminders: nobody is there to confirm; add --yes, or --dry-run to see", err=True
         )
         raise typer.Exit(ExitCode.USAGE)
-    typer.confirm(question(), abort=True, err=True)
-
-
-def waited_for(change: ChangeDeed, session_id: UUID, *, quiet: bool) -> ChangeReceipt:
-    """What a session's change did; a big one is followed with a bar where somebody looks on.
-
-    Args:
-        change: Starts it, and waits a little.
-        session_id: Whose.
-        quiet: Do not wait longer: a program asks.
-
-    Returns:
-        The receipt, perhaps of a change that is still under way.
-    """
-
-    async def done(parts: Parts) -> ChangeReceipt:
-        receipt = (await change(parts)).receipt
-        if quiet or not sys.stderr.isatty():
-            return receipt
-        return await followed(parts, session_id, receipt)
-
-    return ask(done)
-
-
-async def followed(parts: Parts, session_id: UUID, change: ChangeReceipt) -> ChangeReceipt:
-    """A change when it is done, with a bar until then; as it was, if for long nothing moves."""
-    seen, moved_at = None, parts.clock.now()
-    with progress.bar("enrollments told; Ctrl-C stops only the waiting") as shown:
-        while not change.is_done and change.workflow_id is not None:
-            run = await parts.sweeps.run(change.workflow_id, change.run_id)
-            if run is None or run.status != "running":
-                break
-            told = run.so_far.get("enrollments", 0) if run.so_far else 0
-            if told != seen:
-                seen, moved_at = told, parts.clock.now()
-            elif parts.clock.now() - moved_at > STILL:
-                break
-            shown.at(told, await lookups.enrolled(parts, session_id))
-            change = await parts.gateway.counted(change, wait=LOOK_EVERY)
-    return await parts.gateway.counted(change, wait=LOOK_EVERY)
+    typer.confirm(question(ask(expected)), abort=True, err=True)
+    return None
 
 
 def show(answer: _A, table: Callable[[_A], None], *, as_json: bool) -> None:
-    """Print an answer, as JSON or as a table for people."""
+    """Print an answer, a pydantic model or a dataclass, as JSON or as a table for people."""
     if as_json:
-        print(answer.model_dump_json(indent=2))  # noqa: T201 - what a program asked for
+        from pydantic import TypeAdapter
+
+        typer.echo(TypeAdapter(type(answer)).dump_json(answer, indent=2))
     else:
         table(answer)

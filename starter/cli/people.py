@@ -1,29 +1,31 @@
-"""People: what they want to be reminded of, and that they are forgotten."""
+"""People: what they want to be reminded of, and their erasure."""
 
 from __future__ import annotations
 
-import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from reminders.domain.model import OptOut
-from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
-from starter.assembly import Parts
-from starter.cli import progress
-from starter.cli.options import ACTOR, AsJson, Reason, User, show
-from starter.cli.printing import people as printing
-from starter.cli.running import ExitCode, ask
+from starter.cli import progress, tables
+from starter.cli.options import ACTOR, AsJson, DryRun, Group, Reason, User, Yes, only_counted, show
+from starter.cli.running import ask
+
+if TYPE_CHECKING:
+    from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
+    from starter.assembly import Parts
 
 app = typer.Typer()
-_preferences = typer.Typer(no_args_is_help=True, help="What people are not to be reminded of.")
+_preferences = typer.Typer(
+    cls=Group, no_args_is_help=True, help="What people are not to be reminded of."
+)
 app.add_typer(_preferences, name="preferences")
 
-OfSession = Annotated[
+_OfSession = Annotated[
     UUID | None, typer.Option("--session", metavar="SESSION", help="Only of this session.")
 ]
-OfType = Annotated[
+_OfType = Annotated[
     str | None, typer.Option("--type", metavar="TYPE", help="Only this type, such as 24h.")
 ]
 
@@ -31,51 +33,48 @@ OfType = Annotated[
 @_preferences.command("show")
 def show_preferences(user: User, *, as_json: AsJson = False) -> None:
     """Show what a user is not to be reminded of."""
+    from starter.api.people import PreferencesOut
 
-    async def asked(parts: Parts) -> PreferencesOut:
-        return PreferencesOut.of(user, await parts.preferences.of(user))
-
-    show(ask(asked), printing.preferences, as_json=as_json)
+    found = ask(lambda parts: parts.preferences.of(user))
+    show(PreferencesOut.of(user, found), _print_preferences, as_json=as_json)
 
 
 @_preferences.command()
 def stop(
     user: User,
-    session: OfSession = None,
-    kind: OfType = None,
+    session: _OfSession = None,
+    kind: _OfType = None,
     *,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
     """Stop a user's reminders: all, those of a session, of a type, or both. Safe to repeat."""
+    from starter.api.people import ChangedPreferences
 
-    async def stopped(parts: Parts) -> ChangedPreferences:
-        receipt = await parts.preferences.add(
-            user, OptOut(session, kind), actor=ACTOR, reason=reason
-        )
-        return ChangedPreferences.after(user, receipt)
-
-    show(ask(stopped), printing.changed_preferences, as_json=as_json)
+    receipt = ask(
+        lambda parts: parts.preferences.add(user, OptOut(session, kind), actor=ACTOR, reason=reason)
+    )
+    show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
 
 
 @_preferences.command()
 def resume(
     user: User,
-    session: OfSession = None,
-    kind: OfType = None,
+    session: _OfSession = None,
+    kind: _OfType = None,
     *,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
     """Take one stop back, named as it was made, and plan what still lies ahead. Safe to repeat."""
+    from starter.api.people import ChangedPreferences
 
-    async def resumed(parts: Parts) -> ChangedPreferences:
-        receipt = await parts.preferences.remove(
+    receipt = ask(
+        lambda parts: parts.preferences.remove(
             user, OptOut(session, kind), actor=ACTOR, reason=reason
         )
-        return ChangedPreferences.after(user, receipt)
-
-    show(ask(resumed), printing.changed_preferences, as_json=as_json)
+    )
+    show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
 
 
 @app.command()
@@ -83,40 +82,71 @@ def erase(
     user: User,
     *,
     reason: Reason = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Erase a user: address, name, preferences, enrollments. The ledger keeps counting."""
-    if not dry_run and not yes:
-        _confirm(user)
-    show(
-        _erased(user, reason=reason, dry_run=dry_run, quiet=as_json),
-        printing.erasure,
-        as_json=as_json,
-    )
+    from starter.api.people import ErasureOut
 
-
-def _erased(
-    user: UUID, *, reason: str | None = None, dry_run: bool, quiet: bool = False
-) -> ErasureOut:
-    async def erased(parts: Parts) -> ErasureOut:
-        with progress.bar("enrollments ended", quiet=quiet) as shown:
+    async def erased(parts: Parts, *, dry_run: bool = False) -> ErasureOut:
+        with progress.bar("enrollments ended", quiet=as_json) as shown:
             receipt = await parts.erasure.erase(
                 user, actor=ACTOR, reason=reason, dry_run=dry_run, on_progress=shown.at
             )
         return ErasureOut.of(user, receipt, dry_run=dry_run)
 
-    return ask(erased)
+    counted = only_counted(
+        lambda parts: erased(parts, dry_run=True),
+        lambda counts: (
+            f"Erase this user for good, and cancel their {counts.cancelled} pending reminders?"
+        ),
+        dry_run=dry_run,
+        yes=yes,
+    )
+    show(counted or ask(erased), _print_erasure, as_json=as_json)
 
 
-def _confirm(user: UUID) -> None:
-    """Ask on a terminal; without one, demand `--yes`."""
-    if not sys.stdin.isatty():
-        typer.echo(
-            "reminders: nobody is there to confirm; add --yes, or --dry-run to see", err=True
-        )
-        raise typer.Exit(ExitCode.USAGE)
-    waiting = _erased(user, dry_run=True).cancelled
-    question = f"Erase this user for good, and cancel their {waiting} pending reminders?"
-    typer.confirm(question, abort=True, err=True)
+def _print_preferences(answer: PreferencesOut) -> None:
+    tables.lines(user=str(answer.user_id), withheld=", ".join(answer.withheld) or None)
+    if not answer.opt_outs:
+        tables.lines(stopped="nothing")
+        return
+    tables.table(
+        ("not reminded of", "type"),
+        (
+            (o.session_id or "every session", o.reminder_type or "every type")
+            for o in answer.opt_outs
+        ),
+    )
+
+
+def _print_changed(answer: ChangedPreferences) -> None:
+    """Preferences, and what their change did."""
+    _print_preferences(answer)
+    tables.table(
+        ("skipped", "in flight", "still scheduled"),
+        [(answer.skipped, answer.in_flight, answer.scheduled)],
+    )
+
+
+def _print_erasure(answer: ErasureOut) -> None:
+    """What was erased, or would be."""
+    tables.table(
+        ("would be erased" if answer.dry_run else "erased", ""),
+        (
+            ("workflows ended", answer.workflows),
+            ("reminders cancelled", answer.cancelled),
+            ("reminders in flight", answer.in_flight),
+            ("enrollments", answer.enrollments),
+            ("preferences", answer.preferences),
+            ("calendar entries", answer.calendar_entries),
+            ("webhook events, anonymised", answer.webhook_events),
+            ("audit entries, reasons blanked", answer.audit_entries),
+            ("ledger rows, anonymised and kept", answer.kept),
+        ),
+    )
+    if answer.already_erased:
+        tables.lines(note="this user was erased before; these are what has come since")
+    for sentence in answer.remains:
+        tables.lines(remains=sentence)

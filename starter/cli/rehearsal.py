@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID, uuid4
 
 import typer
 
 from reminders.domain.model import Session
-from starter.api.fields import Instant, ZoneName
-from starter.api.mails import RehearsalOut
-from starter.assembly import Parts
+from starter.cli import tables
 from starter.cli.options import AsJson, parsed, show
-from starter.cli.printing import rehearsal as printing
 from starter.cli.running import ask
+
+if TYPE_CHECKING:
+    from starter.api.mails import RehearsalOut
+    from starter.assembly import Parts
 
 app = typer.Typer()
 
-_instant = parsed(Instant)
+_instant = parsed("starter.api.fields:Instant")
 
 
 @app.command()
@@ -34,7 +35,9 @@ def rehearse(
     zone: Annotated[
         str,
         typer.Option(
-            parser=parsed(ZoneName), metavar="ZONE", help="Where --start is: an IANA name."
+            parser=parsed("starter.api.fields:ZoneName"),
+            metavar="ZONE",
+            help="Where --start is: an IANA name.",
         ),
     ] = "UTC",
     user: Annotated[
@@ -58,21 +61,43 @@ def rehearse(
 
     The database is only read, nobody is enrolled, and nothing is sent.
     """
-    if (session is None) == (start is None):
+    from starter.api.mails import RehearsalOut
+    from starter.services.rehearsal import Move, rehearsed
+
+    about: UUID | Session
+    if session is not None and start is None:
+        about = session
+    elif start is not None and session is None:
+        about = Session(id=uuid4(), title="A session", starts_at=start, time_zone=zone)
+    else:
         raise typer.BadParameter("name a SESSION, or give --start; not both")
     if (move_at is None) != (move_to is None):
         raise typer.BadParameter("--move-at and --move-to go together")
+    moves = (Move(at=move_at, to=move_to),) if move_at and move_to else ()
 
     async def played(parts: Parts) -> RehearsalOut:
-        # No other command needs the e-mail templates.
-        from starter.services.rehearsal import Move, rehearsed  # noqa: PLC0415
-
-        about = session or Session(
-            id=uuid4(), title="A session", starts_at=cast("datetime", start), time_zone=zone
-        )
-        moves = (Move(at=move_at, to=move_to),) if move_at and move_to else ()
         return RehearsalOut.of(
             *await rehearsed(parts, about, user_id=user, enrolled_at=enroll_at, moves=moves)
         )
 
-    show(ask(played), printing.rehearsal, as_json=as_json)
+    show(ask(played), _print_rehearsal, as_json=as_json)
+
+
+def _print_rehearsal(answer: RehearsalOut) -> None:
+    """What would go out, and what would not."""
+    tables.lines(
+        session=f"starts {tables.plain(answer.start_time)} UTC, announced in {answer.time_zone}",
+        enrolled=f"{tables.plain(answer.enrolled_at)} UTC",
+    )
+    tables.table(
+        ("reminder", "goes out (UTC)", "due (UTC)", "subject, or why not"),
+        (
+            (
+                f"{r.reminder_type} ({r.generation})" if r.generation > 1 else r.reminder_type,
+                r.sent_at or "-",
+                r.due_at,
+                r.subject or r.decision,
+            )
+            for r in answer.reminders
+        ),
+    )

@@ -1,23 +1,37 @@
-"""The ledger."""
+"""The ledger: reminders listed, and sent once more."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
-from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
-from starter.assembly import Parts
-from starter.cli import progress
-from starter.cli.options import ACTOR, AsJson, NeededReason, Yes, by, confirmed, show
-from starter.cli.printing import reminders as printing
+from starter.cli import progress, tables
+from starter.cli.options import (
+    ACTOR,
+    AsJson,
+    Cursor,
+    DryRun,
+    NeededReason,
+    Yes,
+    by,
+    only_counted,
+    show,
+)
 from starter.cli.running import ask
+
+if TYPE_CHECKING:
+    from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
+    from starter.assembly import Parts
 
 app = typer.Typer()
 
 _LARGEST_PAGE = 200
+_Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")]
+_OfSession = Annotated[UUID | None, typer.Option(help="Only this session's.")]
 
 
 @app.command("list")
@@ -25,13 +39,14 @@ def list_(
     status: Annotated[ReminderStatus | None, typer.Option(help="Only these.")] = None,
     *,
     reason: Annotated[StatusReason | None, typer.Option(help="Only with this reason.")] = None,
-    session: Annotated[UUID | None, typer.Option(help="Only this session's.")] = None,
+    session: _OfSession = None,
     user: Annotated[UUID | None, typer.Option(help="Only this user's.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 50,
+    cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """List reminders by ascending due instant."""
+    from starter.api.reminders import ReminderOut, ReminderPageOut
 
     async def listed(parts: Parts) -> ReminderPageOut:
         found: list[Reminder] = []
@@ -51,76 +66,105 @@ def list_(
                 break
         return ReminderPageOut(items=[ReminderOut.of(r) for r in found], next_cursor=after)
 
-    show(ask(listed), printing.reminders, as_json=as_json)
+    show(ask(listed), _print_reminders, as_json=as_json)
 
 
 @app.command()
-def resend(
-    reminder: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")],
-    reason: NeededReason,
-    *,
-    as_json: AsJson = False,
-) -> None:
+def resend(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> None:
     """Send one reminder once more, as a new generation. Asked twice, it goes out once."""
+    from starter.api.reminders import ReminderOut
 
-    async def resent(parts: Parts) -> ReminderOut:
-        done = await parts.resending.resend(reminder, reason=reason, actor=ACTOR)
-        return ReminderOut.of(done.reminder)
-
-    show(ask(resent), _alone, as_json=as_json)
+    done = ask(lambda parts: parts.resending.resend(reminder, reason=reason, actor=ACTOR))
+    show(ReminderOut.of(done.reminder), _print_reminder, as_json=as_json)
 
 
 @app.command("send-now")
-def send_now(
-    reminder: Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")],
-    reason: NeededReason,
-    *,
-    as_json: AsJson = False,
-) -> None:
+def send_now(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> None:
     """Send a reminder that waits for its instant now. Asked twice, it goes out once."""
+    from starter.api.reminders import ReminderOut
 
-    async def sent(parts: Parts) -> ReminderOut:
-        done = await parts.resending.send_now(reminder, reason=reason, actor=ACTOR)
-        return ReminderOut.of(done.reminder)
-
-    show(ask(sent), _alone, as_json=as_json)
+    done = ask(lambda parts: parts.resending.send_now(reminder, reason=reason, actor=ACTOR))
+    show(ReminderOut.of(done.reminder), _print_reminder, as_json=as_json)
 
 
 @app.command()
 def redrive(
-    session: Annotated[UUID | None, typer.Option(help="Only this session's.")] = None,
+    session: _OfSession = None,
     reason: NeededReason = "reminders redrive",
     *,
     yes: Yes = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send once more what failed, of sessions that have not begun: one e-mail a person."""
+    """Send once more what failed, of sessions that have not begun: one e-mail to each person."""
+    from starter.api.reminders import RedriveOut
 
-    async def redriven(parts: Parts, *, only_count: bool) -> RedriveOut:
+    async def counted(parts: Parts) -> RedriveOut:
         if session is not None:
             await parts.catalogue.session(session)
-        if only_count:
-            receipt = await parts.resending.redrive(
-                reason="", actor=ACTOR, session_id=session, dry_run=True, patience=None
-            )
-        else:
-            with progress.bar("failed reminders", quiet=as_json) as shown:
-                done = await parts.deeds.redrive(
-                    by(reason), session_id=session, on_progress=shown.advance
-                )
-            receipt = done.receipt
-        return RedriveOut.of(receipt, dry_run=only_count)
-
-    if not dry_run and not yes:
-        confirmed(
-            lambda: (
-                f"Send {ask(lambda p: redriven(p, only_count=True)).resent} reminders once more?"
-            )
+        receipt = await parts.resending.redrive(
+            reason="", actor=ACTOR, session_id=session, dry_run=True, patience=None
         )
-    done = ask(lambda parts: redriven(parts, only_count=dry_run))
-    show(done, printing.redrive, as_json=as_json)
+        return RedriveOut.of(receipt, dry_run=True)
+
+    async def redriven(parts: Parts) -> RedriveOut:
+        if session is not None:
+            await parts.catalogue.session(session)
+        with progress.bar("failed reminders", quiet=as_json) as shown:
+            done = await parts.deeds.redrive(
+                by(reason), session_id=session, on_progress=shown.advance
+            )
+        return RedriveOut.of(done.receipt, dry_run=False)
+
+    only = only_counted(
+        counted,
+        lambda counts: f"Send {counts.resent} reminders once more?",
+        dry_run=dry_run,
+        yes=yes,
+    )
+    show(only or ask(redriven), _print_redrive, as_json=as_json)
 
 
-def _alone(answer: ReminderOut) -> None:
-    printing.reminders(ReminderPageOut(items=[answer], next_cursor=None))
+def with_generation(reminder: ReminderOut) -> str:
+    """Its type, and which sending it is if not the first."""
+    again = f" ({reminder.generation})" if reminder.generation > 1 else ""
+    return reminder.reminder_type + again
+
+
+def by_status(counts: Mapping[ReminderStatus, int]) -> str:
+    """Counts on one line, in the order of a reminder's life."""
+    return ", ".join(f"{status} {counts[status]}" for status in ReminderStatus if status in counts)
+
+
+def _print_reminders(answer: ReminderPageOut) -> None:
+    tables.table(
+        ("due (UTC)", "reminder", "status", "reason", "session", "user", "id"),
+        (
+            (
+                r.due_at,
+                with_generation(r),
+                r.email_status,
+                r.status_reason,
+                r.session_id,
+                r.user_id,
+                r.id,
+            )
+            for r in answer.items
+        ),
+    )
+    tables.more(answer.next_cursor)
+
+
+def _print_reminder(answer: ReminderOut) -> None:
+    from starter.api.reminders import ReminderPageOut
+
+    _print_reminders(ReminderPageOut(items=[answer], next_cursor=None))
+
+
+def _print_redrive(answer: RedriveOut) -> None:
+    """What a redrive did, or would do."""
+    left = ", ".join(f"{why} {count}" for why, count in sorted(answer.left_alone.items()))
+    tables.table(
+        ("failed", "would be sent again" if answer.dry_run else "planned again", "left alone"),
+        [(answer.found, answer.resent, left or "0")],
+    )

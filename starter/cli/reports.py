@@ -2,48 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from starter.api import reports as lookups
-from starter.api.reports import EventFilters, UserSearch
-from starter.cli.options import AsJson, User, show
-from starter.cli.printing import reports as printing
+from starter.cli import tables
+from starter.cli.options import AsJson, Cursor, Group, Limit, User, show
+from starter.cli.reminders import by_status
 from starter.cli.running import ask
 
+if TYPE_CHECKING:
+    from starter.api.reports import (
+        CauseListOut,
+        EventPageOut,
+        OverviewOut,
+        UserEnrollmentsOut,
+        UserIdsOut,
+    )
+
 app = typer.Typer()
-_user = typer.Typer(no_args_is_help=True, help="People.")
+_user = typer.Typer(cls=Group, no_args_is_help=True, help="People.")
 app.add_typer(_user, name="user")
 
 _OfSession = Annotated[UUID | None, typer.Option("--session", help="Only of this session.")]
+_BAR = 40
+"""Characters of the longest bar."""
 
 
 @app.command()
 def overview(*, as_json: AsJson = False) -> None:
     """Show how things stand: today, what is still to come, and the next 24 hours."""
-    show(ask(lookups.overview), printing.overview, as_json=as_json)
+    from starter.services import reports
+
+    show(ask(reports.overview), _print_overview, as_json=as_json)
 
 
 @app.command()
 def failed(session: _OfSession = None, *, as_json: AsJson = False) -> None:
     """Show failed reminders by cause, and how many can still be sent: see redrive."""
-    show(ask(lambda p: lookups.failures(p, session)), printing.failures, as_json=as_json)
+    from starter.services import reports
+
+    show(ask(lambda p: reports.failures(p, session)), _print_failures, as_json=as_json)
 
 
 @app.command()
 def events(
     session: _OfSession = None,
     user: Annotated[UUID | None, typer.Option(help="Only about this user.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Show the audit log: who did what, when and why; the newest first."""
+    from starter.api.reports import EventFilters
+    from starter.services import reports
+
     filters = EventFilters(session_id=session, user_id=user, limit=limit, cursor=cursor)
-    show(ask(lambda p: lookups.events(p, filters)), printing.events, as_json=as_json)
+    show(ask(lambda p: reports.events(p, filters)), _print_events, as_json=as_json)
 
 
 @_user.command("find")
@@ -53,12 +70,95 @@ def find(
     as_json: AsJson = False,
 ) -> None:
     """Find the ids of users by a part of their name or address."""
-    show(
-        ask(lambda p: lookups.users(p, UserSearch(query=query))), printing.user_ids, as_json=as_json
-    )
+    from starter.services import reports
+
+    show(ask(lambda p: reports.users(p, query)), _print_user_ids, as_json=as_json)
 
 
 @_user.command("show")
 def show_user(user: User, *, as_json: AsJson = False) -> None:
     """Show what a user is or was enrolled in, the latest session first."""
-    show(ask(lambda p: lookups.enrollments(p, user)), printing.enrollments, as_json=as_json)
+    from starter.services import reports
+
+    show(ask(lambda p: reports.enrollments(p, user)), _print_enrollments, as_json=as_json)
+
+
+def _print_overview(answer: OverviewOut) -> None:
+    """How things stand, and a bar for each hour."""
+    tables.table(
+        ("today: sent", "late", "failed", "waiting", "overdue", "in doubt", "failed, can be sent"),
+        [
+            (
+                answer.sent_today,
+                answer.late_today,
+                answer.failed_today,
+                answer.waiting,
+                answer.overdue,
+                answer.in_doubt,
+                answer.redrivable,
+            )
+        ],
+    )
+    most = max((hour.reminders for hour in answer.next_hours), default=0)
+    tables.table(
+        ("hour (UTC)", "due", ""),
+        (
+            (
+                f"{hour.begins_at:%Y-%m-%d %H:00}",
+                hour.reminders,
+                "█" * -(-hour.reminders * _BAR // most) if most else "",
+            )
+            for hour in answer.next_hours
+        ),
+    )
+
+
+def _print_enrollments(answer: UserEnrollmentsOut) -> None:
+    tables.table(
+        ("starts (UTC)", "session", "title", "enrollment", "reminders"),
+        (
+            (s.start_time, s.session_id, s.title, s.enrollment_status, by_status(s.counts))
+            for s in answer.items
+        ),
+    )
+
+
+def _print_user_ids(answer: UserIdsOut) -> None:
+    tables.table(("user",), ((user_id,) for user_id in answer.items))
+    if answer.is_cut:
+        tables.lines(more="there are more; look more precisely")
+
+
+def _print_failures(answer: CauseListOut) -> None:
+    tables.table(
+        ("cause", "reminders", "sessions", "can still be sent", "latest due (UTC)", "meaning"),
+        (
+            (
+                c.status_reason or "-",
+                c.reminders,
+                c.sessions,
+                c.redrivable,
+                c.newest_due_at,
+                c.meaning,
+            )
+            for c in answer.items
+        ),
+    )
+
+
+def _print_events(answer: EventPageOut) -> None:
+    tables.table(
+        ("when (UTC)", "who", "what", "why", "session", "user"),
+        (
+            (
+                e.happened_at,
+                e.actor,
+                e.action.replace("_", " "),
+                e.reason,
+                e.session_id,
+                e.user_id,
+            )
+            for e in answer.items
+        ),
+    )
+    tables.more(answer.next_cursor)

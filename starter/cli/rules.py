@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from reminders.domain.rules import RuleFields
-from starter.api.rules import MOST_MINUTES, RuleChangeOut, RuleDiffOut, RuleListOut, RuleOut
-from starter.assembly import Parts
-from starter.cli.options import ACTOR, CHANGE_WAIT, AsJson, Reason, Yes, confirmed, show
-from starter.cli.printing import rules as printing
+from reminders.domain.rules import LONGEST_LEAD, RuleFields
+from starter.cli import tables
+from starter.cli.options import ACTOR, CHANGE_WAIT, AsJson, Group, Reason, Yes, only_counted, show
 from starter.cli.running import ask
-from starter.services.rules import RuleReceipt
+from starter.cli.sessions import print_changes
+
+if TYPE_CHECKING:
+    from starter.api.rules import RuleChangeOut, RuleDiffOut, RuleListOut
+    from starter.assembly import Parts
+    from starter.services.rules import RuleReceipt
 
 app = typer.Typer()
-_config = typer.Typer(no_args_is_help=True, help="Reminder rules.")
+_config = typer.Typer(cls=Group, no_args_is_help=True, help="Reminder rules.")
 app.add_typer(_config, name="config")
 
-
+_MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)
 _Type = Annotated[str, typer.Argument(metavar="TYPE", help="The rule's type, such as 24h.")]
 _Session = Annotated[UUID | None, typer.Option("--session", help="Only for this session.")]
 _Minutes = Annotated[
     int | None,
-    typer.Option("--minutes", min=1, max=MOST_MINUTES, help="Minutes before the start."),
+    typer.Option("--minutes", min=1, max=_MOST_MINUTES, help="Minutes before the start."),
 ]
 _Subject = Annotated[
     str | None, typer.Option("--subject", help="Subject, with {session_title} and such.")
@@ -39,19 +43,17 @@ _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would
 @_config.command("list")
 def list_rules(session: _Session = None, *, as_json: AsJson = False) -> None:
     """List the rules; with --session, those that count for that session."""
+    from starter.api.rules import RuleListOut, RuleOut
 
-    async def listed(parts: Parts) -> RuleListOut:
-        rules = await (parts.rules.of_session(session) if session else parts.rules.all())
-        return RuleListOut(items=[RuleOut.of(rule) for rule in rules])
-
-    show(ask(listed), printing.rules, as_json=as_json)
+    rules = ask(lambda p: p.rules.of_session(session) if session else p.rules.all())
+    show(RuleListOut(items=[RuleOut.of(r) for r in rules]), _print_rules, as_json=as_json)
 
 
 @_config.command()
 def add(
     reminder_type: _Type,
     *,
-    minutes: Annotated[int, typer.Option(min=1, max=MOST_MINUTES, help="Before the start.")],
+    minutes: Annotated[int, typer.Option(min=1, max=_MOST_MINUTES, help="Before the start.")],
     subject: Annotated[str, typer.Option(help="Subject, with {session_title} and such.")],
     name: _Name = None,
     order: _Order = None,
@@ -64,16 +66,14 @@ def add(
     """Add a rule, for every session or for one. Nobody is mailed for the past."""
     fields = _fields(minutes, subject, name, order, on=on)
     if dry_run:
-        _show_diff(reminder_type, session, fields, as_json=as_json)
+        show(ask(_diff(reminder_type, session, fields)), _print_diff, as_json=as_json)
         return
-
-    async def added(parts: Parts) -> RuleChangeOut:
-        receipt = await parts.rules.add(
+    _change(
+        lambda parts: parts.rules.add(
             reminder_type, session, fields, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
-        )
-        return await _told(parts, receipt)
-
-    show(ask(added), printing.rule_change, as_json=as_json)
+        ),
+        as_json=as_json,
+    )
 
 
 @_config.command("set")
@@ -93,16 +93,14 @@ def set_(
     """Change a rule, or switch it on or off; with --session, only for that session."""
     fields = _fields(minutes, subject, name, order, on=on)
     if dry_run:
-        _show_diff(reminder_type, session, fields, as_json=as_json)
+        show(ask(_diff(reminder_type, session, fields)), _print_diff, as_json=as_json)
         return
-
-    async def changed(parts: Parts) -> RuleChangeOut:
-        receipt = await parts.rules.change(
+    _change(
+        lambda parts: parts.rules.change(
             reminder_type, session, fields, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
-        )
-        return await _told(parts, receipt)
-
-    show(ask(changed), printing.rule_change, as_json=as_json)
+        ),
+        as_json=as_json,
+    )
 
 
 @_config.command()
@@ -116,19 +114,21 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a rule: what waits because of it is not sent."""
-    if dry_run:
-        _show_diff(reminder_type, session, None, as_json=as_json)
+    diff = only_counted(
+        _diff(reminder_type, session, None),
+        lambda diff: f"{' '.join(diff.in_words)} Delete it?",
+        dry_run=dry_run,
+        yes=yes,
+    )
+    if diff is not None:
+        show(diff, _print_diff, as_json=as_json)
         return
-    if not yes:
-        confirmed(lambda: f"{' '.join(_diff(reminder_type, session, None).in_words)} Delete it?")
-
-    async def deleted(parts: Parts) -> RuleChangeOut:
-        receipt = await parts.rules.delete(
+    _change(
+        lambda parts: parts.rules.delete(
             reminder_type, session, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
-        )
-        return await _told(parts, receipt)
-
-    show(ask(deleted), printing.rule_change, as_json=as_json)
+        ),
+        as_json=as_json,
+    )
 
 
 @_config.command()
@@ -146,26 +146,30 @@ def diff(
 ) -> None:
     """Say what a change would do: who moves, who is skipped, and that nobody is mailed for it."""
     fields = None if deletion else _fields(minutes, subject, name, order, on=on)
-    _show_diff(reminder_type, session, fields, as_json=as_json)
+    show(ask(_diff(reminder_type, session, fields)), _print_diff, as_json=as_json)
 
 
-async def _told(parts: Parts, receipt: RuleReceipt) -> RuleChangeOut:
-    """The answer, once every session was told: this process ends with it."""
-    await parts.rules.all_told()
-    return RuleChangeOut.of(receipt)
+def _change(change: Callable[[Parts], Awaitable[RuleReceipt]], *, as_json: bool) -> None:
+    from starter.api.rules import RuleChangeOut
+
+    async def changed(parts: Parts) -> RuleChangeOut:
+        receipt = await change(parts)
+        # The sessions that it concerns are told in the background, and this process ends with it.
+        await parts.rules.all_told()
+        return RuleChangeOut.of(receipt)
+
+    show(ask(changed), _print_change, as_json=as_json)
 
 
-def _diff(reminder_type: str, session: UUID | None, fields: RuleFields | None) -> RuleDiffOut:
+def _diff(
+    reminder_type: str, session: UUID | None, fields: RuleFields | None
+) -> Callable[[Parts], Awaitable[RuleDiffOut]]:
+    from starter.api.rules import RuleDiffOut
+
     async def compared(parts: Parts) -> RuleDiffOut:
         return RuleDiffOut.of(await parts.rules.diff(reminder_type, session, fields))
 
-    return ask(compared)
-
-
-def _show_diff(
-    reminder_type: str, session: UUID | None, fields: RuleFields | None, *, as_json: bool
-) -> None:
-    show(_diff(reminder_type, session, fields), printing.rule_diff, as_json=as_json)
+    return compared
 
 
 def _fields(
@@ -188,3 +192,59 @@ def _fields(
         display_name=name,
         sort_order=order,
     )
+
+
+def _print_rules(answer: RuleListOut) -> None:
+    tables.table(
+        ("type", "minutes before", "state", "name", "subject", "only for session"),
+        (
+            (
+                r.reminder_type,
+                r.minutes_before,
+                "on" if r.is_enabled else "off",
+                r.display_name,
+                r.email_subject_template,
+                r.session_id,
+            )
+            for r in answer.items
+        ),
+    )
+
+
+def _print_change(answer: RuleChangeOut) -> None:
+    """A rule as it is now, and what the change did."""
+    from starter.api.rules import RuleListOut
+
+    if answer.configuration is not None:
+        _print_rules(RuleListOut(items=[answer.configuration]))
+    else:
+        tables.lines(rule="deleted")
+    if answer.changes is not None:
+        print_changes(answer.changes)
+    if answer.under_way is not None:
+        tables.lines(
+            state="stored, and no old instant fires; workers tell the workflows: reminders runs",
+            sessions=f"{answer.under_way.sessions}, {answer.under_way.told} of them started",
+        )
+
+
+def _print_diff(answer: RuleDiffOut) -> None:
+    """What a change of a rule would do."""
+    for sentence in answer.in_words:
+        tables.sentence(sentence)
+    tables.table(
+        ("starts (UTC)", "session", "moved", "planned", "skipped", "switched off"),
+        (
+            (
+                s.start_time,
+                s.session_id,
+                s.moved,
+                s.planned,
+                ", ".join(f"{why} {count}" for why, count in sorted(s.skipped.items())) or "0",
+                s.switched_off,
+            )
+            for s in answer.sessions
+        ),
+    )
+    if answer.more_sessions:
+        tables.lines(more=f"{answer.more_sessions} further sessions")

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeAlias, TypeVar
 
 import typer
 
-from reminders import settings as environment
 from reminders.domain.errors import ReminderError
-from starter.assembly import Parts, assembled
-from starter.services.failures import understood
+
+if TYPE_CHECKING:
+    from starter.assembly import Parts
 
 _T = TypeVar("_T")
+Question: TypeAlias = "Callable[[Parts], Awaitable[_T]]"
 _SDK_EXIT_SECONDS = 0.2
 
 
@@ -35,8 +35,10 @@ class ExitCode(IntEnum):
     """`doctor`, `db check` or `shadow-diff` found something."""
 
 
-def ask(question: Callable[[Parts], Awaitable[_T]]) -> _T:
+def ask(question: Question[_T]) -> _T:
     """Put a question to the parts, in an event loop of its own."""
+    from reminders import settings as environment
+    from starter.assembly import assembled
 
     async def asked() -> _T:
         async with assembled(environment.load()) as parts:
@@ -47,6 +49,9 @@ def ask(question: Callable[[Parts], Awaitable[_T]]) -> _T:
 
 def in_loop(work: Callable[[], Awaitable[_T]]) -> _T:
     """Run a command's work, and end the process properly if it fails as expected."""
+    import asyncio
+
+    from starter.services.failures import understood
 
     async def worked() -> _T:
         try:

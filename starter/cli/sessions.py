@@ -1,36 +1,39 @@
-"""Sessions."""
+"""Sessions: one or many, who is enrolled, and what a change did."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reminders.db.browsing import Period
 from reminders.domain.model import ReminderStatus
-from starter.api import reports as lookups
-from starter.api.reports import RosterFilters, SessionFilters
-from starter.api.sessions import ChangesOut, SessionWithCounts, UnderWayOut
-from starter.assembly import Parts
-from starter.cli.options import CHANGE_WAIT, AsJson, Reason, Session, by, show, waited_for
-from starter.cli.printing import receipts
-from starter.cli.printing import sessions as printing
+from starter.cli import tables
+from starter.cli.options import CHANGE_WAIT, AsJson, Cursor, Group, Limit, Reason, Session, by, show
+from starter.cli.progress import waited_for
+from starter.cli.reminders import by_status
 from starter.cli.running import ask
 
+if TYPE_CHECKING:
+    from starter.api.reports import RosterPageOut, SessionPageOut
+    from starter.api.sessions import ChangesOut, SessionWithCounts, UnderWayOut
+    from starter.assembly import Parts
+    from starter.services.receipts import ChangeReceipt
+
 app = typer.Typer()
-_session = typer.Typer(no_args_is_help=True, help="Sessions.")
+_session = typer.Typer(cls=Group, no_args_is_help=True, help="Sessions.")
 app.add_typer(_session, name="session")
 
 
 @_session.command("show")
 def show_session(session: Session, *, as_json: AsJson = False) -> None:
     """Show a session, with its reminders counted by status."""
+    from starter.api.sessions import SessionWithCounts
 
-    async def shown(parts: Parts) -> SessionWithCounts:
+    async def counted(parts: Parts) -> SessionWithCounts:
         found = await parts.catalogue.session(session)
         return SessionWithCounts.of(found, await parts.catalogue.counts(session))
 
-    show(ask(shown), printing.session, as_json=as_json)
+    show(ask(counted), _print_session, as_json=as_json)
 
 
 @_session.command("list")
@@ -40,18 +43,22 @@ def list_sessions(
     past: Annotated[
         bool, typer.Option("--past", help="Past ones instead, the last first.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """List upcoming sessions, the next first, with their reminders counted."""
+    from reminders.db.browsing import Period
+    from starter.api.reports import SessionFilters
+    from starter.services import reports
+
     filters = SessionFilters(
         query=query,
         period=Period.PAST if past else Period.UPCOMING,
         limit=limit,
         cursor=cursor,
     )
-    show(ask(lambda p: lookups.sessions(p, filters)), printing.sessions, as_json=as_json)
+    show(ask(lambda p: reports.sessions(p, filters)), _print_sessions, as_json=as_json)
 
 
 @_session.command("roster")
@@ -61,13 +68,16 @@ def roster(
     status: Annotated[
         ReminderStatus | None, typer.Option(help="Only people with a reminder in this status.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 50,
-    cursor: Annotated[str | None, typer.Option(help="Where the list before ended.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """List who is enrolled in a session, with the state of each reminder."""
+    from starter.api.reports import RosterFilters
+    from starter.services import reports
+
     filters = RosterFilters(email_status=status, limit=limit, cursor=cursor)
-    show(ask(lambda p: lookups.roster(p, session, filters)), printing.roster, as_json=as_json)
+    show(ask(lambda p: reports.roster(p, session, filters)), _print_roster, as_json=as_json)
 
 
 @_session.command("changed")
@@ -78,21 +88,86 @@ def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False)
         session,
         quiet=as_json,
     )
-    if done.is_done:
-        show(ChangesOut.of(done), receipts.changes, as_json=as_json)
-    else:
-        show(UnderWayOut.of(done), receipts.under_way, as_json=as_json)
+    _show_change(done, as_json=as_json)
 
 
 @_session.command("restore")
 def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
-    """Hold a cancelled session after all: plan what still lies ahead anew. Safe to repeat."""
+    """Restore a cancelled session: plan what still lies ahead anew. Safe to repeat."""
     done = waited_for(
         lambda parts: parts.deeds.restore_session(session, by(reason), wait=CHANGE_WAIT),
         session,
         quiet=as_json,
     )
-    if done.is_done:
-        show(ChangesOut.of(done), receipts.changes, as_json=as_json)
+    _show_change(done, as_json=as_json)
+
+
+def _show_change(change: ChangeReceipt, *, as_json: bool) -> None:
+    from starter.api.sessions import ChangesOut, UnderWayOut
+
+    if change.is_done:
+        show(ChangesOut.of(change), print_changes, as_json=as_json)
     else:
-        show(UnderWayOut.of(done), receipts.under_way, as_json=as_json)
+        show(UnderWayOut.of(change), print_under_way, as_json=as_json)
+
+
+def print_changes(answer: ChangesOut) -> None:
+    """What a session's change did."""
+    tables.table(
+        ("enrollments", "confirmed", "not confirmed", "cancelled", "already sent", "in flight"),
+        [
+            (
+                answer.enrollments,
+                answer.replanned,
+                answer.unconfirmed,
+                answer.cancelled,
+                answer.already_sent,
+                answer.in_flight,
+            )
+        ],
+    )
+
+
+def print_under_way(answer: UnderWayOut) -> None:
+    """Which workflow goes on with a change that the ledger holds already."""
+    tables.lines(
+        state="stored, and nothing goes out that it forbids; a worker tells the workflows",
+        workflow=answer.workflow_id,
+        run=answer.run_id,
+    )
+
+
+def _print_session(answer: SessionWithCounts) -> None:
+    tables.lines(
+        session=str(answer.id),
+        title=answer.title,
+        starts=f"{tables.plain(answer.start_time)} UTC, announced in {answer.time_zone}",
+        status=str(answer.status),
+    )
+    tables.table(("status", "reminders"), ((status, n) for status, n in answer.counts.items() if n))
+
+
+def _print_sessions(answer: SessionPageOut) -> None:
+    tables.table(
+        ("starts (UTC)", "session", "title", "status", "enrolled", "reminders"),
+        (
+            (s.start_time, s.id, s.title, s.status, s.enrolled, by_status(s.counts))
+            for s in answer.items
+        ),
+    )
+    tables.more(answer.next_cursor)
+
+
+def _print_roster(answer: RosterPageOut) -> None:
+    tables.table(
+        ("user", "enrollment", "reminders"),
+        (
+            (
+                entry.user_id,
+                entry.enrollment_status,
+                ", ".join(f"{r.reminder_type} {r.email_status}" for r in entry.reminders),
+            )
+            for entry in answer.items
+        ),
+    )
+    tables.more(answer.next_cursor)

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
-from reminders.db.audit import Action, AuditLog, Event
 from reminders.domain.errors import InvalidInputError
-from reminders.domain.ports import Enrollment
-from starter.assembly import Parts
-from starter.cli import progress
-from starter.cli.options import ACTOR, AsJson, Reason, show
+from starter.cli import progress, tables
+from starter.cli.options import ACTOR, AsJson, DryRun, Reason, show
 from starter.cli.running import ExitCode, ask
-from starter.migration import printing
-from starter.migration.answers import (
-    BACKFILLED,
-    IMPORTED,
-    BackfillOut,
-    CronImportOut,
-    CutoverOut,
-    DifferenceOut,
-)
+
+if TYPE_CHECKING:
+    from reminders.domain.ports import Enrollment
+    from starter.assembly import Parts
+    from starter.migration.ledger import Difference
+    from starter.migration.shadow import CronMigration, CutoverReceipt
 
 app = typer.Typer()
 
-Schema = Annotated[
+_IMPORTED = ("read", "added", "corrected", "known", "not_sent", "without_session")
+_BACKFILLED = ("enrollments", "planned", "scheduled", "past_due", "gone", "failed")
+"""Counts that are printed, and kept in the audit log."""
+
+_Schema = Annotated[
     str,
     typer.Option("--schema", metavar="SCHEMA", help="Where the platform's old tables are."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count.")]
-OneSession = Annotated[
+_OneSession = Annotated[
     UUID | None, typer.Option("--session", metavar="SESSION", help="Only this session.")
 ]
 
 
 @app.command("import-cron")
 def import_cron(
-    schema: Schema = "public",
+    schema: _Schema = "public",
     *,
     reason: Reason = None,
     dry_run: DryRun = False,
@@ -49,28 +46,29 @@ def import_cron(
 ) -> None:
     """Take over a cron job's rules, and what it has sent. Safe to repeat; its tables are only read."""
 
-    async def imported(parts: Parts) -> CronImportOut:
+    async def imported(parts: Parts) -> dict[str, Any]:
         with progress.bar("rows of the old log", quiet=as_json) as shown:
-            done = await parts.cron_migration(schema).take_over(
+            done = await _migration(parts, schema).take_over(
                 dry_run=dry_run, on_progress=shown.advance
             )
-        answer = CronImportOut.of(done, dry_run=dry_run)
+        counts = asdict(done.reminders)
         if not dry_run:
-            rules = [rule.reminder_type for rule in answer.rules]
-            counts = {name: getattr(answer, name) for name in IMPORTED}
-            await _on_record(parts, Action.CRON_IMPORTED, None, reason, {**counts, "rules": rules})
-        return answer
+            rules = [rule.reminder_type for rule in done.rules]
+            await _on_record(parts, "cron_imported", None, reason, {**counts, "rules": rules})
+        return {"dry_run": dry_run, "rules": done.rules, **counts}
 
-    show(ask(imported), printing.cron_import, as_json=as_json)
+    show(ask(imported), _print_import, as_json=as_json)
 
 
 @app.command()
 def backfill(
-    session: OneSession = None,
+    session: _OneSession = None,
     after: Annotated[
         str | None, typer.Option(metavar="SESSION:USER", help="Go on behind this enrollment.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Look at no more than so many.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Look at no more than this many.")
+    ] = None,
     rate: Annotated[
         float, typer.Option(min=0.1, max=1000, help="Enrollments a second at the most.")
     ] = 50,
@@ -80,8 +78,9 @@ def backfill(
     as_json: AsJson = False,
 ) -> None:
     """Plan and start who is enrolled already. Safe to repeat; sends nothing for the past."""
+    import asyncio
 
-    async def filled(parts: Parts) -> BackfillOut:
+    async def filled(parts: Parts) -> dict[str, Any]:
         clock = asyncio.get_running_loop().time
         began = clock()
         if session is not None:
@@ -96,24 +95,29 @@ def backfill(
                 dry_run=dry_run,
                 on_progress=shown.advance,
             )
+        seconds, behind = clock() - began, done.after
+        counts = {name: getattr(done, name) for name in (*_BACKFILLED, "stopped_because")}
         if not dry_run:
-            counts = {name: getattr(done, name) for name in BACKFILLED}
-            stopped = {"stopped_because": done.stopped_because}
-            await _on_record(parts, Action.BACKFILLED, session, reason, {**counts, **stopped})
-        return BackfillOut.of(done, dry_run=dry_run, seconds=clock() - began)
+            await _on_record(parts, "backfilled", session, reason, counts)
+        return {
+            "dry_run": dry_run,
+            **counts,
+            "per_second": round(done.enrollments / seconds, 1) if seconds else 0,
+            "after": f"{behind.session_id}:{behind.user_id}" if behind else None,
+        }
 
     done = ask(filled)
-    show(done, printing.backfill, as_json=as_json)
-    if done.stopped_because is not None:
+    show(done, _print_backfill, as_json=as_json)
+    if done["stopped_because"] is not None:
         raise typer.Exit(ExitCode.UNAVAILABLE)
-    if done.failed:
+    if done["failed"]:
         raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command("shadow-diff")
 def shadow_diff(
-    schema: Schema = "public",
-    session: OneSession = None,
+    schema: _Schema = "public",
+    session: _OneSession = None,
     since: Annotated[
         datetime | None, typer.Option(help="From when on, in UTC; default: our first record.")
     ] = None,
@@ -124,18 +128,15 @@ def shadow_diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare shadow mode's record with the cron job's log. Exit code 5 if they differ."""
-
-    async def compared(parts: Parts) -> DifferenceOut:
-        found = await parts.cron_migration(schema).difference(
+    found = ask(
+        lambda parts: _migration(parts, schema).difference(
             tolerance=timedelta(minutes=tolerance_minutes),
             since=since.replace(tzinfo=UTC) if since and since.tzinfo is None else since,
             session_id=session,
         )
-        return DifferenceOut.of(found)
-
-    found = ask(compared)
-    show(found, printing.difference, as_json=as_json)
-    if found.only_cron or found.only_ours or found.apart:
+    )
+    show(found, _print_difference, as_json=as_json)
+    if not found.is_none:
         raise typer.Exit(ExitCode.RED)
 
 
@@ -144,7 +145,7 @@ def cutover(
     session: Annotated[
         UUID | None, typer.Argument(metavar="SESSION", help="Id of the session.")
     ] = None,
-    schema: Schema = "public",
+    schema: _Schema = "public",
     grace_minutes: Annotated[
         int, typer.Option(min=1, max=120, help="How long a run of the cron job takes at the most.")
     ] = 5,
@@ -162,8 +163,10 @@ def cutover(
         raise typer.Exit(ExitCode.USAGE)
     grace = timedelta(minutes=grace_minutes)
 
-    async def taken_over(parts: Parts) -> CutoverOut:
-        migration = parts.cron_migration(schema)
+    import asyncio
+
+    async def taken_over(parts: Parts) -> CutoverReceipt:
+        migration = _migration(parts, schema)
         requested_at = await migration.request_cutover(session)
         wait = int((requested_at + grace - parts.clock.now()).total_seconds()) + 1
         said = "seconds; the cron job leaves it alone by now"
@@ -174,28 +177,39 @@ def cutover(
         done = await migration.complete_cutover(
             session, grace=grace, cron_period=timedelta(minutes=cron_minutes)
         )
-        answer = CutoverOut.of(done)
-        counts = {"imported": answer.imported, "reopened": answer.reopened}
-        await _on_record(parts, Action.CUT_OVER, session, reason, counts)
-        return answer
+        counts = {"imported": done.imported, "reopened": done.reopened}
+        await _on_record(parts, "cut_over", session, reason, counts)
+        return done
 
-    show(ask(taken_over), printing.cutover, as_json=as_json)
+    show(ask(taken_over), _print_cutover, as_json=as_json)
+
+
+def _migration(parts: Parts, schema: str) -> CronMigration:
+    from starter.migration.shadow import CronMigration
+
+    return CronMigration(parts.database, gateway=parts.gateway, clock=parts.clock, schema=schema)
 
 
 async def _on_record(
     parts: Parts,
-    action: Action,
+    action: str,
     session: UUID | None,
     reason: str | None,
     details: Mapping[str, Any],
 ) -> None:
     """Write down what was done; of a back-fill, the page of runs reads it too."""
+    from reminders.db.audit import Action, AuditLog, Event
+
     await AuditLog(parts.database).record(
-        Event(action=action, actor=ACTOR, reason=reason, session_id=session, details=details)
+        Event(
+            action=Action(action), actor=ACTOR, reason=reason, session_id=session, details=details
+        )
     )
 
 
 def _cursor(written: str | None) -> Enrollment | None:
+    from reminders.domain.ports import Enrollment
+
     if written is None:
         return None
     try:
@@ -204,3 +218,77 @@ def _cursor(written: str | None) -> Enrollment | None:
     except ValueError as error:
         msg = f"--after is {written!r}; write SESSION:USER, as the run before printed it"
         raise InvalidInputError(msg, field="after") from error
+
+
+def _print_counts(answer: Mapping[str, Any], names: tuple[str, ...]) -> None:
+    tables.table([name.replace("_", " ") for name in names], [[answer[name] for name in names]])
+
+
+def _print_import(answer: Mapping[str, Any]) -> None:
+    """What was taken over from a cron job, or would be."""
+    tables.table(
+        ("rule", "change", "minutes before", "on", "subject"),
+        (
+            (
+                r.reminder_type,
+                r.change,
+                r.minutes_before,
+                "yes" if r.is_enabled else "no",
+                r.email_subject_template,
+            )
+            for r in answer["rules"]
+        ),
+    )
+    _print_counts(answer, _IMPORTED)
+
+
+def _print_backfill(answer: Mapping[str, Any]) -> None:
+    """What a back-fill did, and where it stopped."""
+    _print_counts(answer, _BACKFILLED)
+    if answer["after"] is not None:
+        typer.echo(f"go on with: --after {answer['after']}")
+    if answer["stopped_because"] is not None:
+        typer.echo(f"reminders: {answer['stopped_because']}", err=True)
+
+
+def _print_difference(answer: Difference) -> None:
+    """The old log and ours, side by side."""
+    if answer.since is None:
+        typer.echo("nothing was recorded in shadow mode yet")
+        return
+    tables.table(
+        ("both", "only the cron job", "only we", "too far apart", "median, s", "largest, s"),
+        [
+            (
+                answer.both,
+                answer.only_cron,
+                answer.only_ours,
+                answer.apart,
+                f"{answer.median_seconds:.0f}",
+                f"{answer.largest_seconds:.0f}",
+            )
+        ],
+    )
+    if answer.examples:
+        tables.table(
+            ("session", "user", "reminder", "cron job (UTC)", "we (UTC)", "our ledger"),
+            (
+                (
+                    p.session_id,
+                    p.user_id,
+                    p.reminder_type,
+                    p.cron_at,
+                    p.shadow_at,
+                    ": ".join(filter(None, (p.email_status, p.status_reason))),
+                )
+                for p in answer.examples
+            ),
+        )
+
+
+def _print_cutover(answer: CutoverReceipt) -> None:
+    """What a cut-over did."""
+    tables.table(
+        ("left alone since (UTC)", "sent by the cron job", "open again"),
+        [(answer.requested_at, answer.imported, answer.reopened)],
+    )

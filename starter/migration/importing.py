@@ -1,4 +1,4 @@
-"""What a cron-era platform has recorded: its log of reminders sent.
+"""What a cron-era platform has recorded, taken over: its rules, and its log of reminders sent.
 
 The tables are called as ours (`reminder_configurations`, `session_reminder_emails`) and lie in a
 schema of the platform's. They are only read.
@@ -7,19 +7,20 @@ schema of the platform's. They are only read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Boolean, DateTime, SmallInteger, Text, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import unconfirmed
+from reminders.db import records, unconfirmed
 from reminders.db.engine import Database
 from reminders.db.rules import counts_for
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
+from reminders.domain.model import ReminderRule
 
 LOG, RULES = "session_reminder_emails", "reminder_configurations"
 _NEEDED = {
@@ -89,6 +90,58 @@ RETURNING r.xmax::text = '0' AS is_new, r.session_id, r.user_id
     bindparam("ends_shadow", type_=Boolean()),
 )
 
+_OUR_RULES = text(
+    "SELECT * FROM reminder_configurations WHERE session_id IS NULL ORDER BY sort_order"
+)
+_UPDATE_RULE = text("""
+UPDATE reminder_configurations
+   SET minutes_before = :minutes_before, is_enabled = :is_enabled,
+       email_subject_template = :email_subject_template, display_name = :display_name,
+       sort_order = :sort_order, updated_at = now()
+ WHERE reminder_type = :reminder_type AND session_id IS NULL
+""")
+_ADD_RULE = text("""
+INSERT INTO reminder_configurations (reminder_type, minutes_before, is_enabled,
+       email_subject_template, display_name, sort_order)
+VALUES (:reminder_type, :minutes_before, :is_enabled, :email_subject_template, :display_name,
+        :sort_order)
+""")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RuleChange:
+    """What taking the old rules over does to one of ours, and how it is then."""
+
+    reminder_type: str
+    change: str
+    """`added`, `changed` or `switched off`."""
+    fields: tuple[str, ...]
+    """The names of what differs; all of them when it is new."""
+    minutes_before: int
+    is_enabled: bool
+    email_subject_template: str
+    display_name: str
+    sort_order: int
+
+    @classmethod
+    def between(cls, before: ReminderRule | None, after: ReminderRule) -> Self:
+        """The change that makes one of ours (absent if there is none) like one of theirs."""
+        names = ("lead", "is_enabled", "subject_template", "display_name", "sort_order")
+        differing = tuple(n for n in names if getattr(before, n, None) != getattr(after, n))
+        change = "changed" if before else "added"
+        if before and differing == ("is_enabled",) and not after.is_enabled:
+            change = "switched off"
+        return cls(
+            reminder_type=after.reminder_type,
+            change=change,
+            fields=differing,
+            minutes_before=after.lead // timedelta(minutes=1),
+            is_enabled=after.is_enabled,
+            email_subject_template=after.subject_template,
+            display_name=after.display_name,
+            sort_order=after.sort_order,
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CronEntry:
@@ -125,28 +178,18 @@ class Imported:
 
     def plus(self, other: Imported) -> Imported:
         """The counts of both."""
-        return Imported(
-            read=self.read + other.read,
-            added=self.added + other.added,
-            corrected=self.corrected + other.corrected,
-            known=self.known + other.known,
-            not_sent=self.not_sent + other.not_sent,
-            without_session=self.without_session + other.without_session,
-        )
+        names = [field.name for field in fields(self)]
+        return Imported(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
+@dataclass(frozen=True, slots=True)
 class CronTables:
     """The platform's tables of before, and what we take over from them."""
 
-    def __init__(self, database: Database, *, schema: str) -> None:
-        """Read from this schema, and write to our own tables.
-
-        Args:
-            database: Migrated.
-            schema: Where the platform's tables are.
-        """
-        self._database = database
-        self._schema = schema
+    database: Database
+    """Migrated."""
+    schema: str
+    """Where the platform's tables are."""
 
     async def check(self) -> None:
         """See that the tables are there, and not our own.
@@ -154,8 +197,8 @@ class CronTables:
         Raises:
             ConfigurationError: If not; names what is missing.
         """
-        async with self._database.autocommit() as connection:
-            await columns_of(connection, self._schema)
+        async with self.database.autocommit() as connection:
+            await _columns_of(connection, self.schema)
 
     async def has_status(self) -> bool:
         """Whether the log says of each row how its e-mail ended.
@@ -163,8 +206,49 @@ class CronTables:
         Raises:
             ConfigurationError: See `check`.
         """
-        async with self._database.autocommit() as connection:
-            return "email_status" in (await columns_of(connection, self._schema))[LOG]
+        async with self.database.autocommit() as connection:
+            return "email_status" in (await _columns_of(connection, self.schema))[LOG]
+
+    async def rule_changes(self) -> tuple[RuleChange, ...]:
+        """What taking the rules over would change; one that the platform lacks is switched off."""
+        async with self.database.autocommit() as connection:
+            return await self._rule_changes(connection)
+
+    async def take_over_rules(self) -> None:
+        """Make our rules the platform's; safe to repeat."""
+        names = ("reminder_type", "minutes_before", "is_enabled", "email_subject_template")
+        async with self.database.transaction() as connection:
+            for change in await self._rule_changes(connection):
+                statement = _ADD_RULE if change.change == "added" else _UPDATE_RULE
+                columns = (*names, "display_name", "sort_order")
+                await connection.execute(statement, {n: getattr(change, n) for n in columns})
+
+    async def _rule_changes(self, connection: AsyncConnection) -> tuple[RuleChange, ...]:
+        there = (await _columns_of(connection, self.schema)).get(RULES)
+        if there is None:
+            return ()
+        found = await connection.execute(_OUR_RULES)
+        ours = {row["reminder_type"]: records.rule(row) for row in found.mappings()}
+        display_name = "display_name" if "display_name" in there else "reminder_type"
+        sort_order = "sort_order" if "sort_order" in there else "0"
+        found = await connection.execute(
+            text(f"""
+SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
+       {display_name} AS display_name, {sort_order} AS sort_order
+  FROM "{self.schema}".{RULES} ORDER BY minutes_before DESC
+""")  # noqa: S608 - the schema is checked, the columns are from a closed list
+        )
+        theirs = {row["reminder_type"]: records.rule(row) for row in found.mappings()}
+        off = {
+            name: replace(rule, is_enabled=False)
+            for name, rule in ours.items()
+            if name not in theirs and rule.is_enabled
+        }
+        return tuple(
+            RuleChange.between(ours.get(name), rule)
+            for name, rule in {**theirs, **off}.items()
+            if ours.get(name) != rule
+        )
 
     async def entries(
         self, *, after: CronEntry | None = None, limit: int = 1000, session_id: UUID | None = None
@@ -173,17 +257,17 @@ class CronTables:
 
         Args:
             after: Continue behind this one.
-            limit: At most so many.
+            limit: At most this many.
             session_id: Only this session's.
         """
-        async with self._database.autocommit() as connection:
-            there = await columns_of(connection, self._schema)
+        async with self.database.autocommit() as connection:
+            there = await _columns_of(connection, self.schema)
             found = await connection.execute(
                 text(f"""
 SELECT session_id, user_id, reminder_type, sent_at,
        {_or_null("email_status", there)} AS status,
        {_or_null("resend_email_id", there)} AS resend_email_id
-  FROM "{self._schema}".{LOG}
+  FROM "{self.schema}".{LOG}
  WHERE (:session_id IS NULL OR session_id = :session_id)
    AND (:after_type IS NULL
         OR (session_id, user_id, reminder_type) > (:after_session, :after_user, :after_type))
@@ -219,7 +303,7 @@ SELECT session_id, user_id, reminder_type, sent_at,
             dry_run: Only count.
         """
         sent = [entry for entry in entries if entry.is_sent]
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             rows = await self._rows(connection, sent)
             added = corrected = 0
             if rows:
@@ -280,7 +364,7 @@ def _or_null(column: str, there: Mapping[str, set[str]]) -> str:
     return f"{column}::text" if column in there[LOG] else "NULL::text"
 
 
-async def columns_of(connection: AsyncConnection, schema: str) -> Mapping[str, set[str]]:
+async def _columns_of(connection: AsyncConnection, schema: str) -> Mapping[str, set[str]]:
     """The columns of the platform's tables; its rules may be missing, its log may not.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Shadow mode and its end: what was only recorded, beside the old log, and whose turn it is."""
+"""Shadow mode and its end: what was only recorded, beside the old log, and whose turn it is to send."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ class Difference:
     only_ours: int = 0
     apart: int = 0
     """Of `both`, those that lie further apart than tolerated."""
-    median: timedelta = timedelta()
+    median_seconds: float = 0
     """How much later than us the cron job sends; negative when it is early."""
-    largest: timedelta = timedelta()
+    largest_seconds: float = 0
     """The largest distance, whichever way."""
     examples: Sequence[Pair] = ()
     """Some of what differs."""
@@ -84,12 +84,11 @@ class Difference:
         return not (self.only_cron or self.only_ours or self.apart)
 
 
+@dataclass(frozen=True, slots=True)
 class Cutovers:
-    """Whose turn it is, session by session."""
+    """Whose turn it is to send, the cron job's or ours, session by session."""
 
-    def __init__(self, database: Database) -> None:
-        """Keep it in this database."""
-        self._database = database
+    database: Database
 
     async def request(self, session_id: UUID | None, *, now: datetime) -> datetime:
         """From the commit on, the cron job leaves the session alone and we do not send yet.
@@ -101,7 +100,7 @@ class Cutovers:
         Returns:
             When it was requested for the first time.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             await connection.execute(
                 upsert(CutoverRow)
                 .values(session_id=session_id, requested_at=now)
@@ -131,7 +130,7 @@ class Cutovers:
         Returns:
             How many reminders are open again, as new generations, and in which sessions.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             found = await connection.execute(
                 _REOPENABLE, {"session_id": session_id, "since": since, "now": now}
             )
@@ -152,13 +151,13 @@ class Cutovers:
         return len(rows), sorted({row["session_id"] for row in rows})
 
 
+@dataclass(frozen=True, slots=True)
 class ShadowLog:
     """What shadow mode recorded, compared with the cron job's own log."""
 
-    def __init__(self, database: Database, *, schema: str) -> None:
-        """Compare our ledger with the log in this schema of the platform's, checked before."""
-        self._database = database
-        self._schema = schema
+    database: Database
+    schema: str
+    """Where the platform's log is; checked before."""
 
     async def difference(
         self,
@@ -180,7 +179,7 @@ class ShadowLog:
             session_id: Only this session's.
             examples: How many differences are named.
         """
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             if since is None:
                 since = await connection.scalar(
                     text("SELECT min(shadowed_at) FROM session_reminder_emails")
@@ -212,7 +211,7 @@ class ShadowLog:
         statement = f"""
 WITH old AS (
     SELECT session_id, user_id, reminder_type, sent_at
-      FROM "{self._schema}".session_reminder_emails
+      FROM "{self.schema}".session_reminder_emails
      WHERE sent_at IS NOT NULL {sent if has_status else ""}),
 ours AS (
     SELECT session_id, user_id, reminder_type, min(shadowed_at) AS shadowed_at
@@ -242,9 +241,10 @@ SELECT count(*) FILTER (WHERE cron_at IS NOT NULL AND shadow_at IS NOT NULL) AS 
        count(*) FILTER (WHERE shadow_at IS NULL) AS only_cron,
        count(*) FILTER (WHERE cron_at IS NULL) AS only_ours,
        count(*) FILTER (WHERE cron_at IS NOT NULL AND shadow_at IS NOT NULL AND {_DIFFERS}) AS apart,
-       coalesce(percentile_disc(0.5) WITHIN GROUP (ORDER BY cron_at - shadow_at), interval '0')
-       AS median,
-       coalesce(max(greatest(cron_at - shadow_at, shadow_at - cron_at)), interval '0') AS largest
+       coalesce(extract(epoch FROM percentile_disc(0.5) WITHIN GROUP (ORDER BY cron_at - shadow_at)),
+                0)::float8 AS median_seconds,
+       coalesce(extract(epoch FROM max(greatest(cron_at - shadow_at, shadow_at - cron_at))),
+                0)::float8 AS largest_seconds
   FROM pairs
 """  # noqa: S608 - composed of constants
 _EXAMPLES = f"""

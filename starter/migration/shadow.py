@@ -12,8 +12,7 @@ from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.ports import Clock
 from reminders.mail.subject import validate_subject_template
 from starter.gateway import ReminderGateway
-from starter.migration.cron_rules import CronRules, RuleChange
-from starter.migration.importing import CronTables, Imported
+from starter.migration.importing import CronTables, Imported, RuleChange
 from starter.migration.ledger import Cutovers, Difference, ShadowLog
 
 PAGE = 500
@@ -36,10 +35,10 @@ class CutoverReceipt:
 
     requested_at: datetime
     """From then on the cron job left the session alone."""
-    imported: Imported
-    """What the cron job had sent until the end."""
+    imported: int
+    """Reminders that the cron job had sent until the end, recorded as such."""
     reopened: int
-    """Reminders that fell due around the cut-over, that it did not send, and that we send now."""
+    """Reminders that nobody had sent around the cut-over, and that go out now."""
 
 
 class CronMigration:
@@ -56,10 +55,9 @@ class CronMigration:
             clock: Judges what lies ahead.
             schema: Where the platform's old tables are.
         """
-        self._tables = CronTables(database, schema=schema)
-        self._rules = CronRules(database, schema=schema)
+        self._tables = CronTables(database, schema)
         self._cutovers = Cutovers(database)
-        self._log = ShadowLog(database, schema=schema)
+        self._log = ShadowLog(database, schema)
         self._gateway = gateway
         self._clock = clock
 
@@ -80,12 +78,12 @@ class CronMigration:
             InvalidInputError: If a rule of theirs cannot be ours; nothing was done.
         """
         await self._tables.check()
-        changes = await self._rules.changes()
+        changes = await self._tables.rule_changes()
         for change in changes:
-            if change.after.is_enabled:
+            if change.is_enabled:
                 _check(change)
         if not dry_run:
-            await self._rules.take_over()
+            await self._tables.take_over_rules()
         imported = await self._import(None, dry_run=dry_run, on_progress=on_progress)
         return CronImport(rules=changes, reminders=imported)
 
@@ -150,7 +148,11 @@ class CronMigration:
         )
         for reopened_id in sessions:
             await self._gateway.session_changed(reopened_id)
-        return CutoverReceipt(requested_at=requested_at, imported=imported, reopened=reopened)
+        return CutoverReceipt(
+            requested_at=requested_at,
+            imported=imported.added + imported.corrected,
+            reopened=reopened,
+        )
 
     async def _import(
         self,
@@ -176,12 +178,13 @@ def _check(change: RuleChange) -> None:
     Raises:
         InvalidInputError: Names the rule.
     """
-    rule = change.after
-    if rule.lead <= timedelta():
-        msg = f"minutes_before of {rule.reminder_type!r} must be positive; mend it in the old table"
+    if change.minutes_before <= 0:
+        msg = (
+            f"minutes_before of {change.reminder_type!r} must be positive; fix it in the old table"
+        )
         raise InvalidInputError(msg, field="minutes_before")
     try:
-        validate_subject_template(rule.subject_template)
+        validate_subject_template(change.email_subject_template)
     except InvalidInputError as error:
-        msg = f"the subject of {rule.reminder_type!r}: {error}; mend it in the old table"
+        msg = f"the subject of {change.reminder_type!r}: {error}; fix it in the old table"
         raise InvalidInputError(msg, field="email_subject_template") from error

@@ -155,7 +155,7 @@ async def test_shadow_mode_sends_nothing_and_is_compared(
     assert shadowed == await statuses(stage, session, both)
     found = await migration(stage).difference(tolerance=5 * MINUTE, since=stage.clock.now() - HOUR)
     assert (1, 1, 1, 0) == (found.both, found.only_cron, found.only_ours, found.apart)
-    assert timedelta() < found.median < 2 * MINUTE
+    assert 0 < found.median_seconds < 120
     named = {p.user_id: p for p in found.examples}
     assert ("cancelled", "unenrolled") == (
         named[theirs].email_status, named[theirs].status_reason
@@ -269,7 +269,7 @@ async def test_old_tables_that_cannot_be_used(stage: Stage, host: Host, cron: Cr
         ("session_reminders", "is our own ledger"),
     ):
         with pytest.raises(ConfigurationError, match=problem):
-            await CronTables(stage.database, schema=schema).check()
+            await CronTables(stage.database, schema).check()
     await host.run(
         "UPDATE reminder_configurations SET email_subject_template = '{nonsense}'"
         " WHERE reminder_type = '2h'"

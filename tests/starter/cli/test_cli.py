@@ -29,7 +29,7 @@ from reminders.domain.keys import session_change_workflow_id, session_reminder_w
 from reminders.domain.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
-from starter.cli import options, progress, running
+from starter.cli import progress, running
 from starter.cli.main import app
 from starter.services.deeds import By
 from tests.stage import eventually
@@ -515,14 +515,14 @@ async def test_a_cancel_that_takes_long_is_followed_on_a_terminal(
         await parts.deeds.cancel_session(session_id, By("cli"), wait=timedelta(seconds=0.1))
     ).receipt
     assert not change.is_done
-    monkeypatch.setattr(options, "STILL", timedelta(milliseconds=100))
-    assert change == await options.followed(parts, session_id, change)
+    monkeypatch.setattr(progress, "STILL", timedelta(milliseconds=100))
+    assert change == await progress.followed(parts, session_id, change)
     monkeypatch.undo()
-    following = asyncio.create_task(options.followed(parts, session_id, change))
+    following = asyncio.create_task(progress.followed(parts, session_id, change))
     async with a_worker(client, settings):
         receipt = await following
     assert (True, 1, 3) == (receipt.is_done, receipt.enrollments, receipt.reminders.cancelled)
-    assert receipt == await options.followed(parts, session_id, receipt)
+    assert receipt == await progress.followed(parts, session_id, receipt)
 
 
 @pytest.mark.parametrize(("quiet", "is_terminal"), [(True, True), (False, False), (False, True)])

@@ -17,7 +17,7 @@ def printed(columns: Sequence[str], rows: Sequence[Sequence[str]], *, width: int
     """What a terminal of so many columns shows."""
     console = Console(width=width, highlight=False)
     with console.capture() as capture:
-        tables.shown(console, columns, rows)
+        tables.print_rows(console, columns, rows)
     return capture.get()
 
 

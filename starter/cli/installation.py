@@ -1,0 +1,262 @@
+"""What an installation is made of: keys, a restored ledger, worker, API, database and namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reminders.domain.errors import ConfigurationError, InvalidInputError, ReminderError
+from starter.cli import tables
+from starter.cli.options import ACTOR, AsJson, DryRun, Group, Reason, show
+from starter.cli.running import ExitCode, ask, fail, in_loop
+
+if TYPE_CHECKING:
+    from reminders.db import host
+    from starter.assembly import Parts
+    from starter.health.probes import Readiness
+    from starter.services.restoring import Reconciled
+
+app = typer.Typer()
+_db = typer.Typer(cls=Group, no_args_is_help=True, help="The database.")
+_temporal = typer.Typer(cls=Group, no_args_is_help=True, help="The Temporal namespace.")
+app.add_typer(_db, name="db")
+app.add_typer(_temporal, name="temporal")
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key, shown this once, and what the API is to know of it."""
+
+    key: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Migrated:
+    """What `db upgrade` did."""
+
+    before: str | None
+    after: str | None
+    warnings: tuple[str, ...]
+    """What is odd in an existing platform's rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What `db check` found."""
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _SetUp:
+    """What `temporal setup` did."""
+
+    added: tuple[str, ...]
+    schedule: str
+    """What became of the sweep's Schedule."""
+
+
+@app.command("api-key")
+def api_key(
+    name: Annotated[str, typer.Argument(help="Who will use it; the audit log says so.")],
+    *,
+    read_only: Annotated[bool, typer.Option("--read-only", help="It may change nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make an API key: the key for the caller, and its hash for API_KEYS. Nothing is stored."""
+    from reminders import api_keys
+
+    def table(made: _Key) -> None:
+        typer.echo(f"for the caller, shown this once:  {made.key}")
+        typer.echo(f"to be added to API_KEYS:          {made.entry}")
+
+    try:
+        key, entry = api_keys.make(name, read_only=read_only)
+    except ValueError as error:
+        fail(ConfigurationError(f"NAME: {error}"))
+    show(_Key(key, entry), table, as_json=as_json)
+
+
+@app.command("ledger-restored")
+def ledger_restored(
+    down_since: Annotated[
+        str,
+        typer.Option(
+            help="Since when the lost database took no more writes, such as 2026-11-23T09:00:00Z."
+        ),
+    ],
+    *,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a ledger restored from a backup up to what has happened since. Stop all workers first."""
+    from reminders.db.restoring import RestoredLedger
+    from starter.services.restoring import polling_now, reconcile
+
+    instant = _instant(down_since)
+
+    async def reconciled(parts: Parts) -> Reconciled:
+        if await polling_now(parts.client, parts.settings.temporal_task_queue):
+            raise ConfigurationError(
+                "a worker has polled within the last 70 seconds; stop all workers, wait, and repeat"
+            )
+        return await reconcile(
+            parts.client,
+            RestoredLedger(parts.database, parts.clock),
+            parts.clock,
+            down_since=instant,
+            actor=ACTOR,
+            reason=reason,
+            dry_run=dry_run,
+            task_queue=parts.settings.temporal_task_queue,
+        )
+
+    show(ask(reconciled), _print_reconciled, as_json=as_json)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        problem = "is no instant; write 2026-11-23T09:00:00Z"
+        fail(InvalidInputError(f"--down-since {problem}", field="--down-since"))
+    if instant.tzinfo is None:
+        problem = "has no UTC offset; end it with Z"
+        fail(InvalidInputError(f"--down-since {problem}", field="--down-since"))
+    return instant.astimezone(UTC)
+
+
+@app.command()
+def doctor(*, as_json: AsJson = False) -> None:
+    """Find out whether reminders will go out, and if not, why. Exit code 5 if not."""
+    from starter.health.probes import Readiness
+
+    readiness = Readiness.of(ask(lambda parts: parts.examiner.examine()))
+    show(readiness, _print_diagnosis, as_json=as_json)
+    if not readiness.ready:
+        raise typer.Exit(ExitCode.RED)
+
+
+@app.command()
+def worker() -> None:
+    """Run a worker until it is told to stop."""
+    import worker as process
+
+    raise typer.Exit(process.main())
+
+
+@app.command()
+def api() -> None:
+    """Serve the HTTP API on API_ADDRESS until it is told to stop."""
+    from reminders import settings as environment
+    from starter import app as application
+
+    try:
+        application.run(environment.load())
+    except ReminderError as error:
+        fail(error)
+
+
+@_db.command("upgrade")
+def upgrade(*, as_json: AsJson = False) -> None:
+    """Bring the database to the schema of this release. Safe to repeat."""
+    from reminders.db import migrate
+
+    async def upgraded(parts: Parts) -> _Migrated:
+        before = await migrate.current(parts.database)
+        await migrate.upgrade(parts.database)
+        after = await migrate.current(parts.database)
+        return _Migrated(before, after, (await _examined(parts)).warnings)
+
+    def table(done: _Migrated) -> None:
+        typer.echo(f"schema: {done.before or 'nothing'} -> {done.after}")
+        _print_each("warning", done.warnings)
+
+    show(ask(upgraded), table, as_json=as_json)
+
+
+@_db.command("check")
+def check(*, as_json: AsJson = False) -> None:
+    """See whether an existing platform's tables can be read; exit code 5 if not."""
+
+    def table(done: _Checked) -> None:
+        _print_each("problem", done.problems)
+        _print_each("warning", done.warnings)
+        if not done.problems:
+            typer.echo("everything that is needed can be read")
+
+    found = ask(_examined)
+    show(_Checked(found.problems, found.warnings), table, as_json=as_json)
+    if found.problems:
+        raise typer.Exit(ExitCode.RED)
+
+
+async def _examined(parts: Parts) -> host.Examined:
+    """What an existing platform's tables look like; where they are ours there is nothing to see."""
+    from reminders.db import host
+
+    if parts.database.host_schema is None:
+        return host.Examined(columns={}, problems=())
+    return await host.examine(parts.database)
+
+
+def _print_each(kind: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(f"{kind}: {line}")
+
+
+@_temporal.command("setup")
+def setup(*, as_json: AsJson = False) -> None:
+    """Register search attributes and Schedule. Safe to repeat; a worker does it at its start."""
+    from reminders import settings as environment
+    from reminders import temporal
+    from starter.assembly import connect
+    from starter.services.sweeps import ensure_sweep_schedule
+
+    async def registered() -> _SetUp:
+        config, client = environment.load(), await connect(lazy=False)
+        added = await temporal.ensure_search_attributes(client)
+        schedule = await ensure_sweep_schedule(
+            client, config.sweep_cron, task_queue=config.temporal_task_queue
+        )
+        return _SetUp(tuple(added), schedule)
+
+    def table(done: _SetUp) -> None:
+        added = ", ".join(done.added) or "nothing was missing"
+        typer.echo(f"added: {added}; schedule: {done.schedule}")
+
+    show(in_loop(registered), table, as_json=as_json)
+
+
+def _print_reconciled(answer: Reconciled) -> None:
+    """What became of the reminders that a restored ledger had as pending."""
+    tables.lines(
+        pending=str(answer.looked_at),
+        waiting=str(answer.still_waiting),
+        added=str(answer.added),
+        unenrolled=str(answer.unenrolled),
+        cancelled=f"{answer.sessions_cancelled} sessions",
+        moved=f"{answer.sessions_moved} sessions",
+        unreadable=str(answer.unreadable) if answer.unreadable else None,
+    )
+    tables.table(("became", "reminders"), answer.ended.items())
+
+
+def _print_diagnosis(answer: Readiness) -> None:
+    """All checks, and what to do."""
+    tables.table(
+        ("", "check", "found", "remedy"),
+        (
+            ("RED" if c.level == "red" else c.level, c.name, c.detail, c.remedy)
+            for c in answer.checks
+        ),
+    )
+    if answer.cause:
+        tables.lines(cause=answer.cause)

@@ -1,1 +1,0 @@
-"""What commands print for people, named as the commands are: tables and lines, never an address."""
