@@ -11,7 +11,6 @@ from functools import partial
 from importlib.metadata import version
 
 from fastapi import Depends, FastAPI
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
@@ -38,7 +37,7 @@ from starter.api import (
 )
 from starter.api import errors as problems
 from starter.api.hosts import OwnPagesOnly, WellFormedHost
-from starter.api.middleware import HeadLikeGet, Measure, SecurityHeaders
+from starter.api.middleware import BodyLimit, HeadLikeGet, Measure, SecurityHeaders
 from starter.api.reading import well_formed
 from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
@@ -49,7 +48,7 @@ from starter.services.mails import Mails
 logger = logging.getLogger(__name__)
 
 _LARGEST_BODY = 64 * 1024
-"""Bytes; the longest session with notes fits several times. The webhook's route takes more."""
+"""Bytes; the longest session with notes fits several times."""
 _SDK_EXIT_SECONDS = 0.2
 _ROUTERS = (
     reports.router,
@@ -122,7 +121,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.mails = Mails(settings)
     problems.install(app)
     auth.install(app, settings)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=_LARGEST_BODY)
+    app.add_middleware(
+        BodyLimit, largest=_LARGEST_BODY, elsewhere={webhook.PATH: webhook.LARGEST_BODY}
+    )
     if not settings.api_keys:
         # A signature, or the token in the path, says there who may.
         app.add_middleware(OwnPagesOnly, but=(webhook.PATH, attendee.STOP))

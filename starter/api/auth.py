@@ -6,7 +6,9 @@ Enforced by the route itself, before anything of the request's body is read.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from time import monotonic
 from typing import Any
@@ -28,7 +30,7 @@ bearer = HTTPBearer(
     scheme_name="API key",
     description="One of `API_KEYS`. Without any configured, this machine needs none.",
 )
-"""Says in the documentation what `GuardedRoute` enforces."""
+"""Says in the documentation what `KeyRoute` enforces."""
 
 COSTLY = frozenset(
     {
@@ -42,35 +44,22 @@ COSTLY = frozenset(
 
 _CHALLENGE = 'Bearer realm="session-reminders"'
 _ASKING = frozenset({"GET", "HEAD"})
-_LARGEST = 10_000
-"""Callers that are remembered; whoever was seen longest ago is forgotten first."""
 
 
+@dataclass(kw_only=True, slots=True)
 class RateLimit:
     """A bucket of permits for each caller: a burst, then one every so often; in this process only."""
 
-    def __init__(
-        self,
-        *,
-        burst: int,
-        every: float,
-        largest: int = _LARGEST,
-        now: Callable[[], float] = monotonic,
-    ) -> None:
-        """All buckets are full.
-
-        Args:
-            burst: Permits of a caller who has not asked for long.
-            every: Seconds until one more.
-            largest: Callers that are remembered at the most.
-            now: Seconds since whenever; tests bring their own.
-        """
-        self._burst = burst
-        self._every = every
-        self._largest = largest
-        self._now = now
-        self._empty_until: OrderedDict[str, float] = OrderedDict()
-        """When each caller's bucket is full again, least recently seen first."""
+    burst: int
+    """Permits of a caller who has not asked for long."""
+    every: float
+    """Seconds until one more."""
+    largest: int = 10_000
+    """Callers that are remembered; whoever was seen longest ago is forgotten first."""
+    now: Callable[[], float] = monotonic
+    """Seconds since whenever."""
+    _full_at: OrderedDict[str, float] = field(default_factory=OrderedDict, init=False)
+    """When each caller's bucket is full again, least recently seen first."""
 
     def take(self, caller: str) -> int | None:
         """Use up a permit.
@@ -78,63 +67,62 @@ class RateLimit:
         Returns:
             `None` if there was one, else the whole seconds until the next.
         """
-        now = self._now()
-        full_at = max(self._empty_until.get(caller, now), now)
-        missing = full_at + self._every - now - self._burst * self._every
+        now = self.now()
+        full_at = max(self._full_at.get(caller, now), now)
+        missing = full_at + self.every - now - self.burst * self.every
         if missing > 0:
             return max(ceil(missing), 1)
-        self._empty_until[caller] = full_at + self._every
-        self._empty_until.move_to_end(caller)
-        if len(self._empty_until) > self._largest:
-            self._empty_until.popitem(last=False)
+        self._full_at[caller] = full_at + self.every
+        self._full_at.move_to_end(caller)
+        if len(self._full_at) > self.largest:
+            self._full_at.popitem(last=False)
         return None
 
 
-class Guard:
+@dataclass(frozen=True, slots=True)
+class Access:
     """Who may ask this application, and how often."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Know these keys; nobody has asked yet."""
-        self.keys = settings.known_api_keys()
-        self.failures = RateLimit(burst=20, every=3)
-        """By address. A good key always passes: whoever shares an address with a caller that
-        fails is not shut out, and keys are too long to be guessed at any rate."""
-        self.costly = RateLimit(burst=30, every=1)
-        """By key."""
+    keys: Sequence[ApiKey]
+    failures: RateLimit = field(default_factory=partial(RateLimit, burst=20, every=3))
+    """By address. A good key always passes: whoever shares an address with a caller that
+    fails is not shut out, and keys are too long to be guessed at any rate."""
+    costly: RateLimit = field(default_factory=partial(RateLimit, burst=30, every=1))
+    """By key."""
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Let the guarded routes of an application know who may ask."""
-    app.state.guard = Guard(settings)
+    """Let the routes of an application know who may ask."""
+    app.state.access = Access(settings.known_api_keys())
 
 
-class GuardedRoute(APIRoute):
+class KeyRoute(APIRoute):
     """A route for those who may ask; needs `install`."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The route's handler behind the guard."""
+        """The route's handler, once the caller is known to be one who may ask."""
         handle = super().get_route_handler()
         path, takes_body = self.path_format, self.body_field is not None
 
-        async def guarded(request: Request) -> Response:
-            guard: Guard = request.app.state.guard
-            key = authorize(request, guard)
+        async def asked(request: Request) -> Response:
+            access: Access = request.app.state.access
+            key = authorize(request, access)
             if (request.method, path) in COSTLY:
-                _limit(guard.costly, key.digest.hex() if key else _address(request))
+                _limit(access.costly, key.digest.hex() if key else _address(request))
             strict = StrictRequest(request.scope, request.receive)
             await strict.read(takes_body=takes_body)
             with asked_by(key.name if key else None):
                 return await handle(strict)
 
-        return guarded
+        return asked
 
 
-def authorize(request: Request, guard: Guard) -> ApiKey | None:
-    """Let a request pass, or refuse it.
+def authorize(request: Request, access: Access) -> ApiKey | None:
+    """Find out whose request this is, and let it pass or refuse it.
 
     Args:
         request: With its `Authorization` header.
-        guard: With the keys that are good; without any, only this machine may ask.
+        access: With the keys that are good; without any, only this machine may ask.
 
     Returns:
         The key; `None` where none is needed.
@@ -144,42 +132,21 @@ def authorize(request: Request, guard: Guard) -> ApiKey | None:
         TooManyRequestsError: The same, too often.
         ForbiddenError: If its key may only ask, and this would change something.
     """
-    key = authenticate(request, guard)
-    if key is not None and key.is_read_only and request.method not in _ASKING:
-        msg = f"This API key may only ask; {request.method} needs one that may change things."
-        raise ForbiddenError(msg)
-    return key
-
-
-def authenticate(request: Request, guard: Guard) -> ApiKey | None:
-    """Find out whose request this is, or refuse it.
-
-    Args:
-        request: With its `Authorization` header.
-        guard: With the keys that are good; without any, only this machine may ask.
-
-    Returns:
-        The key; `None` where none is needed.
-
-    Raises:
-        UnauthorizedError: If it may not pass.
-        TooManyRequestsError: The same, too often.
-    """
-    if not guard.keys:
+    if not access.keys:
         if not is_this_machine(request):
-            msg = "No API_KEYS are set here, so only this machine may ask."
-            raise _unauthorized(msg)
+            raise _unauthorized("No API_KEYS are set here, so only this machine may ask.")
         return None
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credentials.strip():
-        _limit(guard.failures, _address(request))
-        msg = "Send the header `Authorization: Bearer <API key>`."
-        raise _unauthorized(msg)
-    key = api_keys.known(credentials.strip(), guard.keys)
+        _limit(access.failures, _address(request))
+        raise _unauthorized("Send the header `Authorization: Bearer <API key>`.")
+    key = api_keys.known(credentials.strip(), access.keys)
     if key is None:
-        _limit(guard.failures, _address(request))
-        msg = "This API key is not one of API_KEYS."
-        raise _unauthorized(msg, ', error="invalid_token"')
+        _limit(access.failures, _address(request))
+        raise _unauthorized("This API key is not one of API_KEYS.", ', error="invalid_token"')
+    if key.is_read_only and request.method not in _ASKING:
+        msg = f"This API key may only ask; {request.method} needs one that may change things."
+        raise ForbiddenError(msg)
     return key
 
 

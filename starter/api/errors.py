@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -16,7 +17,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
-from starlette.middleware.body_limit import MAX_BODY_SIZE_SCOPE_KEY
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,7 +46,7 @@ HTTP_KINDS = {
     405: ("method-not-allowed", "Method not allowed"),
     413: ("body-too-large", "The body is too large"),
 }
-"""What the framework refuses."""
+"""What the framework and `BodyLimit` refuse."""
 _INTERNAL = "The cause is in the server's log; `reminders doctor` may name it."
 
 
@@ -192,6 +192,7 @@ def install(app: FastAPI) -> None:
     app.add_middleware(Mistakes)
 
 
+@dataclass(frozen=True, slots=True)
 class Mistakes:
     """Answers 500 to what raised an unexpected error.
 
@@ -200,14 +201,12 @@ class Mistakes:
     is the end of it, and whoever measures sees it. Only an answer that has begun is broken off.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Guard an application."""
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         has_begun = False
 
@@ -217,7 +216,7 @@ class Mistakes:
             await send(message)
 
         try:
-            await self._app(scope, receive, noticed)
+            await self.app(scope, receive, noticed)
         except Exception:
             if has_begun:
                 raise
@@ -235,7 +234,6 @@ async def refused(request: Request, error: Exception) -> Response:
     detail = {
         404: "There is no such path; /docs lists all.",
         405: f"{request.method} is not allowed here.",
-        413: f"The body is larger than {request.scope.get(MAX_BODY_SIZE_SCOPE_KEY)} bytes.",
     }.get(status, str(error.detail))
     headers = {"Allow": ", ".join(_allowed(request))} if status == 405 else error.headers
     return problem(request, status, slug=slug, title=title, detail=detail, headers=headers)

@@ -8,6 +8,7 @@ to by a page of another site, nor by one that another program of this machine se
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from fastapi import Request
@@ -38,12 +39,11 @@ def host_name(request: Request) -> str:
     return (found["address"] or found["name"]).lower() if found else ""
 
 
+@dataclass(frozen=True, slots=True)
 class WellFormedHost:
     """Answers 400 to a request whose `Host` is missing, repeated or malformed."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Guard an application."""
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -51,9 +51,10 @@ class WellFormedHost:
             answer = await refusal(Request(scope), MalformedHostError(wrong))
             await answer(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
+@dataclass(frozen=True, slots=True)
 class OwnPagesOnly:
     """Answers 403 to a page of another origin that would have a browser change something.
 
@@ -61,28 +62,22 @@ class OwnPagesOnly:
     this machine are all other origins. Programs send neither `Origin` nor `Sec-Fetch-Site`.
     """
 
-    def __init__(self, app: ASGIApp, *, but: tuple[str, ...] = ()) -> None:
-        """Guard an application.
-
-        Args:
-            app: The application.
-            but: Beginnings of the paths where every request brings its own proof of what it may do.
-        """
-        self._app = app
-        self._but = but
+    app: ASGIApp
+    but: tuple[str, ...] = ()
+    """Beginnings of the paths where every request brings its own proof of what it may do."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if (
             scope["type"] == "http"
             and scope["method"] not in _READING
-            and not scope["path"].startswith(self._but)
+            and not scope["path"].startswith(self.but)
             and is_of_another_origin(Headers(scope=scope))
         ):
             answer = await refusal(Request(scope), OtherOriginError())
             await answer(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def is_of_another_origin(headers: Headers, *, also: str | None = None) -> bool:

@@ -1,12 +1,18 @@
-"""What every answer passes on its way out: `HEAD` without a body, measured, with headers for browsers."""
+"""What every request and answer passes: bodies bounded, `HEAD` as `GET`, measured, headers for browsers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from time import monotonic
 
+from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from starter.api.errors import refused
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds."""
@@ -18,16 +24,16 @@ _OF_PAGES = "frame-ancestors 'none'; base-uri 'none'; object-src 'none'"
 """The least for pages, which say more themselves."""
 
 
+@dataclass(frozen=True, slots=True)
 class HeadLikeGet:
     """`HEAD` answers wherever `GET` does: the same, without the body (RFC 9110 §9.3.2)."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on as a `GET`, and only the head of the answer back."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         # A copy: the server, too, looks at the method to know that no body follows.
         asked = {**scope, "method": "GET"}
@@ -39,7 +45,7 @@ class HeadLikeGet:
                 message = {**message, "body": b""}
             await send(message)
 
-        await self._app(asked, receive, without_body)
+        await self.app(asked, receive, without_body)
 
 
 class Measure:
@@ -79,16 +85,16 @@ class Measure:
         await self._app(scope, receive, counted)
 
 
+@dataclass(frozen=True, slots=True)
 class SecurityHeaders:
     """Keeps browsers from framing, sniffing, caching and leaking the address of what is answered."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         async def protected(message: Message) -> None:
@@ -96,7 +102,45 @@ class SecurityHeaders:
                 protect(MutableHeaders(scope=message))
             await send(message)
 
-        await self._app(scope, receive, protected)
+        await self.app(scope, receive, protected)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """Refuses bodies that are too large, announced or not, before they are in memory.
+
+    Starlette's own middleware answers an announced one with plain text, not with a problem document.
+    """
+
+    app: ASGIApp
+    largest: int
+    """Bytes."""
+    elsewhere: Mapping[str, int]
+    """Bytes, by the paths for which another limit holds."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and count while its body is read."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        largest = self.elsewhere.get(scope["path"], self.largest)
+        too_large = HTTPException(413, detail=f"The body is larger than {largest} bytes.")
+        announced = dict(scope["headers"]).get(b"content-length", b"")
+        if announced.isdigit() and int(announced) > largest:
+            response = await refused(Request(scope), too_large)
+            await response(scope, receive, send)
+            return
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size > largest:
+                raise too_large
+            return message
+
+        await self.app(scope, counted, send)
 
 
 def protect(headers: MutableHeaders) -> None:

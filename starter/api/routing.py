@@ -1,4 +1,4 @@
-"""What all routes of the API share: their guard, their parts, who acts, and words for `/docs`."""
+"""What all routes of the API share: API keys, their parts, who acts, and words for `/docs`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
-from starter.api.auth import GuardedRoute, bearer
+from starter.api.auth import KeyRoute, bearer
 from starter.api.models import ReasonBody
 from starter.assembly import Parts
 from starter.services.deeds import By
@@ -69,7 +69,7 @@ def v1_router(tag: str) -> APIRouter:
     return APIRouter(
         prefix="/v1",
         tags=[tag],
-        route_class=GuardedRoute,
+        route_class=KeyRoute,
         dependencies=[Depends(bearer)],
         responses={**_UNAUTHORIZED, **_FORBIDDEN, **_TOO_MANY, **_UNAVAILABLE},
     )

@@ -37,7 +37,6 @@ class Taken(BaseModel):
 @router.post(
     PATH,
     summary="Take in an event of Resend",
-    max_body_size=LARGEST_BODY,
     openapi_extra={"requestBody": _EVENT},
     responses={
         401: {"description": "Not signed with a known secret, or not just now"},

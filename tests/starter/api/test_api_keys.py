@@ -168,4 +168,4 @@ def test_permits_come_back_and_memory_is_bounded() -> None:
     assert [None, None, None, 2] == [limit.take("a") for _ in range(4)]
     for caller in range(1000):
         limit.take(str(caller))
-    assert len(limit._empty_until) == 100
+    assert len(limit._full_at) == 100
