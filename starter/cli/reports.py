@@ -33,7 +33,7 @@ _BAR = 40
 @app.command()
 def overview(*, as_json: AsJson = False) -> None:
     """Show how things stand: today, what is still to come, and the next 24 hours."""
-    from starter.services import reports
+    from starter.api import reports
 
     show(ask(reports.overview), _print_overview, as_json=as_json)
 
@@ -41,7 +41,7 @@ def overview(*, as_json: AsJson = False) -> None:
 @app.command()
 def failed(session: _OfSession = None, *, as_json: AsJson = False) -> None:
     """Show failed reminders by cause, and how many can still be sent: see redrive."""
-    from starter.services import reports
+    from starter.api import reports
 
     show(ask(lambda p: reports.failures(p, session)), _print_failures, as_json=as_json)
 
@@ -56,8 +56,8 @@ def events(
     as_json: AsJson = False,
 ) -> None:
     """Show the audit log: who did what, when and why; the newest first."""
+    from starter.api import reports
     from starter.api.reports import EventFilters
-    from starter.services import reports
 
     filters = EventFilters(session_id=session, user_id=user, limit=limit, cursor=cursor)
     show(ask(lambda p: reports.events(p, filters)), _print_events, as_json=as_json)
@@ -70,15 +70,19 @@ def find(
     as_json: AsJson = False,
 ) -> None:
     """Find the ids of users by a part of their name or address."""
-    from starter.services import reports
+    from starter.api import reports
 
-    show(ask(lambda p: reports.users(p, query)), _print_user_ids, as_json=as_json)
+    show(
+        ask(lambda p: reports.users(p, reports.UserSearch(query=query))),
+        _print_user_ids,
+        as_json=as_json,
+    )
 
 
 @_user.command("show")
 def show_user(user: User, *, as_json: AsJson = False) -> None:
     """Show what a user is or was enrolled in, the latest session first."""
-    from starter.services import reports
+    from starter.api import reports
 
     show(ask(lambda p: reports.enrollments(p, user)), _print_enrollments, as_json=as_json)
 

@@ -49,8 +49,8 @@ def list_sessions(
 ) -> None:
     """List upcoming sessions, the next first, with their reminders counted."""
     from reminders.db.browsing import Period
+    from starter.api import reports
     from starter.api.reports import SessionFilters
-    from starter.services import reports
 
     filters = SessionFilters(
         query=query,
@@ -73,8 +73,8 @@ def roster(
     as_json: AsJson = False,
 ) -> None:
     """List who is enrolled in a session, with the state of each reminder."""
+    from starter.api import reports
     from starter.api.reports import RosterFilters
-    from starter.services import reports
 
     filters = RosterFilters(email_status=status, limit=limit, cursor=cursor)
     show(ask(lambda p: reports.roster(p, session, filters)), _print_roster, as_json=as_json)
