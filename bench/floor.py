@@ -22,7 +22,7 @@ from devstack.program import Program, logs, mark
 from devstack.stack import SOURCES, LocalStack
 from reminders import temporal
 from reminders.clock import SystemClock
-from workflows.conversion import data_converter
+from workflows.plugin import data_converter
 
 TASK_QUEUE = "bench-floor"
 READY = "floor polls"

@@ -41,8 +41,7 @@ from starter.services.preferences import Preferences
 from starter.services.resending import Resending
 from starter.services.rules import RuleAdmin
 from starter.services.sweeps import Sweeps
-from workflows.conversion import data_converter
-from workflows.plugin import SessionReminderPlugin
+from workflows.plugin import SessionReminderPlugin, data_converter
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,7 +29,7 @@ from reminders.domain.contracts import DeliveryOutcome, PlannedReminder
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.temporal import SEARCH_ATTRIBUTES
 from workflows import session_reminder
-from workflows.conversion import data_converter
+from workflows.plugin import data_converter
 from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow
 from workflows.session_reminder import SessionReminderWorkflow

@@ -1,4 +1,4 @@
-"""The safety net: finds what nobody told us, and puts it right."""
+"""The safety net: finds what nobody told us about, and puts it right."""
 
 from __future__ import annotations
 
@@ -16,13 +16,9 @@ with workflow.unsafe.imports_passed_through():
 LIMIT = 5000
 """Enrollments that one run works on; what is left, the next run finds."""
 ATTEMPT_TIMEOUT = timedelta(minutes=3)
-"""For one kind, all attempts together: four of them fit into a run, with room to spare."""
+"""For one kind, all attempts together; a run as a whole has 14 minutes."""
 RETENTION_TIMEOUT = timedelta(minutes=1)
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
-RETENTION = "retention"
-"""Patch: runs in flight when it was added forget nothing."""
-UNCONFIRMED = "unconfirmed-plans"
-"""Patch: runs in flight when it was added do not look for unconfirmed plans."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -38,11 +34,11 @@ class ReminderSweepWorkflow:
     `reminder-sweep-manual` by hand.
 
     Ends *Completed* with truthful counts, also when some kinds could not be searched (their tally
-    names the error), and *Failed* only when none could: PostgreSQL or Temporal was away all the
-    time. Waits for nothing but its activities. Killing it costs nothing: the next run finds what
-    is left.
+    names the error), and *Failed*, or *Timed Out*, only when none could: PostgreSQL or Temporal was
+    away the whole time. Waits for nothing but its activities. Killing it costs nothing: the next
+    run finds what is left.
 
-    To change it: runs last minutes, but gate the change with `workflow.patched` all the same.
+    To change it: runs last minutes, but gate the change with `workflow.patched` anyway.
     """
 
     @workflow.run
@@ -50,10 +46,7 @@ class ReminderSweepWorkflow:
         """Work on one kind after the other."""
         left = LIMIT
         results: dict[SweepKind, SweepTally] = {}
-        kinds = list(SweepKind)
-        if not workflow.patched(UNCONFIRMED):
-            kinds.remove(SweepKind.UNCONFIRMED)
-        for kind in kinds:
+        for kind in SweepKind:
             results[kind] = await self._reconcile(kind, left)
             if kind is not SweepKind.IN_DOUBT:
                 left -= results[kind].found
@@ -67,7 +60,7 @@ class ReminderSweepWorkflow:
             total_reminders=sum(tally.reminders for tally in worked_on),
             total_failed=sum(tally.failed for tally in worked_on),
             results=results,
-            forgotten=await self._forget() if workflow.patched(RETENTION) else 0,
+            forgotten=await self._forget(),
         )
 
     async def _forget(self) -> int:

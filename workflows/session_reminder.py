@@ -48,12 +48,7 @@ RETRY = RetryPolicy(
 SHORTEST_DEADLINE = timedelta(seconds=10)
 """A send scheduled at or after the start gets this long, to record that it is too late."""
 CLOSE_DEADLINE = timedelta(days=1)
-"""How long a closed plan is tried to be recorded while the database is away."""
-
-NEWER_PLAN = "newer-plan-wins"
-"""Patch: runs that were overtaken before it was added went by the delivery that they had asked for."""
-NEWER_THAN_CLOSED = "newer-plan-than-closed"
-"""Patch: runs that were overtaken while they closed a reminder took it for closed all the same."""
+"""How long recording an end is retried while the database is away."""
 
 IS_ENDING = "WorkflowIsEndingError"
 """Type of the error by which a run that was cancelled refuses a plan."""
@@ -128,7 +123,7 @@ class SessionReminderWorkflow:
     @replan.validator
     def _check_plan(self, plan: ReminderPlan) -> None:
         if workflow.cancellation_reason() is not None:
-            # It would be taken along: what was pending by then is closed, and nothing else.
+            # It would be lost: what is closed is what was pending when the cancel arrived.
             raise ApplicationError(
                 "cancelled, and about to end", type=IS_ENDING, non_retryable=True
             )
@@ -189,10 +184,10 @@ class SessionReminderWorkflow:
             if is_cancelled_exception(error) or workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError from error
             if self._is_overtaken(version):
-                return  # its deadline was the start of before; the newer plan says when it is due
+                return  # its deadline was the old start; the newer plan says when it is due
             reason = _REASONS.get(_error_type(error), StatusReason.EXPIRED)
             await self._close((reminder,), ReminderStatus.FAILED, reason, plan_version=version)
-            if self._plan.version != version and workflow.patched(NEWER_THAN_CLOSED):
+            if self._is_overtaken(version):
                 return  # what was closed, if anything, was the reminder of the older plan
             self._note(replace(reminder, status=ReminderStatus.FAILED, reason=reason))
         else:
@@ -215,14 +210,14 @@ class SessionReminderWorkflow:
             raise asyncio.CancelledError
 
     def _is_overtaken(self, version: int) -> bool:
-        """Whether a newer plan than this one has come while a delivery was under way."""
-        return self._plan.version != version and workflow.patched(NEWER_PLAN)
+        """Whether a newer plan than this one arrived while a delivery was under way."""
+        return self._plan.version != version
 
     def _reconciled(self, reminder: PlannedReminder, outcome: DeliveryOutcome) -> DeliveryOutcome:
-        """What to make of a delivery that was too early, if a newer plan has come meanwhile.
+        """What to make of a delivery that was too early, if a newer plan arrived meanwhile.
 
         Either may have read the newer state, so the earlier instant and the later start count:
-        who wakes too early is told once more, and who wakes too late is late.
+        waking too early costs one more look, and waking too late makes the e-mail late.
         """
         now = next((r for r in self._plan.reminders if _key(r) == _key(reminder)), None)
         if now is None or not now.status.is_pending:
@@ -293,7 +288,7 @@ class SessionReminderWorkflow:
             workflow.logger.error("could not record %s: %s", status, _error_type(error))
 
     async def _continue_as_new(self) -> None:
-        """Go on with a fresh history; only an enrollment moved hundreds of times gets here."""
+        """Carry on with a fresh history; only an enrollment moved hundreds of times gets here."""
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(replace(self._enrollment, plan=self._plan))
 

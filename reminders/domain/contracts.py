@@ -1,7 +1,7 @@
 """What crosses the wire between API, workflows and activities.
 
 Frozen, keyword-only dataclasses, one per handler argument or result, converted to JSON by
-`workflows.conversion`. Ids and instants cross; addresses, names, titles and rendered e-mails
+`workflows.plugin`. Ids and instants cross; addresses, names, titles and rendered e-mails
 never do: histories are readable by everyone who may read the namespace.
 
 Workflows sleep for weeks, so a payload written by an old release is read by a new one: fields are

@@ -189,7 +189,7 @@ def test_the_overlay_of_the_handbook_says_which_image_and_settings(tmp_path: Pat
         for pod in (document["spec"]["template"]["spec"],)
         for container in [*pod.get("initContainers", []), *pod["containers"]]
     }
-    assert {"registry.example.org/session-reminders:0.1.0"} == images
+    assert {"registry.example.org/session-reminders:1.0.0"} == images
     (settings,) = (d["data"] for (kind, _), d in built.items() if kind == "ConfigMap")
     assert {"VERIFIED_TEST_EMAIL", "DELIVERY_MODE"} <= settings.keys()
 
@@ -253,14 +253,14 @@ def test_a_worker_is_the_version_that_the_controller_says(
         "TEMPORAL_ADDRESS": "temporal-frontend.temporal:7233",
         "TEMPORAL_NAMESPACE": "reminders",
         "TEMPORAL_DEPLOYMENT_NAME": "session-reminders/worker",
-        "TEMPORAL_WORKER_BUILD_ID": "0.1.0-5f9c",
+        "TEMPORAL_WORKER_BUILD_ID": "1.0.0-5f9c",
         "TEMPORAL_TLS": "true",
         "TEMPORAL_TLS_CLIENT_KEY_PATH": str(key),
         "TEMPORAL_TLS_CLIENT_CERT_PATH": str(certificate),
     }.items():
         monkeypatch.setenv(name, value)
     version = worker.deployment(Settings())
-    assert WorkerDeploymentVersion("session-reminders/worker", "0.1.0-5f9c") == version.version
+    assert WorkerDeploymentVersion("session-reminders/worker", "1.0.0-5f9c") == version.version
     assert version.use_worker_versioning
     connection: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
     assert "temporal-frontend.temporal:7233" == connection["target_host"]

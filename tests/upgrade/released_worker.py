@@ -2,8 +2,8 @@
 
     python -m tests.upgrade.released_worker
 
-Activities are reached by name and by frozen payloads (`tests/wire.json`), so those of today are as
-good as those of then; workflows are what sleeps over an upgrade.
+Activities are reached by frozen names and payloads (`tests/wire.json`), so today's serve as well as
+those of the release; workflows are what sleeps through an upgrade.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from activities.delivery import DeliveryActivities
 from devstack.stack import WORKER_IS_READY
 from reminders import settings
 from reminders.db.engine import Database
-from tests.upgrade.released.v1.plugin import ReleasedPlugin
+from tests.upgrade.released.v1.plugin import SessionReminderPlugin as ReleasedPlugin
 
 BUILD = "released-v1"
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -22,6 +20,7 @@ from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import Session
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
+from tests.upgrade.freeze import SHA256SUMS, sums
 from tests.upgrade.released_worker import BUILD
 
 SECONDS = timedelta(seconds=1)
@@ -33,23 +32,11 @@ SLEEPING = "WorkflowType = 'SessionReminderWorkflow' AND ExecutionStatus = 'Runn
 BUILD_IDS = SearchAttributeKey.for_keyword_list("BuildIds")
 VERSION = SearchAttributeKey.for_keyword("TemporalWorkerDeploymentVersion")
 UNVERSIONED = "unversioned:"
-RELEASED = Path(__file__).parent / "released"
-SHA256 = {
-    "v1/conversion.py": "36e8f674f52da7fc2887f4d97f986549609867e914a77edcd3ed2bd2aa6e1a9b",
-    "v1/reminder_sweep.py": "8a6ac4e8243d5a083d6ab5ef5aae3c84f2c5b2f13a5150b97e0d7ddd425844c4",
-    "v1/session_change.py": "c0beae78b4fc9e94a4d979ea4bf07c14830eb0b0cdb9a06660a9389bce028731",
-    "v1/session_reminder.py": "99500438b16552ea5183383265c80ee84d33aa39abe45b01b193d5b8edd469e9",
-}
 
 
 def test_released_code_is_left_as_it_was() -> None:
     """The files of a release are those that sleepers of that release know."""
-    found = {
-        f"{path.parent.name}/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(RELEASED.glob("v*/*.py"))
-        if path.name not in ("__init__.py", "plugin.py")
-    }
-    assert found == SHA256
+    assert SHA256SUMS.read_text() == sums()
 
 
 @pytest.fixture(scope="module")

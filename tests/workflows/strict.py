@@ -9,8 +9,7 @@ from temporalio.converter import DataConverter
 from temporalio.worker import WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
-from workflows.conversion import data_converter
-from workflows.plugin import SessionReminderPlugin
+from workflows.plugin import SessionReminderPlugin, data_converter
 
 
 class StrictPlugin(SessionReminderPlugin):

@@ -36,7 +36,7 @@ through this code, and must issue the same commands in the same order, or they s
 1. Gate the change: `if workflow.patched("what-changed"): new ... else: old ...`.
 2. Record histories of the new code: `python3 dev.py histories` (raise VERSION first).
 3. Say it in the changelog under *Replay*.
-4. Freeze the new order: `python -m tests.workflows.test_commands`.
+4. Freeze the new order: `python -m tests.workflows.test_commands`; and the code: `python -m tests.upgrade.freeze`.
 """
 
 

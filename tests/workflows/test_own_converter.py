@@ -19,7 +19,7 @@ from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.stage import Stage
 from tests.workflows.strict import StrictPlugin
-from workflows.conversion import data_converter
+from workflows.plugin import data_converter
 
 
 class Mirror(PayloadCodec):

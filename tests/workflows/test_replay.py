@@ -32,10 +32,11 @@ def test_every_state_of_a_workflow_is_recorded() -> None:
     """A release that adds a state adds its history."""
     recorded = {file.stem.partition("-")[2] for file in HISTORIES}
     assert recorded >= {
-        "asleep", "cancelled-asleep", "cancelled-in-flight", "expired", "finished", "late-sign-up",
-        "moved", "moved-unannounced", "nothing-to-send", "retrying", "sweep-nothing", "sweep-repairs",
+        "asleep", "cancelled-asleep", "cancelled-in-flight", "expired", "failed", "finished",
+        "late-sign-up", "lead-in-cancelled", "lead-in-finished", "lead-in-waiting", "moved",
+        "moved-unannounced", "nothing-to-send", "overtaken-early", "overtaken-failing", "retrying",
         "session-change-again", "session-change-cancelled", "session-change-done",
-        "session-change-under-way", "lead-in-waiting", "lead-in-cancelled", "lead-in-finished",
+        "session-change-outlived", "session-change-under-way", "sweep-nothing", "sweep-repairs",
     }  # fmt: skip
 
 

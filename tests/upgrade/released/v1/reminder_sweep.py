@@ -1,4 +1,4 @@
-"""The safety net: finds what nobody told us, and puts it right."""
+"""The safety net: finds what nobody told us about, and puts it right."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.retention import RetentionActivities
     from activities.sweep import SweepActivities
     from reminders.domain.contracts import ReconcileInput, SweepKind, SweepResult, SweepTally
 
 LIMIT = 5000
 """Enrollments that one run works on; what is left, the next run finds."""
 ATTEMPT_TIMEOUT = timedelta(minutes=3)
-"""For one kind, all attempts together: four of them fit into a run, with room to spare."""
+"""For one kind, all attempts together; a run as a whole has 14 minutes."""
+RETENTION_TIMEOUT = timedelta(minutes=1)
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -32,11 +34,11 @@ class ReminderSweepWorkflow:
     `reminder-sweep-manual` by hand.
 
     Ends *Completed* with truthful counts, also when some kinds could not be searched (their tally
-    names the error), and *Failed* only when none could: PostgreSQL or Temporal was away all the
-    time. Waits for nothing but its activities. Killing it costs nothing: the next run finds what
-    is left.
+    names the error), and *Failed*, or *Timed Out*, only when none could: PostgreSQL or Temporal was
+    away the whole time. Waits for nothing but its activities. Killing it costs nothing: the next
+    run finds what is left.
 
-    To change it: runs last minutes, but gate the change with `workflow.patched` all the same.
+    To change it: runs last minutes, but gate the change with `workflow.patched` anyway.
     """
 
     @workflow.run
@@ -58,7 +60,23 @@ class ReminderSweepWorkflow:
             total_reminders=sum(tally.reminders for tally in worked_on),
             total_failed=sum(tally.failed for tally in worked_on),
             results=results,
+            forgotten=await self._forget(),
         )
+
+    async def _forget(self) -> int:
+        """Remove what nobody needs any more; if that fails, the next run does it."""
+        try:
+            return await workflow.execute_activity_method(
+                RetentionActivities.forget_what_is_old,
+                activity_id="forget",
+                schedule_to_close_timeout=RETENTION_TIMEOUT,
+                retry_policy=RETRY,
+                summary="provider events and requests of more than 30 days ago",
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return 0
 
     async def _reconcile(self, kind: SweepKind, limit: int) -> SweepTally:
         """The tally of one kind; an error ends this kind and not the others."""

@@ -1,7 +1,7 @@
-"""A session changed: every enrollment is to know.
+"""A session changed: bring every enrollment in line with it.
 
-Determinism: nothing of the change is in here, not even what it was. The activity reads the session
-as it is, so whatever changed last is what everybody is told.
+Determinism: the change itself is not in here, not even what it was. The activity reads the session
+as it is, so the latest state is what everybody is told.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from activities.session_change import SessionChangeActivities
@@ -21,14 +22,14 @@ ATTEMPT_TIMEOUT = timedelta(hours=1)
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 """How soon a dead worker is noticed."""
 DEADLINE = timedelta(days=1)
-"""How long a pass is tried while PostgreSQL is away; from then on the sweep has it."""
+"""How long a pass is retried while PostgreSQL is away; after that the sweep takes over."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
     maximum_interval=timedelta(minutes=1),
 )
 URGENT = Priority(priority_key=1)
-"""It may be a cancel: before the reminders that it calls off."""
+"""It may be a cancellation: ahead of the reminders that it calls off."""
 
 
 @workflow.defn
@@ -38,12 +39,13 @@ class SessionChangeWorkflow:
     **Workflow Id**: `session-change:{session_id}`.
 
     Ends *Completed* with counts when a pass over all enrollments is done and nothing changed
-    meanwhile. Waits for nothing but its activity. Killing it costs nothing: the same call
-    repeated, or the sweep, finds what is left.
+    meanwhile, and *Failed* when a pass has failed for a day and nothing changed since it began.
+    Waits for nothing but its activity. Killing it costs nothing: the same call repeated, or the
+    sweep, finds what is left.
 
     - Signal `changed`: something changed again; any number of them during a pass make one more.
 
-    To change it: runs last minutes, but gate the change with `workflow.patched` all the same.
+    To change it: runs last minutes, but gate the change with `workflow.patched` anyway.
     """
 
     @workflow.init
@@ -63,7 +65,13 @@ class SessionChangeWorkflow:
             self._is_stale = False
             self._passes += 1
             self._describe(counts, "under way")
-            done = await self._replan_all()
+            try:
+                done = await self._replan_all()
+            except ActivityError as error:
+                # A change that came in after this pass began was promised to reach everybody.
+                if is_cancelled_exception(error) or not self._is_stale:
+                    raise
+                continue
             # What an earlier pass called off stays called off; everything else is as found now.
             counts = replace(done, cancelled=counts.cancelled + done.cancelled)
             self._describe(counts, "done")
@@ -71,7 +79,7 @@ class SessionChangeWorkflow:
 
     @workflow.signal(description="The session, or a rule, changed again")
     def changed(self) -> None:
-        """Go round once more: the pass at hand may have read the state before."""
+        """Make one more pass: the present one may have read the state before the change."""
         self._is_stale = True
 
     async def _replan_all(self) -> SessionChangeResult:

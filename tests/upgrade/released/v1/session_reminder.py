@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from reminders.domain.contracts import (
         CloseRemindersInput,
         DeliverReminderInput,
+        DeliveryOutcome,
         PlannedReminder,
         ReminderPlan,
         SessionReminderInput,
@@ -38,7 +39,7 @@ SESSION_START = SearchAttributeKey.for_datetime("SessionStart")
 SEND_TIMEOUT = timedelta(seconds=30)
 """One attempt; longer than the delivery pipeline's own patience."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=8)
-"""How soon a dead worker is noticed."""
+"""How soon a dead worker is noticed, once the reminder is due."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -47,11 +48,15 @@ RETRY = RetryPolicy(
 SHORTEST_DEADLINE = timedelta(seconds=10)
 """A send scheduled at or after the start gets this long, to record that it is too late."""
 CLOSE_DEADLINE = timedelta(days=1)
-"""How long a closed plan is tried to be recorded while the database is away."""
+"""How long recording an end is retried while the database is away."""
+
+IS_ENDING = "WorkflowIsEndingError"
+"""Type of the error by which a run that was cancelled refuses a plan."""
 
 _REASONS = {
     "MailQuotaExceededError": StatusReason.QUOTA,
     "MailNotConfiguredError": StatusReason.MISCONFIGURED,
+    "MailBlockedError": StatusReason.MISCONFIGURED,
     "ReminderNotFoundError": StatusReason.NOT_FOUND,
 }
 """Why a reminder failed, by the type of the last error; anything else means `expired`."""
@@ -117,6 +122,11 @@ class SessionReminderWorkflow:
 
     @replan.validator
     def _check_plan(self, plan: ReminderPlan) -> None:
+        if workflow.cancellation_reason() is not None:
+            # It would be lost: what is closed is what was pending when the cancel arrived.
+            raise ApplicationError(
+                "cancelled, and about to end", type=IS_ENDING, non_retryable=True
+            )
         for reminder in plan.reminders:
             if reminder.due_at.tzinfo is None:
                 msg = f"due_at of {reminder.reminder_type} has no UTC offset"
@@ -133,8 +143,8 @@ class SessionReminderWorkflow:
         return min(pending, key=lambda r: (r.due_at, r.reminder_type), default=None)
 
     async def _plan_changed_before(self, reminder: PlannedReminder) -> bool:
-        """Sleep until a reminder is due; true if the plan changed meanwhile."""
-        delay = reminder.due_at - workflow.now()
+        """Sleep until a reminder is to be made ready; true if the plan changed meanwhile."""
+        delay = reminder.due_at - workflow.now() - (self._plan.lead_in or timedelta())
         if delay <= timedelta():
             return False
         version = self._plan.version
@@ -150,7 +160,9 @@ class SessionReminderWorkflow:
 
     async def _deliver(self, reminder: PlannedReminder) -> None:
         """Have one reminder sent, and note what became of it."""
+        version = self._plan.version
         left = self._plan.starts_at - workflow.now()
+        early = max(reminder.due_at - workflow.now(), timedelta())
         try:
             outcome = await workflow.execute_activity_method(
                 DeliveryActivities.deliver_reminder,
@@ -160,21 +172,27 @@ class SessionReminderWorkflow:
                     starts_at=self._plan.starts_at,
                 ),
                 activity_id=f"deliver-{reminder.reminder_type}",
-                start_to_close_timeout=SEND_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                start_to_close_timeout=early + SEND_TIMEOUT,
+                heartbeat_timeout=early + HEARTBEAT_TIMEOUT,
                 schedule_to_close_timeout=max(left, SHORTEST_DEADLINE),
                 retry_policy=RETRY,
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+                cancellation_type=_on_cancel(early),
                 priority=_priority(left),
                 summary=f"{reminder.reminder_type} reminder",
             )
         except ActivityError as error:
             if is_cancelled_exception(error) or workflow.cancellation_reason() is not None:
                 raise asyncio.CancelledError from error
+            if self._is_overtaken(version):
+                return  # its deadline was the old start; the newer plan says when it is due
             reason = _REASONS.get(_error_type(error), StatusReason.EXPIRED)
-            await self._close((reminder,), ReminderStatus.FAILED, reason)
+            await self._close((reminder,), ReminderStatus.FAILED, reason, plan_version=version)
+            if self._is_overtaken(version):
+                return  # what was closed, if anything, was the reminder of the older plan
             self._note(replace(reminder, status=ReminderStatus.FAILED, reason=reason))
         else:
+            if outcome.status.is_pending and self._is_overtaken(version):
+                outcome = self._reconciled(reminder, outcome)
             self._note(
                 replace(
                     reminder,
@@ -190,6 +208,25 @@ class SessionReminderWorkflow:
             # A cancel that arrives while the last answer of an activity is on its way is not
             # raised by that activity: without this, the rest would still go out.
             raise asyncio.CancelledError
+
+    def _is_overtaken(self, version: int) -> bool:
+        """Whether a newer plan than this one arrived while a delivery was under way."""
+        return self._plan.version != version
+
+    def _reconciled(self, reminder: PlannedReminder, outcome: DeliveryOutcome) -> DeliveryOutcome:
+        """What to make of a delivery that was too early, if a newer plan arrived meanwhile.
+
+        Either may have read the newer state, so the earlier instant and the later start count:
+        waking too early costs one more look, and waking too late makes the e-mail late.
+        """
+        now = next((r for r in self._plan.reminders if _key(r) == _key(reminder)), None)
+        if now is None or not now.status.is_pending:
+            return DeliveryOutcome(status=(now or reminder).status, reason=(now or reminder).reason)
+        return replace(
+            outcome,
+            due_at=min(now.due_at, outcome.due_at or now.due_at),
+            starts_at=max(self._plan.starts_at, outcome.starts_at or self._plan.starts_at),
+        )
 
     def _session_starts(self, starts_at: datetime) -> None:
         """Let searches find the session under its new start."""
@@ -223,7 +260,12 @@ class SessionReminderWorkflow:
             await self._close(pending, ReminderStatus.CANCELLED, reason)
 
     async def _close(
-        self, reminders: tuple[PlannedReminder, ...], status: ReminderStatus, reason: StatusReason
+        self,
+        reminders: tuple[PlannedReminder, ...],
+        status: ReminderStatus,
+        reason: StatusReason,
+        *,
+        plan_version: int | None = None,
     ) -> None:
         try:
             await workflow.execute_activity_method(
@@ -232,6 +274,7 @@ class SessionReminderWorkflow:
                     reminder_ids=tuple(self._id(r) for r in reminders),
                     status=status,
                     reason=reason,
+                    plan_version=plan_version,
                 ),
                 start_to_close_timeout=SEND_TIMEOUT,
                 schedule_to_close_timeout=CLOSE_DEADLINE,
@@ -245,7 +288,7 @@ class SessionReminderWorkflow:
             workflow.logger.error("could not record %s: %s", status, _error_type(error))
 
     async def _continue_as_new(self) -> None:
-        """Go on with a fresh history; only an enrollment moved hundreds of times gets here."""
+        """Carry on with a fresh history; only an enrollment moved hundreds of times gets here."""
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(replace(self._enrollment, plan=self._plan))
 
@@ -293,6 +336,18 @@ def _priority(left: timedelta) -> Priority:
     """The nearer the start, the sooner served: 1 within the hour, 4 beyond twelve hours."""
     hours = left / timedelta(hours=1)
     return Priority(priority_key=1 if hours <= 1 else 2 if hours <= 3 else 3 if hours <= 12 else 4)
+
+
+def _on_cancel(early: timedelta) -> workflow.ActivityCancellationType:
+    """How a cancel meets a send under way.
+
+    One that has reached its due instant is waited for, so that its outcome is known. One that was
+    made ready early may have a minute to wait: there the ledger is closed at once, which the
+    delivery reads before it lets anything go, and which waits for what is in flight.
+    """
+    if early > timedelta():
+        return workflow.ActivityCancellationType.TRY_CANCEL
+    return workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED
 
 
 def _error_type(error: ActivityError) -> str:
