@@ -14,19 +14,17 @@ from reminders import temporal
 from reminders.clock import SystemClock
 from reminders.db.audit import AuditLog
 from reminders.db.calendar import CalendarEntries
-from reminders.db.catalogue import Catalogue
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
-from reminders.db.gauges import LedgerGauges
+from reminders.db.lookups import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.provider_events import ProviderEvents
-from reminders.db.provider_state import ProviderState
-from reminders.db.queries import ReminderQueries
-from reminders.db.redrive import FailedEnrollments
-from reminders.db.requesting import ReminderRequests
+from reminders.db.preferences import ChoiceStore
+from reminders.db.provider import ProviderEvents, ProviderState
+from reminders.db.reports import LedgerGauges
+from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
+from reminders.db.sessions import Catalogue
 from reminders.domain.ports import Clock
 from reminders.settings import Settings
 from reminders.tokens import Tokens

@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.tables import (
     CalendarRevisionRow,
@@ -94,7 +94,7 @@ async def _read(
     if row is None:
         return None
     status = row["enrollment_status"]
-    facts = records.session(row), EnrollmentStatus(status) if status else None
+    facts = mapping.session(row), EnrollmentStatus(status) if status else None
     if row["fingerprint"] != _fingerprint(facts):
         return facts, None
     return facts, _entry(facts, user_id, row["sequence"], row["changed_at"])

@@ -19,7 +19,7 @@ from sqlalchemy import bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records, unconfirmed
+from reminders.db import mapping, unconfirmed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import session_reminder_workflow_id
@@ -119,7 +119,7 @@ async def session(connection: AsyncConnection, session_id: UUID) -> Session:
     row = found.mappings().one_or_none()
     if row is None:
         raise SessionNotFoundError
-    return records.session(row)
+    return mapping.session(row)
 
 
 async def situation(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> Situation:
@@ -142,7 +142,7 @@ async def recorded(
     """The enrollment's ledger rows, locked in the order in which deliveries lock them too."""
     asked = {"session_id": session_id, "user_id": user_id}
     found = await connection.execute(_RECORDED, asked)
-    return tuple(records.reminder(row) for row in found.mappings())
+    return tuple(mapping.reminder(row) for row in found.mappings())
 
 
 async def write(

@@ -2,7 +2,7 @@
 
 In owned mode sessions and enrollments are rows that we write. An existing platform's rows are only
 read, and no lock is taken on them: what is called off with us is remembered in a table of ours,
-the tombstones, which our views (`reminders.db.host`) lay over its rows.
+the tombstones, which our views (`reminders.db.existing_platform`) lay over its rows.
 
 Callers hold the locks of `reminders.db.locks`.
 """

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import preferences, records
+from reminders.db import mapping, preferences
 from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
@@ -212,7 +212,7 @@ class RestoredLedger:
         rows: dict[Enrollment, list[Reminder]] = {}
         async with self._database.autocommit() as connection:
             for row in (await connection.execute(query)).mappings():
-                reminder = records.reminder(row)
+                reminder = mapping.reminder(row)
                 key = Enrollment(reminder.session_id, reminder.user_id)
                 rows.setdefault(key, []).append(reminder)
         return rows

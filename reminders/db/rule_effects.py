@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, text
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.sweep import CALLED_OFF
 from reminders.domain.model import Reminder
@@ -147,7 +147,7 @@ class RuleEffects:
             )
             recorded: dict[tuple[UUID, UUID], list[Reminder]] = defaultdict(list)
             for row in standing.mappings():
-                recorded[row["session_id"], row["user_id"]].append(records.reminder(row))
+                recorded[row["session_id"], row["user_id"]].append(mapping.reminder(row))
         return Concerned(
             groups=tuple(
                 Alike(

@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Uuid, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, records
+from reminders.db import audit, mapping
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderConfigurationRow, SessionRow
 from reminders.domain.errors import (
@@ -72,7 +72,7 @@ async def effective_rules(
 ) -> tuple[ReminderRule, ...]:
     """The rules that count for a session, those that are off included, in their order."""
     found = await connection.execute(_EFFECTIVE, {"session_id": session_id})
-    return tuple(records.rule(row) for row in found.mappings())
+    return tuple(mapping.rule(row) for row in found.mappings())
 
 
 class RuleStore:
@@ -109,7 +109,7 @@ class RuleStore:
                 .order_by(ReminderConfigurationRow.created_at.desc(), ReminderConfigurationRow.id)
                 .limit(MOST_LISTED)
             )
-            return tuple(records.rule(row) for row in found.mappings())
+            return tuple(mapping.rule(row) for row in found.mappings())
 
     async def proposed(
         self, reminder_type: str, session_id: UUID | None, fields: RuleFields | None
@@ -271,7 +271,7 @@ async def _rules(
             ReminderConfigurationRow.reminder_type,
         )
     )
-    return tuple(records.rule(row) for row in found.mappings())
+    return tuple(mapping.rule(row) for row in found.mappings())
 
 
 async def _in_force(

@@ -1,7 +1,7 @@
 """The schema as SQLAlchemy sees it; the Alembic migrations are what makes it.
 
 `sessions`, `users` and `enrollments` are tables in owned mode; over an existing platform's own
-tables they are views, see `reminders.db.host`. Everything else is ours in both modes.
+tables they are views, see `reminders.db.existing_platform`. Everything else is ours in both modes.
 Every instant is `timestamptz`; the test suite compares this file with a migrated database.
 """
 

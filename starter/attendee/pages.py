@@ -16,7 +16,7 @@ from babel.dates import format_date, format_time, get_timezone_name
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reminders.db.choices import Reader
+from reminders.db.preferences import Reader
 from reminders.domain.model import OptOut, SessionStatus
 from reminders.mail.catalogue import compiled, read
 from reminders.mail.locales import locale_called

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from reminders import settings as environment
 from reminders import temporal
-from reminders.db import host, migrate
+from reminders.db import existing_platform, migrate
 from reminders.domain.errors import ReminderError
 from starter.api.answers.health import Readiness
 from starter.assembly import Parts, connect
@@ -98,11 +98,11 @@ def check(*, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitCode.RED)
 
 
-async def _examined(parts: Parts) -> host.Examined:
+async def _examined(parts: Parts) -> existing_platform.Examined:
     """What an existing platform's tables look like; where they are ours there is nothing to see."""
     if parts.database.host_schema is None:
-        return host.Examined(columns={}, problems=())
-    return await host.examine(parts.database)
+        return existing_platform.Examined(columns={}, problems=())
+    return await existing_platform.examine(parts.database)
 
 
 def _print_each(kind: str, lines: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reminders.db.browsing import Period
+from reminders.db.lookups import Period
 from reminders.domain.model import ReminderStatus
 from starter.api.answers.sessions import ChangesOut, SessionWithCounts, UnderWayOut
 from starter.api.bodies.lookups import RosterFilters, SessionFilters

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.domain.model import ReminderRule
 from starter.migration.importing import RULES, columns_of
@@ -86,7 +86,7 @@ class CronRules:
         if there is None:
             return ()
         ours = {
-            row["reminder_type"]: records.rule(row)
+            row["reminder_type"]: mapping.rule(row)
             for row in (await connection.execute(_OUR_RULES)).mappings()
         }
         display_name = "display_name" if "display_name" in there else "reminder_type"
@@ -98,7 +98,7 @@ SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
   FROM "{self._schema}".{RULES} ORDER BY minutes_before DESC
 """)  # noqa: S608 - the schema is checked, the columns are from a closed list
         )
-        theirs = {row["reminder_type"]: records.rule(row) for row in found.mappings()}
+        theirs = {row["reminder_type"]: mapping.rule(row) for row in found.mappings()}
         changes = [
             RuleChange(reminder_type=name, before=ours.get(name), after=rule)
             for name, rule in theirs.items()

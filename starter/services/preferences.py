@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from reminders.db.choices import Change, Changed, Choices, ChoiceStore, Reader
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
+from reminders.db.preferences import Change, Changed, Choices, ChoiceStore, Reader
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from reminders.domain.model import OptOut, ReminderStatus
 from reminders.domain.ports import Enrollment

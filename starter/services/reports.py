@@ -14,9 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from reminders.db.audit import AuditLog
-from reminders.db.browsing import Browser
-from reminders.db.failed import FailedReminders
-from reminders.db.overview import Overview
+from reminders.db.lookups import Browser
+from reminders.db.reports import FailedReminders, Overview
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import EnrollmentStatus
 from starter.api.answers.lookups import (

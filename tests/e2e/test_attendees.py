@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from reminders.db.calendar import CalendarEntries
-from reminders.db.choices import ChoiceStore
 from reminders.db.erasure import ErasureStore
+from reminders.db.preferences import ChoiceStore
 from reminders.domain.errors import UserNotFoundError
 from reminders.domain.model import Attendee, EnrollmentStatus, OptOut, Session
 from reminders.domain.ports import Enrollment

@@ -19,8 +19,8 @@ from sqlalchemy import make_url
 from temporalio.client import Client
 
 from devstack.postgres import EmbeddedPostgres
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
+from reminders.db.preferences import ChoiceStore
 from reminders.db.restoring import RestoredLedger
 from reminders.domain.model import OptOut, Session
 from reminders.settings import Settings

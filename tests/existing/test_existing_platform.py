@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from reminders.db import host as views
+from reminders.db import existing_platform as views
 from reminders.db import migrate
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
-from reminders.db.gauges import LedgerGauges
-from reminders.db.provider_events import ProviderEvents
+from reminders.db.preferences import ChoiceStore
+from reminders.db.provider import ProviderEvents
+from reminders.db.reports import LedgerGauges
 from reminders.domain.errors import (
     ConfigurationError,
     EnrollmentNotFoundError,

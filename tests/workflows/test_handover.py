@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
-from reminders.db.choices import ChoiceStore
+from reminders.db.preferences import ChoiceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Self
 
-from reminders.db.provider_state import QuotaReading
+from reminders.db.provider import QuotaReading
 from reminders.domain.model import (
     StatusReason,
 )

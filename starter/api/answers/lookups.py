@@ -12,8 +12,8 @@ from uuid import UUID
 from pydantic import Field
 
 from reminders.db.audit import Action, Event
-from reminders.db.browsing import RosterEntry, SessionEntry
-from reminders.db.failed import Cause
+from reminders.db.lookups import RosterEntry, SessionEntry
+from reminders.db.reports import Cause
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus, StatusReason
 from starter.api.answers.base import Out
 from starter.api.answers.reminders import ReminderOut

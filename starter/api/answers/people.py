@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 from uuid import UUID
 
-from reminders.db.choices import Choices
+from reminders.db.preferences import Choices
 from reminders.domain.model import (
     StatusReason,
 )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from reminders.db.catalogue import SessionChange
+from reminders.db.sessions import SessionChange
 from reminders.domain.model import (
     ReminderStatus,
     Session,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from reminders.db.browsing import PAGE, Period
+from reminders.db.lookups import PAGE, Period
 from reminders.domain.model import ReminderStatus
 from starter.api.bodies.base import In
 

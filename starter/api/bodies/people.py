@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from reminders.db.choices import MOST_OPT_OUTS
+from reminders.db.preferences import MOST_OPT_OUTS
 from reminders.domain.model import Attendee, OptOut
 from starter.api.bodies.base import In, ReasonBody, ReasonQuery
 from starter.api.fields import (

@@ -16,13 +16,13 @@ from sqlalchemy import insert, select, text
 
 from reminders.clock import SystemClock
 from reminders.db import locks
-from reminders.db.catalogue import Catalogue
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.provider_events import ProviderEvents
+from reminders.db.preferences import ChoiceStore
+from reminders.db.provider import ProviderEvents
 from reminders.db.rules import RuleStore
+from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderRow, SessionRow, UserRow
 from reminders.domain.errors import ConflictError, NotFoundError
 from reminders.domain.model import (

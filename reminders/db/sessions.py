@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from reminders.db import audit, locks, preferences, records
+from reminders.db import audit, locks, mapping, preferences
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
@@ -103,7 +103,7 @@ class Catalogue:
             await locks.session(connection, session.id)
             found = await connection.execute(_STORED, {"session_id": session.id})
             row = found.mappings().one_or_none()
-            before = records.session(row) if row else None
+            before = mapping.session(row) if row else None
             if before is not None and keep_status:
                 session = replace(session, status=before.status)
             untold: UUID | None = row["untold"] if row else None
@@ -199,7 +199,7 @@ class Catalogue:
             row = found.mappings().one_or_none()
         if row is None:
             raise SessionNotFoundError
-        return records.session(row)
+        return mapping.session(row)
 
     async def user(self, user_id: UUID) -> Attendee:
         """One person.
@@ -212,7 +212,7 @@ class Catalogue:
             row = found.mappings().one_or_none()
         if row is None:
             raise UserNotFoundError
-        return records.attendee(row)
+        return mapping.attendee(row)
 
     async def enrollment_status(self, session_id: UUID, user_id: UUID) -> EnrollmentStatus | None:
         """Whether a person is enrolled; `None` if they never were."""

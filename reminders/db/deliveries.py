@@ -34,7 +34,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import TextClause
 from sqlalchemy.types import TypeEngine
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database, is_about_a_value
 from reminders.db.installation import belongs_here, here
 from reminders.db.preferences import STOPPING
@@ -667,7 +667,7 @@ class PostgresDeliveryLedger:
         return CloseRemindersResult(closed=row["closed"], in_doubt=row["in_doubt"])
 
 
-def _unrepeatable(row: records.Record) -> str | None:
+def _unrepeatable(row: mapping.Record) -> str | None:
     """Why a batch that was taken over must not be posted; `None` if it may."""
     if not row["is_ours"]:
         return "frozen under another delivery mode, test address or installation"
@@ -679,15 +679,15 @@ def _cause(error: Exception) -> str:
     return type(getattr(error, "orig", None) or error).__name__
 
 
-def _facts(row: records.Record) -> DeliveryFacts:
+def _facts(row: mapping.Record) -> DeliveryFacts:
     status, stopped = row["enrollment_status"], row["stopped"]
     told_start = row["told_start"]
     return DeliveryFacts(
-        reminder=records.reminder(row),
-        session=records.session(records.prefixed(row, "s_")) if row["s_id"] else None,
-        attendee=records.attendee(records.prefixed(row, "u_")) if row["u_id"] else None,
+        reminder=mapping.reminder(row),
+        session=mapping.session(mapping.prefixed(row, "s_")) if row["s_id"] else None,
+        attendee=mapping.attendee(mapping.prefixed(row, "u_")) if row["u_id"] else None,
         enrollment_status=EnrollmentStatus(status) if status else None,
-        rule=records.rule(records.prefixed(row, "c_")) if row["c_reminder_type"] else None,
+        rule=mapping.rule(mapping.prefixed(row, "c_")) if row["c_reminder_type"] else None,
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
         moved_from=told_start if told_start != row["s_start_time"] else None,

@@ -1,4 +1,4 @@
-"""What the provider tells of accepted e-mails, brought into the ledger.
+"""What the provider says: of accepted e-mails, of its quotas, and whether it takes any at present.
 
 Events come twice and in any order, also before our own record of the request they belong to. So
 each moves its row forward or not at all, and the same events end in the same row whatever their
@@ -9,16 +9,21 @@ Locks are taken as everywhere else: a person before their reminders, reminders b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, select, text
+from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import locks, preferences
+from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
-from reminders.db.tables import ReminderRow, UserRow
-from reminders.domain.model import ProviderEvent, ReminderStatus
+from reminders.db.tables import ProviderUsageRow, ReminderRow, UserRow, WebhookEventRow
+from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
+from reminders.domain.ports import Hold
 
 _FORWARD = (
     ReminderStatus.SENT,
@@ -169,3 +174,136 @@ async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> 
     )
     user_id: UUID = about.user_id
     return user_id
+
+
+_HELD = text("""
+SELECT held_until, held_because, held_sender FROM provider_pace WHERE held_until > clock_timestamp()
+""")
+_RESUME = text("""
+UPDATE provider_pace SET held_until = NULL
+ WHERE held_until > clock_timestamp() RETURNING held_because
+""")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuotaReading:
+    """A quota as the provider told it last."""
+
+    name: str
+    """`daily` or `monthly`."""
+    used: int
+    limit: int | None
+    """E-mails; `None` is unlimited."""
+    resets_at: datetime
+    checked_at: datetime
+    sent_since: int
+    """Reminders that the provider has accepted since it told this."""
+
+    @property
+    def used_by_now(self) -> int:
+        """What it told, and what we know to have gone out since."""
+        return self.used + self.sent_since
+
+
+class ProviderState:
+    """Reads the state that all workers share, and ends a hold."""
+
+    def __init__(self, database: Database) -> None:
+        """Read from this database."""
+        self._database = database
+
+    async def hold(self) -> Hold | None:
+        """The hold that keeps workers from posting; `None` while there is none."""
+        async with self._database.autocommit() as connection:
+            row = (await connection.execute(_HELD)).mappings().one_or_none()
+        if row is None:
+            return None
+        return Hold(
+            until=row["held_until"],
+            reason=StatusReason(row["held_because"]),
+            sender=row["held_sender"],
+        )
+
+    async def quotas(self) -> Sequence[QuotaReading]:
+        """The quotas that are known, the daily one first."""
+        sent_since = (
+            select(func.count())
+            .where(ReminderRow.sent_at > ProviderUsageRow.checked_at)
+            .correlate(ProviderUsageRow)
+            .scalar_subquery()
+            .label("sent_since")
+        )
+        query = select(ProviderUsageRow.__table__, sent_since).order_by(ProviderUsageRow.quota)
+        async with self._database.autocommit() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        return tuple(
+            QuotaReading(
+                name=row["quota"],
+                used=row["used"],
+                limit=row["quota_limit"],
+                resets_at=row["resets_at"],
+                checked_at=row["checked_at"],
+                sent_since=row["sent_since"],
+            )
+            for row in rows
+        )
+
+    async def resume(self, *, actor: str, reason: str | None = None) -> StatusReason | None:
+        """End the hold, for every worker; safe to repeat.
+
+        What waits is posted as its activities come back, within a minute (five after a quota),
+        as far as it is still useful. If the provider still refuses, it is held again.
+
+        Args:
+            actor: Who does it, for the audit log.
+            reason: Why, in their words.
+
+        Returns:
+            Why it was held; `None` if it was not.
+        """
+        async with self._database.transaction() as connection:
+            was = await connection.scalar(_RESUME)
+            if was is None:
+                return None
+            await record(
+                connection,
+                Event(
+                    action=Action.DELIVERY_RESUMED,
+                    actor=actor,
+                    reason=reason,
+                    details={"held_because": was},
+                ),
+            )
+        return StatusReason(was)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderNote:
+    """Something that the provider said of an e-mail."""
+
+    type: str
+    """In its words, such as `email.delivered`."""
+    occurred_at: datetime
+
+
+class ProviderHistory:
+    """The provider's events, read only."""
+
+    def __init__(self, database: Database) -> None:
+        """Read this database."""
+        self._database = database
+
+    async def of(self, reminder_ids: Sequence[UUID]) -> dict[UUID, list[ProviderNote]]:
+        """What was told of these reminders, the earliest first; those without are left out."""
+        query = (
+            select(WebhookEventRow.reminder_id, WebhookEventRow.type, WebhookEventRow.occurred_at)
+            .where(WebhookEventRow.reminder_id.in_(reminder_ids))
+            .order_by(WebhookEventRow.occurred_at, WebhookEventRow.svix_id)
+        )
+        notes: dict[UUID, list[ProviderNote]] = {}
+        async with self._database.autocommit() as connection:
+            for reminder_id, kind, occurred_at in await connection.execute(query):
+                if reminder_id is not None:
+                    note = ProviderNote(type=kind, occurred_at=occurred_at)
+                    notes.setdefault(reminder_id, []).append(note)
+        return notes
