@@ -11,12 +11,14 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.tables import EnrollmentRow, ProviderPaceRow, ReminderRow, SessionRow, UserRow
+from reminders.db.provider import hold
+from reminders.db.sql import overdue, typed
+from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import (
     Attendee,
@@ -80,12 +82,11 @@ class EnrolledSession:
     counts: Mapping[ReminderStatus, int]
 
 
+@dataclass(frozen=True, slots=True)
 class Browser:
     """Lists for people, read only."""
 
-    def __init__(self, database: Database) -> None:
-        """Read this database."""
-        self._database = database
+    database: Database
 
     async def sessions(
         self,
@@ -105,9 +106,7 @@ class Browser:
             cursor: Start and id of the last one of the page before.
             limit: At most this many.
         """
-        query = select(
-            SessionRow.id, SessionRow.title, SessionRow.start_time, SessionRow.status
-        ).limit(limit)
+        query = select(SessionRow.__table__).limit(limit)
         order = tuple_(SessionRow.start_time, SessionRow.id)
         exact = _as_uuid(search)
         if exact is not None:
@@ -122,17 +121,11 @@ class Browser:
             query = query if cursor is None else query.where(order < cursor)
         if exact is None and search:
             query = query.where(SessionRow.title.icontains(search, autoescape=True))
-        async with self._database.autocommit() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-            ids = [row["id"] for row in rows]
-            counts = _nested(
-                await connection.execute(
-                    select(ReminderRow.session_id, ReminderRow.email_status, func.count())
-                    .where(ReminderRow.session_id.in_(ids))
-                    .group_by(ReminderRow.session_id, ReminderRow.email_status)
-                )
-            )
-            found = await connection.execute(
+        sessions = [mapping.session(row) for row in await self.database.rows(query)]
+        ids = [session.id for session in sessions]
+        counts = await self._counts(ReminderRow.session_id.in_(ids))
+        enrolled = dict(
+            await self.database.tuples(
                 select(EnrollmentRow.session_id, func.count())
                 .where(
                     EnrollmentRow.session_id.in_(ids),
@@ -140,17 +133,17 @@ class Browser:
                 )
                 .group_by(EnrollmentRow.session_id)
             )
-            enrolled: dict[UUID, int] = dict(found.all())
+        )
         return tuple(
             SessionEntry(
-                id=row["id"],
-                title=row["title"],
-                starts_at=row["start_time"],
-                status=SessionStatus(row["status"]),
-                enrolled=enrolled.get(row["id"], 0),
-                counts=counts.get(row["id"], {}),
+                id=session.id,
+                title=session.title,
+                starts_at=session.starts_at,
+                status=session.status,
+                enrolled=enrolled.get(session.id, 0),
+                counts=counts.get(session.id, {}),
             )
-            for row in rows
+            for session in sessions
         )
 
     async def by_type(self, session_id: UUID) -> dict[str, dict[ReminderStatus, int]]:
@@ -160,24 +153,19 @@ class Browser:
             .where(ReminderRow.session_id == session_id)
             .subquery()
         )
-        async with self._database.autocommit() as connection:
-            return _nested(
-                await connection.execute(
-                    select(newest.c.reminder_type, newest.c.email_status, func.count()).group_by(
-                        newest.c.reminder_type, newest.c.email_status
-                    )
-                )
-            )
+        kind, status = newest.c.reminder_type, newest.c.email_status
+        return _nested(
+            await self.database.tuples(select(kind, status, func.count()).group_by(kind, status))
+        )
 
     async def enrolled(self, session_id: UUID) -> dict[EnrollmentStatus, int]:
         """How many are enrolled in a session, by status."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(EnrollmentRow.status, func.count())
-                .where(EnrollmentRow.session_id == session_id)
-                .group_by(EnrollmentRow.status)
-            )
-            return {EnrollmentStatus(status): count for status, count in found}
+        found = await self.database.tuples(
+            select(EnrollmentRow.status, func.count())
+            .where(EnrollmentRow.session_id == session_id)
+            .group_by(EnrollmentRow.status)
+        )
+        return {EnrollmentStatus(status): count for status, count in found}
 
     async def roster(
         self,
@@ -191,7 +179,7 @@ class Browser:
         """Who is enrolled in a session, by address.
 
         Args:
-            session_id: Whose.
+            session_id: Of the session.
             status: Only people with a reminder in this status.
             search: Part of a name or an address, or a whole user id.
             after: The last person of the page before.
@@ -217,18 +205,15 @@ class Browser:
         if after is not None:
             last = select(UserRow.email).where(UserRow.id == after).scalar_subquery()
             query = query.where(tuple_(UserRow.email, UserRow.id) > tuple_(last, after))
-        async with self._database.autocommit() as connection:
-            people = (await connection.execute(query)).mappings().all()
-            found = await connection.execute(
-                _newest(ReminderRow.__table__).where(
-                    ReminderRow.session_id == session_id,
-                    ReminderRow.user_id.in_([row["id"] for row in people]),
-                )
-            )
-            reminders: dict[UUID, dict[str, Reminder]] = {}
-            for row in found.mappings():
-                reminder = mapping.reminder(row)
-                reminders.setdefault(reminder.user_id, {})[reminder.reminder_type] = reminder
+        people = await self.database.rows(query)
+        newest = _newest(ReminderRow.__table__).where(
+            ReminderRow.session_id == session_id,
+            ReminderRow.user_id.in_([row["id"] for row in people]),
+        )
+        reminders: dict[UUID, dict[str, Reminder]] = {}
+        for row in await self.database.rows(newest):
+            reminder = mapping.reminder(row)
+            reminders.setdefault(reminder.user_id, {})[reminder.reminder_type] = reminder
         return tuple(
             RosterEntry(
                 attendee=mapping.attendee(row),
@@ -246,34 +231,19 @@ class Browser:
             limit: At most this many.
         """
         query = select(UserRow.__table__).order_by(UserRow.email, UserRow.id).limit(limit)
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(_matching(query, search))
-            return tuple(mapping.attendee(row) for row in found.mappings())
+        found = await self.database.rows(_matching(query, search))
+        return tuple(mapping.attendee(row) for row in found)
 
     async def enrollments(self, user_id: UUID, *, limit: int = 200) -> tuple[EnrolledSession, ...]:
         """What a person is or was enrolled in, the latest session first."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(
-                    SessionRow.id,
-                    SessionRow.title,
-                    SessionRow.start_time,
-                    SessionRow.status,
-                    EnrollmentRow.status.label("enrollment_status"),
-                )
-                .join(EnrollmentRow, EnrollmentRow.session_id == SessionRow.id)
-                .where(EnrollmentRow.user_id == user_id)
-                .order_by(SessionRow.start_time.desc(), SessionRow.id)
-                .limit(limit)
-            )
-            rows = found.mappings().all()
-            counts = _nested(
-                await connection.execute(
-                    select(ReminderRow.session_id, ReminderRow.email_status, func.count())
-                    .where(ReminderRow.user_id == user_id)
-                    .group_by(ReminderRow.session_id, ReminderRow.email_status)
-                )
-            )
+        rows = await self.database.rows(
+            select(SessionRow.__table__, EnrollmentRow.status.label("enrollment_status"))
+            .join(EnrollmentRow, EnrollmentRow.session_id == SessionRow.id)
+            .where(EnrollmentRow.user_id == user_id)
+            .order_by(SessionRow.start_time.desc(), SessionRow.id)
+            .limit(limit)
+        )
+        counts = await self._counts(ReminderRow.user_id == user_id)
         return tuple(
             EnrolledSession(
                 session_id=row["id"],
@@ -288,21 +258,28 @@ class Browser:
 
     async def reminder(self, reminder_id: UUID) -> Reminder | None:
         """One row of the ledger; `None` if there is none."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.__table__).where(ReminderRow.id == reminder_id)
-            )
-            row = found.mappings().one_or_none()
-        return mapping.reminder(row) if row else None
+        return await self._reminder(ReminderRow.id == reminder_id)
 
     async def by_provider_id(self, email_id: str) -> Reminder | None:
         """The row whose e-mail has this id at the provider; `None` if there is none."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.__table__).where(ReminderRow.resend_email_id == email_id)
-            )
-            row = found.mappings().first()
+        return await self._reminder(ReminderRow.resend_email_id == email_id)
+
+    async def _reminder(self, condition: ColumnElement[bool]) -> Reminder | None:
+        row = await self.database.row(select(ReminderRow.__table__).where(condition))
         return mapping.reminder(row) if row else None
+
+    async def _counts(
+        self, condition: ColumnElement[bool]
+    ) -> dict[UUID, dict[ReminderStatus, int]]:
+        """Reminders by session and status, all generations."""
+        session_id, status = ReminderRow.session_id, ReminderRow.email_status
+        return _nested(
+            await self.database.tuples(
+                select(session_id, status, func.count())
+                .where(condition)
+                .group_by(session_id, status)
+            )
+        )
 
 
 def _newest(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
@@ -339,6 +316,11 @@ def _nested(rows: Iterable[Any]) -> dict[Any, dict[ReminderStatus, int]]:
     return counts
 
 
+_OVERDUE = typed(
+    f"SELECT count(*) FROM session_reminder_emails r WHERE {overdue('r', ':until')}"  # noqa: S608 - composed of constants
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReminderPage:
     """Some reminders, and where the next ones begin."""
@@ -347,12 +329,11 @@ class ReminderPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
 class ReminderQueries:
     """The ledger, read only."""
 
-    def __init__(self, database: Database) -> None:
-        """Read this database."""
-        self._database = database
+    database: Database
 
     async def list(
         self,
@@ -370,32 +351,28 @@ class ReminderQueries:
             InvalidInputError: If the cursor is none of ours.
         """
         query = select(ReminderRow.__table__).order_by(ReminderRow.due_at, ReminderRow.id)
-        if session_id is not None:
-            query = query.where(ReminderRow.session_id == session_id)
-        if user_id is not None:
-            query = query.where(ReminderRow.user_id == user_id)
-        if status is not None:
-            query = query.where(ReminderRow.email_status == status)
-        if reason is not None:
-            query = query.where(ReminderRow.status_reason == reason)
+        for column, wanted in (
+            (ReminderRow.session_id, session_id),
+            (ReminderRow.user_id, user_id),
+            (ReminderRow.email_status, status),
+            (ReminderRow.status_reason, reason),
+        ):
+            query = query if wanted is None else query.where(column == wanted)
         if cursor is not None:
             query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > _decode(cursor))
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(query.limit(limit + 1))
-            reminders = [mapping.reminder(row) for row in found.mappings()]
-        more = len(reminders) > limit
-        page = tuple(reminders[:limit])
+        found = await self.database.rows(query.limit(limit + 1))
+        reminders = tuple(mapping.reminder(row) for row in found)
+        page, more = reminders[:limit], len(reminders) > limit
         return ReminderPage(reminders=page, next_cursor=_encode(page[-1]) if more else None)
 
     async def of_enrollment(self, session_id: UUID, user_id: UUID) -> tuple[Reminder, ...]:
         """Every reminder of one enrollment, all generations, by ascending due instant."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.__table__)
-                .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
-                .order_by(ReminderRow.due_at, ReminderRow.generation)
-            )
-            return tuple(mapping.reminder(row) for row in found.mappings())
+        found = await self.database.rows(
+            select(ReminderRow.__table__)
+            .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
+            .order_by(ReminderRow.due_at, ReminderRow.generation)
+        )
+        return tuple(mapping.reminder(row) for row in found)
 
     async def tally(
         self, session_id: UUID, user_id: UUID | None = None
@@ -403,18 +380,13 @@ class ReminderQueries:
         """What a cancel would meet: reminders by status, the newest generation of each.
 
         Args:
-            session_id: Whose.
+            session_id: Of the session.
             user_id: Only this person's; absent means everybody who is still enrolled.
 
         Returns:
             Statuses without reminders are left out.
         """
-        newest = (
-            select(ReminderRow.email_status)
-            .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
-            .where(ReminderRow.session_id == session_id)
-            .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
-        )
+        newest = _newest(ReminderRow.email_status).where(ReminderRow.session_id == session_id)
         if user_id is not None:
             newest = newest.where(ReminderRow.user_id == user_id)
         else:
@@ -424,38 +396,17 @@ class ReminderQueries:
                 & (EnrollmentRow.user_id == ReminderRow.user_id),
             ).where(EnrollmentRow.status != EnrollmentStatus.CANCELLED)
         status = newest.subquery().c.email_status
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(select(status, func.count()).group_by(status))
-            return {ReminderStatus(name): count for name, count in found}
+        found = await self.database.tuples(select(status, func.count()).group_by(status))
+        return {ReminderStatus(name): count for name, count in found}
 
     async def hold(self) -> Hold | None:
         """Why workers send nothing at present; `None` when nothing holds them back."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(
-                    ProviderPaceRow.held_until,
-                    ProviderPaceRow.held_because,
-                    ProviderPaceRow.held_sender,
-                ).where(ProviderPaceRow.held_until > func.clock_timestamp())
-            )
-            row = found.one_or_none()
-        if row is None or row.held_until is None:
-            return None
-        return Hold(
-            until=row.held_until,
-            reason=mapping.reason(row.held_because) or StatusReason.MISCONFIGURED,
-            sender=row.held_sender,
-        )
+        return await hold(self.database)
 
     async def overdue(self, *, before: datetime) -> int:
         """How many reminders still wait although they were due before this instant."""
-        async with self._database.autocommit() as connection:
-            count = await connection.scalar(
-                select(func.count())
-                .select_from(ReminderRow)
-                .where(ReminderRow.email_status == "scheduled", ReminderRow.due_at < before)
-            )
-        return count or 0
+        count: int = await self.database.scalar(_OVERDUE, {"until": before})
+        return count
 
 
 def _encode(last: Reminder) -> str:

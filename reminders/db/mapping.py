@@ -1,10 +1,15 @@
-"""Database rows to the words of the domain."""
+"""Rows of tables to the words of the domain, and back: a column is a field of the same name.
+
+`_DIFFERENT` says which are not. So a new column of one of these tables needs no line in this package
+but its own in `tables`, and in `existing_platform` if it is the platform's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from reminders.domain.model import (
     Attendee,
@@ -27,72 +32,65 @@ def reason(word: str | None) -> StatusReason | None:
     return _REASONS.get(word)
 
 
-def reminder(row: Record) -> Reminder:
-    """A row of `session_reminder_emails`."""
-    return Reminder(
-        id=row["id"],
-        session_id=row["session_id"],
-        user_id=row["user_id"],
-        reminder_type=row["reminder_type"],
-        generation=row["generation"],
-        due_at=row["due_at"],
-        starts_at=row["starts_at"],
-        status=ReminderStatus(row["email_status"]),
-        reason=reason(row["status_reason"]),
-        sent_at=row["sent_at"],
-        attempts=row["attempts"],
-        last_error=row["last_error"],
-        resend_email_id=row["resend_email_id"],
-        workflow_id=row["workflow_id"],
-        run_id=row["run_id"],
-        batch_id=row["batch_id"],
-        requested_at=row["requested_at"],
-        plan_version=row["plan_version"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
+def _lead(minutes: int) -> timedelta:
+    return timedelta(minutes=minutes)
 
 
-def session(row: Record) -> Session:
-    """A row of `sessions`."""
-    return Session(
-        id=row["id"],
-        title=row["title"],
-        starts_at=row["start_time"],
-        ends_at=row["end_time"],
-        time_zone=row["time_zone"],
-        speaker_name=row["speaker_name"],
-        location=row["location"],
-        join_url=row["join_url"],
-        preparation_notes=row["preparation_notes"],
-        status=SessionStatus(row["status"]),
-    )
+_Entity = TypeVar("_Entity")
+_DIFFERENT: Mapping[type, Mapping[str, str]] = {
+    Session: {"starts_at": "start_time", "ends_at": "end_time"},
+    Attendee: {"user_id": "id"},
+    ReminderRule: {"lead": "minutes_before", "subject_template": "email_subject_template"},
+    Reminder: {"status": "email_status", "reason": "status_reason"},
+}
+"""Fields whose column has another name."""
+_READ: Mapping[type, Mapping[str, Callable[[Any], Any]]] = {
+    Session: {"status": SessionStatus},
+    ReminderRule: {"lead": _lead},
+    Reminder: {"status": ReminderStatus, "reason": reason},
+}
+"""What makes a field of what its column holds, where that is not the same."""
 
 
-def attendee(row: Record) -> Attendee:
-    """A row of `users`."""
-    return Attendee(
-        user_id=row["id"],
-        email=row["email"],
-        full_name=row["full_name"],
-        time_zone=row["time_zone"],
-        locale=row["locale"],
-    )
+@dataclass(frozen=True, slots=True)
+class _Table(Generic[_Entity]):
+    """One table and the dataclass that a row of it becomes."""
+
+    entity: type[_Entity]
+    columns: Mapping[str, str]
+    """By field."""
+
+    def read(self, row: Record, prefix: str = "") -> _Entity:
+        """The entity of a row, whose columns may have a prefix, and others beside them."""
+        found = {field: row[prefix + column] for field, column in self.columns.items()}
+        for field, convert in _READ.get(self.entity, {}).items():
+            found[field] = convert(found[field])
+        return self.entity(**found)
+
+    def values(self, entity: _Entity) -> dict[str, Any]:
+        """What to write of an entity, by column."""
+        values = {column: getattr(entity, field) for field, column in self.columns.items()}
+        if "minutes_before" in values:
+            values["minutes_before"] //= timedelta(minutes=1)
+        return values
+
+    def selected(self, alias: str) -> str:
+        """SQL: these columns of a row, each with the alias before its name: `s.id AS s_id, ...`."""
+        return ", ".join(
+            f"{alias}.{column} AS {alias}_{column}" for column in self.columns.values()
+        )
 
 
-def rule(row: Record) -> ReminderRule:
-    """A row of `reminder_configurations`."""
-    return ReminderRule(
-        reminder_type=row["reminder_type"],
-        lead=timedelta(minutes=row["minutes_before"]),
-        is_enabled=row["is_enabled"],
-        subject_template=row["email_subject_template"],
-        display_name=row["display_name"],
-        sort_order=row["sort_order"],
-        session_id=row.get("session_id"),
-    )
+def _table(entity: type[_Entity]) -> _Table[_Entity]:
+    names = [field.name for field in fields(entity)]  # type: ignore[arg-type]  # all dataclasses
+    different = _DIFFERENT[entity]
+    return _Table(entity, {name: different.get(name, name) for name in names})
 
 
-def prefixed(row: Record, prefix: str) -> dict[str, Any]:
-    """The columns of a join that came from one table, without the table's prefix."""
-    return {name[len(prefix) :]: row[name] for name in row if name.startswith(prefix)}
+SESSIONS = _table(Session)
+ATTENDEES = _table(Attendee)
+RULES = _table(ReminderRule)
+REMINDERS = _table(Reminder)
+
+session, attendee = SESSIONS.read, ATTENDEES.read
+rule, reminder = RULES.read, REMINDERS.read

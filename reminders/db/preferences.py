@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, delete, func, select, text, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, locks, mapping, unconfirmed
 from reminders.db.engine import Database
+from reminders.db.sql import stopping, typed
 from reminders.db.tables import (
     EnrollmentRow,
     ErasedUserRow,
@@ -53,10 +53,7 @@ async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason)
     Safe to repeat. Deadlocks with deliveries and plans unless the caller holds the person's
     waiting reminders, locked in the order of their ids.
     """
-    preference = {"user_id": user_id, "reason": _NAMES[reason]}
-    await connection.execute(
-        upsert(ReminderPreferenceRow).values(**preference).on_conflict_do_nothing()
-    )
+    await withhold(connection, user_id, [OptOut()], reason)
     ended = await connection.execute(
         update(ReminderRow)
         .where(ReminderRow.user_id == user_id, ReminderRow.email_status == ReminderStatus.SCHEDULED)
@@ -66,19 +63,24 @@ async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason)
     await unconfirmed.add_all(connection, [(row[0], row[1]) for row in ended])
 
 
-async def stop_one(
-    connection: AsyncConnection, user_id: UUID, scope: OptOut, reason: StatusReason
+async def withhold(
+    connection: AsyncConnection, user_id: UUID, scopes: Iterable[OptOut], reason: StatusReason
 ) -> None:
-    """Let nothing of one scope be planned for a person any more; what waits is left to the caller."""
-    preference = {
-        "user_id": user_id,
-        "session_id": scope.session_id,
-        "reminder_type": scope.reminder_type,
-        "reason": _NAMES[reason],
-    }
-    await connection.execute(
-        upsert(ReminderPreferenceRow).values(**preference).on_conflict_do_nothing()
-    )
+    """Let nothing of these scopes be planned for a person any more; safe to repeat.
+
+    What waits already is left to the caller.
+    """
+    values = [
+        {
+            "user_id": user_id,
+            "session_id": scope.session_id,
+            "reminder_type": scope.reminder_type,
+            "reason": _NAMES[reason],
+        }
+        for scope in scopes
+    ]
+    if values:
+        await connection.execute(upsert(ReminderPreferenceRow).on_conflict_do_nothing(), values)
 
 
 async def forget_address(connection: AsyncConnection, user_id: UUID) -> None:
@@ -120,21 +122,6 @@ async def opt_outs(connection: AsyncConnection, user_id: UUID) -> frozenset[OptO
     return frozenset(OptOut(row[0], row[1]) for row in found)
 
 
-async def opt_out(connection: AsyncConnection, user_id: UUID, scopes: Iterable[OptOut]) -> None:
-    """Add to what a person is not to be reminded of; safe to repeat."""
-    values = [
-        {
-            "user_id": user_id,
-            "session_id": scope.session_id,
-            "reminder_type": scope.reminder_type,
-            "reason": "opted_out",
-        }
-        for scope in scopes
-    ]
-    if values:
-        await connection.execute(upsert(ReminderPreferenceRow).on_conflict_do_nothing(), values)
-
-
 async def opt_in(connection: AsyncConnection, user_id: UUID, scopes: Iterable[OptOut]) -> None:
     """Take away from what a person is not to be reminded of; safe to repeat."""
     preference = ReminderPreferenceRow
@@ -149,20 +136,17 @@ async def opt_in(connection: AsyncConnection, user_id: UUID, scopes: Iterable[Op
         )
 
 
-_SKIP_OPTED_OUT = text("""
+_SKIP_OPTED_OUT = typed(f"""
 WITH unwanted AS (
     SELECT r.id FROM session_reminder_emails r
      WHERE r.user_id = :user_id AND r.email_status = 'scheduled'
        AND EXISTS (
-           SELECT FROM reminder_preferences p
-            WHERE p.user_id = r.user_id AND p.reason = 'opted_out'
-              AND (p.session_id IS NULL OR p.session_id = r.session_id)
-              AND (p.reminder_type IS NULL OR p.reminder_type = r.reminder_type))
+           SELECT FROM {stopping("r")} AND p.reason = 'opted_out')
      ORDER BY r.id FOR UPDATE OF r)
 UPDATE session_reminder_emails r
    SET email_status = 'skipped', status_reason = 'opted_out', updated_at = now()
   FROM unwanted WHERE r.id = unwanted.id RETURNING r.session_id, r.user_id
-""").bindparams(bindparam("user_id", type_=Uuid()))
+""")  # noqa: S608 - composed of constants
 
 
 async def skip_opted_out(connection: AsyncConnection, user_id: UUID) -> int:
@@ -174,30 +158,6 @@ async def skip_opted_out(connection: AsyncConnection, user_id: UUID) -> int:
     ended = [(row.session_id, row.user_id) for row in done]
     await unconfirmed.add_all(connection, ended)
     return len(ended)
-
-
-def same_address(one: str, other: str) -> bool:
-    """Whether two bare addresses are the same mailbox, as far as anybody but its server can tell.
-
-    Whatever their case, and whether an international domain is written in Unicode or in ASCII.
-    """
-    return _comparable(one) == _comparable(other)
-
-
-def _comparable(address: str) -> str:
-    local, _, domain = address.strip().casefold().rpartition("@")
-    labels = [_readable(label) for label in domain.split(".")]
-    return unicodedata.normalize("NFKC", f"{local}@{'.'.join(labels)}").casefold()
-
-
-def _readable(label: str) -> str:
-    """A label of a domain in Unicode."""
-    if not label.startswith("xn--"):
-        return label
-    try:
-        return label.removeprefix("xn--").encode("ascii").decode("punycode")
-    except UnicodeError:
-        return label
 
 
 MOST_OPT_OUTS = 200
@@ -243,18 +203,13 @@ class Reader:
     opt_outs: frozenset[OptOut]
 
 
+@dataclass(frozen=True, slots=True)
 class ChoiceStore:
     """Choices on PostgreSQL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Keep them in this database.
-
-        Args:
-            database: Migrated.
-            clock: Decides which sessions lie ahead.
-        """
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
+    """Decides which sessions lie ahead."""
 
     async def of(self, user_id: UUID) -> Choices:
         """What a person chose.
@@ -263,13 +218,13 @@ class ChoiceStore:
             UserNotFoundError: If there is no such person, or they were erased.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             await _person(connection, user_id)
             return await _choices(connection, user_id)
 
     async def reader(self, session_id: UUID, user_id: UUID) -> Reader | None:
         """Who follows a link, and what they chose; `None` if the person is gone or erased."""
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             try:
                 attendee = await _person(connection, user_id)
             except UserNotFoundError:
@@ -299,7 +254,7 @@ class ChoiceStore:
         read the choices themselves, so nothing goes out that is not wanted.
 
         Args:
-            user_id: Whose.
+            user_id: Of the person.
             change: What becomes of the choices; pure.
             actor: For the audit log.
             reason: Why, for the audit log.
@@ -311,7 +266,7 @@ class ChoiceStore:
                 reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             await locks.person(connection, user_id)
             await _person(connection, user_id)
             before = await opt_outs(connection, user_id)
@@ -319,7 +274,7 @@ class ChoiceStore:
             added, removed = after - before, before - after
             await _check(connection, added, len(after))
             await opt_in(connection, user_id, removed)
-            await opt_out(connection, user_id, added)
+            await withhold(connection, user_id, added, StatusReason.OPTED_OUT)
             skipped = await skip_opted_out(connection, user_id)
             if added or removed:
                 event = audit.Event(
@@ -329,8 +284,8 @@ class ChoiceStore:
                     session_id=session_id,
                     user_id=user_id,
                     details={
-                        "opted_out": [_told(scope) for scope in _sorted(added)],
-                        "opted_in": [_told(scope) for scope in _sorted(removed)],
+                        "opted_out": _logged(added),
+                        "opted_in": _logged(removed),
                         "skipped": skipped,
                     },
                 )
@@ -352,7 +307,7 @@ class ChoiceStore:
             .where(
                 EnrollmentRow.user_id == user_id,
                 EnrollmentRow.status != EnrollmentStatus.CANCELLED,
-                SessionRow.start_time > self._clock.now(),
+                SessionRow.start_time > self.clock.now(),
             )
             .order_by(SessionRow.start_time, SessionRow.id)
             .limit(_MOST_ENROLLMENTS)
@@ -364,12 +319,11 @@ class ChoiceStore:
 
 async def _person(connection: AsyncConnection, user_id: UUID) -> Attendee:
     """The person, who is there and was not erased."""
-    found = await connection.execute(select(UserRow.__table__).where(UserRow.id == user_id))
-    row = found.mappings().one_or_none()
-    erased = await connection.scalar(
-        select(ErasedUserRow.user_id).where(ErasedUserRow.user_id == user_id)
+    is_erased = exists().where(ErasedUserRow.user_id == user_id)
+    found = await connection.execute(
+        select(UserRow.__table__).where(UserRow.id == user_id, ~is_erased)
     )
-    if row is None or erased is not None:
+    if (row := found.mappings().one_or_none()) is None:
         raise UserNotFoundError
     return mapping.attendee(row)
 
@@ -422,10 +376,10 @@ async def _in_flight(connection: AsyncConnection, user_id: UUID, session_id: UUI
     return await connection.scalar(query) or 0
 
 
-def _sorted(scopes: Collection[OptOut]) -> list[OptOut]:
-    return sorted(scopes, key=lambda s: (str(s.session_id or ""), s.reminder_type or ""))
-
-
-def _told(scope: OptOut) -> dict[str, str]:
-    told = {"session_id": scope.session_id, "reminder_type": scope.reminder_type}
-    return {name: str(value) for name, value in told.items() if value is not None}
+def _logged(scopes: Collection[OptOut]) -> list[dict[str, str]]:
+    """Scopes as the audit log keeps them."""
+    in_order = sorted(scopes, key=lambda s: (str(s.session_id or ""), s.reminder_type or ""))
+    return [
+        {name: str(value) for name, value in asdict(scope).items() if value is not None}
+        for scope in in_order
+    ]

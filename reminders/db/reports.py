@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, bindparam, exists, func, select, text, tuple_
+from sqlalchemy import ColumnElement, exists, func, select, tuple_
 from sqlalchemy.orm import aliased
 
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.installation import belongs_here, here
+from reminders.db.installation import here
+from reminders.db.provider import hold_of
+from reminders.db.sql import HELD, belongs_here, overdue, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.model import Reminder, ReminderStatus, SessionStatus, StatusReason
-from reminders.domain.ports import Clock, Destination, Hold, LedgerState, Quota
+from reminders.domain.ports import Clock, Destination, LedgerState, Quota
 
 HOUR = timedelta(hours=1)
 
@@ -60,15 +62,14 @@ class Backlog:
     """Failed, and can still be sent; see `can_still_be_sent`."""
 
 
+@dataclass(frozen=True, slots=True)
 class Overview:
     """The ledger from far away, read only; every answer comes from an index."""
 
-    def __init__(self, database: Database) -> None:
-        """Read this database."""
-        self._database = database
+    database: Database
 
     async def due_by_hour(self, now: datetime, hours: int = 24) -> tuple[DueHour, ...]:
-        """What waits for the next so many hours, the hour at hand first; empty hours included.
+        """What falls due in the next hours, the current one first; empty hours included.
 
         Args:
             now: Reminders due before are left out.
@@ -76,8 +77,8 @@ class Overview:
         """
         first = now.replace(minute=0, second=0, microsecond=0)
         hour = func.date_bin(HOUR, ReminderRow.due_at, first)
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
+        counts = dict(
+            await self.database.tuples(
                 select(hour, func.count())
                 .where(
                     ReminderRow.email_status == ReminderStatus.SCHEDULED,
@@ -86,7 +87,7 @@ class Overview:
                 )
                 .group_by(hour)
             )
-            counts: dict[datetime, int] = dict(found.all())
+        )
         return tuple(
             DueHour(begins_at=begins_at, reminders=counts.get(begins_at, 0))
             for begins_at in (first + n * HOUR for n in range(hours))
@@ -101,26 +102,22 @@ class Overview:
         """
         ends_at = begins_at + timedelta(days=1)
         late = func.count().filter(ReminderRow.sent_at > ReminderRow.due_at + tolerated)
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.email_status, func.count(), late)
-                .where(ReminderRow.sent_at >= begins_at, ReminderRow.sent_at < ends_at)
-                .group_by(ReminderRow.email_status)
+        rows = await self.database.tuples(
+            select(ReminderRow.email_status, func.count(), late)
+            .where(ReminderRow.sent_at >= begins_at, ReminderRow.sent_at < ends_at)
+            .group_by(ReminderRow.email_status)
+        )
+        failed = await self.database.scalar(
+            select(func.count()).where(
+                ReminderRow.email_status == ReminderStatus.FAILED,
+                ReminderRow.due_at >= begins_at,
+                ReminderRow.due_at < ends_at,
             )
-            rows = found.all()
-            failed = await connection.scalar(
-                select(func.count())
-                .select_from(ReminderRow)
-                .where(
-                    ReminderRow.email_status == ReminderStatus.FAILED,
-                    ReminderRow.due_at >= begins_at,
-                    ReminderRow.due_at < ends_at,
-                )
-            )
+        )
         return Day(
             sent={ReminderStatus(status): count for status, count, _ in rows},
             late=sum(late for _, _, late in rows),
-            failed=failed or 0,
+            failed=failed,
         )
 
     async def backlog(self, now: datetime, *, tolerated: timedelta) -> Backlog:
@@ -130,34 +127,18 @@ class Overview:
             now: Decides what is overdue.
             tolerated: How long after its due instant a reminder is not yet overdue.
         """
-        scheduled = ReminderRow.email_status == ReminderStatus.SCHEDULED
-        overdue = ReminderRow.due_at < now - tolerated
-        async with self._database.autocommit() as connection:
-            waiting = await connection.scalar(
-                select(func.count()).select_from(ReminderRow).where(scheduled)
-            )
-            late, oldest = (
-                await connection.execute(
-                    select(func.count(), func.min(ReminderRow.due_at)).where(scheduled, overdue)
-                )
-            ).one()
-            in_doubt = await connection.scalar(
-                select(func.count())
-                .select_from(ReminderRow)
-                .where(ReminderRow.email_status == ReminderStatus.SENDING)
-            )
-            redrivable = await connection.scalar(
-                select(func.count())
-                .select_from(ReminderRow)
-                .join(SessionRow, SessionRow.id == ReminderRow.session_id)
-                .where(ReminderRow.email_status == ReminderStatus.FAILED, can_still_be_sent(now))
-            )
+        [[late, oldest]] = await self.database.tuples(_LATEST, {"until": now - tolerated})
+        count, status = select(func.count()), ReminderRow.email_status
         return Backlog(
-            waiting=waiting or 0,
+            waiting=await self.database.scalar(count.where(status == ReminderStatus.SCHEDULED)),
             overdue=late,
             oldest_due_at=oldest,
-            in_doubt=in_doubt or 0,
-            redrivable=redrivable or 0,
+            in_doubt=await self.database.scalar(count.where(status == ReminderStatus.SENDING)),
+            redrivable=await self.database.scalar(
+                count.select_from(ReminderRow)
+                .join(SessionRow, SessionRow.id == ReminderRow.session_id)
+                .where(status == ReminderStatus.FAILED, can_still_be_sent(now))
+            ),
         )
 
 
@@ -187,12 +168,11 @@ class FailedReminder:
     is_redrivable: bool
 
 
+@dataclass(frozen=True, slots=True)
 class FailedReminders:
     """The ledger's failures, read only."""
 
-    def __init__(self, database: Database) -> None:
-        """Read this database."""
-        self._database = database
+    database: Database
 
     async def causes(
         self, now: datetime, *, since: datetime, session_id: UUID | None = None
@@ -220,8 +200,6 @@ class FailedReminders:
         )
         if session_id is not None:
             query = query.where(ReminderRow.session_id == session_id)
-        async with self._database.autocommit() as connection:
-            rows = (await connection.execute(query)).all()
         return tuple(
             Cause(
                 reason=mapping.reason(reason),
@@ -230,7 +208,9 @@ class FailedReminders:
                 redrivable=can_be_sent,
                 newest_due_at=newest,
             )
-            for reason, reminders, sessions, can_be_sent, newest in rows
+            for reason, reminders, sessions, can_be_sent, newest in await self.database.tuples(
+                query
+            )
         )
 
     async def of_cause(
@@ -272,15 +252,13 @@ class FailedReminders:
             query = query.where(ReminderRow.session_id == session_id)
         if before is not None:
             query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) < before)
-        async with self._database.autocommit() as connection:
-            rows = (await connection.execute(query)).mappings().all()
         return tuple(
             FailedReminder(
                 reminder=mapping.reminder(row),
                 title=row["title"],
                 is_redrivable=row["is_redrivable"],
             )
-            for row in rows
+            for row in await self.database.rows(query)
         )
 
 
@@ -311,54 +289,49 @@ _LATE = timedelta(minutes=1)
 """After this, a reminder that waits is overdue, and a frozen one in doubt."""
 _WINDOW = timedelta(days=1)
 
-_STATE = text(f"""
-SELECT (SELECT count(*) FROM session_reminder_emails
-         WHERE email_status = 'scheduled' AND due_at < :late) AS overdue,
+_STATE = typed(f"""
+SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":late")}) AS overdue,
        (SELECT coalesce(sum(cardinality(reminder_ids)), 0) FROM email_batches
          WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
        (SELECT coalesce(sum(cardinality(b.reminder_ids)), 0) FROM email_batches b
          WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
        p.held_until, p.held_because, p.held_sender, clock_timestamp() AS database_now
-  FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON p.held_until > clock_timestamp()
-""").bindparams(  # noqa: S608 - composed of constants
-    bindparam("delivery_mode", type_=Text()), bindparam("sink", type_=Text())
-)
+  FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
+""")  # noqa: S608 - composed of constants
 
-_QUOTAS = text(
+_LATEST = typed(f"""
+SELECT count(*), min(r.due_at) FROM session_reminder_emails r WHERE {overdue("r", ":until")}
+""")  # noqa: S608 - composed of constants
+
+_QUOTAS = typed(
     "SELECT quota, used, quota_limit, resets_at FROM provider_usage WHERE resets_at > :now"
 )
 
 # By status, so that the index on status and instant answers it alone.
-_ROWS = text("""
+_ROWS = typed("""
 SELECT s.status, (SELECT count(*) FROM session_reminder_emails r
                    WHERE r.email_status = s.status AND r.due_at BETWEEN :since AND :until) AS rows
   FROM unnest(CAST(:statuses AS text[])) AS s (status)
 """)
 
 
+@dataclass(frozen=True, slots=True)
 class LedgerGauges:
     """`LedgerReader` on PostgreSQL."""
 
-    def __init__(
-        self, database: Database, clock: Clock, destination: Destination | None = None
-    ) -> None:
-        """Read a database.
-
-        Args:
-            database: Migrated.
-            clock: Decides what is late.
-            destination: Where the e-mails of this process go; absent means to the attendees.
-        """
-        self._database = database
-        self._clock = clock
-        self._here = here(destination or Destination())
+    database: Database
+    clock: Clock
+    """Decides what is late."""
+    destination: Destination | None = None
+    """Where the e-mails of this process go; absent means to the attendees."""
 
     async def state(self) -> LedgerState:
         """See `LedgerReader.state`."""
-        now = self._clock.now()
-        async with self._database.autocommit() as connection:
-            one = (await connection.execute(_STATE, {"late": now - _LATE, **self._here})).one()
-            answered = self._clock.now()
+        now = self.clock.now()
+        here_ = here(self.destination or Destination())
+        async with self.database.autocommit() as connection:
+            found = await connection.execute(_STATE, {"late": now - _LATE, **here_})
+            one, answered = found.mappings().one(), self.clock.now()
             quotas = await connection.execute(_QUOTAS, {"now": now})
             rows = await connection.execute(
                 _ROWS,
@@ -368,25 +341,18 @@ class LedgerGauges:
                     "statuses": [status.value for status in ReminderStatus],
                 },
             )
-            hold = None
-            if one.held_until is not None:
-                hold = Hold(
-                    until=one.held_until,
-                    reason=mapping.reason(one.held_because) or StatusReason.MISCONFIGURED,
-                    sender=one.held_sender,
-                )
-            return LedgerState(
-                overdue=one.overdue,
-                in_doubt=one.in_doubt,
-                stranded=one.stranded,
-                hold=hold,
-                quotas={
-                    row.quota: Quota(used=row.used, limit=row.quota_limit, resets_at=row.resets_at)
-                    for row in quotas
-                },
-                clock_skew=_skew(one.database_now, now, answered),
-                rows={ReminderStatus(row.status): row.rows for row in rows},
-            )
+        return LedgerState(
+            overdue=one["overdue"],
+            in_doubt=one["in_doubt"],
+            stranded=one["stranded"],
+            hold=hold_of(one),
+            quotas={
+                row.quota: Quota(used=row.used, limit=row.quota_limit, resets_at=row.resets_at)
+                for row in quotas
+            },
+            clock_skew=_skew(one["database_now"], now, answered),
+            rows={ReminderStatus(row.status): row.rows for row in rows},
+        )
 
 
 def _skew(database: datetime, asked: datetime, answered: datetime) -> timedelta:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Uuid, bindparam, select, text, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, locks, mapping, plans, preferences
@@ -16,6 +16,7 @@ from reminders.db.audit import Action, Event
 from reminders.db.engine import Database
 from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
+from reminders.db.sql import typed
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, Session
@@ -36,18 +37,13 @@ class Requested:
     """False when it was asked for before."""
 
 
+@dataclass(frozen=True, slots=True)
 class ReminderRequests:
     """Writes what operators ask for into the ledger."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Ask of this database.
-
-        Args:
-            database: Migrated.
-            clock: Judges what is due.
-        """
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
+    """Judges what is due."""
 
     async def resend(
         self, reminder_id: UUID, *, reason: str, actor: str, dry_run: bool = False
@@ -66,7 +62,7 @@ class ReminderRequests:
             InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             row, recorded, session, situation = await self._locked(connection, reminder_id)
             again = successor(row, recorded)
             is_new = again is None
@@ -97,7 +93,7 @@ class ReminderRequests:
             InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             row, recorded, session, situation = await self._locked(connection, reminder_id)
             circumstances = await self._circumstances(connection, row, session, situation)
             hastened = at_once(row, recorded, circumstances)
@@ -139,7 +135,7 @@ class ReminderRequests:
             enrollment=situation.enrollment,
             rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
             stopped=preferences.stopped(situation.stopping, rules).get(row.reminder_type),
-            now=self._clock.now(),
+            now=self.clock.now(),
         )
 
 
@@ -192,7 +188,7 @@ def _with(
 
 _FIRST = UUID(int=0)
 
-_FAILED = text("""
+_FAILED = typed("""
 SELECT DISTINCT r.session_id, r.user_id
   FROM session_reminder_emails r
   JOIN sessions s ON s.id = r.session_id AND s.status = 'scheduled' AND s.start_time > :now
@@ -204,24 +200,16 @@ SELECT DISTINCT r.session_id, r.user_id
         WHERE n.session_id = r.session_id AND n.user_id = r.user_id
           AND n.reminder_type = r.reminder_type AND n.generation > r.generation)
  ORDER BY r.session_id, r.user_id LIMIT :limit
-""").bindparams(
-    bindparam("now", type_=DateTime(timezone=True)),
-    *(bindparam(name, type_=Uuid()) for name in ("session_id", "after_session", "after_user")),
-)
+""")
 
 
+@dataclass(frozen=True, slots=True)
 class FailedEnrollments:
     """What a redrive looks at."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Read this database.
-
-        Args:
-            database: Migrated.
-            clock: Decides which sessions have begun.
-        """
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
+    """Decides which sessions have begun."""
 
     async def page(
         self, session_id: UUID | None, *, after: Enrollment | None, limit: int
@@ -236,27 +224,26 @@ class FailedEnrollments:
         Returns:
             All ledger rows of each, by ascending session and user.
         """
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                _FAILED,
-                {
-                    "now": self._clock.now(),
-                    "session_id": session_id,
-                    "after_session": after.session_id if after else _FIRST,
-                    "after_user": after.user_id if after else _FIRST,
-                    "limit": limit,
-                },
-            )
-            enrollments = [Enrollment(row.session_id, row.user_id) for row in found]
-            rows = await connection.execute(
-                select(ReminderRow.__table__).where(
-                    tuple_(ReminderRow.session_id, ReminderRow.user_id).in_(
-                        [(e.session_id, e.user_id) for e in enrollments]
-                    )
+        found = await self.database.tuples(
+            _FAILED,
+            {
+                "now": self.clock.now(),
+                "session_id": session_id,
+                "after_session": after.session_id if after else _FIRST,
+                "after_user": after.user_id if after else _FIRST,
+                "limit": limit,
+            },
+        )
+        enrollments = [Enrollment(*row) for row in found]
+        rows = await self.database.rows(
+            select(ReminderRow.__table__).where(
+                tuple_(ReminderRow.session_id, ReminderRow.user_id).in_(
+                    [(e.session_id, e.user_id) for e in enrollments]
                 )
             )
-            recorded: dict[Enrollment, list[Reminder]] = defaultdict(list)
-            for row in rows.mappings():
-                reminder = mapping.reminder(row)
-                recorded[Enrollment(reminder.session_id, reminder.user_id)].append(reminder)
+        )
+        recorded: dict[Enrollment, list[Reminder]] = defaultdict(list)
+        for row in rows:
+            reminder = mapping.reminder(row)
+            recorded[Enrollment(reminder.session_id, reminder.user_id)].append(reminder)
         return {enrollment: recorded[enrollment] for enrollment in enrollments}

@@ -26,7 +26,7 @@ ReminderError
     ├── RetryDeliveryError         the same request may succeed soon
     │   ├── MailRateLimitedError   carries `retry_after`; provably not accepted
     │   ├── MailUnavailableError   `outcome_unknown` says whether it may have been accepted
-    │   ├── BatchBusyError         another worker is at it
+    │   ├── BatchBusyError         another worker has it
     │   ├── CutoverUnderWayError   its session is being taken over from another system
     │   └── NotDueYetError         this worker's clock is behind
     ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
@@ -65,7 +65,7 @@ class InvalidInputError(ReminderError):
     """A value is not acceptable."""
 
     def __init__(self, message: str, *, field: str) -> None:
-        """Name the field that is wrong and say how to mend it."""
+        """Name the field that is wrong and say how to correct it."""
         super().__init__(message)
         self.field = field
 
@@ -84,7 +84,7 @@ class WebhookSignatureError(ReminderError):
     """The request is not signed with a webhook secret that is known here."""
 
     def __init__(self, reason: str) -> None:
-        """Carry why, for our log; the message tells the caller nothing."""
+        """Carry why, for our log; the message reveals nothing to the caller."""
         super().__init__()
         self.reason = reason
 

@@ -134,5 +134,5 @@ def calendar_file(entry: CalendarEntry, *, organizer: str | None) -> bytes:
 
 
 def entry_uid(session_id: UUID, user_id: UUID) -> UUID:
-    """What calendars know the entry by; tells neither id."""
+    """What calendars know the entry by; reveals neither id."""
     return uuid5(_ENTRIES, f"{session_id}:{user_id}")

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import unconfirmed
 from reminders.db.engine import Database
-from reminders.db.rules import counts_for
+from reminders.db.sql import counts_for
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 

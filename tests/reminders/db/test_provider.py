@@ -18,10 +18,10 @@ from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.preferences import same_address
 from reminders.db.provider import ProviderEvents
 from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow, SessionRow, WebhookEventRow
+from reminders.domain.addresses import same_address
 from reminders.domain.model import Attendee, ProviderEvent, ReminderStatus, Session, StatusReason
 from reminders.domain.ports import Settlement
 
