@@ -25,7 +25,7 @@ from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue
 from reminders.domain.contracts import (

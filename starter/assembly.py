@@ -16,9 +16,9 @@ from reminders.db.audit import AuditLog
 from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.preferences import ChoiceStore
+from reminders.db.preferences import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderState
 from reminders.db.reports import LedgerGauges
 from reminders.db.resends import FailedEnrollments, ReminderRequests
@@ -185,7 +185,7 @@ async def assembled(
                 provider_events=ProviderEvents(database),
                 clock=clock,
                 preferences=Preferences(
-                    store=ChoiceStore(database, clock), planner=planner, handover=handover
+                    store=PreferenceStore(database, clock), planner=planner, handover=handover
                 ),
                 erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
                 calendar=CalendarEntries(database),

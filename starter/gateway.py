@@ -23,7 +23,7 @@ from temporalio.common import (
 from temporalio.service import RPCError
 
 from reminders.db.audit import HOST
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult

@@ -22,7 +22,7 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 import worker
 from activities.delivery import DeliveryActivities
 from reminders.db.engine import Database
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects

@@ -1,34 +1,27 @@
-"""The ledger, sessions and people as they are looked up: lists, one enrollment's story."""
+"""Sessions and people as operators look for them, page by page."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, select, tuple_
-from sqlalchemy.dialects.postgresql import distinct_on
 
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.provider import hold
-from reminders.db.sql import overdue, typed
+from reminders.db.ledger import newest_of
 from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
-from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import (
     Attendee,
     EnrollmentStatus,
     Reminder,
     ReminderStatus,
     SessionStatus,
-    StatusReason,
 )
-from reminders.domain.ports import Hold
 
 PAGE = 50
 """Rows of a page."""
@@ -149,7 +142,7 @@ class Browser:
     async def by_type(self, session_id: UUID) -> dict[str, dict[ReminderStatus, int]]:
         """A session's reminders counted by type and status, the newest generation of each."""
         newest = (
-            _newest(ReminderRow.reminder_type, ReminderRow.email_status)
+            newest_of(ReminderRow.reminder_type, ReminderRow.email_status)
             .where(ReminderRow.session_id == session_id)
             .subquery()
         )
@@ -206,7 +199,7 @@ class Browser:
             last = select(UserRow.email).where(UserRow.id == after).scalar_subquery()
             query = query.where(tuple_(UserRow.email, UserRow.id) > tuple_(last, after))
         people = await self.database.rows(query)
-        newest = _newest(ReminderRow.__table__).where(
+        newest = newest_of(ReminderRow.__table__).where(
             ReminderRow.session_id == session_id,
             ReminderRow.user_id.in_([row["id"] for row in people]),
         )
@@ -282,15 +275,6 @@ class Browser:
         )
 
 
-def _newest(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
-    """The newest generation of every reminder."""
-    return (
-        select(*columns)
-        .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
-        .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
-    )
-
-
 def _matching(query: Select[Any], search: str) -> Select[Any]:
     exact = _as_uuid(search)
     if exact is not None:
@@ -314,109 +298,3 @@ def _nested(rows: Iterable[Any]) -> dict[Any, dict[ReminderStatus, int]]:
     for key, status, count in rows:
         counts.setdefault(key, {})[ReminderStatus(status)] = count
     return counts
-
-
-_OVERDUE = typed(
-    f"SELECT count(*) FROM session_reminder_emails r WHERE {overdue('r', ':until')}"  # noqa: S608 - composed of constants
-)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReminderPage:
-    """Some reminders, and where the next ones begin."""
-
-    reminders: tuple[Reminder, ...]
-    next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ReminderQueries:
-    """The ledger, read only."""
-
-    database: Database
-
-    async def list(
-        self,
-        *,
-        session_id: UUID | None = None,
-        user_id: UUID | None = None,
-        status: ReminderStatus | None = None,
-        reason: StatusReason | None = None,
-        cursor: str | None = None,
-        limit: int = 50,
-    ) -> ReminderPage:
-        """A page of reminders, by ascending due instant.
-
-        Raises:
-            InvalidInputError: If the cursor is none of ours.
-        """
-        query = select(ReminderRow.__table__).order_by(ReminderRow.due_at, ReminderRow.id)
-        for column, wanted in (
-            (ReminderRow.session_id, session_id),
-            (ReminderRow.user_id, user_id),
-            (ReminderRow.email_status, status),
-            (ReminderRow.status_reason, reason),
-        ):
-            query = query if wanted is None else query.where(column == wanted)
-        if cursor is not None:
-            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > _decode(cursor))
-        found = await self.database.rows(query.limit(limit + 1))
-        reminders = tuple(mapping.reminder(row) for row in found)
-        page, more = reminders[:limit], len(reminders) > limit
-        return ReminderPage(reminders=page, next_cursor=_encode(page[-1]) if more else None)
-
-    async def of_enrollment(self, session_id: UUID, user_id: UUID) -> tuple[Reminder, ...]:
-        """Every reminder of one enrollment, all generations, by ascending due instant."""
-        found = await self.database.rows(
-            select(ReminderRow.__table__)
-            .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
-            .order_by(ReminderRow.due_at, ReminderRow.generation)
-        )
-        return tuple(mapping.reminder(row) for row in found)
-
-    async def tally(
-        self, session_id: UUID, user_id: UUID | None = None
-    ) -> dict[ReminderStatus, int]:
-        """What a cancel would meet: reminders by status, the newest generation of each.
-
-        Args:
-            session_id: Of the session.
-            user_id: Only this person's; absent means everybody who is still enrolled.
-
-        Returns:
-            Statuses without reminders are left out.
-        """
-        newest = _newest(ReminderRow.email_status).where(ReminderRow.session_id == session_id)
-        if user_id is not None:
-            newest = newest.where(ReminderRow.user_id == user_id)
-        else:
-            newest = newest.join(
-                EnrollmentRow,
-                (EnrollmentRow.session_id == ReminderRow.session_id)
-                & (EnrollmentRow.user_id == ReminderRow.user_id),
-            ).where(EnrollmentRow.status != EnrollmentStatus.CANCELLED)
-        status = newest.subquery().c.email_status
-        found = await self.database.tuples(select(status, func.count()).group_by(status))
-        return {ReminderStatus(name): count for name, count in found}
-
-    async def hold(self) -> Hold | None:
-        """Why workers send nothing at present; `None` when nothing holds them back."""
-        return await hold(self.database)
-
-    async def overdue(self, *, before: datetime) -> int:
-        """How many reminders still wait although they were due before this instant."""
-        count: int = await self.database.scalar(_OVERDUE, {"until": before})
-        return count
-
-
-def _encode(last: Reminder) -> str:
-    return base64.urlsafe_b64encode(f"{last.due_at.isoformat()} {last.id}".encode()).decode()
-
-
-def _decode(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        due_at, _, reminder_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return datetime.fromisoformat(due_at).astimezone(UTC), UUID(reminder_id)
-    except (ValueError, OverflowError, binascii.Error) as error:
-        msg = "this is no cursor that was given out; leave it out to start from the beginning"
-        raise InvalidInputError(msg, field="cursor") from error

@@ -204,7 +204,7 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceStore:
+class PreferenceStore:
     """Choices on PostgreSQL."""
 
     database: Database

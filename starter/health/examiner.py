@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from reminders import temporal
 from reminders.db import existing_platform, migrate
 from reminders.db.engine import Database
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.domain.keys import SWEEP_ID
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState

@@ -16,7 +16,7 @@ from temporalio.client import Client
 from devstack.stack import DATABASE, LocalStack
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue
 from reminders.db.tables import UserRow

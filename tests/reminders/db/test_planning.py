@@ -14,7 +14,7 @@ from reminders.clock import SystemClock
 from reminders.db import plans
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue
 from reminders.db.tables import UserRow

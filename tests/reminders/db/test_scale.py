@@ -13,7 +13,7 @@ from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import FrozenBatch, Settlement

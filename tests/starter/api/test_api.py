@@ -18,7 +18,7 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
 from reminders.db.engine import Database
-from reminders.db.lookups import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.sessions import Catalogue
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.settings import Settings

@@ -1,0 +1,142 @@
+"""Reminders as the ledger has them: a page of them, one enrollment's story, counts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
+
+from reminders.db import mapping
+from reminders.db.engine import Database
+from reminders.db.provider import hold
+from reminders.db.sql import overdue, typed
+from reminders.db.tables import EnrollmentRow, ReminderRow
+from reminders.domain.errors import InvalidInputError
+from reminders.domain.model import (
+    EnrollmentStatus,
+    Reminder,
+    ReminderStatus,
+    StatusReason,
+)
+from reminders.domain.ports import Hold
+
+
+def newest_of(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
+    """These columns of the newest generation of every reminder."""
+    return (
+        select(*columns)
+        .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
+        .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
+    )
+
+
+_OVERDUE = typed(
+    f"SELECT count(*) FROM session_reminder_emails r WHERE {overdue('r', ':until')}"  # noqa: S608 - composed of constants
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReminderPage:
+    """Some reminders, and where the next ones begin."""
+
+    reminders: tuple[Reminder, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReminderQueries:
+    """The ledger, read only."""
+
+    database: Database
+
+    async def list(
+        self,
+        *,
+        session_id: UUID | None = None,
+        user_id: UUID | None = None,
+        status: ReminderStatus | None = None,
+        reason: StatusReason | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> ReminderPage:
+        """A page of reminders, by ascending due instant.
+
+        Raises:
+            InvalidInputError: If the cursor is none of ours.
+        """
+        query = select(ReminderRow.__table__).order_by(ReminderRow.due_at, ReminderRow.id)
+        for column, wanted in (
+            (ReminderRow.session_id, session_id),
+            (ReminderRow.user_id, user_id),
+            (ReminderRow.email_status, status),
+            (ReminderRow.status_reason, reason),
+        ):
+            query = query if wanted is None else query.where(column == wanted)
+        if cursor is not None:
+            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > _decode(cursor))
+        found = await self.database.rows(query.limit(limit + 1))
+        reminders = tuple(mapping.reminder(row) for row in found)
+        page, more = reminders[:limit], len(reminders) > limit
+        return ReminderPage(reminders=page, next_cursor=_encode(page[-1]) if more else None)
+
+    async def of_enrollment(self, session_id: UUID, user_id: UUID) -> tuple[Reminder, ...]:
+        """Every reminder of one enrollment, all generations, by ascending due instant."""
+        found = await self.database.rows(
+            select(ReminderRow.__table__)
+            .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
+            .order_by(ReminderRow.due_at, ReminderRow.generation)
+        )
+        return tuple(mapping.reminder(row) for row in found)
+
+    async def tally(
+        self, session_id: UUID, user_id: UUID | None = None
+    ) -> dict[ReminderStatus, int]:
+        """What a cancel would meet: reminders by status, the newest generation of each.
+
+        Args:
+            session_id: Of the session.
+            user_id: Only this person's; absent means everybody who is still enrolled.
+
+        Returns:
+            Statuses without reminders are left out.
+        """
+        newest = newest_of(ReminderRow.email_status).where(ReminderRow.session_id == session_id)
+        if user_id is not None:
+            newest = newest.where(ReminderRow.user_id == user_id)
+        else:
+            newest = newest.join(
+                EnrollmentRow,
+                (EnrollmentRow.session_id == ReminderRow.session_id)
+                & (EnrollmentRow.user_id == ReminderRow.user_id),
+            ).where(EnrollmentRow.status != EnrollmentStatus.CANCELLED)
+        status = newest.subquery().c.email_status
+        found = await self.database.tuples(select(status, func.count()).group_by(status))
+        return {ReminderStatus(name): count for name, count in found}
+
+    async def hold(self) -> Hold | None:
+        """Why workers send nothing at present; `None` when nothing holds them back."""
+        return await hold(self.database)
+
+    async def overdue(self, *, before: datetime) -> int:
+        """How many reminders still wait although they were due before this instant."""
+        count: int = await self.database.scalar(_OVERDUE, {"until": before})
+        return count
+
+
+def _encode(last: Reminder) -> str:
+    return base64.urlsafe_b64encode(f"{last.due_at.isoformat()} {last.id}".encode()).decode()
+
+
+def _decode(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        due_at, _, reminder_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        return datetime.fromisoformat(due_at).astimezone(UTC), UUID(reminder_id)
+    except (ValueError, OverflowError, binascii.Error) as error:
+        msg = "this is no cursor that was given out; leave it out to start from the beginning"
+        raise InvalidInputError(msg, field="cursor") from error
