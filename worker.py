@@ -28,12 +28,12 @@ from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
 from reminders import settings, temporal
 from reminders.clock import SystemClock
-from reminders.db.catalogue import Catalogue
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.gauges import LedgerGauges
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.reports import LedgerGauges
 from reminders.db.retention import PostgresRetention
+from reminders.db.sessions import Catalogue
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step

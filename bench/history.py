@@ -23,10 +23,10 @@ from devstack.stack import DATABASE, migrate_database
 from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.clock import SystemClock
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
+from reminders.db.sessions import Catalogue
 from reminders.domain.contracts import (
     CloseRemindersInput,
     CloseRemindersResult,

@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI
 
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
-from reminders.db.gauges import LedgerGauges
+from reminders.db.reports import LedgerGauges
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry

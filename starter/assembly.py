@@ -14,19 +14,17 @@ from reminders import temporal
 from reminders.clock import SystemClock
 from reminders.db.audit import AuditLog
 from reminders.db.calendar import CalendarEntries
-from reminders.db.catalogue import Catalogue
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
-from reminders.db.gauges import LedgerGauges
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.provider_events import ProviderEvents
-from reminders.db.provider_state import ProviderState
-from reminders.db.queries import ReminderQueries
-from reminders.db.redrive import FailedEnrollments
-from reminders.db.requesting import ReminderRequests
+from reminders.db.preferences import PreferenceStore
+from reminders.db.provider import ProviderEvents, ProviderState
+from reminders.db.reports import LedgerGauges
+from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
+from reminders.db.sessions import Catalogue
 from reminders.domain.ports import Clock
 from reminders.settings import Settings
 from reminders.tokens import Tokens
@@ -181,7 +179,7 @@ async def assembled(
                 provider_events=ProviderEvents(database),
                 clock=clock,
                 preferences=Preferences(
-                    store=ChoiceStore(database, clock), planner=planner, handover=handover
+                    store=PreferenceStore(database, clock), planner=planner, handover=handover
                 ),
                 erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
                 calendar=CalendarEntries(database),

@@ -23,9 +23,9 @@ from temporalio.common import (
 from temporalio.service import RPCError
 
 from reminders.db.audit import HOST
-from reminders.db.catalogue import Catalogue, SessionChange
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
+from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.errors import (
     DatabaseUnavailableError,

@@ -21,14 +21,13 @@ from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 import worker
 from activities.delivery import DeliveryActivities
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
-from reminders.db.redrive import FailedEnrollments
-from reminders.db.requesting import ReminderRequests
+from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
+from reminders.db.sessions import Catalogue
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
 from reminders.domain.contracts import ReminderPlan, SweepResult

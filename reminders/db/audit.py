@@ -37,7 +37,7 @@ class Action(StrEnum):
     """A session was stored with other words; its start and status stayed."""
     ENROLLED = "enrolled"
     """A person was enrolled by hand, or confirmed, or once more. The enrollments and the ledger
-    themselves tell of those whom a platform enrolls for the first time."""
+    themselves show whom a platform enrolls for the first time."""
     UNENROLLED = "unenrolled"
     """One enrollment was ended."""
     RULE_ADDED = "rule_added"
@@ -55,7 +55,7 @@ class Action(StrEnum):
     USER_ERASED = "user_erased"
     """A person's data was erased."""
     SESSION_RESTORED = "session_restored"
-    """A cancelled session is held after all."""
+    """A cancelled session was restored."""
     SESSION_REPLANNED = "session_replanned"
     """All enrollments of a session were planned anew."""
     FAILED_REDRIVEN = "failed_redriven"
@@ -97,7 +97,7 @@ class Event:
 
 
 async def record(connection: AsyncConnection, event: Event) -> int:
-    """Add an entry, in the transaction of what it tells of.
+    """Add an entry, in the transaction of what it records.
 
     Returns:
         Its id.
@@ -137,34 +137,36 @@ def asked_by(caller: str | None) -> Iterator[None]:
         _caller.reset(token)
 
 
+def _event(row: Mapping[Any, Any]) -> Event:
+    return Event(**{**row, "action": Action(row["action"])})
+
+
 def _actor(event: Event) -> str:
     caller = _caller.get()
     return event.actor if caller is None else f"{event.actor}:{caller}"
 
 
+@dataclass(frozen=True, slots=True)
 class AuditLog:
     """The entries, the newest first."""
 
-    def __init__(self, database: Database) -> None:
-        """Read from this database."""
-        self._database = database
+    database: Database
 
     async def record(self, event: Event) -> int:
         """Add an entry that belongs to no transaction of ours; its id."""
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             return await record(connection, event)
 
     async def entry(self, event_id: int) -> Event | None:
         """One entry; `None` if there is none."""
         query = select(ReminderEventRow.__table__).where(ReminderEventRow.id == event_id)
-        async with self._database.autocommit() as connection:
-            row = (await connection.execute(query)).mappings().one_or_none()
-        return Event(**{**row, "action": Action(row["action"])}) if row else None
+        row = await self.database.row(query)
+        return _event(row) if row else None
 
     async def instants(
         self, action: Action, *, since: datetime, limit: int
     ) -> tuple[datetime, ...]:
-        """When something was done of late, the latest so many times; the earliest first.
+        """When something was last done, up to `limit` times; the earliest first.
 
         Args:
             action: What.
@@ -177,8 +179,7 @@ class AuditLog:
             .order_by(ReminderEventRow.happened_at.desc())
             .limit(limit)
         )
-        async with self._database.autocommit() as connection:
-            return tuple(reversed((await connection.execute(query)).scalars().all()))
+        return tuple(at for (at,) in reversed(await self.database.tuples(query)))
 
     async def of_enrollment(
         self, session_id: UUID, user_id: UUID, *, limit: int = 50
@@ -193,9 +194,7 @@ class AuditLog:
             .order_by(ReminderEventRow.id.desc())
             .limit(limit)
         )
-        async with self._database.autocommit() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return tuple(Event(**{**row, "action": Action(row["action"])}) for row in rows)
+        return tuple(_event(row) for row in await self.database.rows(query))
 
     async def entries(
         self,
@@ -206,7 +205,7 @@ class AuditLog:
         before: int | None = None,
         limit: int = 50,
     ) -> tuple[Event, ...]:
-        """Up to so many entries, the newest first.
+        """A page of entries, the newest first.
 
         Args:
             session_id: Only about this session.
@@ -215,7 +214,7 @@ class AuditLog:
             before: Only older ones: the id of the last entry of the page before.
             limit: At most this many.
         """
-        query = select(ReminderEventRow).order_by(ReminderEventRow.id.desc()).limit(limit)
+        query = select(ReminderEventRow.__table__).order_by(ReminderEventRow.id.desc()).limit(limit)
         if session_id is not None:
             query = query.where(ReminderEventRow.session_id == session_id)
         if user_id is not None:
@@ -224,6 +223,4 @@ class AuditLog:
             query = query.where(ReminderEventRow.action == action)
         if before is not None:
             query = query.where(ReminderEventRow.id < before)
-        async with self._database.autocommit() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-        return tuple(Event(**{**row, "action": Action(row["action"])}) for row in rows)
+        return tuple(_event(row) for row in await self.database.rows(query))

@@ -1,6 +1,6 @@
 """The calendar entry of an enrollment, and how often it has changed.
 
-The number is our own: a platform's table may tell when it was written, but not that anything a
+The number is our own: a platform's table may say when it was written, but not that anything a
 calendar shows was changed by it. What nobody has looked at counts as nothing, for no calendar has
 it. So a session that was moved and moved back between two looks is the same revision.
 """
@@ -8,6 +8,7 @@ it. So a session that was moved and moved back between two looks is the same rev
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -17,7 +18,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.tables import (
     CalendarRevisionRow,
@@ -31,12 +32,11 @@ from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session
 _SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
+@dataclass(frozen=True, slots=True)
 class CalendarEntries:
     """Entries on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        """Read and number them in this database."""
-        self._database = database
+    database: Database
 
     async def entry(self, session_id: UUID, user_id: UUID) -> CalendarEntry | None:
         """The entry as it is now; `None` if the session or the person is gone.
@@ -46,11 +46,11 @@ class CalendarEntries:
         Raises:
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             found = await _read(connection, session_id, user_id)
         if found is None or found[1] is not None:
             return found and found[1]
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             # What is read after the lock is at least as new as what the one before numbered.
             await connection.execute(_SERIALISE, {"key": f"calendar:{session_id}:{user_id}"})
             found = await _read(connection, session_id, user_id)
@@ -94,7 +94,7 @@ async def _read(
     if row is None:
         return None
     status = row["enrollment_status"]
-    facts = records.session(row), EnrollmentStatus(status) if status else None
+    facts = mapping.session(row), EnrollmentStatus(status) if status else None
     if row["fingerprint"] != _fingerprint(facts):
         return facts, None
     return facts, _entry(facts, user_id, row["sequence"], row["changed_at"])
@@ -133,15 +133,6 @@ def _entry(facts: _Facts, user_id: UUID, sequence: int, changed_at: datetime) ->
 def _fingerprint(facts: _Facts) -> bytes:
     """Changes with everything that an entry shows."""
     session, status = facts
-    shown = (
-        session.title,
-        session.starts_at.timestamp(),
-        session.ends_at and session.ends_at.timestamp(),
-        session.speaker_name,
-        session.location,
-        session.join_url,
-        session.preparation_notes,
-        session.status,
-        status,
-    )
-    return sha256(json.dumps(shown).encode()).digest()
+    of_session = mapping.SESSIONS.values(session)
+    shown = [value for name, value in of_session.items() if name not in ("id", "time_zone")]
+    return sha256(json.dumps([*shown, status], default=datetime.timestamp).encode()).digest()

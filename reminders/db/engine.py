@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import event, make_url
+from sqlalchemy import Executable, RowMapping, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -91,6 +91,34 @@ class Database:
         with _unavailable():
             async with self._autocommit.connect() as connection:
                 yield connection
+
+    async def rows(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[RowMapping]:
+        """The rows of one statement, by column; its own transaction."""
+        async with self.autocommit() as connection:
+            return (await connection.execute(statement, parameters)).mappings().all()
+
+    async def row(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> RowMapping | None:
+        """The first row of one statement, by column, if there is any; its own transaction."""
+        async with self.autocommit() as connection:
+            return (await connection.execute(statement, parameters)).mappings().first()
+
+    async def tuples(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Any]:
+        """The rows of one statement, by position and name; its own transaction."""
+        async with self.autocommit() as connection:
+            return (await connection.execute(statement, parameters)).all()
+
+    async def scalar(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Any:  # noqa: ANN401 - whatever it selects
+        """The first value of one statement, if there is any; its own transaction."""
+        async with self.autocommit() as connection:
+            return await connection.scalar(statement, parameters)
 
     async def aclose(self) -> None:
         """Close the pool."""

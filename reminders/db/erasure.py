@@ -70,18 +70,13 @@ class _RehearsedError(Exception):
         self.erased = erased
 
 
+@dataclass(frozen=True, slots=True)
 class ErasureStore:
     """Erases on PostgreSQL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Erase from this database.
-
-        Args:
-            database: Migrated.
-            clock: Decides which workflows may still run.
-        """
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
+    """Decides which workflows may still run."""
 
     async def erase(
         self, user_id: UUID, *, actor: str, reason: str | None = None, dry_run: bool = False
@@ -100,7 +95,7 @@ class ErasureStore:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
         """
         try:
-            async with self._database.transaction() as connection:
+            async with self.database.transaction() as connection:
                 return await self._erase(connection, user_id, actor, reason, dry_run=dry_run)
         except _RehearsedError as rehearsed:
             return rehearsed.erased
@@ -116,7 +111,7 @@ class ErasureStore:
     ) -> Erased:
         # The order in which everybody locks: the person, enrollments, reminders by ascending id.
         await locks.person(connection, user_id)
-        owned = self._database.host_schema is None
+        owned = self.database.host_schema is None
         await _must_be_known(connection, user_id, owned=owned)
         sessions = await self._sessions(connection, user_id)
         first = await connection.execute(
@@ -190,7 +185,7 @@ class ErasureStore:
 
     async def _sessions(self, connection: AsyncConnection, user_id: UUID) -> tuple[UUID, ...]:
         """From the ledger as well: at a repetition the enrollments are gone."""
-        since = self._clock.now() - _STILL_RUNNING
+        since = self.clock.now() - _STILL_RUNNING
         from_ledger = (
             select(ReminderRow.session_id)
             .outerjoin(SessionRow, SessionRow.id == ReminderRow.session_id)
@@ -223,10 +218,11 @@ async def _empty(connection: AsyncConnection, user_id: UUID) -> int:
 
     An existing platform's rows are its own to erase; our views hide an erased person.
     """
+    emptied = {column.name: None for column in UserRow.__table__.columns if column.nullable}
     await connection.execute(
         update(UserRow)
         .where(UserRow.id == user_id)
-        .values(email=NOBODY, full_name=None, time_zone=None, locale=None, updated_at=func.now())
+        .values(**emptied, email=NOBODY, updated_at=func.now())
     )
     ended = await connection.execute(delete(EnrollmentRow).where(EnrollmentRow.user_id == user_id))
     return ended.rowcount

@@ -1,9 +1,4 @@
-"""Which installation this is, and what of the stored work is its own.
-
-A database may be copied while requests are frozen in it: to a stage that redirects its e-mails, for
-one. What was frozen under another delivery mode, for another test address or by another
-installation is never posted from here.
-"""
+"""Which installation this is, and what of the stored work is its own: see `sql.belongs_here`."""
 
 from __future__ import annotations
 
@@ -15,20 +10,6 @@ from sqlalchemy import select
 from reminders.db.engine import Database
 from reminders.db.tables import InstallationRow
 from reminders.domain.ports import Destination
-
-
-def belongs_here(batch: str) -> str:
-    """SQL: whether a row of `email_batches` may be posted under `:delivery_mode` and `:sink`.
-
-    Args:
-        batch: Alias of the row.
-    """
-    # Without an installation it was frozen by a release that did not know of any: here, then.
-    us = "(SELECT id FROM reminder_installation)"
-    return (
-        f"({batch}.delivery_mode = :delivery_mode AND {batch}.sink IS NOT DISTINCT FROM :sink"
-        f" AND coalesce({batch}.installation_id = {us}, true))"
-    )
 
 
 def here(destination: Destination) -> dict[str, Any]:
@@ -43,7 +24,7 @@ MEMO = "installation"
 class Installation:
     """The identity of what shares one database: made with its schema, and never changed.
 
-    Workflows carry it in their memo, so that those of a copy can be told from the original's.
+    Workflows carry it in their memo, which distinguishes those of a copy from the original's.
     """
 
     def __init__(self, database: Database) -> None:

@@ -12,7 +12,7 @@ id. Rows that refer to a session or a person share-lock its row when they are wr
 locks such a row more strongly than an update does, which is no conflict.
 
 They are names, not rows, so both modes take the same ones: an existing platform's rows stay as
-they are, and one that changes its own tells us afterwards.
+they are, and a platform that changes its own lets us know afterwards.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-from reminders.db import host
+from reminders.db import existing_platform
 from reminders.db.engine import Database
 
 VERSION_TABLE = "session_reminders_version"
@@ -31,10 +31,10 @@ async def upgrade(database: Database, revision: str = "head") -> None:
     host_schema = database.host_schema
     async with database.transaction() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        columns = await host.prepare(connection, host_schema) if host_schema else {}
+        columns = await existing_platform.prepare(connection, host_schema) if host_schema else {}
         await connection.run_sync(_run, command.upgrade, revision, host_schema)
         if host_schema:
-            await host.make_views(connection, host_schema, columns)
+            await existing_platform.make_views(connection, host_schema, columns)
 
 
 async def downgrade(database: Database, revision: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -34,25 +34,20 @@ SETTLED = timedelta(minutes=1)
 """No call that plans lasts so long: what it left undone by then, it does not do any more."""
 
 
+@dataclass(frozen=True, slots=True)
 class EnrollmentPlanner:
     """Writes plans into the ledger."""
 
-    def __init__(
-        self, database: Database, clock: Clock, *, resend_threshold: timedelta = timedelta(hours=1)
-    ) -> None:
-        """Plan with this database and clock.
+    database: Database
+    clock: Clock
+    """Decides what is past due."""
+    resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
+    """How far a session must move so that a reminder already sent is sent once more."""
+    installation: Installation = field(init=False)
 
-        Args:
-            database: Migrated.
-            clock: Decides what is past due.
-            resend_threshold: How far a session must move so that a reminder already sent is sent
-                once more.
-        """
-        self._database = database
-        self.installation = Installation(database)
-        self._platform = platform_of(database)
-        self._clock = clock
-        self._threshold = resend_threshold
+    def __post_init__(self) -> None:
+        """The installation asks for its id once."""
+        object.__setattr__(self, "installation", Installation(self.database))
 
     async def enroll(
         self,
@@ -76,8 +71,8 @@ class EnrollmentPlanner:
             enrollment_id: The platform's own id.
             status: `pending` plans nothing yet, and never takes a confirmation back: the call may
                 be the repetition of an earlier one.
-            actor: Who, for the audit log. It tells of those who are enrolled once more, confirmed,
-                or enrolled by hand; of all others the tables themselves tell.
+            actor: Who, for the audit log. It records who is enrolled once more, confirmed, or
+                enrolled by hand; all others are in the tables themselves.
             by_hand: Whether a person asks for it, rather than their platform.
             reason: Why, for the audit log.
 
@@ -88,9 +83,11 @@ class EnrollmentPlanner:
             InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)
-            await self._platform.enroll(connection, session_id, user_id, enrollment_id, status)
+            await platform_of(self.database).enroll(
+                connection, session_id, user_id, enrollment_id, status
+            )
             recorded = await plans.recorded(connection, session_id, user_id)
             # Asked inside the locks, which have waited for an erasure or a stop under way.
             situation = await plans.situation(connection, session_id, user_id)
@@ -121,7 +118,7 @@ class EnrollmentPlanner:
             EnrollmentNotFoundError: If the person is not enrolled.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)
             recorded = await plans.recorded(connection, session_id, user_id)
             situation = await plans.situation(connection, session_id, user_id)
@@ -140,8 +137,8 @@ class EnrollmentPlanner:
         """Plan as `replan` does; an enrollment that the platform has deleted is called off.
 
         Args:
-            session_id: Whose.
-            user_id: Whose.
+            session_id: Of the session.
+            user_id: Of the person.
             dry_run: Only say what it would do.
             distrust: Whether the workflow is to confirm the plan even if it has done so before:
                 it is not where it should be.
@@ -150,7 +147,7 @@ class EnrollmentPlanner:
             SessionNotFoundError: If there is no such session; see `close_waiting`.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)
             recorded = await plans.recorded(connection, session_id, user_id)
             situation = await plans.situation(connection, session_id, user_id)
@@ -176,7 +173,7 @@ class EnrollmentPlanner:
             SessionNotFoundError: If there is no such session any more.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             user_id = planned.user_id
             session = await self._serialised(connection, planned.session.id, user_id)
             recorded = await plans.recorded(connection, session.id, user_id)
@@ -205,13 +202,13 @@ class EnrollmentPlanner:
         Raises:
             DatabaseUnavailableError: If PostgreSQL is away; the sweep will ask once more.
         """
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             newest = await unconfirmed.confirm(
                 connection,
                 Enrollment(planned.session.id, planned.user_id),
                 planned.version,
                 is_found=is_found,
-                settled=self._clock.now() - SETTLED,
+                settled=self.clock.now() - SETTLED,
             )
         return newest <= planned.version
 
@@ -226,8 +223,8 @@ class EnrollmentPlanner:
         """Cancel what still waits, whatever session and rules say; safe to repeat.
 
         Args:
-            session_id: Whose; may be gone.
-            user_id: Whose.
+            session_id: Of the session; it may be gone.
+            user_id: Of the person.
             reason: Why.
             planned_before: Leave alone what was planned from this instant on.
 
@@ -241,7 +238,7 @@ class EnrollmentPlanner:
         )
         if planned_before is not None:
             close = close.where(ReminderRow.created_at < planned_before)
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             await locks.planning(connection, session_id, user_id)
             await plans.recorded(connection, session_id, user_id)  # locks them in their order
             closed = await connection.execute(
@@ -257,7 +254,7 @@ class EnrollmentPlanner:
 
     async def forget_unconfirmed(self, session_id: UUID, user_id: UUID) -> None:
         """Note that nothing is left of an enrollment whose workflow would have to follow."""
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             await unconfirmed.forget(connection, session_id, user_id)
 
     async def unenroll(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
@@ -268,9 +265,9 @@ class EnrollmentPlanner:
             EnrollmentNotFoundError: If the person never was enrolled.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)
-            await self._platform.end(connection, session_id, user_id)
+            await platform_of(self.database).end(connection, session_id, user_id)
             recorded = await plans.recorded(connection, session_id, user_id)
             situation = await plans.situation(connection, session_id, user_id)
             called_off = StatusReason.UNENROLLED
@@ -301,7 +298,7 @@ class EnrollmentPlanner:
             revision = call_off(recorded, called_off)
         else:
             rules = await effective_rules(connection, session.id)
-            wanted = plan(session.starts_at, rules, now=self._clock.now())
+            wanted = plan(session.starts_at, rules, now=self.clock.now())
             if situation.enrollment is EnrollmentStatus.PENDING:
                 reasons: Mapping[str, StatusReason] = {
                     rule.reminder_type: StatusReason.UNCONFIRMED for rule in rules
@@ -314,7 +311,7 @@ class EnrollmentPlanner:
                 session_id=session.id,
                 user_id=user_id,
                 starts_at=session.starts_at,
-                threshold=self._threshold,
+                threshold=self.resend_threshold,
                 enrolling=enrolling,
             )
         return await plans.write(

@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, insert, select, text, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records, unconfirmed
+from reminders.db import mapping, unconfirmed
+from reminders.db.sql import covers, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import session_reminder_workflow_id
@@ -30,7 +30,7 @@ from reminders.domain.plan import Revision
 _SESSION = select(SessionRow.__table__).where(SessionRow.id == bindparam("session_id"))
 
 # One statement, because every enrollment asks all of this, and round trips are what it pays for.
-_SITUATION = text("""
+_SITUATION = typed(f"""
 SELECT (SELECT e.status FROM enrollments e
          WHERE e.session_id = :session_id AND e.user_id = :user_id) AS enrollment,
        EXISTS (SELECT FROM erased_users x WHERE x.user_id = :user_id) AS is_erased,
@@ -38,7 +38,7 @@ SELECT (SELECT e.status FROM enrollments e
             -- Of several reasons the last by name, as at delivery: what the person asked for.
             SELECT coalesce(p.reminder_type, '') AS kind, max(p.reason) AS reason
               FROM reminder_preferences p
-             WHERE p.user_id = :user_id AND (p.session_id IS NULL OR p.session_id = :session_id)
+             WHERE p.user_id = :user_id AND {covers("p", "session_id", ":session_id")}
              GROUP BY 1) p) AS stopping,
        (SELECT count(*) FROM (
             SELECT FROM enrollments e
@@ -47,7 +47,7 @@ SELECT (SELECT e.status FROM enrollments e
        (SELECT u.version FROM unconfirmed_plans u
          WHERE u.session_id = :session_id AND u.user_id = :user_id) AS unconfirmed,
        nextval('plan_versions') AS version
-""").columns(stopping=JSONB())
+""").columns(stopping=JSONB())  # noqa: S608 - composed of constants
 
 _RECORDED = (
     select(ReminderRow.__table__)
@@ -119,7 +119,7 @@ async def session(connection: AsyncConnection, session_id: UUID) -> Session:
     row = found.mappings().one_or_none()
     if row is None:
         raise SessionNotFoundError
-    return records.session(row)
+    return mapping.session(row)
 
 
 async def situation(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> Situation:
@@ -142,7 +142,7 @@ async def recorded(
     """The enrollment's ledger rows, locked in the order in which deliveries lock them too."""
     asked = {"session_id": session_id, "user_id": user_id}
     found = await connection.execute(_RECORDED, asked)
-    return tuple(records.reminder(row) for row in found.mappings())
+    return tuple(mapping.reminder(row) for row in found.mappings())
 
 
 async def write(
@@ -171,8 +171,12 @@ async def write(
     workflow_id = session_reminder_workflow_id(session.id, user_id)
     if revision.added:
         added = sorted(revision.added, key=lambda reminder: reminder.id)
+        written = {"workflow_id": workflow_id, "plan_version": situation.version}
+        values = [{**mapping.REMINDERS.values(r), **written} for r in added]
+        stamps = ("created_at", "updated_at")  # the database's own
         await connection.execute(
-            insert(ReminderRow), [_values(r, workflow_id, situation.version) for r in added]
+            insert(ReminderRow),
+            [{name: v for name, v in row.items() if name not in stamps} for row in values],
         )
     for changed in revision.changed:
         await connection.execute(
@@ -210,20 +214,3 @@ async def write(
         called_off=called_off,
         lead_in=lead_in(situation.enrolled, user_id, is_newest=is_newest) if is_pending else None,
     )
-
-
-def _values(reminder: Reminder, workflow_id: str, version: int) -> dict[str, Any]:
-    return {
-        "id": reminder.id,
-        "session_id": reminder.session_id,
-        "user_id": reminder.user_id,
-        "reminder_type": reminder.reminder_type,
-        "generation": reminder.generation,
-        "due_at": reminder.due_at,
-        "starts_at": reminder.starts_at,
-        "email_status": reminder.status,
-        "status_reason": reminder.reason,
-        "requested_at": reminder.requested_at,
-        "workflow_id": workflow_id,
-        "plan_version": version,
-    }

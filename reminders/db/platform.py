@@ -2,22 +2,22 @@
 
 In owned mode sessions and enrollments are rows that we write. An existing platform's rows are only
 read, and no lock is taken on them: what is called off with us is remembered in a table of ours,
-the tombstones, which our views (`reminders.db.host`) lay over its rows.
+the tombstones, which our views (`reminders.db.existing_platform`) lay over its rows.
 
 Callers hold the locks of `reminders.db.locks`.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, delete, exists, func, select, text, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
+from reminders.db.sql import typed
 from reminders.db.tables import (
     EnrollmentRow,
     SessionRow,
@@ -32,20 +32,16 @@ from reminders.domain.errors import (
 )
 from reminders.domain.model import EnrollmentStatus, SessionStatus
 
-_ENROLL = text("""
+_ENROLL = typed("""
 INSERT INTO enrollments (id, session_id, user_id, status)
 VALUES (coalesce(:id, gen_random_uuid()), :session_id, :user_id, :status)
 ON CONFLICT (session_id, user_id) DO UPDATE SET status = excluded.status, updated_at = now()
  WHERE enrollments.status <> 'confirmed' OR excluded.status <> 'pending'
-""").bindparams(
-    bindparam("id", type_=Uuid()),
-    bindparam("session_id", type_=Uuid()),
-    bindparam("user_id", type_=Uuid()),
-)
+""")
 
 
-class Platform(Protocol):
-    """The platform's sessions and enrollments, as far as we may change them."""
+class OwnedPlatform:
+    """The tables are ours: their rows are written."""
 
     async def enroll(
         self,
@@ -55,53 +51,13 @@ class Platform(Protocol):
         enrollment_id: UUID | None,
         status: EnrollmentStatus,
     ) -> None:
-        """Take a person in, or see that they are; safe to repeat.
+        """Enroll a person, or confirm that they are; safe to repeat.
 
         Raises:
             UserNotFoundError: If there is no such user.
             EnrollmentNotFoundError: If the platform has to enroll them itself, and has not.
             InvalidInputError: If `enrollment_id` belongs to another enrollment.
         """
-
-    async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
-        """End an enrollment; safe to repeat.
-
-        Raises:
-            EnrollmentNotFoundError: If the person never was enrolled.
-        """
-
-    async def call_off(self, connection: AsyncConnection, session_id: UUID) -> None:
-        """Let a session be cancelled, for everybody and for late comers; safe to repeat.
-
-        Raises:
-            SessionNotFoundError: If there is none.
-        """
-
-    async def hold_after_all(self, connection: AsyncConnection, session_id: UUID) -> None:
-        """Take `call_off` back; safe to repeat.
-
-        Raises:
-            SessionNotFoundError: If there is none.
-        """
-
-
-def platform_of(database: Database) -> Platform:
-    """The platform of a database, by its mode."""
-    return OwnedPlatform() if database.host_schema is None else ExistingPlatform()
-
-
-class OwnedPlatform:
-    """The tables are ours: `Platform` by writing their rows."""
-
-    async def enroll(
-        self,
-        connection: AsyncConnection,
-        session_id: UUID,
-        user_id: UUID,
-        enrollment_id: UUID | None,
-        status: EnrollmentStatus,
-    ) -> None:
-        """See `Platform.enroll`."""
         row = {"id": enrollment_id, "session_id": session_id, "user_id": user_id, "status": status}
         try:
             await connection.execute(_ENROLL, row)
@@ -112,7 +68,11 @@ class OwnedPlatform:
             raise InvalidInputError(msg, field="enrollment_id") from error
 
     async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
-        """See `Platform.end`."""
+        """End an enrollment; safe to repeat.
+
+        Raises:
+            EnrollmentNotFoundError: If the person never was enrolled.
+        """
         ended = await connection.execute(
             update(EnrollmentRow)
             .where(EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id)
@@ -122,11 +82,19 @@ class OwnedPlatform:
             raise EnrollmentNotFoundError
 
     async def call_off(self, connection: AsyncConnection, session_id: UUID) -> None:
-        """See `Platform.call_off`."""
+        """Cancel a session, for everybody and for those who enroll later; safe to repeat.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
         await self._set(connection, session_id, SessionStatus.CANCELLED)
 
-    async def hold_after_all(self, connection: AsyncConnection, session_id: UUID) -> None:
-        """See `Platform.hold_after_all`."""
+    async def restore(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """Take `call_off` back; safe to repeat.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
         await self._set(connection, session_id, SessionStatus.SCHEDULED)
 
     async def _set(
@@ -142,7 +110,7 @@ class OwnedPlatform:
 
 
 class ExistingPlatform:
-    """The tables are the platform's: `Platform` by tombstones."""
+    """The tables are the platform's: what is called off with us is a tombstone beside its row."""
 
     async def enroll(
         self,
@@ -152,7 +120,7 @@ class ExistingPlatform:
         enrollment_id: UUID | None,  # noqa: ARG002 - the platform's row has its own
         status: EnrollmentStatus,  # noqa: ARG002 - as the platform's row says
     ) -> None:
-        """See `Platform.enroll`."""
+        """As `OwnedPlatform.enroll`."""
         if not await connection.scalar(select(exists().where(UserRow.id == user_id))):
             raise UserNotFoundError
         await self._see_enrolled(connection, session_id, user_id)
@@ -163,18 +131,18 @@ class ExistingPlatform:
         )
 
     async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
-        """See `Platform.end`."""
+        """As `OwnedPlatform.end`."""
         await self._see_enrolled(connection, session_id, user_id)
         await self._bury(connection, session_id, user_id)
 
     async def call_off(self, connection: AsyncConnection, session_id: UUID) -> None:
-        """See `Platform.call_off`."""
-        await self._see_held(connection, session_id)
+        """As `OwnedPlatform.call_off`."""
+        await self._see_session(connection, session_id)
         await self._bury(connection, session_id, None)
 
-    async def hold_after_all(self, connection: AsyncConnection, session_id: UUID) -> None:
-        """See `Platform.hold_after_all`."""
-        await self._see_held(connection, session_id)
+    async def restore(self, connection: AsyncConnection, session_id: UUID) -> None:
+        """As `OwnedPlatform.restore`."""
+        await self._see_session(connection, session_id)
         await connection.execute(
             delete(TombstoneRow).where(
                 TombstoneRow.session_id == session_id, TombstoneRow.user_id.is_(None)
@@ -191,7 +159,7 @@ class ExistingPlatform:
             msg = "the platform has no such enrollment; let it commit its own before it calls"
             raise EnrollmentNotFoundError(msg)
 
-    async def _see_held(self, connection: AsyncConnection, session_id: UUID) -> None:
+    async def _see_session(self, connection: AsyncConnection, session_id: UUID) -> None:
         if not await connection.scalar(select(exists().where(SessionRow.id == session_id))):
             raise SessionNotFoundError
 
@@ -203,3 +171,8 @@ class ExistingPlatform:
             .values(session_id=session_id, user_id=user_id)
             .on_conflict_do_nothing()
         )
+
+
+def platform_of(database: Database) -> OwnedPlatform | ExistingPlatform:
+    """What writes sessions and enrollments of a database, by its mode."""
+    return OwnedPlatform() if database.host_schema is None else ExistingPlatform()

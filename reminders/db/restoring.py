@@ -9,23 +9,17 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
-    DateTime,
-    SmallInteger,
-    Text,
-    TextClause,
-    Uuid,
-    bindparam,
     select,
     text,
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import preferences, records
+from reminders.db import mapping, preferences
 from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
+from reminders.db.sql import typed
 from reminders.db.tables import ReminderRow
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
@@ -33,33 +27,6 @@ from reminders.domain.ports import Clock, Enrollment
 
 VERSIONS_AHEAD = 1_000_000_000
 """How far plan versions go ahead: beyond any that a lost ledger can have given out."""
-
-_TYPES: dict[str, Any] = {
-    "id": Uuid(),
-    "session_id": Uuid(),
-    "user_id": Uuid(),
-    "type": Text(),
-    "generation": SmallInteger(),
-    "status": Text(),
-    "reason": Text(),
-    "error": Text(),
-    "sent_at": DateTime(timezone=True),
-    "starts_at": DateTime(timezone=True),
-    "due_at": DateTime(timezone=True),
-    "workflow_id": Text(),
-    "at": DateTime(timezone=True),
-    "since": DateTime(timezone=True),
-    "now": DateTime(timezone=True),
-    "statuses": ARRAY(Text()),
-}
-
-
-def _sql(statement: str) -> TextClause:
-    """A statement whose parameters carry their types."""
-    clause = text(statement)
-    names = clause._bindparams  # noqa: SLF001 - the only list of a text's parameters
-    return clause.bindparams(*(bindparam(n, type_=_TYPES[n]) for n in names if n in _TYPES))
-
 
 _LAST_WRITE = text("""
 SELECT greatest((SELECT max(updated_at) FROM session_reminder_emails),
@@ -72,37 +39,37 @@ SELECT DISTINCT session_id, user_id FROM session_reminder_emails
 """)
 
 # What was sent was sent for the start of the moment: it may have been moved since the backup.
-_MARK = _sql("""
+_MARK = typed("""
 UPDATE session_reminder_emails
    SET email_status = :status, status_reason = :reason, sent_at = :sent_at, batch_id = NULL,
        starts_at = :starts_at, last_error = :error, updated_at = now()
  WHERE id = :id AND email_status IN ('scheduled', 'sending')
 """)
 
-_ADD = _sql("""
+_ADD = typed("""
 INSERT INTO session_reminder_emails
        (id, session_id, user_id, reminder_type, generation, due_at, starts_at, sent_at,
         email_status, status_reason, last_error, workflow_id)
-SELECT :id, :session_id, :user_id, :type, :generation, :due_at, :starts_at, :sent_at,
+SELECT :id, :session_id, :user_id, :reminder_type, :generation, :due_at, :starts_at, :sent_at,
        :status, :reason, :error, :workflow_id
  WHERE EXISTS (SELECT FROM sessions WHERE id = :session_id)
    AND EXISTS (SELECT FROM users WHERE id = :user_id)
 ON CONFLICT DO NOTHING
 """)
 
-_IS_ENROLLED = _sql("""
+_IS_ENROLLED = typed("""
 SELECT EXISTS (SELECT FROM enrollments
                 WHERE session_id = :session_id AND user_id = :user_id AND status <> 'cancelled'
                   AND (updated_at IS NULL OR updated_at < :at))
 """)
 
-_IS_HELD = _sql("""
+_IS_HELD = typed("""
 SELECT EXISTS (SELECT FROM sessions
                 WHERE id = :session_id AND status <> 'cancelled'
                   AND (updated_at IS NULL OR updated_at < :at))
 """)
 
-_MOVE = _sql("""
+_MOVE = typed("""
 UPDATE sessions
    SET start_time = :starts_at, end_time = end_time + (:starts_at - start_time), updated_at = now()
  WHERE id = :session_id AND start_time <> :starts_at AND updated_at < :at AND :at > :since
@@ -110,7 +77,7 @@ UPDATE sessions
 
 # Posting the body of a restored batch could be a second e-mail: its reminders may have been
 # released since, and sent with another batch.
-_END_BATCHES = _sql("""
+_END_BATCHES = typed("""
 UPDATE email_batches SET state = 'settled', body = NULL, settled_at = :now WHERE state = 'frozen'
 """)
 
@@ -181,26 +148,21 @@ class _RehearsedError(Exception):
         self.caught = caught
 
 
+@dataclass(frozen=True, slots=True)
 class RestoredLedger:
     """A ledger that was restored, while no worker runs."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Mend this database."""
-        self._database = database
-        self._platform = platform_of(database)
-        self._clock = clock
+    database: Database
+    clock: Clock
 
     async def last_write(self) -> datetime | None:
         """When the ledger was last written, as far as it says so: not after the backup."""
-        async with self._database.autocommit() as connection:
-            at: datetime | None = await connection.scalar(_LAST_WRITE)
-            return at
+        at: datetime | None = await self.database.scalar(_LAST_WRITE)
+        return at
 
     async def waiting(self) -> frozenset[Enrollment]:
         """Enrollments of which something waited or was in flight at the backup."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(_WAITING)
-            return frozenset(Enrollment(row.session_id, row.user_id) for row in found)
+        return frozenset(Enrollment(*row) for row in await self.database.tuples(_WAITING))
 
     async def rows(
         self, enrollments: Sequence[Enrollment]
@@ -210,11 +172,10 @@ class RestoredLedger:
         table = ReminderRow.__table__
         query = select(table).where(tuple_(table.c.session_id, table.c.user_id).in_(keys))
         rows: dict[Enrollment, list[Reminder]] = {}
-        async with self._database.autocommit() as connection:
-            for row in (await connection.execute(query)).mappings():
-                reminder = records.reminder(row)
-                key = Enrollment(reminder.session_id, reminder.user_id)
-                rows.setdefault(key, []).append(reminder)
+        for row in await self.database.rows(query):
+            reminder = mapping.reminder(row)
+            key = Enrollment(reminder.session_id, reminder.user_id)
+            rows.setdefault(key, []).append(reminder)
         return rows
 
     async def catch_up(
@@ -234,8 +195,8 @@ class RestoredLedger:
 
         Args:
             since: What has happened.
-            last_write: Of the ledger as it was restored: sessions are moved only to what was told
-                later.
+            last_write: Of the ledger as it was restored: sessions are moved only to what was
+                announced later.
             actor: Who, for the audit log.
             reason: Why, for the audit log.
             details: For the audit log.
@@ -248,7 +209,7 @@ class RestoredLedger:
             action=Action.LEDGER_RESTORED, actor=actor, reason=reason, details=dict(details)
         )
         try:
-            async with self._database.transaction() as connection:
+            async with self.database.transaction() as connection:
                 return await self._catch_up(connection, since, last_write, event, dry_run=dry_run)
         except _RehearsedError as rehearsed:
             return rehearsed.caught
@@ -263,7 +224,7 @@ class RestoredLedger:
         dry_run: bool,
     ) -> Caught:
         caught = await self._write(connection, since, last_write)
-        await connection.execute(_END_BATCHES, {"now": self._clock.now()})
+        await connection.execute(_END_BATCHES, {"now": self.clock.now()})
         await record(connection, event)
         if dry_run:
             raise _RehearsedError(caught)
@@ -275,7 +236,7 @@ class RestoredLedger:
     ) -> Caught:
         cancelled = [await self._call_off(connection, *c) for c in since.called_off.items()]
         moved = 0
-        if self._database.host_schema is None:
+        if self.database.host_schema is None:
             for session_id, told in since.moved.items():
                 done = await connection.execute(
                     _MOVE,
@@ -289,7 +250,7 @@ class RestoredLedger:
                 moved += done.rowcount
         unenrolled = [await self._end(connection, *left) for left in since.left.items()]
         for user_id, scope, why in since.stopped:
-            await preferences.stop_one(connection, user_id, scope, why)
+            await preferences.withhold(connection, user_id, [scope], why)
         if since.ended:
             await connection.execute(_MARK, [_values(f) for f in since.ended])
         added = [(await connection.execute(_ADD, _values(f))).rowcount for f in since.added]
@@ -303,14 +264,14 @@ class RestoredLedger:
     async def _call_off(self, connection: AsyncConnection, session_id: UUID, at: datetime) -> bool:
         if not await connection.scalar(_IS_HELD, {"session_id": session_id, "at": at}):
             return False
-        await self._platform.call_off(connection, session_id)
+        await platform_of(self.database).call_off(connection, session_id)
         return True
 
     async def _end(self, connection: AsyncConnection, who: Enrollment, at: datetime) -> bool:
         key = {"session_id": who.session_id, "user_id": who.user_id}
         if not await connection.scalar(_IS_ENROLLED, {**key, "at": at}):
             return False
-        await self._platform.end(connection, who.session_id, who.user_id)
+        await platform_of(self.database).end(connection, who.session_id, who.user_id)
         return True
 
 
@@ -319,7 +280,7 @@ def _values(found: Found) -> dict[str, Any]:
         "id": found.id,
         "session_id": found.session_id,
         "user_id": found.user_id,
-        "type": found.reminder_type,
+        "reminder_type": found.reminder_type,
         "generation": found.generation,
         "due_at": found.due_at,
         "starts_at": found.starts_at,

@@ -7,13 +7,14 @@ is a few ids without its body.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import CursorResult, bindparam, text
-from sqlalchemy.types import Interval
+from sqlalchemy import CursorResult
 
 from reminders.db.engine import Database
+from reminders.db.sql import typed
 from reminders.domain.ports import Clock
 
 KEPT = timedelta(days=30)
@@ -23,7 +24,7 @@ ROUNDS = 20
 """Statements of one run for each table; the next run goes on."""
 
 _FORGET = tuple(
-    text(sql).bindparams(bindparam("kept", type_=Interval()))
+    typed(sql)
     for sql in (
         """
         DELETE FROM webhook_events WHERE svix_id IN (
@@ -41,19 +42,18 @@ _FORGET = tuple(
 )
 
 
+@dataclass(frozen=True, slots=True)
 class PostgresRetention:
     """`reminders.domain.ports.Retention` on PostgreSQL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Forget in this database, by this clock."""
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
 
     async def forget(self) -> int:
         """See `Retention.forget`."""
-        parameters = {"now": self._clock.now(), "kept": KEPT, "limit": AT_ONCE}
+        parameters = {"now": self.clock.now(), "kept": KEPT, "limit": AT_ONCE}
         forgotten = 0
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             for statement in _FORGET:
                 for _ in range(ROUNDS):
                     done: CursorResult[Any] = await connection.execute(statement, parameters)

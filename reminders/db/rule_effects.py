@@ -1,4 +1,4 @@
-"""Whom a change of a rule concerns: sessions to be told, and enrollments for the diff.
+"""Whom a change of a rule concerns: sessions to replan, and enrollments for the diff.
 
 A diff over a hundred thousand enrollments takes seconds because it looks at few of them: those of
 one session whose reminder is in the very same state have the same fate, so PostgreSQL counts them
@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, text
-
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.sweep import CALLED_OFF
+from reminders.db.sql import CALLED_OFF, NEWEST, covers, typed
 from reminders.domain.model import Reminder
 from reminders.domain.ports import Clock
 from reminders.domain.rules import Alike
@@ -36,28 +34,17 @@ _AHEAD = """
                  WHERE own.session_id = s.id AND own.reminder_type = :reminder_type)
            ELSE s.id = :session_id END
        AND EXISTS (SELECT FROM enrollments e WHERE e.session_id = s.id AND e.status <> 'cancelled')
-     ORDER BY s.start_time, s.id LIMIT :sessions
+     ORDER BY s.start_time, s.id LIMIT :most_sessions
 """
-_TYPED = (
-    bindparam("now", type_=DateTime(timezone=True)),
-    bindparam("session_id", type_=Uuid()),
-    bindparam("reminder_type", type_=Text()),
-)
+_SESSIONS = typed(_AHEAD)
 
-_SESSIONS = text(_AHEAD).bindparams(*_TYPED)
-
-_ALIKE = text(f"""
+_ALIKE = typed(f"""
 WITH ahead AS MATERIALIZED ({_AHEAD}),
-newest AS MATERIALIZED (
-    SELECT DISTINCT ON (r.session_id, r.user_id, r.reminder_type)
-           r.session_id, r.user_id, r.reminder_type, r.email_status, r.status_reason,
-           r.due_at, r.starts_at, r.requested_at
-      FROM ahead s JOIN session_reminder_emails r ON r.session_id = s.id
-     ORDER BY r.session_id, r.user_id, r.reminder_type, r.generation DESC),
+newest AS MATERIALIZED ({NEWEST}),
 called_off AS MATERIALIZED ({CALLED_OFF}),
 stopped AS MATERIALIZED (
     SELECT DISTINCT p.user_id, p.session_id FROM reminder_preferences p
-     WHERE p.reminder_type IS NULL OR p.reminder_type = :reminder_type)
+     WHERE {covers("p", "reminder_type", ":reminder_type")})
 SELECT s.id AS session_id, s.start_time, count(*) AS people, min(e.user_id::text)::uuid AS user_id,
        o.user_id IS NOT NULL AS is_called_off, x.user_id IS NOT NULL AS is_stopped
   FROM ahead s
@@ -67,17 +54,17 @@ SELECT s.id AS session_id, s.start_time, count(*) AS people, min(e.user_id::text
   LEFT JOIN called_off o ON o.session_id = e.session_id AND o.user_id = e.user_id
   LEFT JOIN LATERAL (
        SELECT p.user_id FROM stopped p
-        WHERE p.user_id = e.user_id AND (p.session_id IS NULL OR p.session_id = e.session_id)
+        WHERE p.user_id = e.user_id AND {covers("p", "session_id", "e.session_id")}
         LIMIT 1) x ON true
  GROUP BY s.id, s.start_time, n.email_status, n.status_reason, n.due_at, n.starts_at,
           n.requested_at, is_called_off, is_stopped
  ORDER BY s.start_time, s.id LIMIT :groups
-""").bindparams(*_TYPED)  # noqa: S608 - composed of constants
+""")  # noqa: S608 - composed of constants
 
-_RECORDED = text("""
+_RECORDED = typed("""
 SELECT r.* FROM unnest(:sessions, :users) AS one (session_id, user_id)
   JOIN session_reminder_emails r ON r.session_id = one.session_id AND r.user_id = one.user_id
-""").bindparams(bindparam("sessions", type_=ARRAY(Uuid())), bindparam("users", type_=ARRAY(Uuid())))
+""")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,21 +76,16 @@ class Concerned:
     """False when there are more than are looked at."""
 
 
+@dataclass(frozen=True, slots=True)
 class RuleEffects:
     """Reads whom a change concerns."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Read this database.
-
-        Args:
-            database: Migrated.
-            clock: Decides which sessions lie ahead.
-        """
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
+    """Decides which sessions lie ahead."""
 
     async def sessions(self, reminder_type: str, session_id: UUID | None) -> Sequence[UUID]:
-        """Sessions with enrollments that a change is to be told, the nearest first.
+        """Sessions whose enrollments a change concerns, the nearest first.
 
         Args:
             reminder_type: Of the rule.
@@ -112,28 +94,29 @@ class RuleEffects:
         Returns:
             Up to `MOST_SESSIONS`; the sweep looks at all of them.
         """
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                _SESSIONS,
-                {
-                    "now": self._clock.now(),
-                    "session_id": session_id,
-                    "reminder_type": reminder_type,
-                    "sessions": MOST_SESSIONS,
-                },
-            )
-            return tuple(row.id for row in found)
+        found = await self.database.tuples(
+            _SESSIONS,
+            {
+                "now": self.clock.now(),
+                "session_id": session_id,
+                "reminder_type": reminder_type,
+                "most_sessions": MOST_SESSIONS,
+            },
+        )
+        return tuple(row.id for row in found)
 
     async def enrollments(
         self, reminder_type: str, session_id: UUID | None, *, now: datetime
     ) -> Concerned:
         """Confirmed enrollments that a change would concern, the nearest session first."""
         about = {"now": now, "session_id": session_id, "reminder_type": reminder_type}
-        async with self._database.autocommit() as connection:
-            ahead = await connection.execute(_SESSIONS, {**about, "sessions": MOST_SESSIONS + 1})
+        async with self.database.autocommit() as connection:
+            ahead = await connection.execute(
+                _SESSIONS, {**about, "most_sessions": MOST_SESSIONS + 1}
+            )
             is_complete = len(ahead.all()) <= MOST_SESSIONS
             found = await connection.execute(
-                _ALIKE, {**about, "sessions": MOST_SESSIONS, "groups": MOST_GROUPS + 1}
+                _ALIKE, {**about, "most_sessions": MOST_SESSIONS, "groups": MOST_GROUPS + 1}
             )
             rows = found.all()
             is_complete &= len(rows) <= MOST_GROUPS
@@ -147,7 +130,7 @@ class RuleEffects:
             )
             recorded: dict[tuple[UUID, UUID], list[Reminder]] = defaultdict(list)
             for row in standing.mappings():
-                recorded[row["session_id"], row["user_id"]].append(records.reminder(row))
+                recorded[row["session_id"], row["user_id"]].append(mapping.reminder(row))
         return Concerned(
             groups=tuple(
                 Alike(

@@ -1,22 +1,23 @@
 """The rules on PostgreSQL: which one counts for a session, and how they are changed.
 
 A row of `reminder_configurations` without a session is for all of them; one with a session stands
-there in place of the row of the same type. That is said once, in `counts_for`, and asked by the
+there in place of the row of the same type. That is said once, in `sql.counts_for`, and asked by the
 planner, the sweep, the delivery and the diff alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, records
+from reminders.db import audit, mapping
 from reminders.db.engine import Database
+from reminders.db.sql import counts_for, typed
 from reminders.db.tables import ReminderConfigurationRow, SessionRow
 from reminders.domain.errors import (
     RuleExistsError,
@@ -31,30 +32,16 @@ MOST_LISTED = 500
 """Rules of single sessions that are listed at once."""
 
 
-def counts_for(rule: str, session_id: str) -> str:
-    """SQL: whether a row of `reminder_configurations` is the one of its type for a session.
-
-    Args:
-        rule: Alias of the row.
-        session_id: An expression.
-    """
-    return (
-        f"({rule}.session_id = {session_id} OR {rule}.session_id IS NULL AND NOT EXISTS ("
-        " SELECT FROM reminder_configurations own"
-        f" WHERE own.session_id = {session_id} AND own.reminder_type = {rule}.reminder_type))"
-    )
-
-
-_EFFECTIVE = text(f"""
+_EFFECTIVE = typed(f"""
 SELECT c.* FROM reminder_configurations c WHERE {counts_for("c", ":session_id")}
  ORDER BY c.sort_order, c.minutes_before DESC, c.reminder_type
-""").bindparams(bindparam("session_id", type_=Uuid()))  # noqa: S608 - composed of constants
+""")  # noqa: S608 - composed of constants
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('reminder-rules', 0))")
 
 # Two rules that are on, that count for one session that lies ahead, and that would both be due at
 # one instant.
-_SAME_LEAD = text(f"""
+_SAME_LEAD = typed(f"""
 SELECT other.reminder_type
   FROM reminder_configurations mine JOIN reminder_configurations other
     ON other.minutes_before = mine.minutes_before AND other.reminder_type <> mine.reminder_type
@@ -72,22 +59,21 @@ async def effective_rules(
 ) -> tuple[ReminderRule, ...]:
     """The rules that count for a session, those that are off included, in their order."""
     found = await connection.execute(_EFFECTIVE, {"session_id": session_id})
-    return tuple(records.rule(row) for row in found.mappings())
+    return tuple(mapping.rule(row) for row in found.mappings())
 
 
+@dataclass(frozen=True, slots=True)
 class RuleStore:
     """Reads and changes rules; every change is one transaction, with its entry in the audit log.
 
-    It tells nobody: see `starter.services.rules`.
+    Workflows do not learn of it here: see `starter.services.rules`.
     """
 
-    def __init__(self, database: Database) -> None:
-        """Keep the rules of this database."""
-        self._database = database
+    database: Database
 
     async def of_all_sessions(self) -> tuple[ReminderRule, ...]:
         """The rules for all sessions, in their order."""
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             return await _rules(connection, session_id=None)
 
     async def of_session(self, session_id: UUID) -> tuple[ReminderRule, ...]:
@@ -96,20 +82,19 @@ class RuleStore:
         Raises:
             SessionNotFoundError: If there is no such session.
         """
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             await _must_exist(connection, session_id)
             return await effective_rules(connection, session_id)
 
     async def of_single_sessions(self) -> tuple[ReminderRule, ...]:
         """Rules of single sessions, up to `MOST_LISTED`, the newest first."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderConfigurationRow.__table__)
-                .where(ReminderConfigurationRow.session_id.is_not(None))
-                .order_by(ReminderConfigurationRow.created_at.desc(), ReminderConfigurationRow.id)
-                .limit(MOST_LISTED)
-            )
-            return tuple(records.rule(row) for row in found.mappings())
+        found = await self.database.rows(
+            select(ReminderConfigurationRow.__table__)
+            .where(ReminderConfigurationRow.session_id.is_not(None))
+            .order_by(ReminderConfigurationRow.created_at.desc(), ReminderConfigurationRow.id)
+            .limit(MOST_LISTED)
+        )
+        return tuple(mapping.rule(row) for row in found)
 
     async def proposed(
         self, reminder_type: str, session_id: UUID | None, fields: RuleFields | None
@@ -127,7 +112,7 @@ class RuleStore:
             SameLeadError: If another rule is due at the same instant.
             SessionNotFoundError: If there is no such session.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             savepoint = await connection.begin_nested()
             if fields is None:
                 change = await _delete(connection, reminder_type, session_id)
@@ -148,7 +133,7 @@ class RuleStore:
             SameLeadError: If another rule is due at the same instant.
             SessionNotFoundError: If there is no such session.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             change = await _add(connection, rule)
             await _note(connection, audit.Action.RULE_ADDED, change, actor, reason)
         return change
@@ -170,7 +155,7 @@ class RuleStore:
             SameLeadError: If another rule is due at the same instant.
             SessionNotFoundError: If there is no such session.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             change = await _change(connection, reminder_type, session_id, fields)
             if not change.is_repeated:
                 await _note(connection, audit.Action.RULE_CHANGED, change, actor, reason)
@@ -191,7 +176,7 @@ class RuleStore:
             SameLeadError: If the rule that takes its place is due when another is.
             SessionNotFoundError: If there is no such session.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             change = await _delete(connection, reminder_type, session_id)
             await _note(connection, audit.Action.RULE_DELETED, change, actor, reason)
         return change
@@ -202,7 +187,7 @@ async def _add(connection: AsyncConnection, rule: ReminderRule) -> RuleChange:
     before = await _in_force(connection, rule.reminder_type, rule.session_id)
     if before is not None and before.session_id == rule.session_id:
         raise RuleExistsError
-    await connection.execute(insert(ReminderConfigurationRow).values(**_values(rule)))
+    await connection.execute(insert(ReminderConfigurationRow).values(**mapping.RULES.values(rule)))
     return await _checked(connection, rule.reminder_type, rule.session_id, before, rule)
 
 
@@ -214,7 +199,7 @@ async def _change(
     if before is None:
         raise RuleNotFoundError
     after = with_fields(before, reminder_type, session_id, fields)
-    values = _values(after)
+    values = mapping.RULES.values(after)
     if before.session_id == session_id:
         await connection.execute(
             update(ReminderConfigurationRow)
@@ -271,7 +256,7 @@ async def _rules(
             ReminderConfigurationRow.reminder_type,
         )
     )
-    return tuple(records.rule(row) for row in found.mappings())
+    return tuple(mapping.rule(row) for row in found.mappings())
 
 
 async def _in_force(
@@ -308,18 +293,21 @@ async def _note(
             session_id=change.session_id,
             details={
                 "reminder_type": change.reminder_type,
-                "before": _told(change.before),
-                "after": _told(change.after),
+                "before": _logged(change.before),
+                "after": _logged(change.after),
             },
         ),
     )
 
 
-def _told(rule: ReminderRule | None) -> Mapping[str, Any] | None:
+def _logged(rule: ReminderRule | None) -> Mapping[str, Any] | None:
     """A rule as the audit log keeps it."""
     if rule is None:
         return None
-    return {**_values(rule), "session_id": str(rule.session_id) if rule.session_id else None}
+    return {
+        **mapping.RULES.values(rule),
+        "session_id": str(rule.session_id) if rule.session_id else None,
+    }
 
 
 def _is(reminder_type: str, session_id: UUID | None) -> tuple[Any, ...]:
@@ -327,15 +315,3 @@ def _is(reminder_type: str, session_id: UUID | None) -> tuple[Any, ...]:
         ReminderConfigurationRow.reminder_type == reminder_type,
         ReminderConfigurationRow.session_id.is_not_distinct_from(session_id),
     )
-
-
-def _values(rule: ReminderRule) -> dict[str, Any]:
-    return {
-        "reminder_type": rule.reminder_type,
-        "session_id": rule.session_id,
-        "minutes_before": rule.lead // timedelta(minutes=1),
-        "is_enabled": rule.is_enabled,
-        "email_subject_template": rule.subject_template,
-        "display_name": rule.display_name,
-        "sort_order": rule.sort_order,
-    }

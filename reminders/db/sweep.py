@@ -10,15 +10,15 @@ candidate: the planner decides anew, inside its lock, from what it reads there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
+from sqlalchemy import TextClause
 
 from reminders.db.engine import Database
 from reminders.db.planning import SETTLED
-from reminders.db.rules import counts_for
+from reminders.db.sql import CALLED_OFF, NEWEST, counts_for, overdue, stopping, typed
 from reminders.domain.ports import Clock, Enrollment
 
 OVERDUE = timedelta(minutes=2)
@@ -31,45 +31,13 @@ IN_DOUBT = timedelta(minutes=5)
 """A frozen request without an outcome for longer than any lease and its takeover last."""
 
 _FIRST = UUID(int=0)
-_TYPES: dict[str, Any] = {
-    "now": DateTime(timezone=True),
-    "since": DateTime(timezone=True),
-    "until": DateTime(timezone=True),
-    "threshold": Interval(),
-    "after_session": Uuid(),
-    "after_user": Uuid(),
-}
-
-
-def _sql(statement: str) -> TextClause:
-    """A statement whose parameters carry their types."""
-    named = [
-        bindparam(name, type_=kind) for name, kind in _TYPES.items() if f":{name}" in statement
-    ]
-    return text(statement).bindparams(*named)
-
-
-CALLED_OFF = """
-    SELECT DISTINCT session_id, user_id FROM newest
-     WHERE email_status = 'cancelled'
-       AND coalesce(status_reason, '') NOT IN ('session_cancelled', 'session_deleted', 'unenrolled')
-"""
-"""`reminders.domain.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
-
 # Four conditions must agree with `reminders.domain.plan`: what it would leave alone must not be found, or
 # it would be found for ever. These are "called off", "again", "told" and "withheld".
-_LOST = _sql(f"""
+_LOST = typed(f"""
 WITH ahead AS MATERIALIZED (
     SELECT id, start_time FROM sessions
      WHERE status = 'scheduled' AND start_time > :now AND id >= :after_session),
--- Session by session: so that each is looked up.
-newest AS MATERIALIZED (
-    SELECT n.* FROM ahead s CROSS JOIN LATERAL (
-           SELECT DISTINCT ON (r.user_id, r.reminder_type)
-                  r.session_id, r.user_id, r.reminder_type, r.generation, r.email_status,
-                  r.status_reason, r.starts_at
-             FROM session_reminder_emails r WHERE r.session_id = s.id
-            ORDER BY r.user_id DESC, r.reminder_type DESC, r.generation DESC) n),
+newest AS MATERIALIZED ({NEWEST}),
 known AS MATERIALIZED (SELECT DISTINCT session_id, user_id FROM newest),
 called_off AS MATERIALIZED ({CALLED_OFF}),
 rules AS MATERIALIZED (
@@ -106,17 +74,14 @@ SELECT DISTINCT w.session_id, w.user_id
             WHERE greatest(w.start_time - told.starts_at, told.starts_at - w.start_time)
                   <= :threshold))
        AND NOT EXISTS (
-           SELECT FROM reminder_preferences p
-            WHERE p.user_id = w.user_id
-              AND (p.session_id IS NULL OR p.session_id = w.session_id)
-              AND (p.reminder_type IS NULL OR p.reminder_type = w.reminder_type)))
+           SELECT FROM {stopping("w")}))
    AND (w.due_at >= :now OR k.user_id IS NULL)
    AND NOT EXISTS (
         SELECT FROM called_off o WHERE o.session_id = w.session_id AND o.user_id = w.user_id)
  ORDER BY w.session_id, w.user_id LIMIT :limit
 """)  # noqa: S608 - composed of constants
 
-_DRIFTED = _sql(f"""
+_DRIFTED = typed(f"""
 SELECT DISTINCT r.session_id, r.user_id
   FROM session_reminder_emails r
   LEFT JOIN sessions s ON s.id = r.session_id
@@ -138,16 +103,16 @@ SELECT DISTINCT r.session_id, r.user_id
 """)  # noqa: S608 - composed of constants
 
 # The oldest first and no more than a few pages: in the order of an index, which is therefore used.
-_OVERDUE = _sql(f"""
+_OVERDUE = typed(f"""
 SELECT DISTINCT o.session_id, o.user_id
   FROM (SELECT r.session_id, r.user_id FROM session_reminder_emails r
-         WHERE r.email_status = 'scheduled' AND r.due_at < :until
+         WHERE {overdue("r", ":until")}
            AND (r.session_id, r.user_id) > (:after_session, :after_user)
          ORDER BY r.due_at LIMIT {OLDEST}) o
  ORDER BY o.session_id, o.user_id LIMIT :limit
 """)  # noqa: S608 - composed of constants
 
-_DUE_SOON = _sql("""
+_DUE_SOON = typed("""
 WITH soon AS MATERIALIZED (
     SELECT r.session_id, r.user_id FROM session_reminder_emails r
      WHERE r.email_status = 'scheduled' AND r.due_at >= :since AND r.due_at < :until
@@ -155,39 +120,33 @@ WITH soon AS MATERIALIZED (
 SELECT DISTINCT session_id, user_id FROM soon ORDER BY session_id, user_id LIMIT :limit
 """)
 
-_UNCONFIRMED = _sql("""
+_UNCONFIRMED = typed("""
 SELECT session_id, user_id FROM unconfirmed_plans
  WHERE planned_at < :until AND (session_id, user_id) > (:after_session, :after_user)
  ORDER BY session_id, user_id LIMIT :limit
 """)
 
-_IN_DOUBT = _sql("""
+_IN_DOUBT = typed("""
 SELECT count(*)
   FROM email_batches b JOIN session_reminder_emails r ON r.batch_id = b.id
  WHERE b.state = 'frozen' AND b.frozen_at < :until AND r.email_status = 'sending'
 """)
 
 
+@dataclass(frozen=True, slots=True)
 class SweepQueries:
     """Candidates of the sweep, a page at a time, by ascending session and user."""
 
-    def __init__(
-        self, database: Database, clock: Clock, *, resend_threshold: timedelta = timedelta(hours=1)
-    ) -> None:
-        """Read this database.
-
-        Args:
-            database: Migrated.
-            clock: Decides what lies ahead and what is overdue.
-            resend_threshold: The planner's own.
-        """
-        self._database = database
-        self._clock = clock
-        self._threshold = resend_threshold
+    database: Database
+    clock: Clock
+    """Decides what lies ahead and what is overdue."""
+    _: KW_ONLY
+    resend_threshold: timedelta = timedelta(hours=1)
+    """The planner's own."""
 
     async def unconfirmed(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments whose newest plan no workflow has confirmed, and no call is under way to it."""
-        return await self._page(_UNCONFIRMED, after, limit, until=self._clock.now() - SETTLED)
+        return await self._page(_UNCONFIRMED, after, limit, until=self.clock.now() - SETTLED)
 
     async def lost(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments that lack a reminder which still lies ahead, or have none at all.
@@ -196,7 +155,7 @@ class SweepQueries:
         enrolling them, revives them.
         """
         return await self._page(
-            _LOST, after, limit, now=self._clock.now(), threshold=self._threshold
+            _LOST, after, limit, now=self.clock.now(), threshold=self.resend_threshold
         )
 
     async def drifted(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
@@ -205,18 +164,18 @@ class SweepQueries:
 
     async def overdue(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments with a reminder that should have gone out minutes ago."""
-        return await self._page(_OVERDUE, after, limit, until=self._clock.now() - OVERDUE)
+        return await self._page(_OVERDUE, after, limit, until=self.clock.now() - OVERDUE)
 
     async def due_soon(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
         """Enrollments with a reminder that falls due before the next sweep but one."""
-        now = self._clock.now()
+        now = self.clock.now()
         return await self._page(_DUE_SOON, after, limit, since=now - OVERDUE, until=now + DUE_SOON)
 
     async def in_doubt(self) -> int:
         """How many reminders are frozen in a request that has had no outcome for minutes."""
-        async with self._database.autocommit() as connection:
-            count = await connection.scalar(_IN_DOUBT, {"until": self._clock.now() - IN_DOUBT})
-        return count or 0
+        until = self.clock.now() - IN_DOUBT
+        count: int = await self.database.scalar(_IN_DOUBT, {"until": until})
+        return count
 
     async def _page(
         self, statement: TextClause, after: Enrollment | None, limit: int, **values: object
@@ -225,6 +184,5 @@ class SweepQueries:
             "after_session": after.session_id if after else _FIRST,
             "after_user": after.user_id if after else _FIRST,
         }
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(statement, {**values, **cursor, "limit": limit})
-            return tuple(Enrollment(row.session_id, row.user_id) for row in found)
+        found = await self.database.tuples(statement, {**values, **cursor, "limit": limit})
+        return tuple(Enrollment(*row) for row in found)

@@ -1,7 +1,7 @@
 """The schema as SQLAlchemy sees it; the Alembic migrations are what makes it.
 
 `sessions`, `users` and `enrollments` are tables in owned mode; over an existing platform's own
-tables they are views, see `reminders.db.host`. Everything else is ours in both modes.
+tables they are views, see `reminders.db.existing_platform`. Everything else is ours in both modes.
 Every instant is `timestamptz`; the test suite compares this file with a migrated database.
 """
 
@@ -63,6 +63,16 @@ def _instant(column: str) -> CheckConstraint:
     return CheckConstraint(
         f"{column} >= '{FIRST_INSTANT}' AND {column} < '{END_OF_TIME}'", name=column
     )
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of the rows that are asked for."""
+    return Index(name, *columns, postgresql_where=text(where))
+
+
+def _once(name: str | None, *columns: str) -> UniqueConstraint:
+    """That there is one row for these columns; an absent value is one like others."""
+    return UniqueConstraint(*columns, name=name, postgresql_nulls_not_distinct=True)
 
 
 plan_versions = Sequence("plan_versions", data_type=BigInteger, metadata=Base.metadata)
@@ -128,14 +138,7 @@ class TombstoneRow(Base):
     """What was called off with us, where the platform's own row is not ours to change."""
 
     __tablename__ = "reminder_tombstones"
-    __table_args__ = (
-        UniqueConstraint(
-            "session_id",
-            "user_id",
-            name="uq_reminder_tombstones_scope",
-            postgresql_nulls_not_distinct=True,
-        ),
-    )
+    __table_args__ = (_once("uq_reminder_tombstones_scope", "session_id", "user_id"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
     session_id: Mapped[UUID]
@@ -152,12 +155,7 @@ class ReminderConfigurationRow(Base):
 
     __tablename__ = "reminder_configurations"
     __table_args__ = (
-        UniqueConstraint(
-            "reminder_type",
-            "session_id",
-            name="uq_reminder_configurations_scope",
-            postgresql_nulls_not_distinct=True,
-        ),
+        _once("uq_reminder_configurations_scope", "reminder_type", "session_id"),
         CheckConstraint("minutes_before > 0", name="minutes_before"),
     )
 
@@ -180,11 +178,7 @@ class ReminderRow(Base):
     __tablename__ = "session_reminder_emails"
     __table_args__ = (
         UniqueConstraint(
-            "session_id",
-            "user_id",
-            "reminder_type",
-            "generation",
-            name="uq_reminder_identity",
+            "session_id", "user_id", "reminder_type", "generation", name="uq_reminder_identity"
         ),
         CheckConstraint(
             "email_status IN ('scheduled', 'sending', 'sent', 'delivered', 'bounced',"
@@ -195,32 +189,24 @@ class ReminderRow(Base):
         _instant("starts_at"),
         Index("ix_session_reminder_emails_due_at_id", "due_at", "id"),
         Index("ix_session_reminder_emails_email_status_due_at_id", "email_status", "due_at", "id"),
-        Index(
+        _partial(
             "ix_session_reminder_emails_waiting",
             "session_id",
             "user_id",
-            postgresql_where=text("email_status = 'scheduled'"),
+            where="email_status = 'scheduled'",
         ),
-        Index(
-            "ix_session_reminder_emails_batch_id",
-            "batch_id",
-            postgresql_where=text("email_status = 'sending'"),
+        _partial(
+            "ix_session_reminder_emails_batch_id", "batch_id", where="email_status = 'sending'"
         ),
-        Index(
-            "ix_session_reminder_emails_shadowed_at",
-            "shadowed_at",
-            postgresql_where=text("shadowed_at IS NOT NULL"),
+        _partial(
+            "ix_session_reminder_emails_shadowed_at", "shadowed_at", where="shadowed_at IS NOT NULL"
         ),
-        Index(
+        _partial(
             "ix_session_reminder_emails_resend_email_id",
             "resend_email_id",
-            postgresql_where=text("resend_email_id IS NOT NULL"),
+            where="resend_email_id IS NOT NULL",
         ),
-        Index(
-            "ix_session_reminder_emails_sent_at",
-            "sent_at",
-            postgresql_where=text("sent_at IS NOT NULL"),
-        ),
+        _partial("ix_session_reminder_emails_sent_at", "sent_at", where="sent_at IS NOT NULL"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -269,7 +255,7 @@ class CutoverRow(Base):
     """A session, or every session, that a cron job has handed over to us, or is about to."""
 
     __tablename__ = "session_cutovers"
-    __table_args__ = (UniqueConstraint("session_id", postgresql_nulls_not_distinct=True),)
+    __table_args__ = (_once(None, "session_id"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
     session_id: Mapped[UUID | None]
@@ -287,16 +273,8 @@ class EmailBatchRow(Base):
     __table_args__ = (
         CheckConstraint("state IN ('frozen', 'settled', 'released')", name="state"),
         CheckConstraint("delivery_mode IN ('live', 'redirect', 'unknown')", name="delivery_mode"),
-        Index(
-            "ix_email_batches_unsettled",
-            "lease_until",
-            postgresql_where=text("state = 'frozen'"),
-        ),
-        Index(
-            "ix_email_batches_settled_at",
-            "settled_at",
-            postgresql_where=text("state <> 'frozen'"),
-        ),
+        _partial("ix_email_batches_unsettled", "lease_until", where="state = 'frozen'"),
+        _partial("ix_email_batches_settled_at", "settled_at", where="state <> 'frozen'"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -325,14 +303,7 @@ class ReminderPreferenceRow(Base):
     __tablename__ = "reminder_preferences"
     __table_args__ = (
         # Begins with the user, so that it also answers what is asked before every e-mail.
-        UniqueConstraint(
-            "user_id",
-            "session_id",
-            "reminder_type",
-            "reason",
-            name="uq_reminder_preferences_scope",
-            postgresql_nulls_not_distinct=True,
-        ),
+        _once("uq_reminder_preferences_scope", "user_id", "session_id", "reminder_type", "reason"),
         CheckConstraint("reason IN ('opted_out', 'bounced', 'complained')", name="reason"),
     )
 
@@ -351,11 +322,7 @@ class WebhookEventRow(Base):
 
     __tablename__ = "webhook_events"
     __table_args__ = (
-        Index(
-            "ix_webhook_events_reminder_id",
-            "reminder_id",
-            postgresql_where=text("reminder_id IS NOT NULL"),
-        ),
+        _partial("ix_webhook_events_reminder_id", "reminder_id", where="reminder_id IS NOT NULL"),
     )
 
     svix_id: Mapped[str] = mapped_column(primary_key=True)
@@ -443,7 +410,7 @@ class CalendarRevisionRow(Base):
 
 
 class UntoldChangeRow(Base):
-    """A session's change of which its enrollments have not been told: no workflow is at it yet.
+    """A session's change that no workflow has taken over yet: its enrollments do not know of it.
 
     No foreign key: sessions may be a platform's own.
     """
@@ -452,7 +419,7 @@ class UntoldChangeRow(Base):
 
     session_id: Mapped[UUID] = mapped_column(primary_key=True)
     change_id: Mapped[UUID]
-    """Of the newest change: whoever told an earlier one leaves the row."""
+    """Of the newest change: whoever passed an earlier one on leaves the row."""
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -11,52 +11,47 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, DateTime, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reminders.db.sql import typed
 from reminders.domain.ports import Enrollment
 
-_ADD = text("""
+_ADD = typed("""
 INSERT INTO unconfirmed_plans AS p (session_id, user_id, version)
-VALUES (:session_id, :user_id, :version)
+VALUES (:session_id, :user_id, :plan_version)
 ON CONFLICT (session_id, user_id) DO UPDATE
    SET version = greatest(p.version, excluded.version), planned_at = excluded.planned_at
-""").bindparams(bindparam("session_id", type_=Uuid()), bindparam("user_id", type_=Uuid()))
+""")
 
-_ADD_ALL = text("""
+_ADD_ALL = typed("""
 INSERT INTO unconfirmed_plans AS p (session_id, user_id, version)
 SELECT e.session_id, e.user_id, nextval('plan_versions')
   FROM (SELECT DISTINCT * FROM unnest(:sessions, :users) AS e (session_id, user_id)
          ORDER BY 1, 2) e
 ON CONFLICT (session_id, user_id) DO UPDATE
    SET version = greatest(p.version, excluded.version), planned_at = excluded.planned_at
-""").bindparams(bindparam("sessions", type_=ARRAY(Uuid())), bindparam("users", type_=ARRAY(Uuid())))
+""")
 
-_CONFIRM = text("""
+_CONFIRM = typed("""
 WITH confirmed AS (
     DELETE FROM unconfirmed_plans p
-     WHERE p.session_id = :session_id AND p.user_id = :user_id AND p.version <= :version
+     WHERE p.session_id = :session_id AND p.user_id = :user_id AND p.version <= :plan_version
        AND (:is_found OR p.planned_at < :settled))
 SELECT greatest(
        (SELECT max(r.plan_version) FROM session_reminder_emails r
          WHERE r.session_id = :session_id AND r.user_id = :user_id),
        (SELECT p.version FROM unconfirmed_plans p
          WHERE p.session_id = :session_id AND p.user_id = :user_id))
-""").bindparams(
-    bindparam("session_id", type_=Uuid()),
-    bindparam("user_id", type_=Uuid()),
-    bindparam("is_found", type_=Boolean()),
-    bindparam("settled", type_=DateTime(timezone=True)),
-)
+""")
 
-_FORGET = text("""
+_FORGET = typed("""
 DELETE FROM unconfirmed_plans WHERE session_id = :session_id AND user_id = :user_id
-""").bindparams(bindparam("session_id", type_=Uuid()), bindparam("user_id", type_=Uuid()))
+""")
 
 
 async def add(connection: AsyncConnection, session_id: UUID, user_id: UUID, version: int) -> None:
     """Note a plan that was written in this transaction."""
-    asked = {"session_id": session_id, "user_id": user_id, "version": version}
+    asked = {"session_id": session_id, "user_id": user_id, "plan_version": version}
     await connection.execute(_ADD, asked)
 
 
@@ -83,7 +78,7 @@ async def confirm(
 
     Args:
         connection: In any transaction.
-        enrollment: Whose.
+        enrollment: Whose workflow it is.
         version: Of the plan.
         is_found: Whether there was a workflow. If there was none, somebody may be about to start
             it: the entry stays until it is old.
@@ -94,7 +89,7 @@ async def confirm(
         {
             "session_id": enrollment.session_id,
             "user_id": enrollment.user_id,
-            "version": version,
+            "plan_version": version,
             "is_found": is_found,
             "settled": settled,
         },

@@ -16,7 +16,7 @@ APART = timedelta(milliseconds=20)
 """Between two that wake early: what two cores and the smallest Temporal server keep up with."""
 LONGEST = timedelta(seconds=60)
 COUNTED = UNTOUCHED + LONGEST // APART
-"""With so many enrolled the longest lead-in is reached; nobody needs to count further."""
+"""How many must be enrolled for the longest lead-in; counting stops there."""
 
 _FRACTIONS = 2**32
 

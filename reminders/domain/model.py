@@ -270,7 +270,7 @@ class ProviderEvent:
     """What the provider's webhook says became of an e-mail; may come twice and in any order."""
 
     svix_id: str
-    """The same whenever this event is told again."""
+    """The same whenever this event comes again."""
     type: str
     """In the provider's words, such as `email.delivered`."""
     occurred_at: datetime

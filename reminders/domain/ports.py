@@ -277,7 +277,7 @@ class DeliveryLedger(Protocol):
     async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
         """Record what the provider said, and purge the batch's body; safe to repeat.
 
-        An acceptance counts however late it is told: also of a reminder that was given up.
+        An acceptance counts however late it is reported: also of a reminder that was given up.
         """
 
     async def release(self, batch: FrozenBatch) -> None:
@@ -371,13 +371,13 @@ class DeliveryLedger(Protocol):
 
 
 class DeliveryObserver(Protocol):
-    """Watches the delivery, for metrics: told afterwards, decides nothing, and never raises."""
+    """Watches the delivery, for metrics: called afterwards, decides nothing, and never raises."""
 
     def gathered(self, count: int) -> None:
         """So many reminders are due and on their way."""
 
     def frozen(self, count: int) -> None:
-        """A request with so many e-mails was stored, to be posted."""
+        """A request with `count` e-mails was stored, to be posted."""
 
     def requesting(self) -> AbstractContextManager[None]:
         """Spans one request to the provider; its failure passes through."""
@@ -386,7 +386,7 @@ class DeliveryObserver(Protocol):
         """The provider accepted a reminder so long after it was due."""
 
     def ended(self, status: ReminderStatus, reason: StatusReason | None, count: int = 1) -> None:
-        """The ledger has so many reminders as ended like this."""
+        """The ledger has `count` more reminders that ended like this."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -435,7 +435,7 @@ class Outcome(Enum):
     REPAIRED = auto()
     """Ledger or workflow were not as they should be, and are now."""
     UNCHANGED = auto()
-    """All was well by then: its workflow is at it, or somebody else was quicker."""
+    """All was well by then: its workflow is working on it, or somebody else was quicker."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -460,7 +460,7 @@ class Reconciler(Protocol):
     """Brings ledger and workflows in line with what the platform's tables say. Sends nothing."""
 
     async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
-        """Look at up to so many enrollments, by ascending session and user."""
+        """Look at a page of enrollments, by ascending session and user."""
 
     async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """Put one enrollment right; safe to repeat, and from several sweeps at once.
@@ -494,17 +494,17 @@ class ReplannedPage:
 
 
 class SessionReplanner(Protocol):
-    """Plans a session's enrollments anew and tells their workflows."""
+    """Plans a session's enrollments anew and informs their workflows."""
 
     async def replan_page(
         self, session_id: UUID, *, after: UUID | None, limit: int, since: datetime
     ) -> ReplannedPage:
-        """Plan up to so many enrollments, by ascending user, as session and rules are now.
+        """Plan a page of enrollments, by ascending user, as session and rules are now.
 
         Safe to repeat: a plan that is as it should be is only confirmed once more.
 
         Args:
-            session_id: Whose.
+            session_id: Of the session.
             after: Continue behind this user.
             limit: At most this many.
             since: When the pass began: what it has called off is counted, also by a call that

@@ -8,14 +8,75 @@ Source: RFC 5545; RFC 5546 §3.2.1 and §3.2.5 (PUBLISH, CANCEL); RFC 7986 §5.7
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
+from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
 from icalendar import Calendar, Event, vCalAddress
 
-from reminders.domain.model import CalendarEntry, EnrollmentStatus
-from reminders.mail.event import event
+from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session
+from reminders.mail.plain_text import one_line, paragraph
+
+USUAL_LENGTH = timedelta(hours=1)
+"""Of a session without an end: an entry that takes no time is easily overlooked."""
+
+_TITLE = 200
+_LINE = 300
+_URL = 2_048
+"""All in code points."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CalendarEvent:
+    """What a calendar shows: plain text without controls, instants in UTC."""
+
+    title: str
+    starts_at: datetime
+    ends_at: datetime
+    location: str
+    """Where to go; the link if there is no place. May be empty."""
+    details: str
+    """Speaker, link and notes, a paragraph each; without labels, so in no language. May be empty."""
+    url: str
+    """The link to join, if it is a web address; else empty."""
+
+
+def calendar_event(session: Session, *, notes: int) -> CalendarEvent:
+    """A session as its attendee's calendar shows it.
+
+    Args:
+        session: May hold anything that people typed.
+        notes: Greatest length of the preparation notes, in code points.
+    """
+    starts_at = session.starts_at.astimezone(UTC)
+    ends_at = (session.ends_at or session.starts_at + USUAL_LENGTH).astimezone(UTC)
+    join = one_line(session.join_url or "", _URL)
+    paragraphs = (
+        one_line(session.speaker_name or "", _LINE),
+        join,
+        "\n".join(paragraph(session.preparation_notes or "", notes)),
+    )
+    url = join if _is_web_address(join) else ""
+    return CalendarEvent(
+        title=one_line(session.title, _TITLE),
+        starts_at=starts_at,
+        ends_at=max(ends_at, starts_at),
+        location=one_line(session.location or "", _LINE) or url,
+        details="\n\n".join(filter(None, paragraphs)),
+        url=url,
+    )
+
+
+def _is_web_address(text: str) -> bool:
+    """Whether it is good for a link: calendars open whatever scheme they are given."""
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and " " not in text
+    except ValueError:  # a malformed IPv6 host
+        return False
+
 
 _ENTRIES = UUID("f3b6d7b2-50c4-5d39-8f0e-7f2f4c3f6a1e")
 """Namespace of the entries' UIDs (RFC 9562 §5.5); arbitrary, and fixed for ever."""
@@ -32,7 +93,7 @@ def calendar_file(entry: CalendarEntry, *, organizer: str | None) -> bytes:
         entry: The session as one attendee has it.
         organizer: `Name <address>` of the platform; calendars show who sent the entry.
     """
-    shown = event(entry.session, notes=_NOTES)
+    shown = calendar_event(entry.session, notes=_NOTES)
     called_off = entry.is_called_off
     item = Event()
     item.add("uid", str(entry_uid(entry.session.id, entry.user_id)))
@@ -73,5 +134,5 @@ def calendar_file(entry: CalendarEntry, *, organizer: str | None) -> bytes:
 
 
 def entry_uid(session_id: UUID, user_id: UUID) -> UUID:
-    """What calendars know the entry by; tells neither id."""
+    """What calendars know the entry by; reveals neither id."""
     return uuid5(_ENTRIES, f"{session_id}:{user_id}")

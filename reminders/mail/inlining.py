@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 
 from css_inline import CSSInliner
@@ -36,18 +37,14 @@ _AT_RULES = re.compile(r"<head>(<style>.*?</style>)", re.DOTALL)
 _INLINER = CSSInliner(keep_at_rules=True, load_remote_stylesheets=False)
 
 
+@dataclass(frozen=True, eq=False)
 class InliningLoader(BaseLoader):
     """Loads templates; those of HTML with the style sheet written into their attributes."""
 
-    def __init__(self, loader: BaseLoader, css: str) -> None:
-        """Wrap the loader that finds the sources.
-
-        Args:
-            loader: Finds the sources.
-            css: For every element, whichever template it is in.
-        """
-        self._loader = loader
-        self._css = css
+    loader: BaseLoader
+    """Finds the sources."""
+    css: str
+    """For every element, whichever template it is in."""
 
     def get_source(
         self, environment: Environment, template: str
@@ -58,14 +55,14 @@ class InliningLoader(BaseLoader):
             TemplateNotFound: If there is none.
             ConfigurationError: If its HTML is not well nested, so that parts of it would move.
         """
-        source, path, is_up_to_date = self._loader.get_source(environment, template)
+        source, path, is_up_to_date = self.loader.get_source(environment, template)
         if template.endswith(".html"):
-            source = inlined(source, self._css, name=template)
+            source = inlined(source, self.css, name=template)
         return source, path, is_up_to_date
 
     def list_templates(self) -> list[str]:
         """What there is."""
-        return self._loader.list_templates()
+        return self.loader.list_templates()
 
 
 def inlined(source: str, css: str, *, name: str) -> str:

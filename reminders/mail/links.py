@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from reminders.domain.model import Session
-from reminders.mail.event import Event, event
+from reminders.mail.calendar import CalendarEvent, calendar_event
 from reminders.tokens import Purpose, Tokens
 
 _NOTES = 300
@@ -40,35 +40,31 @@ class LinkMaker(Protocol):
         """The links for one attendee of a session."""
 
 
+@dataclass(frozen=True, slots=True)
 class SignedLinks:
     """Makes links that carry a token; a `LinkMaker`."""
 
-    def __init__(self, base_url: str, tokens: Tokens) -> None:
-        """Make links below an address.
-
-        Args:
-            base_url: Where attendees reach the API; a path is kept.
-            tokens: Sign.
-        """
-        self._base = base_url.rstrip("/")
-        self._tokens = tokens
+    base_url: str
+    """Where attendees reach the API; a path is kept."""
+    tokens: Tokens
 
     def links(self, session: Session, user_id: UUID) -> AttendeeLinks:
         """See `LinkMaker.links`."""
-        stop = f"{self._base}/stop/{self._tokens.make(Purpose.STOP, session.id, user_id)}"
-        calendar = self._tokens.make(Purpose.CALENDAR, session.id, user_id)
-        entry = event(session, notes=_NOTES)
+        base = self.base_url.rstrip("/")
+        stop = f"{base}/stop/{self.tokens.make(Purpose.STOP, session.id, user_id)}"
+        calendar = self.tokens.make(Purpose.CALENDAR, session.id, user_id)
+        entry = calendar_event(session, notes=_NOTES)
         return AttendeeLinks(
             google_url=_google(entry),
             outlook_url=_outlook(entry),
-            ics_url=f"{self._base}/calendar/{calendar}.ics",
+            ics_url=f"{base}/calendar/{calendar}.ics",
             stop_url=stop,
             # RFC 8058 posts to the address that a person would open: the body tells them apart.
             one_click_url=stop,
         )
 
 
-def _google(entry: Event) -> str:
+def _google(entry: CalendarEvent) -> str:
     span = f"{entry.starts_at:%Y%m%dT%H%M%SZ}/{entry.ends_at:%Y%m%dT%H%M%SZ}"
     return _url(
         "https://calendar.google.com/calendar/render",
@@ -80,7 +76,7 @@ def _google(entry: Event) -> str:
     )
 
 
-def _outlook(entry: Event) -> str:
+def _outlook(entry: CalendarEvent) -> str:
     return _url(
         "https://outlook.live.com/calendar/0/deeplink/compose",
         path="/calendar/action/compose",

@@ -20,7 +20,7 @@ from reminders.mail import wording
 from reminders.mail.branding import Branding
 from reminders.mail.catalogue import translations
 from reminders.mail.links import AttendeeLinks, LinkMaker
-from reminders.mail.locales import ENGLISH, locale_called
+from reminders.mail.locales import ENGLISH, first_known_zone, locale_called
 from reminders.mail.plain_text import one_line, shortened
 from reminders.mail.samples import sample_facts
 from reminders.mail.subject import (
@@ -32,7 +32,6 @@ from reminders.mail.subject import (
 from reminders.mail.templating import HTML, MAIL, SUBJECT, TEXT, Templates
 from reminders.mail.view import SUBJECT_TITLE, MailView, mail_view
 from reminders.mail.wording import Urgency, Wording
-from reminders.mail.zones import first_known_zone
 
 _SUBJECT = 300
 """Code points, at the most."""

@@ -295,14 +295,14 @@ _FROZEN_BODY_CLIENT = _FrozenBodyClient()
 def _is_resends(content: bytes) -> bool:
     """Whether an error is in Resend's words: JSON with a name and an explanation."""
     try:
-        told = json.loads(content)
+        problem = json.loads(content)
     except (ValueError, RecursionError):
         return False
     return (
-        isinstance(told, dict)
-        and isinstance(told.get("message"), str)
-        and isinstance(told.get("name"), str)
-        and bool(told["name"].strip())
+        isinstance(problem, dict)
+        and isinstance(problem.get("message"), str)
+        and isinstance(problem.get("name"), str)
+        and bool(problem["name"].strip())
     )
 
 

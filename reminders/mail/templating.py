@@ -25,8 +25,8 @@ from jinja2 import (
 from jinja2.bccache import Bucket
 
 from reminders.domain.errors import ConfigurationError
+from reminders.mail.branding import Palette
 from reminders.mail.inlining import STYLE_SHEET, InliningLoader
-from reminders.mail.palette import Palette
 from reminders.mail.wording import Urgency
 
 OURS = Path(__file__).parent / "templates"

@@ -14,9 +14,9 @@ from reminders.mail import wording
 from reminders.mail.branding import Branding
 from reminders.mail.hyperlinks import Piece, added_by, is_web_address, pieces
 from reminders.mail.links import AttendeeLinks
+from reminders.mail.locales import first_known_zone
 from reminders.mail.plain_text import one_line, paragraph, shortened
 from reminders.mail.wording import Appointment, Labels, Tone, Urgency, Wording
-from reminders.mail.zones import first_known_zone
 
 TITLE = 200
 SUBJECT_TITLE = 120

@@ -79,7 +79,7 @@ def verify(
 
 
 def _is_signed(content: bytes, signatures: str, secrets: Sequence[str]) -> bool:
-    """Whether one of the signatures is by one of the secrets, in a time that tells nothing."""
+    """Whether one of the signatures is by one of the secrets, in constant time."""
     given = [
         signature.removeprefix(_VERSION).encode(errors="replace")
         for signature in signatures.split()

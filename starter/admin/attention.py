@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from reminders.db.overview import Backlog, Day
-from reminders.db.provider_state import QuotaReading
+from reminders.db.provider import QuotaReading
+from reminders.db.reports import Backlog, Day
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Hold
 from starter.health.diagnosis import Check, Diagnosis, Level

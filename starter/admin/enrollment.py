@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.audit import AuditLog
-from reminders.db.browsing import Browser
-from reminders.db.provider_history import ProviderHistory
+from reminders.db.lookups import Browser
+from reminders.db.provider import ProviderHistory
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import ReminderStatus, SessionStatus
 from reminders.domain.plan import newest_of

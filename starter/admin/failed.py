@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.failed import EXAMPLES, FailedReminders
+from reminders.db.reports import EXAMPLES, FailedReminders
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import StatusReason
 from starter.admin.guard import Answering, pages

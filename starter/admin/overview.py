@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from reminders.db.overview import Overview
+from reminders.db.reports import Overview
 from reminders.domain.errors import DatabaseUnavailableError
 from starter.admin.attention import concerns
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.browsing import FOUND_AT_ONCE, Browser
+from reminders.db.lookups import FOUND_AT_ONCE, Browser
 from starter.admin.guard import Answering, Sent, pages, redirect
 from starter.admin.view import render
 from starter.assembly import Parts

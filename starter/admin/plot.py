@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from reminders.db.overview import DueHour
+from reminders.db.reports import DueHour
 
 HEIGHT = 100
 """Of the plot, in its own units; it is stretched to the space there is."""

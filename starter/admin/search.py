@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.browsing import Browser
+from reminders.db.lookups import Browser
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
 from starter.admin.guard import Answering, Sent, pages, redirect
 from starter.admin.people import looked_for

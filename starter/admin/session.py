@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.browsing import PAGE, Browser
+from reminders.db.lookups import PAGE, Browser
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import ReminderStatus
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect

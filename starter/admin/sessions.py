@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.browsing import PAGE, Browser, Period
+from reminders.db.lookups import PAGE, Browser, Period
 from reminders.domain.errors import InvalidInputError
 from starter.admin.form import clean
 from starter.admin.guard import Answering, pages

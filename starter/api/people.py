@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
-from reminders.db.choices import MOST_OPT_OUTS, Choices
+from reminders.db.preferences import MOST_OPT_OUTS, Choices
 from reminders.domain.model import Attendee, OptOut, StatusReason
 from starter.api.fields import BlankIsAbsent, EmailAddress, Line, LocaleName, ZoneName
 from starter.api.models import In, Out, ReasonBody, ReasonQuery, TypeName

@@ -18,9 +18,8 @@ from fastapi import Query
 from pydantic import AliasPath, BeforeValidator, Field
 
 from reminders.db.audit import Action, AuditLog
-from reminders.db.browsing import PAGE, Browser, Period
-from reminders.db.failed import FailedReminders
-from reminders.db.overview import Overview
+from reminders.db.lookups import PAGE, Browser, Period
+from reminders.db.reports import FailedReminders, Overview
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import (
     EnrollmentStatus,

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from reminders.db.choices import Reader
+from reminders.db.preferences import Reader
 from reminders.domain.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
 from reminders.domain.model import Session
 from reminders.domain.ports import Enrollment

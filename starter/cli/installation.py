@@ -15,7 +15,7 @@ from starter.cli.options import ACTOR, AsJson, DryRun, Group, Reason, show
 from starter.cli.running import ExitCode, ask, fail, in_loop
 
 if TYPE_CHECKING:
-    from reminders.db import host
+    from reminders.db import existing_platform
     from starter.assembly import Parts
     from starter.health.probes import Readiness
     from starter.services.restoring import Reconciled
@@ -198,13 +198,13 @@ def check(*, as_json: AsJson = False) -> None:
         raise typer.Exit(ExitCode.RED)
 
 
-async def _examined(parts: Parts) -> host.Examined:
+async def _examined(parts: Parts) -> existing_platform.Examined:
     """What an existing platform's tables look like; where they are ours there is nothing to see."""
-    from reminders.db import host
+    from reminders.db import existing_platform
 
     if parts.database.host_schema is None:
-        return host.Examined(columns={}, problems=())
-    return await host.examine(parts.database)
+        return existing_platform.Examined(columns={}, problems=())
+    return await existing_platform.examine(parts.database)
 
 
 def _print_each(kind: str, lines: Iterable[str]) -> None:

@@ -48,7 +48,7 @@ def list_sessions(
     as_json: AsJson = False,
 ) -> None:
     """List upcoming sessions, the next first, with their reminders counted."""
-    from reminders.db.browsing import Period
+    from reminders.db.lookups import Period
     from starter.api import reports
     from starter.api.reports import SessionFilters
 

@@ -17,9 +17,9 @@ from temporalio.client import Client  # noqa: TID251 - asks how the server is, s
 from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import temporal
-from reminders.db import host, migrate
+from reminders.db import existing_platform, migrate
 from reminders.db.engine import Database
-from reminders.db.queries import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.domain.keys import SWEEP_ID
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
@@ -281,7 +281,7 @@ class Examiner:
         if self._dated_at is None or now - self._dated_at > DATES_EVERY:
             try:
                 async with asyncio.timeout(PATIENCE.total_seconds() / 2):
-                    self._undated = await host.undated(self._database)
+                    self._undated = await existing_platform.undated(self._database)
             except TimeoutError:
                 return "not known: the platform's sessions take long to look through"
             self._dated_at = now

@@ -15,9 +15,9 @@ from uuid import UUID
 from sqlalchemy import ARRAY, Boolean, DateTime, SmallInteger, Text, Uuid, bindparam, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import records, unconfirmed
+from reminders.db import mapping, unconfirmed
 from reminders.db.engine import Database
-from reminders.db.rules import counts_for
+from reminders.db.sql import counts_for
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.model import ReminderRule
@@ -228,7 +228,7 @@ class CronTables:
         if there is None:
             return ()
         found = await connection.execute(_OUR_RULES)
-        ours = {row["reminder_type"]: records.rule(row) for row in found.mappings()}
+        ours = {row["reminder_type"]: mapping.rule(row) for row in found.mappings()}
         display_name = "display_name" if "display_name" in there else "reminder_type"
         sort_order = "sort_order" if "sort_order" in there else "0"
         found = await connection.execute(
@@ -238,7 +238,7 @@ SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
   FROM "{self.schema}".{RULES} ORDER BY minutes_before DESC
 """)  # noqa: S608 - the schema is checked, the columns are from a closed list
         )
-        theirs = {row["reminder_type"]: records.rule(row) for row in found.mappings()}
+        theirs = {row["reminder_type"]: mapping.rule(row) for row in found.mappings()}
         off = {
             name: replace(rule, is_enabled=False)
             for name, rule in ours.items()

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from reminders.db.catalogue import Catalogue
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sessions import Catalogue
 from reminders.domain.errors import NotFoundError, ReminderError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Clock, Enrollment

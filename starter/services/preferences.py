@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
-from reminders.db.choices import Change, Changed, Choices, ChoiceStore, Reader
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
+from reminders.db.preferences import Change, Changed, Choices, PreferenceStore, Reader
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from reminders.domain.model import OptOut, ReminderStatus
 from reminders.domain.ports import Enrollment
@@ -46,7 +46,7 @@ class Preferences:
     """Reads and changes preferences. The ledger first, then Temporal, as everywhere."""
 
     def __init__(
-        self, *, store: ChoiceStore, planner: EnrollmentPlanner, handover: Handover
+        self, *, store: PreferenceStore, planner: EnrollmentPlanner, handover: Handover
     ) -> None:
         """Use these.
 
@@ -60,7 +60,7 @@ class Preferences:
         self._handover = handover
 
     async def of(self, user_id: UUID) -> Choices:
-        """What a person chose; raises as `ChoiceStore.of`."""
+        """What a person chose; raises as `PreferenceStore.of`."""
         return await self._store.of(user_id)
 
     async def reader(self, enrollment: Enrollment) -> Reader | None:

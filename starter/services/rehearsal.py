@@ -38,7 +38,7 @@ from starter.assembly import Parts
 from starter.services.composing import mail_composer
 
 if TYPE_CHECKING:
-    from reminders.db.choices import Choices
+    from reminders.db.preferences import Choices
 
 _SAMPLE = "sample.attendee@example.com"
 

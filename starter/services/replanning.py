@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from reminders.db.catalogue import Catalogue
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
+from reminders.db.sessions import Catalogue
 from reminders.domain.contracts import SessionChangeResult
 from reminders.domain.errors import NotFoundError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus

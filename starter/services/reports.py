@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from reminders.db.browsing import Browser
+from reminders.db.lookups import Browser
 from reminders.domain.model import EnrollmentStatus
 from starter.assembly import Parts
 

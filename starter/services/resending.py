@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from reminders.db.redrive import FailedEnrollments
-from reminders.db.requesting import ReminderRequests, Requested
+from reminders.db.resends import FailedEnrollments, ReminderRequests, Requested
 from reminders.domain.errors import InvalidInputError, NotFoundError, SendRefusedError
 from reminders.domain.model import Reminder
 from reminders.domain.ports import Clock, Enrollment

@@ -17,9 +17,9 @@ from temporalio.client import Client
 import worker
 from devstack.temporal import EmbeddedTemporal
 from reminders.clock import SystemClock
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.gauges import LedgerGauges
+from reminders.db.reports import LedgerGauges
 from reminders.domain.ports import Quota, Usage
 from reminders.observability import gauges, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry

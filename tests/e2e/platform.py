@@ -15,10 +15,10 @@ from temporalio.client import Client
 
 from devstack.stack import DATABASE, LocalStack
 from reminders.clock import SystemClock
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
+from reminders.db.sessions import Catalogue
 from reminders.db.tables import UserRow
 from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import Reminder, ReminderStatus, Session

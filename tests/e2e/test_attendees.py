@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from reminders.db.calendar import CalendarEntries
-from reminders.db.choices import ChoiceStore
 from reminders.db.erasure import ErasureStore
+from reminders.db.preferences import PreferenceStore
 from reminders.domain.errors import UserNotFoundError
 from reminders.domain.model import Attendee, EnrollmentStatus, OptOut, Session
 from reminders.domain.ports import Enrollment
@@ -30,7 +30,7 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 def preferences(stage: Stage) -> Preferences:
     """What people want, on this stage."""
-    store = ChoiceStore(stage.database, stage.clock)
+    store = PreferenceStore(stage.database, stage.clock)
     return Preferences(store=store, planner=stage.planner, handover=stage.handover)
 
 

@@ -19,8 +19,8 @@ from sqlalchemy import make_url
 from temporalio.client import Client
 
 from devstack.postgres import EmbeddedPostgres
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
+from reminders.db.preferences import PreferenceStore
 from reminders.db.restoring import RestoredLedger
 from reminders.domain.model import OptOut, Session
 from reminders.settings import Settings
@@ -211,7 +211,7 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
     async with disaster.stage() as stage:
         await stage.gateway.unenroll(held.id, left)
         preferences = Preferences(
-            store=ChoiceStore(stage.database, stage.clock),
+            store=PreferenceStore(stage.database, stage.clock),
             planner=stage.planner,
             handover=Handover(stage.workflows, planner=stage.planner),
         )

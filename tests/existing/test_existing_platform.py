@@ -8,13 +8,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from reminders.db import host as views
+from reminders.db import existing_platform as views
 from reminders.db import migrate
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
-from reminders.db.gauges import LedgerGauges
-from reminders.db.provider_events import ProviderEvents
+from reminders.db.preferences import PreferenceStore
+from reminders.db.provider import ProviderEvents
+from reminders.db.reports import LedgerGauges
 from reminders.domain.errors import (
     ConfigurationError,
     EnrollmentNotFoundError,
@@ -203,7 +203,7 @@ async def test_a_person_is_erased_with_us(stage: Stage, host: Host) -> None:
     await host.enrolls(session, user)
     await stage.gateway.enroll(session, user)
     store = ErasureStore(stage.database, stage.clock)
-    choices = ChoiceStore(stage.database, stage.clock)
+    choices = PreferenceStore(stage.database, stage.clock)
     async with host.untouched():
         await choices.change(
             user, lambda _before: frozenset({OptOut(reminder_type="2h")}), actor="a"

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from reminders.clock import SystemClock
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sessions import Catalogue
 from reminders.settings import Settings
 from tests.existing.host import Host
 from tests.reminders.db.rush import RUSH, SOON, Rush

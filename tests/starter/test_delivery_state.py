@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from reminders.clock import SystemClock
 from reminders.db.audit import Action, AuditLog
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.domain.model import StatusReason

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
-from reminders.db.choices import ChoiceStore
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
+from reminders.db.preferences import PreferenceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
 from reminders.domain.contracts import CloseRemindersResult, SweepKind
 from reminders.domain.errors import (
@@ -52,7 +52,7 @@ async def replan(stage: Stage, session: Session, user: UUID) -> None:
 
 async def opt_out(stage: Stage, session: Session, user: UUID) -> None:
     """They want no reminders of the session any more."""
-    store = ChoiceStore(stage.database, stage.clock)
+    store = PreferenceStore(stage.database, stage.clock)
     preferences = Preferences(store=store, planner=stage.planner, handover=stage.handover)
     await preferences.put(user, [OptOut(session_id=session.id)], actor="test")
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
 from reminders.db.audit import Action, AuditLog
-from reminders.db.requesting import Requested
+from reminders.db.resends import Requested
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import ReminderNotFoundError, SendRefusedError
 from reminders.domain.model import Reminder, ReminderStatus, Session

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from reminders.db import preferences, records
+from reminders.db import mapping, preferences
 from reminders.db.engine import Database
 from reminders.domain.contracts import ReminderPlan, SessionReminderResult
 from reminders.domain.keys import session_reminder_workflow_id
@@ -53,18 +53,18 @@ class Tables:
 
             ledger: dict[Pair, list[Reminder]] = defaultdict(list)
             for row in await rows("session_reminder_emails"):
-                ledger[row["session_id"], row["user_id"]].append(records.reminder(row))
+                ledger[row["session_id"], row["user_id"]].append(mapping.reminder(row))
             choices: dict[UUID, list[Mapping[str, Any]]] = defaultdict(list)
             for row in await rows("reminder_preferences"):
                 choices[row["user_id"]].append(row)
             return cls(
                 read_at=datetime.now(UTC),
-                sessions={row["id"]: records.session(row) for row in await rows("sessions")},
+                sessions={row["id"]: mapping.session(row) for row in await rows("sessions")},
                 enrollments={
                     (row["session_id"], row["user_id"]): row["status"]
                     for row in await rows("enrollments")
                 },
-                rules=tuple(records.rule(row) for row in await rows("reminder_configurations")),
+                rules=tuple(mapping.rule(row) for row in await rows("reminder_configurations")),
                 choices=choices,
                 ledger=ledger,
             )

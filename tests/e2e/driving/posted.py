@@ -12,7 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, ReminderRow
 from reminders.domain.model import Reminder
@@ -44,7 +44,7 @@ async def wrong_emails(
     """
     async with database.autocommit() as connection:
         found = await connection.execute(select(ReminderRow.__table__))
-        ledger = {str(row["id"]): records.reminder(row) for row in found.mappings()}
+        ledger = {str(row["id"]): mapping.reminder(row) for row in found.mappings()}
         batches = await connection.execute(select(EmailBatchRow.id, EmailBatchRow.frozen_at))
         frozen = {str(batch.id): batch.frozen_at for batch in batches}
     wrong: list[Finding] = []

@@ -16,13 +16,13 @@ from sqlalchemy import insert, select, text
 
 from reminders.clock import SystemClock
 from reminders.db import locks
-from reminders.db.catalogue import Catalogue
-from reminders.db.choices import ChoiceStore
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.provider_events import ProviderEvents
+from reminders.db.preferences import PreferenceStore
+from reminders.db.provider import ProviderEvents
 from reminders.db.rules import RuleStore
+from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderRow, SessionRow, UserRow
 from reminders.domain.errors import ConflictError, NotFoundError
 from reminders.domain.model import (
@@ -101,7 +101,7 @@ async def test_a_person_is_changed_while_they_enroll_in_sixty_sessions(
     planned = await planner.enroll(sessions[0].id, ana)
     changes: dict[str, Change] = {
         "address": lambda nth: catalogue.put_user(Attendee(user_id=ana, email=f"{nth}{ADDRESS}")),
-        "choice": lambda nth: ChoiceStore(database, SystemClock()).change(
+        "choice": lambda nth: PreferenceStore(database, SystemClock()).change(
             ana, lambda _: frozenset({OptOut()} if nth % 2 else ()), actor="test"
         ),
         "bounce": lambda _: ProviderEvents(database).record(a_bounce(planned.reminders[0].id)),
@@ -187,7 +187,7 @@ async def test_whatever_happens_at_once_nobody_waits_for_each_other(
     clock = SystemClock()
     catalogue, planner = Catalogue(crowd), EnrollmentPlanner(crowd, clock)
     choices, erasure, rules = (
-        ChoiceStore(crowd, clock),
+        PreferenceStore(crowd, clock),
         ErasureStore(crowd, clock),
         RuleStore(crowd),
     )

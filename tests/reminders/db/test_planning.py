@@ -12,11 +12,11 @@ from sqlalchemy import text, update
 
 from reminders.clock import SystemClock
 from reminders.db import plans
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
+from reminders.db.sessions import Catalogue
 from reminders.db.tables import UserRow
 from reminders.domain.errors import (
     EnrollmentNotFoundError,

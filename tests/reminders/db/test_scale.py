@@ -11,10 +11,10 @@ from sqlalchemy import event, text
 
 from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import FrozenBatch, Settlement
 

@@ -13,9 +13,9 @@ from sqlalchemy import event, text
 
 from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sessions import Catalogue
 from reminders.db.sweep import SweepQueries
 from reminders.domain.model import Attendee, Session, StatusReason
 from reminders.domain.ports import Enrollment

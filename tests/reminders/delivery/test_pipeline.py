@@ -13,8 +13,8 @@ from sqlalchemy import event, text, update
 from devstack.provider.server import EmbeddedProvider
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
+from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.queries import ReminderQueries
 from reminders.db.tables import EmailBatchRow, ReminderRow, SessionRow
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.errors import (

@@ -12,9 +12,9 @@ from sqlalchemy import text
 
 from activities.failures import application_error
 from reminders.clock import SystemClock
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.provider_state import ProviderState
+from reminders.db.provider import ProviderState
 from reminders.delivery.pipeline import _SEARCH
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.errors import (

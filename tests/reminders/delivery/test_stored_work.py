@@ -12,7 +12,7 @@ from sqlalchemy import insert, select, text, update
 
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
-from reminders.db.gauges import LedgerGauges
+from reminders.db.reports import LedgerGauges
 from reminders.db.tables import EmailBatchRow, ReminderRow
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.keys import reminder_id

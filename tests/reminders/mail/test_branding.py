@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reminders.domain.errors import ConfigurationError
-from reminders.mail.branding import Branding
-from reminders.mail.palette import (
+from reminders.mail.branding import (
     PALETTES,
     READABLE,
+    Branding,
     Palette,
     contrast,
     is_readable,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from reminders.mail import wording
 from reminders.mail.catalogue import translations
+from reminders.mail.locales import first_known_zone
 from reminders.mail.wording import Urgency, Wording, urgency_of
-from reminders.mail.zones import first_known_zone
 from tests.reminders.mail.cases import short_id
 
 CATALOGUES = translations()

@@ -23,7 +23,7 @@ from devstack.stack import TEST_INBOX, LocalStack
 from reminders.clock import SystemClock
 from reminders.db.audit import Action, AuditLog, Event
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.provider_state import ProviderState
+from reminders.db.provider import ProviderState
 from reminders.db.tables import EnrollmentRow
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import Attendee, ReminderStatus, Session

@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from reminders.clock import SystemClock
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.domain.ports import Quota, Usage
 from reminders.settings import Settings

@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from reminders.db.audit import Action, AuditLog
 from reminders.db.engine import Database
-from reminders.db.queries import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.domain.model import Reminder
 from reminders.settings import Settings
 from starter.admin import resending

@@ -17,9 +17,9 @@ from devstack.ports import free_ports
 from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
-from reminders.db.queries import ReminderQueries
+from reminders.db.ledger import ReminderQueries
+from reminders.db.sessions import Catalogue
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.settings import Settings
 from tests.starter.conftest import ADDRESS, Api, Json, a_body, a_worker, serving

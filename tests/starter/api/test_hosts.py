@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from pydantic import SecretStr
 
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
+from reminders.db.sessions import Catalogue
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
 from starter.app import create_app

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
 
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
+from reminders.db.sessions import Catalogue
 from reminders.settings import Settings
 from tests.starter.conftest import Api, Json, a_body, a_worker, serving
 

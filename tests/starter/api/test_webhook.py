@@ -19,9 +19,9 @@ from devstack.provider.server import EmbeddedProvider
 from devstack.provider.webhooks import sign
 from reminders import settings as environment
 from reminders.clock import SystemClock
-from reminders.db.catalogue import Catalogue
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Session

@@ -19,7 +19,7 @@ from temporalio.client import Client
 from devstack.ports import free_ports
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
-from reminders.db.queries import ReminderQueries
+from reminders.db.ledger import ReminderQueries
 from reminders.db.tables import SessionRow, UserRow
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens

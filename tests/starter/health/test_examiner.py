@@ -15,7 +15,7 @@ from devstack.ports import free_ports
 from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
 from reminders.db.engine import Database
-from reminders.db.gauges import LedgerGauges
+from reminders.db.reports import LedgerGauges
 from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
 from starter.assembly import assembled

@@ -14,14 +14,14 @@ from sqlalchemy import delete, func, insert, select, update
 
 from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
-from reminders.db.catalogue import Catalogue
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.preferences import same_address
-from reminders.db.provider_events import ProviderEvents
+from reminders.db.provider import ProviderEvents
+from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow, SessionRow, WebhookEventRow
+from reminders.domain.addresses import same_address
 from reminders.domain.model import Attendee, ProviderEvent, ReminderStatus, Session, StatusReason
 from reminders.domain.ports import Settlement
 

@@ -1,4 +1,4 @@
-"""What the provider tells of accepted e-mails, brought into the ledger.
+"""What the provider says: of accepted e-mails, of its quotas, and whether it takes any at present.
 
 Events come twice and in any order, also before our own record of the request they belong to. So
 each moves its row forward or not at all, and the same events end in the same row whatever their
@@ -9,16 +9,23 @@ Locks are taken as everywhere else: a person before their reminders, reminders b
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, Uuid, bindparam, select, text
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import locks, preferences
+from reminders.db import locks, mapping, preferences
+from reminders.db.audit import Action, Event, record
 from reminders.db.engine import Database
-from reminders.db.tables import ReminderRow, UserRow
-from reminders.domain.model import ProviderEvent, ReminderStatus
+from reminders.db.sql import HELD, typed
+from reminders.db.tables import ProviderUsageRow, ReminderRow, UserRow, WebhookEventRow
+from reminders.domain.addresses import same_address
+from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
+from reminders.domain.ports import Hold
 
 _FORWARD = (
     ReminderStatus.SENT,
@@ -44,7 +51,7 @@ _THE_REMINDER = """
 #
 # The provider's id leads to an address in the provider's own log, so it is kept only with somebody
 # who is there: neither with a person who was erased, nor with what is of nobody.
-_RECORD = text(f"""
+_RECORD = typed(f"""
 WITH known AS (
     SELECT EXISTS (
         SELECT FROM session_reminder_emails r
@@ -72,32 +79,18 @@ moved AS (
                     OR r.email_status IN ('scheduled', 'failed') AND r.attempts > 0
                     OR r.email_status = 'failed' AND r.status_reason = 'outcome_unknown')))
 SELECT count(*) FROM news
-""").bindparams(  # noqa: S608 - composed of constants
-    bindparam("svix_id", type_=Text()),
-    bindparam("type", type_=Text()),
-    bindparam("email_id", type_=Text()),
-    bindparam("reminder_id", type_=Uuid()),
-    bindparam("occurred_at", type_=DateTime(timezone=True)),
-    bindparam("accepted_at", type_=DateTime(timezone=True)),
-    bindparam("status", type_=Text()),
-    bindparam("reason", type_=Text()),
-    bindparam("detail", type_=Text()),
-    bindparam("earlier", type_=ARRAY(Text())),
-)
+""")  # noqa: S608 - composed of constants
 
-_REMINDER = text(f"""
+_REMINDER = typed(f"""
 SELECT r.id, r.user_id FROM session_reminder_emails r WHERE r.id = {_THE_REMINDER}
-""").bindparams(  # noqa: S608 - composed of constants
-    bindparam("reminder_id", type_=Uuid()), bindparam("email_id", type_=Text())
-)
+""")  # noqa: S608 - composed of constants
 
 
+@dataclass(frozen=True, slots=True)
 class ProviderEvents:
     """Takes events in, on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        """Record in this database."""
-        self._database = database
+    database: Database
 
     async def record(self, event: ProviderEvent) -> bool:
         """Bring an event into the ledger, and stop the reminders of whom it says so.
@@ -113,9 +106,9 @@ class ProviderEvents:
         if event.status is None:
             return False
         if event.stops is None:
-            async with self._database.autocommit() as connection:
+            async with self.database.autocommit() as connection:
                 return await _record(connection, event)
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             user_id = await _lock_recipient(connection, event)
             is_news = await _record(connection, event)
             if is_news and user_id is not None:
@@ -155,7 +148,7 @@ async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> 
     # A change of the address waits until the event is in, or is seen here.
     await locks.person(connection, about.user_id)
     email = await connection.scalar(select(UserRow.email).where(UserRow.id == about.user_id))
-    if email is None or not preferences.same_address(event.recipients[0], email):
+    if email is None or not same_address(event.recipients[0], email):
         return None
     reminder = ReminderRow
     await connection.execute(
@@ -169,3 +162,137 @@ async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> 
     )
     user_id: UUID = about.user_id
     return user_id
+
+
+_HELD = typed(f"""
+SELECT held_until, held_because, held_sender FROM provider_pace WHERE {HELD}
+""")  # noqa: S608 - composed of constants
+_RESUME = typed(f"""
+UPDATE provider_pace SET held_until = NULL
+ WHERE {HELD} RETURNING held_because
+""")  # noqa: S608 - composed of constants
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuotaReading:
+    """A quota as the provider last reported it."""
+
+    name: str
+    """`daily` or `monthly`."""
+    used: int
+    limit: int | None
+    """E-mails; `None` is unlimited."""
+    resets_at: datetime
+    checked_at: datetime
+    sent_since: int
+    """Reminders that the provider has accepted since then."""
+
+    @property
+    def used_by_now(self) -> int:
+        """What it reported, and what we know to have gone out since."""
+        return self.used + self.sent_since
+
+
+def hold_of(row: Mapping[Any, Any]) -> Hold | None:
+    """The hold in a row of `provider_pace`; `None` while there is none."""
+    if row["held_until"] is None:
+        return None
+    return Hold(
+        until=row["held_until"],
+        reason=mapping.reason(row["held_because"]) or StatusReason.MISCONFIGURED,
+        sender=row["held_sender"],
+    )
+
+
+async def hold(database: Database) -> Hold | None:
+    """The hold that keeps workers from posting; `None` while there is none."""
+    row = await database.row(_HELD)
+    return hold_of(row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState:
+    """Reads the state that all workers share, and ends a hold."""
+
+    database: Database
+
+    async def hold(self) -> Hold | None:
+        """The hold that keeps workers from posting; `None` while there is none."""
+        return await hold(self.database)
+
+    async def quotas(self) -> Sequence[QuotaReading]:
+        """The quotas that are known, the daily one first."""
+        sent_since = (
+            select(func.count())
+            .where(ReminderRow.sent_at > ProviderUsageRow.checked_at)
+            .correlate(ProviderUsageRow)
+            .scalar_subquery()
+            .label("sent_since")
+        )
+        usage = ProviderUsageRow
+        query = select(
+            usage.quota.label("name"),
+            usage.used,
+            usage.quota_limit.label("limit"),
+            usage.resets_at,
+            usage.checked_at,
+            sent_since,
+        ).order_by(usage.quota)
+        return tuple(QuotaReading(**row) for row in await self.database.rows(query))
+
+    async def resume(self, *, actor: str, reason: str | None = None) -> StatusReason | None:
+        """End the hold, for every worker; safe to repeat.
+
+        What waits is posted as its activities come back, within a minute (five after a quota),
+        as far as it is still useful. If the provider still refuses, it is held again.
+
+        Args:
+            actor: Who does it, for the audit log.
+            reason: Why, in their words.
+
+        Returns:
+            Why it was held; `None` if it was not.
+        """
+        async with self.database.transaction() as connection:
+            was = await connection.scalar(_RESUME)
+            if was is None:
+                return None
+            await record(
+                connection,
+                Event(
+                    action=Action.DELIVERY_RESUMED,
+                    actor=actor,
+                    reason=reason,
+                    details={"held_because": was},
+                ),
+            )
+        return StatusReason(was)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderNote:
+    """Something that the provider said of an e-mail."""
+
+    type: str
+    """In its words, such as `email.delivered`."""
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderHistory:
+    """The provider's events, read only."""
+
+    database: Database
+
+    async def of(self, reminder_ids: Sequence[UUID]) -> dict[UUID, list[ProviderNote]]:
+        """What the provider said of these reminders, the earliest first; those without are left out."""
+        query = (
+            select(WebhookEventRow.reminder_id, WebhookEventRow.type, WebhookEventRow.occurred_at)
+            .where(WebhookEventRow.reminder_id.in_(reminder_ids))
+            .order_by(WebhookEventRow.occurred_at, WebhookEventRow.svix_id)
+        )
+        notes: dict[UUID, list[ProviderNote]] = {}
+        for reminder_id, kind, occurred_at in await self.database.tuples(query):
+            note = ProviderNote(type=kind, occurred_at=occurred_at)
+            notes.setdefault(reminder_id, []).append(note)
+        return notes

@@ -1,4 +1,4 @@
-"""Reads of the ledger for people: lists, one enrollment's story, what is overdue."""
+"""Reminders as the ledger has them: a page of them, one enrollment's story, counts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,39 @@ import base64
 import binascii
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.tables import EnrollmentRow, ProviderPaceRow, ReminderRow
+from reminders.db.provider import hold
+from reminders.db.sql import overdue, typed
+from reminders.db.tables import EnrollmentRow, ReminderRow
 from reminders.domain.errors import InvalidInputError
-from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, StatusReason
+from reminders.domain.model import (
+    EnrollmentStatus,
+    Reminder,
+    ReminderStatus,
+    StatusReason,
+)
 from reminders.domain.ports import Hold
+
+
+def newest_of(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
+    """These columns of the newest generation of every reminder."""
+    return (
+        select(*columns)
+        .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
+        .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
+    )
+
+
+_OVERDUE = typed(
+    f"SELECT count(*) FROM session_reminder_emails r WHERE {overdue('r', ':until')}"  # noqa: S608 - composed of constants
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,12 +49,11 @@ class ReminderPage:
     next_cursor: str | None
 
 
+@dataclass(frozen=True, slots=True)
 class ReminderQueries:
     """The ledger, read only."""
 
-    def __init__(self, database: Database) -> None:
-        """Read this database."""
-        self._database = database
+    database: Database
 
     async def list(
         self,
@@ -50,32 +71,28 @@ class ReminderQueries:
             InvalidInputError: If the cursor is none of ours.
         """
         query = select(ReminderRow.__table__).order_by(ReminderRow.due_at, ReminderRow.id)
-        if session_id is not None:
-            query = query.where(ReminderRow.session_id == session_id)
-        if user_id is not None:
-            query = query.where(ReminderRow.user_id == user_id)
-        if status is not None:
-            query = query.where(ReminderRow.email_status == status)
-        if reason is not None:
-            query = query.where(ReminderRow.status_reason == reason)
+        for column, wanted in (
+            (ReminderRow.session_id, session_id),
+            (ReminderRow.user_id, user_id),
+            (ReminderRow.email_status, status),
+            (ReminderRow.status_reason, reason),
+        ):
+            query = query if wanted is None else query.where(column == wanted)
         if cursor is not None:
             query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > _decode(cursor))
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(query.limit(limit + 1))
-            reminders = [records.reminder(row) for row in found.mappings()]
-        more = len(reminders) > limit
-        page = tuple(reminders[:limit])
+        found = await self.database.rows(query.limit(limit + 1))
+        reminders = tuple(mapping.reminder(row) for row in found)
+        page, more = reminders[:limit], len(reminders) > limit
         return ReminderPage(reminders=page, next_cursor=_encode(page[-1]) if more else None)
 
     async def of_enrollment(self, session_id: UUID, user_id: UUID) -> tuple[Reminder, ...]:
         """Every reminder of one enrollment, all generations, by ascending due instant."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.__table__)
-                .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
-                .order_by(ReminderRow.due_at, ReminderRow.generation)
-            )
-            return tuple(records.reminder(row) for row in found.mappings())
+        found = await self.database.rows(
+            select(ReminderRow.__table__)
+            .where(ReminderRow.session_id == session_id, ReminderRow.user_id == user_id)
+            .order_by(ReminderRow.due_at, ReminderRow.generation)
+        )
+        return tuple(mapping.reminder(row) for row in found)
 
     async def tally(
         self, session_id: UUID, user_id: UUID | None = None
@@ -83,18 +100,13 @@ class ReminderQueries:
         """What a cancel would meet: reminders by status, the newest generation of each.
 
         Args:
-            session_id: Whose.
+            session_id: Of the session.
             user_id: Only this person's; absent means everybody who is still enrolled.
 
         Returns:
             Statuses without reminders are left out.
         """
-        newest = (
-            select(ReminderRow.email_status)
-            .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
-            .where(ReminderRow.session_id == session_id)
-            .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
-        )
+        newest = newest_of(ReminderRow.email_status).where(ReminderRow.session_id == session_id)
         if user_id is not None:
             newest = newest.where(ReminderRow.user_id == user_id)
         else:
@@ -104,38 +116,17 @@ class ReminderQueries:
                 & (EnrollmentRow.user_id == ReminderRow.user_id),
             ).where(EnrollmentRow.status != EnrollmentStatus.CANCELLED)
         status = newest.subquery().c.email_status
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(select(status, func.count()).group_by(status))
-            return {ReminderStatus(name): count for name, count in found}
+        found = await self.database.tuples(select(status, func.count()).group_by(status))
+        return {ReminderStatus(name): count for name, count in found}
 
     async def hold(self) -> Hold | None:
         """Why workers send nothing at present; `None` when nothing holds them back."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(
-                    ProviderPaceRow.held_until,
-                    ProviderPaceRow.held_because,
-                    ProviderPaceRow.held_sender,
-                ).where(ProviderPaceRow.held_until > func.clock_timestamp())
-            )
-            row = found.one_or_none()
-        if row is None or row.held_until is None:
-            return None
-        return Hold(
-            until=row.held_until,
-            reason=records.reason(row.held_because) or StatusReason.MISCONFIGURED,
-            sender=row.held_sender,
-        )
+        return await hold(self.database)
 
     async def overdue(self, *, before: datetime) -> int:
         """How many reminders still wait although they were due before this instant."""
-        async with self._database.autocommit() as connection:
-            count = await connection.scalar(
-                select(func.count())
-                .select_from(ReminderRow)
-                .where(ReminderRow.email_status == "scheduled", ReminderRow.due_at < before)
-            )
-        return count or 0
+        count: int = await self.database.scalar(_OVERDUE, {"until": before})
+        return count
 
 
 def _encode(last: Reminder) -> str:

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import event, insert, select, text, update
 
 from reminders.clock import SystemClock
-from reminders.db.delivery_ledger import PostgresDeliveryLedger
+from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.provider_state import ProviderState
+from reminders.db.provider import ProviderState
 from reminders.db.tables import (
     EmailBatchRow,
     ReminderConfigurationRow,

@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, tuple_
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
 
-from reminders.db import records
+from reminders.db import mapping
 from reminders.db.engine import Database
+from reminders.db.ledger import newest_of
 from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
 from reminders.domain.model import (
     Attendee,
@@ -75,12 +75,11 @@ class EnrolledSession:
     counts: Mapping[ReminderStatus, int]
 
 
+@dataclass(frozen=True, slots=True)
 class Browser:
     """Lists for people, read only."""
 
-    def __init__(self, database: Database) -> None:
-        """Read this database."""
-        self._database = database
+    database: Database
 
     async def sessions(
         self,
@@ -100,9 +99,7 @@ class Browser:
             cursor: Start and id of the last one of the page before.
             limit: At most this many.
         """
-        query = select(
-            SessionRow.id, SessionRow.title, SessionRow.start_time, SessionRow.status
-        ).limit(limit)
+        query = select(SessionRow.__table__).limit(limit)
         order = tuple_(SessionRow.start_time, SessionRow.id)
         exact = _as_uuid(search)
         if exact is not None:
@@ -117,17 +114,11 @@ class Browser:
             query = query if cursor is None else query.where(order < cursor)
         if exact is None and search:
             query = query.where(SessionRow.title.icontains(search, autoescape=True))
-        async with self._database.autocommit() as connection:
-            rows = (await connection.execute(query)).mappings().all()
-            ids = [row["id"] for row in rows]
-            counts = _nested(
-                await connection.execute(
-                    select(ReminderRow.session_id, ReminderRow.email_status, func.count())
-                    .where(ReminderRow.session_id.in_(ids))
-                    .group_by(ReminderRow.session_id, ReminderRow.email_status)
-                )
-            )
-            found = await connection.execute(
+        sessions = [mapping.session(row) for row in await self.database.rows(query)]
+        ids = [session.id for session in sessions]
+        counts = await self._counts(ReminderRow.session_id.in_(ids))
+        enrolled = dict(
+            await self.database.tuples(
                 select(EnrollmentRow.session_id, func.count())
                 .where(
                     EnrollmentRow.session_id.in_(ids),
@@ -135,44 +126,39 @@ class Browser:
                 )
                 .group_by(EnrollmentRow.session_id)
             )
-            enrolled: dict[UUID, int] = dict(found.all())
+        )
         return tuple(
             SessionEntry(
-                id=row["id"],
-                title=row["title"],
-                starts_at=row["start_time"],
-                status=SessionStatus(row["status"]),
-                enrolled=enrolled.get(row["id"], 0),
-                counts=counts.get(row["id"], {}),
+                id=session.id,
+                title=session.title,
+                starts_at=session.starts_at,
+                status=session.status,
+                enrolled=enrolled.get(session.id, 0),
+                counts=counts.get(session.id, {}),
             )
-            for row in rows
+            for session in sessions
         )
 
     async def by_type(self, session_id: UUID) -> dict[str, dict[ReminderStatus, int]]:
         """A session's reminders counted by type and status, the newest generation of each."""
         newest = (
-            _newest(ReminderRow.reminder_type, ReminderRow.email_status)
+            newest_of(ReminderRow.reminder_type, ReminderRow.email_status)
             .where(ReminderRow.session_id == session_id)
             .subquery()
         )
-        async with self._database.autocommit() as connection:
-            return _nested(
-                await connection.execute(
-                    select(newest.c.reminder_type, newest.c.email_status, func.count()).group_by(
-                        newest.c.reminder_type, newest.c.email_status
-                    )
-                )
-            )
+        kind, status = newest.c.reminder_type, newest.c.email_status
+        return _nested(
+            await self.database.tuples(select(kind, status, func.count()).group_by(kind, status))
+        )
 
     async def enrolled(self, session_id: UUID) -> dict[EnrollmentStatus, int]:
         """How many are enrolled in a session, by status."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(EnrollmentRow.status, func.count())
-                .where(EnrollmentRow.session_id == session_id)
-                .group_by(EnrollmentRow.status)
-            )
-            return {EnrollmentStatus(status): count for status, count in found}
+        found = await self.database.tuples(
+            select(EnrollmentRow.status, func.count())
+            .where(EnrollmentRow.session_id == session_id)
+            .group_by(EnrollmentRow.status)
+        )
+        return {EnrollmentStatus(status): count for status, count in found}
 
     async def roster(
         self,
@@ -186,7 +172,7 @@ class Browser:
         """Who is enrolled in a session, by address.
 
         Args:
-            session_id: Whose.
+            session_id: Of the session.
             status: Only people with a reminder in this status.
             search: Part of a name or an address, or a whole user id.
             after: The last person of the page before.
@@ -212,21 +198,18 @@ class Browser:
         if after is not None:
             last = select(UserRow.email).where(UserRow.id == after).scalar_subquery()
             query = query.where(tuple_(UserRow.email, UserRow.id) > tuple_(last, after))
-        async with self._database.autocommit() as connection:
-            people = (await connection.execute(query)).mappings().all()
-            found = await connection.execute(
-                _newest(ReminderRow.__table__).where(
-                    ReminderRow.session_id == session_id,
-                    ReminderRow.user_id.in_([row["id"] for row in people]),
-                )
-            )
-            reminders: dict[UUID, dict[str, Reminder]] = {}
-            for row in found.mappings():
-                reminder = records.reminder(row)
-                reminders.setdefault(reminder.user_id, {})[reminder.reminder_type] = reminder
+        people = await self.database.rows(query)
+        newest = newest_of(ReminderRow.__table__).where(
+            ReminderRow.session_id == session_id,
+            ReminderRow.user_id.in_([row["id"] for row in people]),
+        )
+        reminders: dict[UUID, dict[str, Reminder]] = {}
+        for row in await self.database.rows(newest):
+            reminder = mapping.reminder(row)
+            reminders.setdefault(reminder.user_id, {})[reminder.reminder_type] = reminder
         return tuple(
             RosterEntry(
-                attendee=records.attendee(row),
+                attendee=mapping.attendee(row),
                 enrollment_status=EnrollmentStatus(row["enrollment_status"]),
                 reminders=reminders.get(row["id"], {}),
             )
@@ -241,34 +224,19 @@ class Browser:
             limit: At most this many.
         """
         query = select(UserRow.__table__).order_by(UserRow.email, UserRow.id).limit(limit)
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(_matching(query, search))
-            return tuple(records.attendee(row) for row in found.mappings())
+        found = await self.database.rows(_matching(query, search))
+        return tuple(mapping.attendee(row) for row in found)
 
     async def enrollments(self, user_id: UUID, *, limit: int = 200) -> tuple[EnrolledSession, ...]:
         """What a person is or was enrolled in, the latest session first."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(
-                    SessionRow.id,
-                    SessionRow.title,
-                    SessionRow.start_time,
-                    SessionRow.status,
-                    EnrollmentRow.status.label("enrollment_status"),
-                )
-                .join(EnrollmentRow, EnrollmentRow.session_id == SessionRow.id)
-                .where(EnrollmentRow.user_id == user_id)
-                .order_by(SessionRow.start_time.desc(), SessionRow.id)
-                .limit(limit)
-            )
-            rows = found.mappings().all()
-            counts = _nested(
-                await connection.execute(
-                    select(ReminderRow.session_id, ReminderRow.email_status, func.count())
-                    .where(ReminderRow.user_id == user_id)
-                    .group_by(ReminderRow.session_id, ReminderRow.email_status)
-                )
-            )
+        rows = await self.database.rows(
+            select(SessionRow.__table__, EnrollmentRow.status.label("enrollment_status"))
+            .join(EnrollmentRow, EnrollmentRow.session_id == SessionRow.id)
+            .where(EnrollmentRow.user_id == user_id)
+            .order_by(SessionRow.start_time.desc(), SessionRow.id)
+            .limit(limit)
+        )
+        counts = await self._counts(ReminderRow.user_id == user_id)
         return tuple(
             EnrolledSession(
                 session_id=row["id"],
@@ -283,30 +251,28 @@ class Browser:
 
     async def reminder(self, reminder_id: UUID) -> Reminder | None:
         """One row of the ledger; `None` if there is none."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.__table__).where(ReminderRow.id == reminder_id)
-            )
-            row = found.mappings().one_or_none()
-        return records.reminder(row) if row else None
+        return await self._reminder(ReminderRow.id == reminder_id)
 
     async def by_provider_id(self, email_id: str) -> Reminder | None:
         """The row whose e-mail has this id at the provider; `None` if there is none."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.__table__).where(ReminderRow.resend_email_id == email_id)
+        return await self._reminder(ReminderRow.resend_email_id == email_id)
+
+    async def _reminder(self, condition: ColumnElement[bool]) -> Reminder | None:
+        row = await self.database.row(select(ReminderRow.__table__).where(condition))
+        return mapping.reminder(row) if row else None
+
+    async def _counts(
+        self, condition: ColumnElement[bool]
+    ) -> dict[UUID, dict[ReminderStatus, int]]:
+        """Reminders by session and status, all generations."""
+        session_id, status = ReminderRow.session_id, ReminderRow.email_status
+        return _nested(
+            await self.database.tuples(
+                select(session_id, status, func.count())
+                .where(condition)
+                .group_by(session_id, status)
             )
-            row = found.mappings().first()
-        return records.reminder(row) if row else None
-
-
-def _newest(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
-    """The newest generation of every reminder."""
-    return (
-        select(*columns)
-        .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
-        .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
-    )
+        )
 
 
 def _matching(query: Select[Any], search: str) -> Select[Any]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, locks, plans, preferences
+from reminders.db import audit, locks, mapping, plans, preferences
 from reminders.db.audit import Action, Event
 from reminders.db.engine import Database
 from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
+from reminders.db.sql import typed
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, Session
 from reminders.domain.plan import Revision, newest_of
-from reminders.domain.ports import Clock
+from reminders.domain.ports import Clock, Enrollment
 from reminders.domain.resending import Circumstances, at_once, once_more, successor
 
 
@@ -35,18 +37,13 @@ class Requested:
     """False when it was asked for before."""
 
 
+@dataclass(frozen=True, slots=True)
 class ReminderRequests:
     """Writes what operators ask for into the ledger."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Ask of this database.
-
-        Args:
-            database: Migrated.
-            clock: Judges what is due.
-        """
-        self._database = database
-        self._clock = clock
+    database: Database
+    clock: Clock
+    """Judges what is due."""
 
     async def resend(
         self, reminder_id: UUID, *, reason: str, actor: str, dry_run: bool = False
@@ -65,7 +62,7 @@ class ReminderRequests:
             InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             row, recorded, session, situation = await self._locked(connection, reminder_id)
             again = successor(row, recorded)
             is_new = again is None
@@ -96,7 +93,7 @@ class ReminderRequests:
             InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             row, recorded, session, situation = await self._locked(connection, reminder_id)
             circumstances = await self._circumstances(connection, row, session, situation)
             hastened = at_once(row, recorded, circumstances)
@@ -138,7 +135,7 @@ class ReminderRequests:
             enrollment=situation.enrollment,
             rule=next((r for r in rules if r.reminder_type == row.reminder_type), None),
             stopped=preferences.stopped(situation.stopping, rules).get(row.reminder_type),
-            now=self._clock.now(),
+            now=self.clock.now(),
         )
 
 
@@ -187,3 +184,66 @@ def _with(
     others = newest_of(r for r in recorded if r.reminder_type != reminder.reminder_type).values()
     as_is = () if added or changed else (reminder,)
     return Revision(added=added, changed=changed, unchanged=(*others, *as_is))
+
+
+_FIRST = UUID(int=0)
+
+_FAILED = typed("""
+SELECT DISTINCT r.session_id, r.user_id
+  FROM session_reminder_emails r
+  JOIN sessions s ON s.id = r.session_id AND s.status = 'scheduled' AND s.start_time > :now
+ WHERE r.email_status = 'failed'
+   AND (CAST(:session_id AS uuid) IS NULL OR r.session_id = :session_id)
+   AND (r.session_id, r.user_id) > (:after_session, :after_user)
+   AND NOT EXISTS (
+       SELECT FROM session_reminder_emails n
+        WHERE n.session_id = r.session_id AND n.user_id = r.user_id
+          AND n.reminder_type = r.reminder_type AND n.generation > r.generation)
+ ORDER BY r.session_id, r.user_id LIMIT :limit
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEnrollments:
+    """What a redrive looks at."""
+
+    database: Database
+    clock: Clock
+    """Decides which sessions have begun."""
+
+    async def page(
+        self, session_id: UUID | None, *, after: Enrollment | None, limit: int
+    ) -> Mapping[Enrollment, Sequence[Reminder]]:
+        """Enrollments with a failed reminder whose session takes place and has not begun.
+
+        Args:
+            session_id: Only of this session.
+            after: Continue behind this one.
+            limit: At most this many.
+
+        Returns:
+            All ledger rows of each, by ascending session and user.
+        """
+        found = await self.database.tuples(
+            _FAILED,
+            {
+                "now": self.clock.now(),
+                "session_id": session_id,
+                "after_session": after.session_id if after else _FIRST,
+                "after_user": after.user_id if after else _FIRST,
+                "limit": limit,
+            },
+        )
+        enrollments = [Enrollment(*row) for row in found]
+        rows = await self.database.rows(
+            select(ReminderRow.__table__).where(
+                tuple_(ReminderRow.session_id, ReminderRow.user_id).in_(
+                    [(e.session_id, e.user_id) for e in enrollments]
+                )
+            )
+        )
+        recorded: dict[Enrollment, list[Reminder]] = defaultdict(list)
+        for row in rows:
+            reminder = mapping.reminder(row)
+            recorded[Enrollment(reminder.session_id, reminder.user_id)].append(reminder)
+        return {enrollment: recorded[enrollment] for enrollment in enrollments}

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from reminders.db import audit, locks, preferences, records
+from reminders.db import audit, locks, mapping, preferences
 from reminders.db.audit import HOST, Action, Event
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
@@ -23,6 +23,7 @@ from reminders.db.tables import (
     UntoldChangeRow,
     UserRow,
 )
+from reminders.domain.addresses import same_address
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
 from reminders.domain.model import (
     Attendee,
@@ -33,17 +34,6 @@ from reminders.domain.model import (
 )
 from reminders.domain.ports import Enrollment
 
-_EXPECTED = (
-    select(EnrollmentRow.user_id)
-    .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
-    .where(
-        EnrollmentRow.session_id == bindparam("session_id"),
-        EnrollmentRow.user_id == bindparam("user_id"),
-        EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
-        SessionRow.status != SessionStatus.CANCELLED,
-    )
-)
-"""Asked at every enrollment, so it is put together once."""
 _STORED = (
     select(
         SessionRow.__table__,
@@ -55,7 +45,7 @@ _STORED = (
     .where(SessionRow.id == bindparam("session_id"))
     .with_for_update(of=SessionRow, key_share=True)
 )
-"""A session, and the change of it that nobody has been told of."""
+"""A session, and its change that no workflow has passed on yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,13 +66,11 @@ class SessionChange:
         return self.before is None
 
 
+@dataclass(frozen=True, slots=True)
 class Catalogue:
     """Sessions and users on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
-        """Read and, in owned mode, write this database."""
-        self._database = database
-        self._platform = platform_of(database)
+    database: Database
 
     async def put_session(
         self, session: Session, *, keep_status: bool = False, actor: str = HOST
@@ -98,12 +86,12 @@ class Catalogue:
         Raises:
             PlatformOwnedError: If sessions are an existing platform's.
         """
-        self._database.require_owned()
-        async with self._database.transaction() as connection:
+        self.database.require_owned()
+        async with self.database.transaction() as connection:
             await locks.session(connection, session.id)
             found = await connection.execute(_STORED, {"session_id": session.id})
             row = found.mappings().one_or_none()
-            before = records.session(row) if row else None
+            before = mapping.session(row) if row else None
             if before is not None and keep_status:
                 session = replace(session, status=before.status)
             untold: UUID | None = row["untold"] if row else None
@@ -117,11 +105,11 @@ class Catalogue:
         return change
 
     async def told(self, change: SessionChange) -> None:
-        """A workflow has taken over to tell a session's enrollments of a change.
+        """Note that a workflow passes a change on to a session's enrollments.
 
-        One that came after it is still to be told.
+        A change that came after it is still to be passed on.
         """
-        async with self._database.autocommit() as connection:
+        async with self.database.autocommit() as connection:
             await connection.execute(
                 delete(UntoldChangeRow).where(
                     UntoldChangeRow.session_id == change.session.id,
@@ -133,14 +121,14 @@ class Catalogue:
         """Mark a session as cancelled; safe to repeat.
 
         From then on every enrollment that is planned, and every reminder that falls due, finds it
-        so: the row (or the tombstone) holds back also those that nobody could tell.
+        so: the row (or the tombstone) also holds back those that could not be reached.
 
         Raises:
             SessionNotFoundError: If there is none.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             await locks.session(connection, session_id)
-            await self._platform.call_off(connection, session_id)
+            await platform_of(self.database).call_off(connection, session_id)
 
     async def restore_session(self, session_id: UUID) -> None:
         """Take a cancellation back; safe to repeat.
@@ -150,9 +138,9 @@ class Catalogue:
         Raises:
             SessionNotFoundError: If there is none.
         """
-        async with self._database.transaction() as connection:
+        async with self.database.transaction() as connection:
             await locks.session(connection, session_id)
-            await self._platform.hold_after_all(connection, session_id)
+            await platform_of(self.database).restore(connection, session_id)
 
     async def put_user(self, attendee: Attendee) -> bool:
         """Store a person, whole; true if they are new.
@@ -163,26 +151,19 @@ class Catalogue:
         Raises:
             PlatformOwnedError: If users are an existing platform's.
         """
-        self._database.require_owned()
-        values = {
-            "id": attendee.user_id,
-            "email": attendee.email,
-            "full_name": attendee.full_name,
-            "time_zone": attendee.time_zone,
-            "locale": attendee.locale,
-        }
-        async with self._database.transaction() as connection:
+        self.database.require_owned()
+        async with self.database.transaction() as connection:
             await locks.person(connection, attendee.user_id)
             known = await connection.scalar(
                 select(UserRow.email)
                 .where(UserRow.id == attendee.user_id)
                 .with_for_update(key_share=True)
             )
-            await connection.execute(_upsert(UserRow, values))
+            await connection.execute(_upsert(UserRow, mapping.ATTENDEES.values(attendee)))
             await connection.execute(
                 delete(ErasedUserRow).where(ErasedUserRow.user_id == attendee.user_id)
             )
-            if known is not None and not preferences.same_address(known, attendee.email):
+            if known is not None and not same_address(known, attendee.email):
                 await preferences.forget_address(connection, attendee.user_id)
         return known is None
 
@@ -192,14 +173,12 @@ class Catalogue:
         Raises:
             SessionNotFoundError: If there is none.
         """
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(SessionRow.__table__).where(SessionRow.id == session_id)
-            )
-            row = found.mappings().one_or_none()
+        row = await self.database.row(
+            select(SessionRow.__table__).where(SessionRow.id == session_id)
+        )
         if row is None:
             raise SessionNotFoundError
-        return records.session(row)
+        return mapping.session(row)
 
     async def user(self, user_id: UUID) -> Attendee:
         """One person.
@@ -207,30 +186,19 @@ class Catalogue:
         Raises:
             UserNotFoundError: If there is none.
         """
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(select(UserRow.__table__).where(UserRow.id == user_id))
-            row = found.mappings().one_or_none()
+        row = await self.database.row(select(UserRow.__table__).where(UserRow.id == user_id))
         if row is None:
             raise UserNotFoundError
-        return records.attendee(row)
+        return mapping.attendee(row)
 
     async def enrollment_status(self, session_id: UUID, user_id: UUID) -> EnrollmentStatus | None:
         """Whether a person is enrolled; `None` if they never were."""
-        async with self._database.autocommit() as connection:
-            status = await connection.scalar(
-                select(EnrollmentRow.status).where(
-                    EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
-                )
+        status = await self.database.scalar(
+            select(EnrollmentRow.status).where(
+                EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
             )
+        )
         return EnrollmentStatus(status) if status else None
-
-    async def is_expected(self, session_id: UUID, user_id: UUID) -> bool:
-        """Whether a person takes part in a session that is held."""
-        async with self._database.autocommit() as connection:
-            found = await connection.scalar(
-                _EXPECTED, {"session_id": session_id, "user_id": user_id}
-            )
-        return found is not None
 
     async def enrolled(
         self, session_id: UUID, *, after: UUID | None = None, limit: int = 1000
@@ -238,7 +206,7 @@ class Catalogue:
         """The users enrolled in a session, cancelled ones left out, by ascending id.
 
         Args:
-            session_id: Whose.
+            session_id: Of the session.
             after: Continue behind this user.
             limit: At most this many.
         """
@@ -250,8 +218,7 @@ class Catalogue:
         )
         if after is not None:
             query = query.where(EnrollmentRow.user_id > after)
-        async with self._database.autocommit() as connection:
-            return list(await connection.scalars(query))
+        return [user_id for (user_id,) in await self.database.tuples(query)]
 
     async def ahead(
         self,
@@ -278,24 +245,22 @@ class Catalogue:
         if after is not None:
             behind = tuple_(after.session_id, after.user_id)
             query = query.where(tuple_(EnrollmentRow.session_id, EnrollmentRow.user_id) > behind)
-        async with self._database.autocommit() as connection:
-            return [Enrollment(*row) for row in await connection.execute(query)]
+        return [Enrollment(*row) for row in await self.database.tuples(query)]
 
     async def count_ahead(self, *, now: datetime, session_id: UUID | None = None) -> int:
         """How many enrollments `ahead` goes through."""
         query = _ahead(now, session_id).with_only_columns(func.count())
-        async with self._database.autocommit() as connection:
-            return await connection.scalar(query) or 0
+        count: int = await self.database.scalar(query)
+        return count
 
     async def counts(self, session_id: UUID) -> dict[ReminderStatus, int]:
         """How many ledger rows of a session are in each status; statuses without rows are left out."""
-        async with self._database.autocommit() as connection:
-            found = await connection.execute(
-                select(ReminderRow.email_status, func.count())
-                .where(ReminderRow.session_id == session_id)
-                .group_by(ReminderRow.email_status)
-            )
-            return {ReminderStatus(status): count for status, count in found}
+        found = await self.database.tuples(
+            select(ReminderRow.email_status, func.count())
+            .where(ReminderRow.session_id == session_id)
+            .group_by(ReminderRow.email_status)
+        )
+        return {ReminderStatus(status): count for status, count in found}
 
 
 def _ahead(now: datetime, session_id: UUID | None) -> Select[Any]:
@@ -318,20 +283,9 @@ def _matters(before: Session, now: Session) -> bool:
 
 
 def _stored(change: SessionChange, *, keep_status: bool) -> Any:  # noqa: ANN401
-    """The statement that stores a session, and remembers with it whether somebody is to be told."""
+    """The statement that stores a session, and with it the change that is to be passed on."""
     session = change.session
-    values = {
-        "id": session.id,
-        "title": session.title,
-        "start_time": session.starts_at,
-        "end_time": session.ends_at,
-        "time_zone": session.time_zone,
-        "speaker_name": session.speaker_name,
-        "location": session.location,
-        "join_url": session.join_url,
-        "preparation_notes": session.preparation_notes,
-        "status": session.status,
-    }
+    values = mapping.SESSIONS.values(session)
     # One that was not there a moment ago may be by now, and cancelled.
     stored = _upsert(SessionRow, values, but=("status",) if keep_status else ())
     if change.untold is None:

@@ -1,0 +1,370 @@
+"""The ledger as the delivery pipeline needs it: `reminders.domain.ports.DeliveryLedger` on PostgreSQL.
+
+Its statements are in `reminders.db.delivery_statements`.
+
+Two clocks, on purpose: what concerns reminders is judged by the caller's clock, what concerns
+workers among themselves (leases, pace, holds) by the database's, which they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy.exc import DBAPIError
+
+from reminders.db import delivery_statements as statements
+from reminders.db import mapping
+from reminders.db.engine import Database, is_about_a_value
+from reminders.db.installation import here
+from reminders.db.preferences import STOPPING
+from reminders.domain.contracts import CloseRemindersResult
+from reminders.domain.model import (
+    DeliveryFacts,
+    EnrollmentStatus,
+    ReminderStatus,
+    StatusReason,
+    Turn,
+)
+from reminders.domain.ports import (
+    Clock,
+    Destination,
+    FrozenBatch,
+    Hold,
+    Reading,
+    Settlement,
+    Stranded,
+    Usage,
+)
+
+SENDING = ReminderStatus.SENDING
+_NOT_TRUE = "what it says is not true any more, and it may have been accepted"
+LEASE = timedelta(seconds=5)
+"""How long a silent owner keeps a batch; a live one renews it."""
+
+
+class PostgresDeliveryLedger:
+    """`DeliveryLedger` on PostgreSQL."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        owner: str,
+        requests_per_second: float,
+        shadow: bool = False,
+        destination: Destination | None = None,
+        sender: str | None = None,
+    ) -> None:
+        """Keep the ledger for one worker.
+
+        Args:
+            database: Migrated.
+            clock: Stamps what is recorded.
+            owner: Names this worker in leases; unique among live workers.
+            requests_per_second: The pace that all workers together keep.
+            shadow: Whether another system still sends, but for the sessions cut over.
+            destination: Where this worker's e-mails go; absent means to the attendees.
+            sender: Fingerprint of what this worker posts as; a hold for refused keys and senders
+                is of those who have the same. Absent, it is everybody's.
+        """
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+        self._gap = timedelta(seconds=1 / requests_per_second)
+        self._shadow = shadow
+        self._here = here(destination or Destination())
+        self._sender = sender
+
+    async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
+        """See `DeliveryLedger.read`.
+
+        A value that PostgreSQL stumbles over (a cast in an existing platform's view), or the driver
+        (an instant beyond the calendar's), fails the statement for all: they are read in halves
+        then, until it is alone.
+        """
+        try:
+            return await self._read(reminder_ids)
+        except (DBAPIError, OverflowError) as error:
+            if not is_about_a_value(error):
+                raise
+            if len(reminder_ids) == 1:
+                return Reading(facts=(), hold=None, unreadable={reminder_ids[0]: _cause(error)})
+        half = len(reminder_ids) // 2
+        one, other = [await self.read(ids) for ids in (reminder_ids[:half], reminder_ids[half:])]
+        return Reading(
+            facts=(*one.facts, *other.facts),
+            hold=one.hold or other.hold,
+            unreadable={**one.unreadable, **other.unreadable},
+        )
+
+    async def _read(self, reminder_ids: Sequence[UUID]) -> Reading:
+        facts: list[DeliveryFacts] = []
+        unreadable: dict[UUID, str] = {}
+        rows = await self._database.rows(
+            statements.READ,
+            {"ids": list(reminder_ids), "shadow": self._shadow, "sender": self._sender},
+        )
+        if (left := rows[0]["held_for"]) is not None:
+            hold = Hold(
+                until=self._clock.now() + left,
+                reason=StatusReason(rows[0]["held_because"]),
+                sender=rows[0]["held_sender"],
+            )
+            return Reading(facts=(), hold=hold)
+        for row in rows:
+            if row["id"] is None:
+                continue
+            try:
+                facts.append(_facts(row))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go out
+                unreadable[row["id"]] = _cause(error)
+        return Reading(facts=facts, hold=None, unreadable=unreadable)
+
+    async def freeze(
+        self,
+        batch: FrozenBatch | None,
+        closings: Sequence[Settlement],
+        *,
+        facts: Sequence[DeliveryFacts],
+        run_ids: Mapping[UUID, str],
+    ) -> timedelta | None:
+        """See `DeliveryLedger.freeze`."""
+        known = {f.reminder.id: f for f in facts}
+        starts = {f.reminder.id: f.session.starts_at for f in facts if f.session}
+        sending = batch.reminder_ids if batch else ()
+        marks = [*closings, *(Settlement(reminder_id=i, status=SENDING) for i in sending)]
+        parameters: dict[str, Any] = {
+            **_columns(marks),
+            "versions": [known[mark.reminder_id].row_version for mark in marks],
+            "starts": [
+                starts.get(mark.reminder_id) if mark.status is SENDING else None for mark in marks
+            ],
+            "run_ids": [run_ids[mark.reminder_id] for mark in marks],
+            "batch_id": batch.id if batch else None,
+            "now": batch.frozen_at if batch else self._clock.now(),
+        }
+        statement = statements.CLOSE_UNCHANGED
+        if batch is not None:
+            statement = statements.FREEZE
+            parameters |= {
+                "sending": list(batch.reminder_ids),
+                "body": batch.body,
+                "useful_until": batch.useful_until,
+                "repeatable_until": batch.repeatable_until,
+                **self._here,
+                "owner": self._holder(batch.lease),
+                "lease": LEASE,
+                "gap": self._gap,
+            }
+        wait = await self._database.scalar(statement, parameters)
+        return None if wait is None else max(wait, timedelta())
+
+    async def move(self, facts: DeliveryFacts, due_at: datetime, starts_at: datetime) -> bool:
+        """See `DeliveryLedger.move`."""
+        moved = {
+            "id": facts.reminder.id,
+            "version": facts.row_version,
+            "due_at": due_at,
+            "starts_at": starts_at,
+        }
+        async with self._database.autocommit() as connection:
+            done = await connection.execute(statements.MOVE, moved)
+        return done.rowcount == 1
+
+    async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
+        """See `DeliveryLedger.settle`."""
+        async with self._database.autocommit() as connection:
+            await connection.execute(
+                statements.SETTLE,
+                {
+                    "batch_id": batch_id,
+                    "now": self._clock.now(),
+                    "email_ids": [s.resend_email_id for s in settlements],
+                    "accepted": any(s.status.is_accepted for s in settlements),
+                    "sender": self._sender,
+                    **_columns(settlements),
+                },
+            )
+
+    async def release(self, batch: FrozenBatch) -> None:
+        """See `DeliveryLedger.release`."""
+        released = {
+            "batch_id": batch.id,
+            "owner": self._holder(batch.lease),
+            "now": self._clock.now(),
+        }
+        async with self._database.autocommit() as connection:
+            await connection.execute(statements.RELEASE, released)
+
+    async def resume(self, batch_id: UUID) -> tuple[FrozenBatch, timedelta] | None:
+        """See `DeliveryLedger.resume`."""
+        lease = uuid4()
+        row = await self._database.row(
+            statements.RESUME,
+            {
+                "batch_id": batch_id,
+                "owner": self._holder(lease),
+                "lease": LEASE,
+                "gap": self._gap,
+                "now": self._clock.now(),
+                **self._here,
+            },
+        )
+        if row is None:
+            return None
+        batch = FrozenBatch(
+            id=row["id"],
+            reminder_ids=tuple(row["reminder_ids"]),
+            body=row["body"],
+            useful_until=row["useful_until"],
+            frozen_at=row["frozen_at"],
+            repeatable_until=row["repeatable_until"],
+            unrepeatable=_unrepeatable(row),
+            lease=lease,
+        )
+        return batch, max(row["wait"], timedelta())
+
+    async def renew(self, batch: FrozenBatch) -> None:
+        """See `DeliveryLedger.renew`."""
+        await self._lease(batch, LEASE)
+
+    async def yield_lease(self, batch: FrozenBatch, *, retry_in: timedelta) -> None:
+        """See `DeliveryLedger.yield_lease`."""
+        await self._lease(batch, retry_in)
+
+    async def _lease(self, batch: FrozenBatch, lease: timedelta) -> None:
+        owner = self._holder(batch.lease)
+        async with self._database.autocommit() as connection:
+            await connection.execute(
+                statements.RENEW, {"batch_id": batch.id, "owner": owner, "lease": lease}
+            )
+
+    def _holder(self, lease: UUID) -> str:
+        """This worker, and which time: it may itself take over what it has lost."""
+        return f"{self._owner}:{lease.hex}"
+
+    async def pace(self, *, at_least: timedelta) -> timedelta:
+        """See `DeliveryLedger.pace`."""
+        wait = await self._database.scalar(statements.PACE, {"wait": at_least, "gap": self._gap})
+        return max(wait or timedelta(), timedelta())
+
+    async def again(
+        self, batch: FrozenBatch, *, at_least: timedelta
+    ) -> tuple[FrozenBatch, timedelta]:
+        """See `DeliveryLedger.again`."""
+        [[still_true, wait]] = await self._database.tuples(
+            statements.AGAIN, {"batch_id": batch.id, "wait": at_least, "gap": self._gap}
+        )
+        if not still_true:
+            batch = replace(batch, unrepeatable=_NOT_TRUE)
+        return batch, max(wait, timedelta())
+
+    async def stranded(self) -> Sequence[Stranded]:
+        """See `DeliveryLedger.stranded`."""
+        return tuple(
+            Stranded(
+                batch_id=row.id,
+                reminders=row.reminders,
+                mode=row.delivery_mode,
+                ends_at=row.ends_at,
+            )
+            for row in await self._database.tuples(statements.STRANDED, self._here)
+        )
+
+    async def record_usage(self, usage: Usage) -> None:
+        """See `DeliveryLedger.record_usage`."""
+        now = self._clock.now()
+        async with self._database.autocommit() as connection:
+            for name, quota in (("daily", usage.daily), ("monthly", usage.monthly)):
+                await connection.execute(
+                    statements.RECORD_USAGE,
+                    {
+                        "quota": name,
+                        "used": quota.used,
+                        "quota_limit": quota.limit,
+                        "resets_at": quota.resets_at,
+                        "now": now,
+                    },
+                )
+
+    async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
+        """See `DeliveryLedger.hold`."""
+        sender = self._sender if reason is StatusReason.MISCONFIGURED else None
+        async with self._database.autocommit() as connection:
+            await connection.execute(
+                statements.HOLD, {"lasts": lasts, "reason": reason, "sender": sender}
+            )
+
+    async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
+        """See `DeliveryLedger.in_doubt`."""
+        asked = {"limit": limit, "now": self._clock.now(), "sender": self._sender, **self._here}
+        return tuple(row.id for row in await self._database.tuples(statements.IN_DOUBT, asked))
+
+    async def frozen(self, batch_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """See `DeliveryLedger.frozen`."""
+        asked = {"ids": list(batch_ids)}
+        return tuple(row.id for row in await self._database.tuples(statements.FROZEN, asked))
+
+    async def close(
+        self,
+        reminder_ids: Sequence[UUID],
+        status: ReminderStatus,
+        reason: StatusReason,
+        *,
+        plan_version: int | None = None,
+    ) -> CloseRemindersResult:
+        """See `DeliveryLedger.close`."""
+        [[closed, in_doubt]] = await self._database.tuples(
+            statements.CLOSE,
+            {
+                "ids": list(reminder_ids),
+                "status": status,
+                "reason": reason,
+                "plan_version": plan_version,
+            },
+        )
+        return CloseRemindersResult(closed=closed, in_doubt=in_doubt)
+
+
+def _unrepeatable(row: mapping.Record) -> str | None:
+    """Why a batch that was taken over must not be posted; `None` if it may."""
+    if not row["is_ours"]:
+        return "frozen under another delivery mode, test address or installation"
+    return None if row["still_true"] else _NOT_TRUE
+
+
+def _cause(error: Exception) -> str:
+    """The class of an error, or of what a library wraps in it."""
+    return type(getattr(error, "orig", None) or error).__name__
+
+
+def _facts(row: mapping.Record) -> DeliveryFacts:
+    status, stopped = row["enrollment_status"], row["stopped"]
+    told_start = row["told_start"]
+    return DeliveryFacts(
+        reminder=mapping.reminder(row),
+        session=mapping.session(row, "s_") if row["s_id"] else None,
+        attendee=mapping.attendee(row, "u_") if row["u_id"] else None,
+        enrollment_status=EnrollmentStatus(status) if status else None,
+        rule=mapping.rule(row, "c_") if row["c_reminder_type"] else None,
+        next_due_at=row["next_due_at"],
+        stopped=STOPPING[stopped] if stopped else None,
+        moved_from=told_start if told_start != row["s_start_time"] else None,
+        turn=Turn(row["turn"]),
+        row_version=row["row_version"],
+    )
+
+
+def _columns(settlements: Sequence[Settlement]) -> dict[str, list[Any]]:
+    """The settlements column by column, as `unnest` takes them."""
+    return {
+        "ids": [s.reminder_id for s in settlements],
+        "statuses": [s.status.value for s in settlements],
+        "reasons": [s.reason.value if s.reason else None for s in settlements],
+        "errors": [s.error for s in settlements],
+    }

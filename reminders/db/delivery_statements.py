@@ -1,0 +1,257 @@
+"""The statements of `reminders.db.deliveries`: round trips are what a delivery pays for.
+
+Reading, freezing and settling are one statement each, and each its own transaction, whatever the
+size of the batch. Nothing is locked while e-mails are rendered; a row that changed meanwhile makes
+the freeze a no-op. Reminders are locked in the order of their ids, here and in `planning`, so that
+two transactions cannot wait for each other.
+"""
+
+from __future__ import annotations
+
+from reminders.db.mapping import ATTENDEES, RULES, SESSIONS
+from reminders.db.sql import HELD, belongs_here, counts_for, stopping, typed
+
+_MOST_ATTEMPTS = 32_767
+"""Where counting stops: what the column holds."""
+
+_HOLD_FOR_US = f"""
+ FROM provider_pace
+  WHERE {HELD} AND (held_sender IS NULL OR held_sender = :sender)
+"""
+"""The hold that concerns this worker: everybody's, or that of its own key and sender."""
+
+# Rows and hold are one reading: of two, a hold that ends in between would make it look as if there
+# were no rows. The hold comes first, and with it no row: there is always at least one line.
+READ = typed(f"""
+WITH held AS MATERIALIZED (
+    SELECT held_until - clock_timestamp() AS held_for, held_because, held_sender {_HOLD_FOR_US})
+SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS row_version,
+       {SESSIONS.selected("s")}, {ATTENDEES.selected("u")}, {RULES.selected("c")},
+       e.status AS enrollment_status,
+       -- Only what will go out can take the place of what is late.
+       (SELECT min(later.due_at) FROM session_reminder_emails later
+          JOIN reminder_configurations n
+            ON n.reminder_type = later.reminder_type AND {counts_for("n", "later.session_id")}
+         WHERE later.session_id = r.session_id AND later.user_id = r.user_id
+           AND later.email_status = 'scheduled' AND later.requested_at IS NULL
+           AND later.due_at > r.due_at AND n.is_enabled
+           AND NOT EXISTS (SELECT FROM {stopping("later")})) AS next_due_at,
+       (SELECT told.starts_at FROM session_reminder_emails told
+         WHERE told.session_id = r.session_id AND told.user_id = r.user_id
+           AND told.sent_at IS NOT NULL
+         ORDER BY told.sent_at DESC LIMIT 1) AS told_start,
+       -- Of several reasons the last by name: what the person asked for comes before all else.
+       (SELECT max(p.reason) FROM {stopping("r")}) AS stopped,
+       CASE WHEN NOT :shadow THEN 'ours' ELSE coalesce(
+       (SELECT CASE WHEN o.taken_over_at IS NULL THEN 'between' ELSE 'ours' END
+          FROM session_cutovers o WHERE o.session_id = r.session_id OR o.session_id IS NULL
+         ORDER BY o.taken_over_at LIMIT 1), 'theirs') END AS turn
+  FROM (VALUES (1)) AS one
+  LEFT JOIN held ON true
+  LEFT JOIN session_reminder_emails r ON held.held_for IS NULL AND r.id = ANY(:ids)
+  LEFT JOIN sessions s ON s.id = r.session_id
+  LEFT JOIN users u ON u.id = r.user_id
+  LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
+  LEFT JOIN reminder_configurations c
+         ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
+""")  # noqa: S608 - composed of constants
+
+_UNCHANGED = f"""
+input AS (
+    SELECT * FROM unnest(:ids, :versions, :statuses, :reasons, :errors, :run_ids, :starts)
+        AS d (id, version, status, reason, error, run_id, starts_at)),
+locked AS (
+    SELECT r.id FROM session_reminder_emails r JOIN input d ON d.id = r.id
+     WHERE r.email_status = 'scheduled' AND r.xmin::text = d.version
+     ORDER BY r.id FOR UPDATE OF r),
+unchanged AS (
+    SELECT true AS yes WHERE (SELECT count(*) FROM locked) = (SELECT count(*) FROM input)),
+marked AS (
+    UPDATE session_reminder_emails r
+       SET email_status = d.status, status_reason = d.reason, last_error = d.error,
+           batch_id = CASE WHEN d.status = 'sending' THEN :batch_id END,
+           attempts = least(r.attempts + CASE WHEN d.status = 'sending' THEN 1 ELSE 0 END,
+                            {_MOST_ATTEMPTS}),
+           starts_at = coalesce(d.starts_at, r.starts_at),  -- the one that the e-mail tells
+           shadowed_at = CASE WHEN d.reason = 'shadowed' THEN :now ELSE r.shadowed_at END,
+           run_id = d.run_id, updated_at = now()
+      FROM input d, unchanged
+     WHERE r.id = d.id)
+"""  # noqa: S608 - composed of constants
+
+CLOSE_UNCHANGED = typed(f"""
+WITH {_UNCHANGED}
+SELECT interval '0' AS wait FROM unchanged
+""")  # noqa: S608 - composed of constants
+
+FREEZE = typed(f"""
+WITH {_UNCHANGED},
+frozen AS (
+    INSERT INTO email_batches
+           (id, reminder_ids, body, useful_until, repeatable_until, frozen_at, owner, lease_until,
+            delivery_mode, sink, installation_id)
+    SELECT :batch_id, :sending, :body, :useful_until, :repeatable_until, :now, :owner,
+           clock_timestamp() + :lease, :delivery_mode, :sink, (SELECT id FROM reminder_installation)
+      FROM unchanged)
+UPDATE provider_pace
+   SET next_request_at = greatest(next_request_at, clock_timestamp()) + :gap
+ WHERE EXISTS (SELECT FROM unchanged)
+RETURNING next_request_at - :gap - clock_timestamp() AS wait
+""")  # noqa: S608 - composed of constants
+
+MOVE = typed("""
+UPDATE session_reminder_emails SET due_at = :due_at, starts_at = :starts_at, updated_at = now()
+ WHERE id = :id AND email_status = 'scheduled' AND xmin::text = :version
+""")
+
+# The provider's id proves an acceptance. Whatever was concluded without it gives way: that nobody
+# can know, that it was too late, or that the request was refused and is to be decided anew. What a
+# webhook has told since stays, and so does a row that is in another request by now.
+SETTLE = typed(f"""
+WITH proven AS (  -- who accepts our e-mails does not refuse us
+    UPDATE provider_pace SET held_until = NULL
+     WHERE :accepted AND {HELD}
+       AND (held_sender IS NULL OR held_sender = :sender)),
+settled AS (
+    UPDATE email_batches SET state = 'settled', body = NULL, settled_at = :now
+     WHERE id = :batch_id AND state = 'frozen'),
+found AS (
+    SELECT r.id, d.status, d.reason, d.email_id, d.error,
+           r.batch_id = :batch_id AND r.email_status = 'sending'
+           OR d.email_id IS NOT NULL AND r.resend_email_id IS NULL
+              AND r.email_status IN ('scheduled', 'failed', 'cancelled', 'skipped') AS counts
+      FROM session_reminder_emails r
+      JOIN unnest(:ids, :statuses, :reasons, :email_ids, :errors)
+           AS d (id, status, reason, email_id, error) ON d.id = r.id
+     WHERE r.batch_id = :batch_id OR r.batch_id IS NULL AND d.email_id IS NOT NULL
+     ORDER BY r.id FOR UPDATE OF r)
+UPDATE session_reminder_emails r
+   SET email_status = CASE WHEN f.counts THEN f.status ELSE r.email_status END,
+       status_reason = CASE WHEN f.counts THEN f.reason ELSE r.status_reason END,
+       resend_email_id = CASE  -- it leads to the address, in the provider's own log
+           WHEN EXISTS (SELECT FROM erased_users x WHERE x.user_id = r.user_id) THEN NULL
+           ELSE coalesce(r.resend_email_id, f.email_id) END,
+       sent_at = CASE WHEN f.email_id IS NULL THEN r.sent_at ELSE coalesce(r.sent_at, :now) END,
+       last_error = CASE WHEN f.counts THEN f.error ELSE r.last_error END,
+       updated_at = now()
+  FROM found f
+ WHERE r.id = f.id
+""")  # noqa: S608 - composed of constants
+
+RELEASE = typed("""
+WITH released AS (
+    UPDATE email_batches SET state = 'released', body = NULL, settled_at = :now
+     WHERE id = :batch_id AND state = 'frozen' AND owner = :owner RETURNING id)
+UPDATE session_reminder_emails r
+   SET email_status = 'scheduled', batch_id = NULL, updated_at = now()
+  FROM released
+ WHERE r.batch_id = released.id AND r.email_status = 'sending'
+""")
+
+_ENDS_AT = "coalesce(b.repeatable_until, b.useful_until)"
+
+# A request tells its sessions' start: it is false when one of them does not take place then. Who of
+# many has left is mailed with the others, who would be left without; but not nobody else.
+_STILL_TRUE = f"""
+SELECT coalesce(
+       bool_and(coalesce(s.status = 'scheduled' AND s.start_time = r.starts_at, false))
+       AND bool_or(coalesce(e.status = 'confirmed', false)
+                   AND NOT EXISTS (SELECT FROM {stopping("r")})), false) AS still_true
+  FROM session_reminder_emails r
+  LEFT JOIN sessions s ON s.id = r.session_id
+  LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
+ WHERE r.batch_id = :batch_id AND r.email_status = 'sending'
+"""  # noqa: S608 - composed of constants
+
+RESUME = typed(f"""
+WITH taken AS (
+    UPDATE email_batches b SET owner = :owner, lease_until = clock_timestamp() + :lease
+     WHERE b.id = :batch_id AND b.state = 'frozen' AND b.lease_until <= clock_timestamp()
+       AND ({belongs_here("b")} OR {_ENDS_AT} <= :now)
+    RETURNING b.*, {belongs_here("b")} AS is_ours),
+judged AS ({_STILL_TRUE}),
+posted AS (
+    SELECT taken.id FROM taken, judged
+     WHERE taken.is_ours AND judged.still_true
+       AND coalesce(taken.repeatable_until, taken.useful_until) > :now),
+counted AS (
+    UPDATE session_reminder_emails r SET attempts = least(r.attempts + 1, {_MOST_ATTEMPTS})
+      FROM posted WHERE r.batch_id = posted.id AND r.email_status = 'sending'),
+paced AS (
+    UPDATE provider_pace
+       SET next_request_at = greatest(next_request_at, clock_timestamp()) + :gap
+     WHERE EXISTS (SELECT FROM posted)
+    RETURNING next_request_at - :gap - clock_timestamp() AS wait)
+SELECT taken.*, judged.still_true, coalesce(paced.wait, interval '0') AS wait
+  FROM taken CROSS JOIN judged LEFT JOIN paced ON true
+""")  # noqa: S608 - composed of constants
+
+AGAIN = typed(f"""
+WITH judged AS ({_STILL_TRUE}),
+paced AS (
+    UPDATE provider_pace
+       SET next_request_at = greatest(next_request_at, clock_timestamp() + :wait) + :gap
+    RETURNING next_request_at - :gap - clock_timestamp() AS wait)
+SELECT judged.still_true, paced.wait FROM judged, paced
+""")  # noqa: S608 - composed of constants
+
+RENEW = typed("""
+UPDATE email_batches SET lease_until = clock_timestamp() + :lease
+ WHERE id = :batch_id AND owner = :owner AND state = 'frozen'
+""")
+
+PACE = typed("""
+UPDATE provider_pace
+   SET next_request_at = greatest(next_request_at, clock_timestamp() + :wait) + :gap
+RETURNING next_request_at - :gap - clock_timestamp() AS wait
+""")
+
+RECORD_USAGE = typed("""
+INSERT INTO provider_usage (quota, used, quota_limit, resets_at, checked_at)
+VALUES (:quota, :used, :quota_limit, :resets_at, :now)
+ON CONFLICT (quota) DO UPDATE
+   SET used = excluded.used, quota_limit = excluded.quota_limit, resets_at = excluded.resets_at,
+       checked_at = excluded.checked_at
+""")
+
+# What is held for everybody is not forgotten for the sake of some.
+HOLD = typed(f"""
+UPDATE provider_pace
+   SET held_until = clock_timestamp() + :lasts, held_because = :reason, held_sender = :sender
+ WHERE :sender IS NULL OR held_sender IS NOT NULL
+    OR ({HELD}) IS NOT TRUE
+""")  # noqa: S608 - composed of constants
+
+# What it is too late for is only ended, which needs no provider: in a hold, too, and of others.
+IN_DOUBT = typed(f"""
+SELECT b.id FROM email_batches b
+ WHERE b.state = 'frozen' AND b.lease_until <= clock_timestamp()
+   AND ({_ENDS_AT} <= :now OR {belongs_here("b")} AND NOT EXISTS (SELECT {_HOLD_FOR_US}))
+ ORDER BY useful_until LIMIT :limit
+""")  # noqa: S608 - composed of constants
+
+FROZEN = typed("SELECT id FROM email_batches WHERE id = ANY(:ids) AND state = 'frozen'")
+
+STRANDED = typed(f"""
+SELECT b.id, cardinality(b.reminder_ids) AS reminders, b.delivery_mode, {_ENDS_AT} AS ends_at
+  FROM email_batches b WHERE b.state = 'frozen' AND NOT {belongs_here("b")}
+ ORDER BY useful_until LIMIT 100
+""")  # noqa: S608 - composed of constants
+
+# Locked first, and judged by what the lock shows: a freeze that commits while this waits makes the
+# row one in doubt, which the snapshot of before does not have. A row that is here is not missing,
+# whatever somebody concluded from a reading that did not find it.
+CLOSE = typed("""
+WITH seen AS (
+    SELECT id, email_status FROM session_reminder_emails
+     WHERE id = ANY(:ids) ORDER BY id FOR UPDATE),
+closed AS (
+    UPDATE session_reminder_emails r
+       SET email_status = :status, status_reason = :reason, updated_at = now()
+      FROM seen
+     WHERE r.id = seen.id AND seen.email_status = 'scheduled' AND :reason <> 'not_found'
+       AND (CAST(:plan_version AS bigint) IS NULL OR r.plan_version <= :plan_version)
+    RETURNING r.id)
+SELECT (SELECT count(*) FROM closed) AS closed,
+       (SELECT count(*) FROM seen WHERE email_status = 'sending') AS in_doubt
+""")

@@ -1,0 +1,362 @@
+"""How things stand: what goes out next, what became of today's, what failed, what needs somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy.orm import aliased
+
+from reminders.db import mapping
+from reminders.db.engine import Database
+from reminders.db.installation import here
+from reminders.db.provider import hold_of
+from reminders.db.sql import HELD, belongs_here, overdue, typed
+from reminders.db.tables import ReminderRow, SessionRow
+from reminders.domain.model import Reminder, ReminderStatus, SessionStatus, StatusReason
+from reminders.domain.ports import Clock, Destination, LedgerState, Quota
+
+HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DueHour:
+    """What falls due in one hour."""
+
+    begins_at: datetime
+    reminders: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Day:
+    """What became of the reminders of one day."""
+
+    sent: Mapping[ReminderStatus, int]
+    """Accepted by the provider on this day, by what became of them since."""
+    late: int
+    """Of these, how many were accepted later after their due instant than is tolerated."""
+    failed: int
+    """Due on this day, and not sent although they should have been."""
+
+    @property
+    def accepted(self) -> int:
+        """How many e-mails the provider took on this day."""
+        return sum(self.sent.values())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Backlog:
+    """What is still to happen, and what did not happen in time."""
+
+    waiting: int
+    overdue: int
+    """Waiting although their instant has passed, by more than is tolerated."""
+    oldest_due_at: datetime | None
+    """Of the overdue ones."""
+    in_doubt: int
+    """Handed to the provider, whose answer is awaited."""
+    redrivable: int
+    """Failed, and can still be sent; see `can_still_be_sent`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The ledger from far away, read only; every answer comes from an index."""
+
+    database: Database
+
+    async def due_by_hour(self, now: datetime, hours: int = 24) -> tuple[DueHour, ...]:
+        """What falls due in the next hours, the current one first; empty hours included.
+
+        Args:
+            now: Reminders due before are left out.
+            hours: How many.
+        """
+        first = now.replace(minute=0, second=0, microsecond=0)
+        hour = func.date_bin(HOUR, ReminderRow.due_at, first)
+        counts = dict(
+            await self.database.tuples(
+                select(hour, func.count())
+                .where(
+                    ReminderRow.email_status == ReminderStatus.SCHEDULED,
+                    ReminderRow.due_at >= now,
+                    ReminderRow.due_at < first + hours * HOUR,
+                )
+                .group_by(hour)
+            )
+        )
+        return tuple(
+            DueHour(begins_at=begins_at, reminders=counts.get(begins_at, 0))
+            for begins_at in (first + n * HOUR for n in range(hours))
+        )
+
+    async def day(self, begins_at: datetime, *, tolerated: timedelta) -> Day:
+        """What became of one day's reminders.
+
+        Args:
+            begins_at: The day's first instant.
+            tolerated: How long after its due instant a reminder is not yet late.
+        """
+        ends_at = begins_at + timedelta(days=1)
+        late = func.count().filter(ReminderRow.sent_at > ReminderRow.due_at + tolerated)
+        rows = await self.database.tuples(
+            select(ReminderRow.email_status, func.count(), late)
+            .where(ReminderRow.sent_at >= begins_at, ReminderRow.sent_at < ends_at)
+            .group_by(ReminderRow.email_status)
+        )
+        failed = await self.database.scalar(
+            select(func.count()).where(
+                ReminderRow.email_status == ReminderStatus.FAILED,
+                ReminderRow.due_at >= begins_at,
+                ReminderRow.due_at < ends_at,
+            )
+        )
+        return Day(
+            sent={ReminderStatus(status): count for status, count, _ in rows},
+            late=sum(late for _, _, late in rows),
+            failed=failed,
+        )
+
+    async def backlog(self, now: datetime, *, tolerated: timedelta) -> Backlog:
+        """What is still to happen.
+
+        Args:
+            now: Decides what is overdue.
+            tolerated: How long after its due instant a reminder is not yet overdue.
+        """
+        [[late, oldest]] = await self.database.tuples(_LATEST, {"until": now - tolerated})
+        count, status = select(func.count()), ReminderRow.email_status
+        return Backlog(
+            waiting=await self.database.scalar(count.where(status == ReminderStatus.SCHEDULED)),
+            overdue=late,
+            oldest_due_at=oldest,
+            in_doubt=await self.database.scalar(count.where(status == ReminderStatus.SENDING)),
+            redrivable=await self.database.scalar(
+                count.select_from(ReminderRow)
+                .join(SessionRow, SessionRow.id == ReminderRow.session_id)
+                .where(status == ReminderStatus.FAILED, can_still_be_sent(now))
+            ),
+        )
+
+
+EXAMPLES = 50
+"""Rows of one cause that are shown at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """Failed reminders that have one reason."""
+
+    reason: StatusReason | None
+    reminders: int
+    sessions: int
+    redrivable: int
+    """How many could still be sent: their session takes place and has not begun, and neither they
+    once more nor a later reminder went out instead."""
+    newest_due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedReminder:
+    """One of them, with the session it was about."""
+
+    reminder: Reminder
+    title: str
+    is_redrivable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FailedReminders:
+    """The ledger's failures, read only."""
+
+    database: Database
+
+    async def causes(
+        self, now: datetime, *, since: datetime, session_id: UUID | None = None
+    ) -> tuple[Cause, ...]:
+        """Failures by reason, the one with the most that can still be sent first.
+
+        Args:
+            now: Decides which sessions have begun.
+            since: Leave out what was due before.
+            session_id: Only of this session.
+        """
+        redrivable = func.count().filter(can_still_be_sent(now))
+        query = (
+            select(
+                ReminderRow.status_reason,
+                func.count(),
+                func.count(ReminderRow.session_id.distinct()),
+                redrivable,
+                func.max(ReminderRow.due_at),
+            )
+            .join(SessionRow, SessionRow.id == ReminderRow.session_id)
+            .where(ReminderRow.email_status == ReminderStatus.FAILED, ReminderRow.due_at >= since)
+            .group_by(ReminderRow.status_reason)
+            .order_by(redrivable.desc(), func.count().desc())
+        )
+        if session_id is not None:
+            query = query.where(ReminderRow.session_id == session_id)
+        return tuple(
+            Cause(
+                reason=mapping.reason(reason),
+                reminders=reminders,
+                sessions=sessions,
+                redrivable=can_be_sent,
+                newest_due_at=newest,
+            )
+            for reason, reminders, sessions, can_be_sent, newest in await self.database.tuples(
+                query
+            )
+        )
+
+    async def of_cause(
+        self,
+        reason: StatusReason | None,
+        now: datetime,
+        *,
+        since: datetime,
+        session_id: UUID | None = None,
+        before: tuple[datetime, UUID] | None = None,
+        limit: int = EXAMPLES,
+    ) -> tuple[FailedReminder, ...]:
+        """Failures of one reason, the newest due instant first.
+
+        Args:
+            reason: Which.
+            now: Decides which sessions have begun.
+            since: Leave out what was due before.
+            session_id: Only of this session.
+            before: Only older ones: due instant and id of the last one of the page before.
+            limit: At most this many.
+        """
+        query = (
+            select(
+                ReminderRow.__table__,
+                SessionRow.title,
+                can_still_be_sent(now).label("is_redrivable"),
+            )
+            .join(SessionRow, SessionRow.id == ReminderRow.session_id)
+            .where(
+                ReminderRow.email_status == ReminderStatus.FAILED,
+                ReminderRow.status_reason == reason,
+                ReminderRow.due_at >= since,
+            )
+            .order_by(ReminderRow.due_at.desc(), ReminderRow.id.desc())
+            .limit(limit)
+        )
+        if session_id is not None:
+            query = query.where(ReminderRow.session_id == session_id)
+        if before is not None:
+            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) < before)
+        return tuple(
+            FailedReminder(
+                reminder=mapping.reminder(row),
+                title=row["title"],
+                is_redrivable=row["is_redrivable"],
+            )
+            for row in await self.database.rows(query)
+        )
+
+
+def can_still_be_sent(now: datetime) -> ColumnElement[bool]:
+    """Whether a failed reminder could still go out, in a query that joins its session.
+
+    What a redrive decides besides (rules that are off, people who stopped) is left to it: it counts
+    before it sends.
+    """
+    other = aliased(ReminderRow)
+    of_the_same = (other.session_id == ReminderRow.session_id) & (
+        other.user_id == ReminderRow.user_id
+    )
+    is_once_more = (other.reminder_type == ReminderRow.reminder_type) & (
+        other.generation > ReminderRow.generation
+    )
+    went_out_later = (other.due_at >= ReminderRow.due_at) & other.email_status.in_(
+        [status for status in ReminderStatus if status.is_accepted]
+    )
+    return (
+        (SessionRow.start_time > now)
+        & (SessionRow.status == SessionStatus.SCHEDULED)
+        & ~exists().where(of_the_same, is_once_more | went_out_later).correlate(ReminderRow)
+    )
+
+
+_LATE = timedelta(minutes=1)
+"""After this, a reminder that waits is overdue, and a frozen one in doubt."""
+_WINDOW = timedelta(days=1)
+
+_STATE = typed(f"""
+SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":late")}) AS overdue,
+       (SELECT coalesce(sum(cardinality(reminder_ids)), 0) FROM email_batches
+         WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
+       (SELECT coalesce(sum(cardinality(b.reminder_ids)), 0) FROM email_batches b
+         WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
+       p.held_until, p.held_because, p.held_sender, clock_timestamp() AS database_now
+  FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
+""")  # noqa: S608 - composed of constants
+
+_LATEST = typed(f"""
+SELECT count(*), min(r.due_at) FROM session_reminder_emails r WHERE {overdue("r", ":until")}
+""")  # noqa: S608 - composed of constants
+
+_QUOTAS = typed(
+    "SELECT quota, used, quota_limit, resets_at FROM provider_usage WHERE resets_at > :now"
+)
+
+# By status, so that the index on status and instant answers it alone.
+_ROWS = typed("""
+SELECT s.status, (SELECT count(*) FROM session_reminder_emails r
+                   WHERE r.email_status = s.status AND r.due_at BETWEEN :since AND :until) AS rows
+  FROM unnest(CAST(:statuses AS text[])) AS s (status)
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerGauges:
+    """`LedgerReader` on PostgreSQL."""
+
+    database: Database
+    clock: Clock
+    """Decides what is late."""
+    destination: Destination | None = None
+    """Where the e-mails of this process go; absent means to the attendees."""
+
+    async def state(self) -> LedgerState:
+        """See `LedgerReader.state`."""
+        now = self.clock.now()
+        here_ = here(self.destination or Destination())
+        async with self.database.autocommit() as connection:
+            found = await connection.execute(_STATE, {"late": now - _LATE, **here_})
+            one, answered = found.mappings().one(), self.clock.now()
+            quotas = await connection.execute(_QUOTAS, {"now": now})
+            rows = await connection.execute(
+                _ROWS,
+                {
+                    "since": now - _WINDOW,
+                    "until": now + _WINDOW,
+                    "statuses": [status.value for status in ReminderStatus],
+                },
+            )
+        return LedgerState(
+            overdue=one["overdue"],
+            in_doubt=one["in_doubt"],
+            stranded=one["stranded"],
+            hold=hold_of(one),
+            quotas={
+                row.quota: Quota(used=row.used, limit=row.quota_limit, resets_at=row.resets_at)
+                for row in quotas
+            },
+            clock_skew=_skew(one["database_now"], now, answered),
+            rows={ReminderStatus(row.status): row.rows for row in rows},
+        )
+
+
+def _skew(database: datetime, asked: datetime, answered: datetime) -> timedelta:
+    """How far PostgreSQL's clock is ahead of ours; zero as far as the answer's way explains it."""
+    if database < asked:
+        return database - asked
+    return max(database - answered, timedelta())

@@ -1,0 +1,128 @@
+"""What statements written as SQL share: the types of their parameters, and conditions said once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Integer,
+    Interval,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    TextClause,
+    Uuid,
+    bindparam,
+    text,
+)
+
+_INSTANT = DateTime(timezone=True)
+_TYPES: dict[str, Any] = {
+    name: kind
+    for kind, names in (
+        (Uuid(), "id session_id user_id reminder_id batch_id after_session after_user"),
+        (ARRAY(Uuid()), "ids sending sessions users"),
+        (Text(), "status reason error type reminder_type workflow_id version owner sender"),
+        (Text(), "delivery_mode sink quota svix_id email_id detail"),
+        (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier"),
+        (_INSTANT, "now at since until late settled due_at starts_at sent_at resets_at"),
+        (_INSTANT, "occurred_at accepted_at useful_until repeatable_until"),
+        (ARRAY(_INSTANT), "starts"),
+        (Interval(), "lease gap wait lasts threshold kept"),
+        (Boolean(), "accepted shadow is_found"),
+        (Integer(), "limit used quota_limit"),
+        (SmallInteger(), "generation"),
+        (BigInteger(), "plan_version"),
+        (LargeBinary(), "body"),
+    )
+    for name in names.split()
+}
+"""By the name of a parameter, which means the same in every statement."""
+
+
+def typed(statement: str) -> TextClause:
+    """The statement with its parameters typed, as PostgreSQL cannot guess arrays and NULLs."""
+    clause = text(statement)
+    names = clause._bindparams  # noqa: SLF001 - the only list of a text's parameters
+    return clause.bindparams(*(bindparam(n, type_=_TYPES[n]) for n in names if n in _TYPES))
+
+
+HELD = "held_until > clock_timestamp()"
+"""Whether a row of `provider_pace` says that delivery is held, for somebody or for all."""
+
+
+def overdue(reminder: str, instant: str) -> str:
+    """Whether a reminder still waits although it was due before an instant."""
+    return f"({reminder}.email_status = 'scheduled' AND {reminder}.due_at < {instant})"
+
+
+def counts_for(rule: str, session_id: str) -> str:
+    """Whether a row of `reminder_configurations` is the one of its type for a session.
+
+    Args:
+        rule: Alias of the row.
+        session_id: An expression.
+    """
+    return (
+        f"({rule}.session_id = {session_id} OR {rule}.session_id IS NULL AND NOT EXISTS ("
+        " SELECT FROM reminder_configurations own"
+        f" WHERE own.session_id = {session_id} AND own.reminder_type = {rule}.reminder_type))"
+    )
+
+
+def covers(preference: str, column: str, value: str) -> str:
+    """Whether a preference is about a session or a type, which all are that name none."""
+    return f"({preference}.{column} IS NULL OR {preference}.{column} = {value})"
+
+
+def stopping(reminder: str) -> str:
+    """The preferences that stop a reminder, as `p`; whoever asked for it or why.
+
+    Args:
+        reminder: Alias of anything with a user, a session and a type.
+    """
+    return (
+        f"reminder_preferences p WHERE p.user_id = {reminder}.user_id"
+        f" AND {covers('p', 'session_id', f'{reminder}.session_id')}"
+        f" AND {covers('p', 'reminder_type', f'{reminder}.reminder_type')}"
+    )
+
+
+# Session by session: so that each is looked up.
+NEWEST = """
+    SELECT n.* FROM ahead s CROSS JOIN LATERAL (
+           SELECT DISTINCT ON (r.user_id, r.reminder_type)
+                  r.session_id, r.user_id, r.reminder_type, r.generation, r.email_status,
+                  r.status_reason, r.due_at, r.starts_at, r.requested_at
+             FROM session_reminder_emails r WHERE r.session_id = s.id
+            ORDER BY r.user_id DESC, r.reminder_type DESC, r.generation DESC) n
+"""
+"""The newest generation of every reminder in the sessions of a relation `ahead`."""
+
+CALLED_OFF = """
+    SELECT DISTINCT session_id, user_id FROM newest
+     WHERE email_status = 'cancelled'
+       AND coalesce(status_reason, '') NOT IN ('session_cancelled', 'session_deleted', 'unenrolled')
+"""
+"""`reminders.domain.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
+
+
+def belongs_here(batch: str) -> str:
+    """Whether a row of `email_batches` may be posted under `:delivery_mode` and `:sink`.
+
+    What was frozen under another delivery mode, for another test address or by another installation
+    is never posted from here: a database may have been copied while requests were frozen in it.
+
+    Args:
+        batch: Alias of the row.
+    """
+    # Without an installation it was frozen by a release that did not know of any: here, then.
+    us = "(SELECT id FROM reminder_installation)"
+    return (
+        f"({batch}.delivery_mode = :delivery_mode AND {batch}.sink IS NOT DISTINCT FROM :sink"
+        f" AND coalesce({batch}.installation_id = {us}, true))"
+    )

@@ -1,0 +1,29 @@
+"""When two e-mail addresses are the same mailbox."""
+
+from __future__ import annotations
+
+import unicodedata
+
+
+def same_address(one: str, other: str) -> bool:
+    """Whether two bare addresses are the same mailbox, as far as anybody but its server can tell.
+
+    Whatever their case, and whether an international domain is written in Unicode or in ASCII.
+    """
+    return _comparable(one) == _comparable(other)
+
+
+def _comparable(address: str) -> str:
+    local, _, domain = address.strip().casefold().rpartition("@")
+    labels = [_readable(label) for label in domain.split(".")]
+    return unicodedata.normalize("NFKC", f"{local}@{'.'.join(labels)}").casefold()
+
+
+def _readable(label: str) -> str:
+    """A label of a domain in Unicode."""
+    if not label.startswith("xn--"):
+        return label
+    try:
+        return label.removeprefix("xn--").encode("ascii").decode("punycode")
+    except UnicodeError:
+        return label
