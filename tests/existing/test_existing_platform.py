@@ -138,7 +138,8 @@ async def test_an_enrollment_by_call_revives(stage: Stage, host: Host) -> None:
     await stage.gateway.enroll(session, user)
     await stage.gateway.unenroll(session, user)
     again = await stage.gateway.enroll(session, user)
-    assert [2, 2, 2] == [r.generation for r in again.reminders]
+    # The third generation, if the cancelled run had not ended by then: it takes the second along.
+    assert {r.generation for r in again.reminders} in ({2}, {3})
     assert all(r.status.is_pending for r in again.reminders)
 
 
