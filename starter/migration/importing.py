@@ -234,7 +234,7 @@ class CronTables:
         found = await connection.execute(
             text(f"""
 SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
-       {display_name} AS display_name, {sort_order} AS sort_order
+       {display_name} AS display_name, {sort_order} AS sort_order, NULL::uuid AS session_id
   FROM "{self.schema}".{RULES} ORDER BY minutes_before DESC
 """)  # noqa: S608 - the schema is checked, the columns are from a closed list
         )

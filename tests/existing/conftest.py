@@ -45,7 +45,7 @@ async def _templates(postgres: EmbeddedPostgres) -> AsyncIterator[None]:
         postgres.drop_database(name)
     administrator = Database(postgres.url("postgres"))
     await Host(administrator).run(
-        statements(GUIDE, "Taking it out again")[-1], "DROP ROLE IF EXISTS service_role"
+        statements(GUIDE, "Removing it")[-1], "DROP ROLE IF EXISTS service_role"
     )
     await administrator.aclose()
 

@@ -307,7 +307,7 @@ async def test_migrations_go_down_and_up_again(host: Host, database: Database) -
 async def test_it_can_be_taken_out_again(host: Host) -> None:
     """The guide's last statements leave the platform as it was; the role goes with the last test."""
     async with host.untouched():
-        await host.run(*statements(GUIDE, "Taking it out again")[:-1])
+        await host.run(*statements(GUIDE, "Removing it")[:-1])
 
 
 def _told(examined: views.Examined) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -29,7 +29,7 @@ from starter.services import enrollments
 from starter.services.sweeps import ensure_sweep_schedule
 from tests.leaks import watch
 
-KEY = "test-key"
+KEY = "test-key-5Jq8vXw2Zr7LmT4c"
 ADDRESS = "ana.ruiz@hospital.example"
 
 Json = dict[str, Any]
