@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities.delivery import DeliveryActivities
@@ -19,7 +20,7 @@ from reminders.domain.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.domain.errors import DatabaseUnavailableError, RetryDeliveryError
+from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import ReminderStatus, Session
 from reminders.domain.ports import ReplannedPage
 from tests.stage import Handle, Stage, eventually, has_timer
@@ -48,7 +49,9 @@ class HeldReplanner:
         await self.go.wait()
         if self.away_for > 0:
             self.away_for -= 1
-            raise RetryDeliveryError(retry_after=timedelta(hours=23))
+            # As Temporal sees it: what asks for so long a wait itself is not believed.
+            msg = "away"
+            raise ApplicationError(msg, next_retry_delay=timedelta(hours=23))
         page = next(n for n, _ in enumerate(self.pages) if after == self._before(n))
         if page == self.fails_at:
             self.fails_at = None
