@@ -252,8 +252,8 @@ async def test_each_is_judged_by_the_start_that_was_read(
             {"id": moved.reminder_id},
         )
     await provider.faults(
-        kind="status", status=429, name="rate_limit_exceeded", retry_after=3, count=1,
-        path="/emails/batch",
+        kind="status", status=429, name="rate_limit_exceeded", retry_after=3,
+        path="/emails/batch", containing="attendee0@hospital.example",
     )  # fmt: skip
     async with a_pipeline(settings) as pipeline:
         await deliver(pipeline, [dataclasses.replace(moved, starts_at=same), *stays])

@@ -19,10 +19,10 @@ from tests.starter.conftest import serving
 
 ROOT = Path(__file__).resolve().parents[3]
 SECRETS = {
-    "API_KEYS": "recognisable-api-key-0001",
+    "API_KEYS": "recognisable-key-T5xJq8vXw2Zr7LmT4cQ9",
     "RESEND_API_KEY": "re_recognisable_resend_key",
     "RESEND_WEBHOOK_SECRET": f"whsec_{base64.b64encode(b'recognisable webhook secret').decode()}",
-    "TOKEN_SECRET": "recognisable-token-secret-0123456789",
+    "TOKEN_SECRET": "recognisable-token-Xw9Lk2Vb8Nd5Rm3Js6Hfq7Zt4Pc",
 }
 PASSWORD = "recognisable-password"
 
