@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,12 +12,10 @@ import pytest
 from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
-from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.preferences import PreferenceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
-from reminders.domain.contracts import CloseRemindersResult, SweepKind
+from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import (
-    DatabaseUnavailableError,
     NotFoundError,
     TemporalUnavailableError,
 )
@@ -206,41 +203,6 @@ async def test_cancelled_by_hand_before_a_plan_was_handed_over(stage: Stage, by:
     await enroll(stage, session, user)
     assert {("2h", 2), ("1h", 2), ("30min", 2)} == await waiting(stage, session, user)
     assert await agree(stage, session, user)
-
-
-async def test_a_late_close_ends_nothing_that_was_planned_anew(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An outage outlasts the old start, and the session is put off: its reminders still go out."""
-    session, user = await stage.session(starts_in=31 * MINUTE), await stage.attendee()
-    await enroll(stage, session, user)
-    handle = stage.handle(session, user)
-    close, is_away, asked = PostgresDeliveryLedger.close, [True], asyncio.Event()
-
-    async def away_at_first(*arguments: Any, **options: Any) -> CloseRemindersResult:
-        asked.set()
-        if is_away[0]:
-            raise DatabaseUnavailableError
-        return await close(*arguments, **options)
-
-    monkeypatch.setattr(PostgresDeliveryLedger, "close", away_at_first)
-    await stage.provider_refuses()
-    passing = asyncio.create_task(stage.forward(40 * MINUTE, handle))
-    await asked.wait()
-    passing.cancel()
-    await asyncio.gather(passing, return_exceptions=True)
-    await stage.provider.clear_faults()
-    stage.clock.set(await stage.skipper.get_current_time(handle))
-    later_start = session.starts_at + 2 * HOUR
-    await stage.gateway.put_session(replace(session, starts_at=later_start))
-    await stage.change_of(session).result()
-    is_away[0] = False
-    await eventually(lambda: stage.is_at_rest(handle), within=timedelta(seconds=60))
-    assert ReminderStatus.SCHEDULED == (await stage.statuses(session, user))["30min"]
-    await stage.wind_to(later_start - 31 * MINUTE, handle)
-    await stage.wind_to(later_start - 29 * MINUTE, handle)
-    await handle.result()
-    assert "sent" == (await stage.statuses(session, user))["30min"]
 
 
 async def test_a_run_that_was_cancelled_takes_no_plan(stage: Stage) -> None:
