@@ -86,7 +86,7 @@ class Databases:
         """Which tables have rows from the start, and how to get back there."""
         tables = [row["name"] for row in await connection.fetch(_TABLES)]
         for table in tables:
-            rows = await connection.fetch(f"SELECT * FROM {table}")  # noqa: S608 - of the catalogue
+            rows = await connection.fetch(f"SELECT * FROM {table}")
             if rows:
                 self._seeds[table] = [tuple(row) for row in rows]
         deletes = "".join(f"DELETE FROM {table};" for table in tables)

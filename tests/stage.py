@@ -307,7 +307,7 @@ class Stage:
 
 
 async def eventually(
-    check: Callable[[], Awaitable[bool]], *, within: timedelta = timedelta(seconds=20)
+    check: Callable[[], Awaitable[bool]], *, within: timedelta = timedelta(seconds=60)
 ) -> None:
     """Wait until a check holds.
 

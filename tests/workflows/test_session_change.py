@@ -108,7 +108,9 @@ async def test_cancelled_half_way_through_an_import(stage: Stage, count: int) ->
         return await waiting(stage, session) >= count * 3 // 2
 
     await eventually(half_way, within=count * timedelta(milliseconds=200))
-    receipt = await stage.gateway.cancel_session(session.id, wait=count * timedelta(seconds=0.2))
+    receipt = await stage.gateway.cancel_session(
+        session.id, wait=max(PATIENCE, count * timedelta(seconds=0.2))
+    )
     assert receipt.is_done
     assert receipt.enrollments >= count // 2
     await importing
