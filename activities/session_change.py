@@ -38,12 +38,11 @@ class _Progress:
         return cls(UUID(after) if after else None, SessionChangeResult(**counts))
 
 
+@dataclass(frozen=True, slots=True)
 class SessionChangeActivities:
     """Plans the enrollments of a session anew."""
 
-    def __init__(self, replanner: SessionReplanner) -> None:
-        """Plan through this."""
-        self._replanner = replanner
+    replanner: SessionReplanner
 
     @activity.defn
     async def replan_enrollments(self, change: SessionChangeInput) -> SessionChangeResult:
@@ -60,7 +59,7 @@ class SessionChangeActivities:
 
     async def _all_pages(self, session_id: UUID, progress: _Progress) -> SessionChangeResult:
         while True:
-            page = await self._replanner.replan_page(
+            page = await self.replanner.replan_page(
                 session_id,
                 after=progress.after,
                 limit=PAGE,

@@ -22,6 +22,7 @@ from temporalio.client import (
     ScheduleDescription,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowExecutionDescription,
 )
 from temporalio.common import SearchAttributeKey
 from temporalio.envconfig import ClientConfig
@@ -197,6 +198,28 @@ async def schedule(client: Client, schedule_id: str) -> ScheduleDescription | No
     try:
         with unavailable():
             return await client.get_schedule_handle(schedule_id).describe(rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None
+
+
+async def described(
+    client: Client,
+    workflow_id: str,
+    run_id: str | None = None,
+    *,
+    patience: timedelta = _RPC_TIMEOUT,
+) -> WorkflowExecutionDescription | None:
+    """A workflow's run as the server has it, the newest unless another is named; `None` if it has none.
+
+    Raises:
+        TemporalUnavailableError: If the server does not answer.
+    """
+    try:
+        with unavailable():
+            handle = client.get_workflow_handle(workflow_id, run_id=run_id or None)
+            return await handle.describe(rpc_timeout=patience)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

@@ -24,7 +24,6 @@ from temporalio.service import RPCError
 
 from reminders.db.audit import HOST
 from reminders.db.ledger import ReminderQueries
-from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.errors import (
@@ -39,7 +38,7 @@ from reminders.domain.keys import (
 )
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, Session
 from reminders.temporal import SESSION_ID, unavailable
-from starter.services.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
+from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
 from starter.services.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from workflows.session_change import SessionChangeWorkflow
@@ -57,27 +56,24 @@ class ReminderGateway:
         self,
         client: Client,
         *,
-        planner: EnrollmentPlanner,
+        handover: Handover,
         catalogue: Catalogue,
         queries: ReminderQueries,
         task_queue: str = TASK_QUEUE,
     ) -> None:
-        """Ask through this client.
+        """Ask through this client; see `starter.assembly.assemble`.
 
         Args:
             client: Connected with `SessionReminderPlugin`; may be lazy.
-            planner: Writes plans.
+            handover: Of plans to the enrollments' workflows.
             catalogue: Sessions and users.
             queries: Reads the ledger.
             task_queue: Where the workers poll.
         """
         self._client = client
-        self._installation = planner.installation
-        self._workflows = EnrollmentWorkflows(
-            client, task_queue=task_queue, installation=self._installation
-        )
-        self._handover = Handover(self._workflows, planner=planner)
-        self._planner = planner
+        self._handover = handover
+        self._workflows = handover.workflows
+        self._planner = handover.planner
         self._catalogue = catalogue
         self._queries = queries
         self._task_queue = task_queue
@@ -310,7 +306,7 @@ class ReminderGateway:
 
     async def _start_change(self, session_id: UUID) -> ChangeReceipt:
         """The workflow that plans every enrollment anew: started, or sent round once more."""
-        memo = await self._installation.memo()
+        memo = await self._planner.installation.memo()
         with unavailable():
             # Start and signal are one call: of a running one, nothing that changed is missed.
             handle = await self._client.start_workflow(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.audit import AuditLog, Event
+from reminders.db.audit import Event
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from starter.admin.guard import Answering, pages
 from starter.admin.view import render
@@ -32,7 +32,7 @@ async def audit(
     before: int | None = None,
 ) -> Response:
     """All entries, or those about a session or a person; the newest first."""
-    entries = await AuditLog(parts.database).entries(
+    entries = await parts.audit.entries(
         session_id=session,
         user_id=user,
         before=None if before is None else min(max(before, 0), _LARGEST_ID),
@@ -51,7 +51,7 @@ async def audit(
 @router.get("/audit/{event_id}")
 async def receipt(request: Request, event_id: int, parts: Answering) -> Response:
     """One entry: what was done, by whom, why, and what came of it."""
-    entry = await AuditLog(parts.database).entry(min(max(event_id, 0), _LARGEST_ID))
+    entry = await parts.audit.entry(min(max(event_id, 0), _LARGEST_ID))
     if entry is None:
         msg = "There is no such entry."
         raise NotFoundError(msg)

@@ -6,9 +6,6 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.audit import AuditLog
-from reminders.db.lookups import Browser
-from reminders.db.provider import ProviderHistory
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import ReminderStatus, SessionStatus
 from reminders.domain.plan import newest_of
@@ -27,7 +24,7 @@ async def enrollment(
     """Every reminder of it, all generations; from the ledger, whatever Temporal still knows."""
     story = await parts.gateway.why(session_id, user_id)
     attendee = await parts.catalogue.user(user_id)
-    events = await ProviderHistory(parts.database).of([r.id for r in story.reminders])
+    events = await parts.provider_history.of([r.id for r in story.reminders])
     return render(
         request,
         "enrollment.html",
@@ -37,7 +34,7 @@ async def enrollment(
         events=events,
         resendable=_resendable(story),
         waiting=_waiting(story),
-        entries=await AuditLog(parts.database).of_enrollment(session_id, user_id),
+        entries=await parts.audit.of_enrollment(session_id, user_id),
         workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
         run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
     )
@@ -85,7 +82,7 @@ async def cancel(
 @router.get("/reminders/{reminder_id}")
 async def reminder(reminder_id: UUID, parts: Answering) -> Response:
     """Where a reminder is explained: at its enrollment."""
-    found = await Browser(parts.database).reminder(reminder_id)
+    found = await parts.browser.reminder(reminder_id)
     if found is None:
         raise ReminderNotFoundError
     return redirect(f"/enrollments/{found.session_id}/{found.user_id}#{found.id}")

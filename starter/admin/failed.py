@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.reports import EXAMPLES, FailedReminders
+from reminders.db.reports import EXAMPLES
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import StatusReason
 from starter.admin.guard import Answering, pages
@@ -48,7 +48,7 @@ async def failed(
     """Causes, and the reminders of the one that was chosen."""
     now = parts.clock.now()
     since = now - SHOWN
-    ledger = FailedReminders(parts.database)
+    ledger = parts.failed
     causes = await ledger.causes(now, since=since, session_id=session)
     chosen = _reason(reason)
     if chosen is None and causes:

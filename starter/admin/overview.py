@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from reminders.db.reports import Overview
 from reminders.domain.errors import DatabaseUnavailableError
 from starter.admin.attention import concerns
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
@@ -49,7 +48,7 @@ async def resume(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
 async def _figures(parts: Parts) -> dict[str, Any]:
     """What the ledger says; nothing while it cannot be asked."""
     now = parts.clock.now()
-    ledger = Overview(parts.database)
+    ledger = parts.overview
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     try:
         backlog, today, hours, quotas, hold = await asyncio.gather(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import FOUND_AT_ONCE, Browser
+from reminders.db.lookups import FOUND_AT_ONCE
 from starter.admin.guard import Answering, Sent, pages, redirect
 from starter.admin.view import render
 from starter.assembly import Parts
@@ -28,7 +28,7 @@ async def search(request: Request, parts: Answering, form: Sent) -> Response:
 
 async def looked_for(request: Request, parts: Parts, wanted: str) -> Response:
     """The page of the one who is meant, or a list of those who may be."""
-    found = await Browser(parts.database).people(wanted, limit=FOUND_AT_ONCE + 1)
+    found = await parts.browser.people(wanted, limit=FOUND_AT_ONCE + 1)
     if len(found) == 1:
         return redirect(f"/people/{found[0].user_id}")
     return render(
@@ -47,5 +47,5 @@ async def person(request: Request, user_id: UUID, parts: Answering) -> Response:
         request,
         "person.html",
         attendee=await parts.catalogue.user(user_id),
-        enrollments=await Browser(parts.database).enrollments(user_id),
+        enrollments=await parts.browser.enrollments(user_id),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from reminders.db.audit import LONGEST_REASON, Action, AuditLog
+from reminders.db.audit import LONGEST_REASON, Action
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
 from starter.services.deeds import By
@@ -16,7 +16,7 @@ router = pages()
 async def runs(request: Request, parts: Answering, after: str = "") -> Response:
     """Past and present runs, as long as Temporal keeps them."""
     page = await parts.sweeps.runs(limit=15, cursor=after or None)
-    log = AuditLog(parts.database)
+    log = parts.audit
     return render(
         request,
         "runs.html",

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import Browser
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
 from starter.admin.guard import Answering, Sent, pages, redirect
 from starter.admin.people import looked_for
@@ -40,7 +39,7 @@ async def search(request: Request, parts: Answering, form: Sent) -> Response:
 
 async def _named(parts: Parts, wanted: str) -> str | None:
     """The page of what has this id; `None` if nothing has."""
-    browser = Browser(parts.database)
+    browser = parts.browser
     sent = await browser.by_provider_id(wanted)
     if sent is not None:
         return f"/enrollments/{sent.session_id}/{sent.user_id}#{sent.id}"

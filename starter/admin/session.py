@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import PAGE, Browser
+from reminders.db.lookups import PAGE
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import ReminderStatus
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
@@ -79,7 +79,7 @@ async def _page(
     search: str = "",
     after: UUID | None = None,
 ) -> Response:
-    browser = Browser(parts.database)
+    browser = parts.browser
     found = await parts.catalogue.session(session_id)
     people = await browser.roster(
         session_id, status=status, search=search, after=after, limit=PAGE + 1

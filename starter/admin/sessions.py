@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import PAGE, Browser, Period
+from reminders.db.lookups import PAGE, Period
 from reminders.domain.errors import InvalidInputError
 from starter.admin.form import clean
 from starter.admin.guard import Answering, pages
@@ -23,7 +23,7 @@ async def sessions(
     """Upcoming or past sessions, with their reminders counted."""
     search = clean(q, "q", longest=200)
     chosen = Period.PAST if period == Period.PAST else Period.UPCOMING
-    found = await Browser(parts.database).sessions(
+    found = await parts.browser.sessions(
         parts.clock.now(),
         period=chosen,
         search=search,

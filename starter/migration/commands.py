@@ -198,9 +198,9 @@ async def _on_record(
     details: Mapping[str, Any],
 ) -> None:
     """Write down what was done; of a back-fill, the page of runs reads it too."""
-    from reminders.db.audit import Action, AuditLog, Event
+    from reminders.db.audit import Action, Event
 
-    await AuditLog(parts.database).record(
+    await parts.audit.record(
         Event(
             action=Action(action), actor=ACTOR, reason=reason, session_id=session, details=details
         )

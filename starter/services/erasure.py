@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 from reminders.db.erasure import Erased, ErasureStore
 from reminders.domain.model import StatusReason
-from starter.services.enrollments import FAN_OUT, EnrollmentWorkflows
+from reminders.fan_out import fan_out
+from starter.services.enrollments import EnrollmentWorkflows
 
 REMAINS = (
     "Temporal keeps the histories of ended workflows for the namespace's retention; they hold ids only.",
@@ -34,18 +34,12 @@ class ErasureReceipt:
     """What erasing here cannot reach, in sentences."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Erasure:
     """Erases people."""
 
-    def __init__(self, *, store: ErasureStore, workflows: EnrollmentWorkflows) -> None:
-        """Use these.
-
-        Args:
-            store: Erases from the database.
-            workflows: Of the enrollments.
-        """
-        self._store = store
-        self._workflows = workflows
+    store: ErasureStore
+    workflows: EnrollmentWorkflows
 
     async def erase(
         self,
@@ -63,7 +57,7 @@ class Erasure:
             actor: Who does it, for the audit log.
             reason: Why, for the audit log.
             dry_run: Only count.
-            on_progress: Called with how many enrollments, of how many, have been told.
+            on_progress: Called with how many workflows, of how many, have been asked to end.
 
         Raises:
             UserNotFoundError: If there is no such person, and never was.
@@ -72,7 +66,7 @@ class Erasure:
             TemporalUnavailableError: If Temporal is away; the database is erased and nothing is
                 sent. Repeat the call, so that the workflows end.
         """
-        erased = await self._store.erase(user_id, actor=actor, reason=reason, dry_run=dry_run)
+        erased = await self.store.erase(user_id, actor=actor, reason=reason, dry_run=dry_run)
         workflows = len(erased.sessions)
         if not dry_run:
             workflows = await self._cancel(user_id, erased.sessions, on_progress)
@@ -86,16 +80,13 @@ class Erasure:
         on_progress: Callable[[int, int], None],
     ) -> int:
         """Ask the person's workflows to end; how many there were."""
-        slots, told = asyncio.Semaphore(FAN_OUT), 0
+        asked = 0
 
         async def one(session_id: UUID) -> bool:
-            nonlocal told
-            async with slots:
-                was_running = await self._workflows.cancel(
-                    session_id, user_id, StatusReason.UNENROLLED
-                )
-            told += 1
-            on_progress(told, len(sessions))
+            nonlocal asked
+            was_running = await self.workflows.cancel(session_id, user_id, StatusReason.UNENROLLED)
+            asked += 1
+            on_progress(asked, len(sessions))
             return was_running
 
-        return sum(await asyncio.gather(*(one(session_id) for session_id in sessions)))
+        return sum(await fan_out(one, sessions))

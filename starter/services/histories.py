@@ -70,18 +70,14 @@ class Told:
         return max(of_type, default=0)
 
 
+@dataclass(frozen=True, slots=True)
 class Histories:
     """Reads the histories of enrollments."""
 
-    def __init__(self, client: Client, *, task_queue: str) -> None:
-        """Read through this client.
-
-        Args:
-            client: With the data converter of those who wrote.
-            task_queue: Of the workers that wrote.
-        """
-        self._client = client
-        self._task_queue = task_queue
+    client: Client
+    """With the data converter of those who wrote."""
+    task_queue: str = field(kw_only=True)
+    """Of the workers that wrote."""
 
     async def runs(self, *, since: datetime | None) -> dict[Enrollment, tuple[str, ...]]:
         """Ids of the runs that are open, or have ended since then; the oldest first.
@@ -94,13 +90,13 @@ class Histories:
         """
         query = (
             f"WorkflowType = '{SessionReminderWorkflow.__name__}'"
-            f" AND TaskQueue = '{self._task_queue}'"
+            f" AND TaskQueue = '{self.task_queue}'"
         )
         if since is not None:
             query += f" AND (ExecutionStatus = 'Running' OR CloseTime >= '{since.isoformat()}')"
         found: dict[Enrollment, list[tuple[datetime, str]]] = {}
         with unavailable():
-            async for run in self._client.list_workflows(query):
+            async for run in self.client.list_workflows(query):
                 if (ids := enrollment_of(run.id)) is not None:
                     found.setdefault(Enrollment(*ids), []).append((run.start_time, run.run_id))
         return {key: tuple(run_id for _, run_id in sorted(runs)) for key, runs in found.items()}
@@ -115,7 +111,7 @@ class Histories:
             TemporalUnavailableError: If Temporal does not answer.
         """
         told = Told()
-        reader = _Reader(self._client, enrollment, told)
+        reader = _Reader(self.client, enrollment, told)
         is_known = False
         async for history in self._histories(enrollment, runs):
             is_known = True
@@ -142,7 +138,7 @@ class Histories:
         workflow_id = session_reminder_workflow_id(enrollment.session_id, enrollment.user_id)
         try:
             with unavailable():
-                return await self._client.get_workflow_handle(
+                return await self.client.get_workflow_handle(
                     workflow_id, run_id=run_id
                 ).fetch_history()
         except RPCError as error:

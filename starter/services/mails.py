@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from reminders.clock import SystemClock
-from reminders.db.audit import Action, AuditLog, Event
+from reminders.db.audit import Action, Event
 from reminders.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -31,7 +31,7 @@ from reminders.mail.resend import ResendMailer
 from reminders.mail.samples import LINKS, SESSION
 from reminders.settings import Settings
 from starter.assembly import Parts
-from starter.services.composing import mail_composer
+from starter.services.composer import mail_composer
 
 AT_MOST = 5
 """Test e-mails a minute, of all processes: they share the pace of what people wait for."""
@@ -184,7 +184,7 @@ class Mails:
             raise ConflictError(
                 "VERIFIED_TEST_EMAIL is not set; test e-mails go there, and nowhere else"
             )
-        audit = AuditLog(parts.database)
+        audit = parts.audit
         # Attempts of this process, and what others have sent: commands are processes of their own.
         now = self._clock.now()
         others = await audit.instants(Action.TEST_SENT, since=now - _MINUTE, limit=AT_MOST)

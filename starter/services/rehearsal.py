@@ -35,7 +35,7 @@ from reminders.domain.model import (
 from reminders.domain.plan import plan, revise, withheld
 from reminders.domain.ports import Composer
 from starter.assembly import Parts
-from starter.services.composing import mail_composer
+from starter.services.composer import mail_composer
 
 if TYPE_CHECKING:
     from reminders.db.preferences import Choices

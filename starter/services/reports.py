@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from reminders.db.lookups import Browser
 from reminders.domain.model import EnrollmentStatus
 from starter.assembly import Parts
 
@@ -15,5 +14,5 @@ async def enrolled(parts: Parts, session_id: UUID) -> int:
     Raises:
         DatabaseUnavailableError: If PostgreSQL is away.
     """
-    found = await Browser(parts.database).enrolled(session_id)
+    found = await parts.browser.enrolled(session_id)
     return sum(n for status, n in found.items() if status is not EnrollmentStatus.CANCELLED)

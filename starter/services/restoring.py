@@ -8,7 +8,6 @@ again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from reminders.domain.errors import ServiceUnavailableError
 from reminders.domain.keys import TASK_QUEUE
 from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
+from reminders.fan_out import fan_out
 from reminders.temporal import unavailable
 from starter.services.histories import Histories, Known, Told
 
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 PAGE = 200
 """Enrollments that are looked at together."""
-AT_ONCE = 20
-"""Enrollments whose histories are read at once."""
 LONGEST_POLL = timedelta(seconds=70)
 CLOCKS = timedelta(hours=1)
 """How far the clocks of Temporal and the lost database may have been apart, generously."""
@@ -121,31 +119,29 @@ async def reconcile(
     last_write = await ledger.last_write()
     runs = await histories.runs(since=last_write - CLOCKS if last_write else None)
     judging = _Judging(down_since=down_since, now=clock.now())
-    slots = asyncio.Semaphore(AT_ONCE)
     unreadable = 0
 
     async def told(enrollment: Enrollment) -> Told | None:
         nonlocal unreadable
-        async with slots:
-            try:
-                return await histories.told(enrollment, runs.get(enrollment, ()))
-            except ServiceUnavailableError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a payload may hold
-                unreadable += 1
-                logger.error(  # noqa: TRY400 - a foreign error's text may quote anything
-                    "session %s, user %s: the history cannot be read: %s",
-                    enrollment.session_id,
-                    enrollment.user_id,
-                    type(error).__name__,
-                )
-                return None
+        try:
+            return await histories.told(enrollment, runs.get(enrollment, ()))
+        except ServiceUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a payload may hold
+            unreadable += 1
+            logger.error(  # noqa: TRY400 - a foreign error's text may quote anything
+                "session %s, user %s: the history cannot be read: %s",
+                enrollment.session_id,
+                enrollment.user_id,
+                type(error).__name__,
+            )
+            return None
 
     suspects = sorted({*runs, *await ledger.waiting()}, key=lambda e: (e.session_id, e.user_id))
     for start in range(0, len(suspects), PAGE):
         page = suspects[start : start + PAGE]
         rows = await ledger.rows(page)
-        for enrollment, known in zip(page, await asyncio.gather(*map(told, page)), strict=True):
+        for enrollment, known in zip(page, await fan_out(told, page), strict=True):
             judging.judge(enrollment, rows.get(enrollment, ()), known)
     since = judging.result()
     counts = Counter(f"{f.status}: {f.reason}" if f.reason else f.status.value for f in since.ended)

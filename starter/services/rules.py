@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,14 +23,14 @@ from reminders.domain.errors import InvalidInputError, NotFoundError, ReminderEr
 from reminders.domain.model import ReminderRule
 from reminders.domain.ports import Clock
 from reminders.domain.rules import RuleChange, RuleDiff, RuleFields, with_fields
+from reminders.domain.tally import total
+from reminders.fan_out import fan_out
 from reminders.mail.subject import validate_subject_template
 from starter.gateway import CHANGE_WAIT, ReminderGateway
 from starter.services.receipts import CancelReceipt, ChangeReceipt
 
 logger = logging.getLogger(__name__)
 
-FAN_OUT = 20
-"""Sessions that are told at once."""
 FEW = 20
 """Up to so many sessions, their counts are waited for."""
 LAST_WORDS = timedelta(seconds=10)
@@ -73,33 +73,18 @@ class RuleReceipt:
         return _sum(receipts)
 
 
+@dataclass(frozen=True, slots=True)
 class RuleAdmin:
     """What operators ask about rules, for the API and the commands alike."""
 
-    def __init__(
-        self,
-        gateway: ReminderGateway,
-        *,
-        store: RuleStore,
-        effects: RuleEffects,
-        clock: Clock,
-        resend_threshold: timedelta = timedelta(hours=1),
-    ) -> None:
-        """Change these rules, and tell sessions through this gateway.
-
-        Args:
-            gateway: Tells sessions.
-            store: Keeps the rules.
-            effects: Knows whom a change concerns.
-            clock: Judges what is past due in a diff.
-            resend_threshold: The planner's own.
-        """
-        self._gateway = gateway
-        self._store = store
-        self._effects = effects
-        self._clock = clock
-        self._threshold = resend_threshold
-        self._telling: set[asyncio.Task[None]] = set()
+    gateway: ReminderGateway
+    store: RuleStore = field(kw_only=True)
+    effects: RuleEffects = field(kw_only=True)
+    """Knows whom a change concerns."""
+    clock: Clock = field(kw_only=True)
+    resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
+    """The planner's own."""
+    _telling: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def of_session(self, session_id: UUID) -> tuple[ReminderRule, ...]:
         """The rules that count for a session; its own ones carry its id.
@@ -107,13 +92,13 @@ class RuleAdmin:
         Raises:
             SessionNotFoundError: If there is no such session.
         """
-        return await self._store.of_session(session_id)
+        return await self.store.of_session(session_id)
 
     async def all(self) -> tuple[ReminderRule, ...]:
         """The rules for all sessions in their order, then those of single sessions."""
         return (
-            *await self._store.of_all_sessions(),
-            *await self._store.of_single_sessions(),
+            *await self.store.of_all_sessions(),
+            *await self.store.of_single_sessions(),
         )
 
     async def add(
@@ -137,7 +122,7 @@ class RuleAdmin:
         """
         rule = with_fields(None, reminder_type, session_id, fields)
         validate_subject_template(rule.subject_template)
-        change = await self._store.add(rule, actor=actor, reason=reason)
+        change = await self.store.add(rule, actor=actor, reason=reason)
         return await self._tell(change, wait)
 
     async def change(
@@ -170,7 +155,7 @@ class RuleAdmin:
             raise InvalidInputError(msg, field="minutes_before")
         if fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
-        change = await self._store.change(
+        change = await self.store.change(
             reminder_type, session_id, fields, actor=actor, reason=reason
         )
         return await self._tell(change, wait)
@@ -192,7 +177,7 @@ class RuleAdmin:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was deleted.
         """
-        change = await self._store.delete(reminder_type, session_id, actor=actor, reason=reason)
+        change = await self.store.delete(reminder_type, session_id, actor=actor, reason=reason)
         return await self._tell(change, wait)
 
     async def diff(
@@ -212,15 +197,15 @@ class RuleAdmin:
         """
         if fields is not None and fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
-        change = await self._store.proposed(reminder_type, session_id, fields)
-        now = self._clock.now()
-        concerned = await self._effects.enrollments(reminder_type, session_id, now=now)
+        change = await self.store.proposed(reminder_type, session_id, fields)
+        now = self.clock.now()
+        concerned = await self.effects.enrollments(reminder_type, session_id, now=now)
         return await asyncio.to_thread(
             rules.diff,
             change,
             concerned.groups,
             now=now,
-            threshold=self._threshold,
+            threshold=self.resend_threshold,
             is_complete=concerned.is_complete,
         )
 
@@ -241,7 +226,7 @@ class RuleAdmin:
         """Have the sessions told that a change concerns, and wait a little."""
         if not (change.moves_reminders or change.is_repeated):
             return RuleReceipt(change, _Telling())
-        sessions = await self._effects.sessions(change.reminder_type, change.session_id)
+        sessions = await self.effects.sessions(change.reminder_type, change.session_id)
         telling = _Telling(sessions)
         are_few = len(sessions) <= FEW
         task = asyncio.create_task(self._tell_all(telling, wait if are_few else None))
@@ -252,35 +237,23 @@ class RuleAdmin:
         return RuleReceipt(change, telling)
 
     async def _tell_all(self, telling: _Telling, wait: timedelta | None) -> None:
-        slots = asyncio.Semaphore(FAN_OUT)
-
         async def one(session_id: UUID) -> None:
-            async with slots:
-                if telling.is_broken_off:
-                    return
-                try:
-                    receipt = await self._gateway.session_changed(session_id, wait=wait)
-                except NotFoundError:  # deleted since
-                    receipt = ChangeReceipt()
-                except ReminderError as error:
-                    telling.is_broken_off = True
-                    logger.warning("not every session was told of a rule, the sweep is: %s", error)
-                    return
-                telling.receipts.append(receipt)
+            if telling.is_broken_off:
+                return
+            try:
+                receipt = await self.gateway.session_changed(session_id, wait=wait)
+            except NotFoundError:  # deleted since
+                receipt = ChangeReceipt()
+            except ReminderError as error:
+                telling.is_broken_off = True
+                logger.warning("not every session was told of a rule, the sweep is: %s", error)
+                return
+            telling.receipts.append(receipt)
 
-        await asyncio.gather(*(one(session_id) for session_id in telling.sessions))
+        await fan_out(one, telling.sessions)
 
 
 def _sum(receipts: Sequence[ChangeReceipt]) -> ChangeReceipt:
     """The counts of all sessions together."""
-    reminders = [receipt.reminders for receipt in receipts]
-    return ChangeReceipt(
-        enrollments=sum(r.enrollments for r in receipts),
-        replanned=sum(r.replanned for r in receipts),
-        unconfirmed=sum(r.unconfirmed for r in receipts),
-        reminders=CancelReceipt(
-            cancelled=sum(r.cancelled for r in reminders),
-            already_sent=sum(r.already_sent for r in reminders),
-            in_flight=sum(r.in_flight for r in reminders),
-        ),
-    )
+    reminders = total(CancelReceipt(), *(receipt.reminders for receipt in receipts))
+    return replace(total(ChangeReceipt(), *receipts), reminders=reminders)

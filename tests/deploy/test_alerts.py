@@ -14,7 +14,6 @@ import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
 
-import worker
 from devstack.temporal import EmbeddedTemporal
 from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
@@ -28,7 +27,7 @@ from reminders.settings import Settings
 from starter.services.sweeps import Sweeps, ensure_sweep_schedule
 from tests.deploy.prometheus import PROMTOOL, alerts, evaluated
 from tests.provider import ProviderClient
-from tests.reminders.delivery.dispatch import deliver, due_reminders
+from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 from tests.reminders.observability.running import Metrics, RunningWorker, a_running_worker
 from tests.stage import eventually
 from tests.starter.conftest import Api, serving
@@ -64,7 +63,7 @@ class Scene:
         """What a delivery says before and after it was given what the causes make due."""
         registry = a_registry()
         told = Scrape(registry, {})
-        async with worker.delivery(self.settings, observer=DeliveryMetrics(registry)) as pipeline:
+        async with a_pipeline(self.settings, observer=DeliveryMetrics(registry)) as pipeline:
             before = Metrics(bytes((await told.response()).body).decode())
             for cause in causes:
                 await deliver(pipeline, await cause(self))
