@@ -1,4 +1,4 @@
-"""The activity that tells every enrollment of a session that it changed."""
+"""The activity that brings a session's change to every enrollment."""
 
 from __future__ import annotations
 

@@ -37,6 +37,6 @@ def instant(part: str) -> datetime:
 
 
 def unknown() -> InvalidInputError:
-    """What whoever hands back something else is told."""
+    """The refusal of a cursor that is not one of ours."""
     msg = "this cursor was not given out here; leave it out to start from the beginning"
     return InvalidInputError(msg, field="cursor")

@@ -33,7 +33,6 @@ from reminders.tokens import Tokens
 from starter.gateway import ReminderGateway
 from starter.health.examiner import Examiner
 from starter.services.backfill import Backfill
-from starter.services.deeds import Deeds
 from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.erasure import Erasure
 from starter.services.handover import Handover
@@ -76,7 +75,6 @@ class Parts:
     erasure: Erasure
     backfill: Backfill
     sweeps: Sweeps
-    deeds: Deeds
     examiner: Examiner
     tokens: Tokens | None
     """Absent while links in e-mails are not configured."""
@@ -173,14 +171,8 @@ def assemble(
         handover=handover,
         catalogue=catalogue,
         queries=queries,
+        audit=audit,
         task_queue=task_queue,
-    )
-    sweeps = Sweeps(client, task_queue=task_queue, installation=planner.installation)
-    resending = Resending(
-        handover,
-        requests=ReminderRequests(database, clock),
-        failed=FailedEnrollments(database, clock),
-        clock=clock,
     )
     return Parts(
         settings=settings,
@@ -209,14 +201,21 @@ def assemble(
             clock=clock,
             resend_threshold=threshold,
         ),
-        resending=resending,
+        resending=Resending(
+            handover,
+            requests=ReminderRequests(database, clock),
+            failed=FailedEnrollments(database, clock),
+            audit=audit,
+            clock=clock,
+        ),
         preferences=Preferences(
             store=PreferenceStore(database, clock), planner=planner, handover=handover
         ),
         erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
         backfill=Backfill(catalogue=catalogue, planner=planner, handover=handover, clock=clock),
-        sweeps=sweeps,
-        deeds=Deeds(gateway, sweeps=sweeps, resending=resending, audit=audit),
+        sweeps=Sweeps(
+            client, audit=audit, task_queue=task_queue, installation=planner.installation
+        ),
         examiner=Examiner(
             client,
             database=database,

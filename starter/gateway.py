@@ -1,16 +1,18 @@
 """`ReminderGateway`: what one can ask for, the same for routes, commands, pages and Python hosts.
 
 The order is always the same: first the ledger, in one transaction, then Temporal. If the second
-step is lost, the ledger tells what is missing, and the same call repeated completes it, or the
-sweep: see `starter.services.handover`.
+step is lost, the ledger says what is missing, and the same call repeated completes it, or the
+sweep: see `starter.services.handover`. Who did it and why is in the audit log, once, whoever asks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -22,7 +24,7 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError
 
-from reminders.db.audit import HOST
+from reminders.db.audit import HOST, Action, AuditLog, By, Event
 from reminders.db.ledger import ReminderQueries
 from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
@@ -45,8 +47,10 @@ from workflows.session_change import SessionChangeWorkflow
 
 logger = logging.getLogger(__name__)
 
+_Receipt = TypeVar("_Receipt", CancelReceipt, ChangeReceipt)
+
 CHANGE_WAIT = timedelta(seconds=3)
-"""How long a session's change is waited for: most are done by then, and callers are not held up."""
+"""How long a session's change is waited for: most are done by then, and callers do not wait long."""
 
 
 class ReminderGateway:
@@ -59,6 +63,7 @@ class ReminderGateway:
         handover: Handover,
         catalogue: Catalogue,
         queries: ReminderQueries,
+        audit: AuditLog,
         task_queue: str = TASK_QUEUE,
     ) -> None:
         """Ask through this client; see `starter.assembly.assemble`.
@@ -68,6 +73,7 @@ class ReminderGateway:
             handover: Of plans to the enrollments' workflows.
             catalogue: Sessions and users.
             queries: Reads the ledger.
+            audit: Keeps who did what, and why.
             task_queue: Where the workers poll.
         """
         self._client = client
@@ -76,6 +82,7 @@ class ReminderGateway:
         self._planner = handover.planner
         self._catalogue = catalogue
         self._queries = queries
+        self._audit = audit
         self._task_queue = task_queue
 
     async def enroll(
@@ -85,9 +92,8 @@ class ReminderGateway:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
-        actor: str = HOST,
+        by: By = HOST,
         by_hand: bool = False,
-        reason: str | None = None,
     ) -> Enrolled:
         """Enroll a person: plan their reminders and start their workflow. Safe to repeat.
 
@@ -100,9 +106,8 @@ class ReminderGateway:
             enrollment_id: The platform's own id.
             status: `pending` while the platform awaits a confirmation: nothing is sent until the
                 same call says `confirmed`. A confirmed enrollment stays confirmed.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log.
             by_hand: Whether a person asks for it, rather than their platform.
-            reason: Why, for the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -116,9 +121,9 @@ class ReminderGateway:
             user_id,
             enrollment_id,
             status=status,
-            actor=actor,
+            actor=by.actor,
             by_hand=by_hand,
-            reason=reason,
+            reason=by.reason,
         )
         handed = await self._handover.hand_over(planned, enrolling=True)
         return Enrolled(
@@ -128,8 +133,13 @@ class ReminderGateway:
             reminders=handed.planned.reminders,
         )
 
-    async def unenroll(self, session_id: UUID, user_id: UUID) -> CancelReceipt:
+    async def unenroll(self, session_id: UUID, user_id: UUID, by: By = HOST) -> CancelReceipt:
         """End an enrollment and cancel its workflow. Safe to repeat.
+
+        Args:
+            session_id: Of what.
+            user_id: Whose.
+            by: Who, and why, for the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -138,27 +148,33 @@ class ReminderGateway:
             TemporalUnavailableError: If Temporal is away; the ledger is cancelled, so nothing is
                 sent, and a repeated call ends the workflow.
         """
-        planned = await self._planner.unenroll(session_id, user_id)
-        await self._handover.hand_over(planned)
-        return CancelReceipt.of(planned)
+
+        async def ended() -> CancelReceipt:
+            planned = await self._planner.unenroll(session_id, user_id)
+            await self._handover.hand_over(planned)
+            return CancelReceipt.of(planned)
+
+        return await self._on_record(
+            by.did(Action.UNENROLLED, session_id=session_id, user_id=user_id), ended()
+        )
 
     async def put_session(
         self,
         session: Session,
         *,
         keep_status: bool = False,
-        actor: str = HOST,
+        by: By = HOST,
         wait: timedelta | None = CHANGE_WAIT,
     ) -> tuple[SessionChange, ChangeReceipt]:
         """Store a session; if its start or status changed, plan all its enrollments anew.
 
-        The same call repeated changes nothing and tells nobody, unless the first failed half-way:
+        The same call repeated changes nothing and concerns nobody, unless the first failed half-way:
         then it completes it.
 
         Args:
             session: Whole.
             keep_status: Whether one that is stored keeps its status, such as an operator's cancel.
-            actor: Who, for the audit log.
+            by: Who, for the audit log.
             wait: See `session_changed`.
 
         Raises:
@@ -166,7 +182,7 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        change = await self._catalogue.put_session(session, keep_status=keep_status, actor=actor)
+        change = await self._catalogue.put_session(session, keep_status=keep_status, actor=by.actor)
         if change.untold is None:
             return change, ChangeReceipt()
         under_way = await self._start_change(session.id)
@@ -179,32 +195,41 @@ class ReminderGateway:
         return change, under_way if wait is None else await self.counted(under_way, wait=wait)
 
     async def session_changed(
-        self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
+        self, session_id: UUID, by: By = HOST, *, wait: timedelta | None = CHANGE_WAIT
     ) -> ChangeReceipt:
-        """Plan all enrollments of a session anew and tell their workflows. Safe to repeat.
+        """Plan all enrollments of a session anew, and have their workflows follow. Safe to repeat.
 
-        A `SessionChangeWorkflow` does it. One that is at it already goes round once more, so the
+        A `SessionChangeWorkflow` does it. One that runs already goes round once more, so the
         newest change wins. No worker needs to run for the change to be accepted: the session's
         row, stored before, is what every later enrollment and every delivery reads.
 
         Args:
-            session_id: Whose.
+            session_id: Which.
+            by: Who, and why, for the audit log.
             wait: How long to wait for the counts; `None` does not wait.
 
         Returns:
-            Counts, or the ids of the workflow that is still at it.
+            Counts, or the ids of the workflow that is not done yet.
 
         Raises:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
+        event = by.did(Action.SESSION_REPLANNED, session_id=session_id)
+        return await self._on_record(event, self.replan(session_id, wait=wait))
+
+    async def replan(
+        self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
+    ) -> ChangeReceipt:
+        """See `session_changed`; for changes that have an entry of their own in the audit log."""
         await self._catalogue.session(session_id)
         return await self._fan_out(session_id, wait)
 
     async def cancel_session(
         self,
         session_id: UUID,
+        by: By = HOST,
         *,
         dry_run: bool = False,
         wait: timedelta | None = CHANGE_WAIT,
@@ -214,12 +239,13 @@ class ReminderGateway:
         Whoever enrolls from then on is not reminded either.
 
         Args:
-            session_id: Whose.
+            session_id: Which.
+            by: Who, and why, for the audit log.
             dry_run: Only count.
             wait: See `session_changed`.
 
         Returns:
-            Counts, or the ids of the workflow that is still at it.
+            Counts, or the ids of the workflow that is not done yet.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -228,18 +254,25 @@ class ReminderGateway:
         """
         if dry_run:
             return ChangeReceipt(reminders=await self.expected(session_id))
-        await self._catalogue.cancel_session(session_id)
-        return await self._fan_out(session_id, wait)
+
+        async def cancelled() -> ChangeReceipt:
+            await self._catalogue.cancel_session(session_id)
+            return await self._fan_out(session_id, wait)
+
+        return await self._on_record(
+            by.did(Action.SESSION_CANCELLED, session_id=session_id), cancelled()
+        )
 
     async def restore_session(
-        self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
+        self, session_id: UUID, by: By = HOST, *, wait: timedelta | None = CHANGE_WAIT
     ) -> ChangeReceipt:
-        """Hold a session after all: take `cancel_session` back. Safe to repeat.
+        """Restore a cancelled session: take `cancel_session` back. Safe to repeat.
 
         What still lies ahead is planned anew for everybody who is enrolled; nothing is sent late.
 
         Args:
-            session_id: Whose.
+            session_id: Which.
+            by: Who, and why, for the audit log.
             wait: See `session_changed`.
 
         Raises:
@@ -247,8 +280,14 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        await self._catalogue.restore_session(session_id)
-        return await self._fan_out(session_id, wait)
+
+        async def restored() -> ChangeReceipt:
+            await self._catalogue.restore_session(session_id)
+            return await self._fan_out(session_id, wait)
+
+        return await self._on_record(
+            by.did(Action.SESSION_RESTORED, session_id=session_id), restored()
+        )
 
     async def expected(self, session_id: UUID, user_id: UUID | None = None) -> CancelReceipt:
         """What a cancel would do.
@@ -299,8 +338,22 @@ class ReminderGateway:
             reminders=reminders,
         )
 
+    async def _on_record(self, event: Event, work: Awaitable[_Receipt]) -> _Receipt:
+        """Do it, and write down what came of it: its receipt, with its entry in the audit log.
+
+        If Temporal is away it is done as far as the ledger goes, which is what counts: that is
+        written down too, before the error goes on to the caller.
+        """
+        try:
+            receipt = await work
+        except TemporalUnavailableError:
+            await self._audit.record(replace(event, details={"temporal": "away"}))
+            raise
+        event_id = await self._audit.record(replace(event, details=receipt.details))
+        return replace(receipt, event_id=event_id)
+
     async def _fan_out(self, session_id: UUID, wait: timedelta | None) -> ChangeReceipt:
-        """Have every enrollment told that its session changed, and wait a little for the counts."""
+        """Bring a session's change to every enrollment, and wait a little for the counts."""
         under_way = await self._start_change(session_id)
         return under_way if wait is None else await self.counted(under_way, wait=wait)
 

@@ -56,7 +56,7 @@ class EnrollmentPlanner:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
-        actor: str = HOST,
+        actor: str = HOST.actor,
         by_hand: bool = False,
         reason: str | None = None,
     ) -> PlannedEnrollment:

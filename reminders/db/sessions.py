@@ -73,7 +73,7 @@ class Catalogue:
     database: Database
 
     async def put_session(
-        self, session: Session, *, keep_status: bool = False, actor: str = HOST
+        self, session: Session, *, keep_status: bool = False, actor: str = HOST.actor
     ) -> SessionChange:
         """Store a session, whole; the same call twice writes nothing the second time.
 

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import ReminderStatus, SessionStatus
 from reminders.domain.plan import newest_of
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
-from starter.services.deeds import By
 from starter.services.receipts import Story
 
 router = pages()
@@ -75,7 +75,7 @@ async def cancel(
 ) -> Response:
     """End the enrollment and cancel its workflow."""
     reason = form.reason()
-    done = await parts.deeds.unenroll(session_id, user_id, By(visitor.actor, reason))
+    done = await parts.gateway.unenroll(session_id, user_id, By(visitor.actor, reason))
     return redirect(f"/audit/{done.event_id}")
 
 

@@ -13,6 +13,7 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter, ValidationError
 
+from reminders.db.audit import By
 from reminders.domain.errors import (
     DeliveryError,
     InvalidInputError,
@@ -128,7 +129,7 @@ async def send_test(request: Request, parts: Answering, visitor: SignedIn, form:
     choice = _choice(**{name: form.raw(name) for name in Choice.__slots__})
     scene = await _scene(parts, choice)
     try:
-        sent = await mails.send_test(parts, scene, actor=visitor.actor)
+        sent = await mails.send_test(parts, scene, By(visitor.actor))
     except TooManyTestsError as error:
         page = render(
             request,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Reminder
 from starter.admin.form import Form
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
-from starter.services.deeds import By
 
 router = pages()
 
@@ -24,7 +23,7 @@ PAGE = 200
 async def resend(reminder_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Send a reminder once more, by its workflow; asked twice, it goes out once."""
     reason = form.reason()
-    resent = await parts.resending.resend(reminder_id, reason=reason, actor=visitor.actor)
+    resent = await parts.resending.resend(reminder_id, By(visitor.actor, reason))
     return _to(resent.reminder)
 
 
@@ -32,16 +31,14 @@ async def resend(reminder_id: UUID, parts: Answering, visitor: SignedIn, form: S
 async def send_now(reminder_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Send a reminder that waits now, by its workflow; asked twice, it goes out once."""
     reason = form.reason()
-    asked = await parts.resending.send_now(reminder_id, reason=reason, actor=visitor.actor)
+    asked = await parts.resending.send_now(reminder_id, By(visitor.actor, reason))
     return _to(asked.reminder)
 
 
 @router.get("/redrive")
 async def redrive_page(request: Request, parts: Answering, session: UUID | None = None) -> Response:
     """What a redrive would do, before it is done."""
-    found = await parts.resending.redrive(
-        reason="", actor="", session_id=session, dry_run=True, limit=PAGE
-    )
+    found = await parts.resending.redrive(By(""), session_id=session, dry_run=True, limit=PAGE)
     return render(request, "redrive.html", found=found, session_id=session, reason=None)
 
 
@@ -49,16 +46,15 @@ async def redrive_page(request: Request, parts: Answering, session: UUID | None 
 async def redrive(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Send once more what failed, one e-mail a person: a page of enrollments, and the next if asked."""
     reason, session_id = form.reason(), _session(form)
-    done = await parts.deeds.redrive(
+    done = await parts.resending.redrive(
         By(visitor.actor, reason),
         session_id=session_id,
         cursor=form.raw("cursor") or None,
         limit=PAGE,
-        patience=timedelta(),
     )
-    if done.receipt.next_cursor is None:
+    if done.next_cursor is None:
         return redirect(f"/audit/{done.event_id}")
-    return render(request, "redrive.html", found=done.receipt, session_id=session_id, reason=reason)
+    return render(request, "redrive.html", found=done, session_id=session_id, reason=reason)
 
 
 def _to(reminder: Reminder) -> Response:

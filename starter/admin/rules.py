@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.domain.errors import (
     InvalidInputError,
     ReminderError,
@@ -118,12 +119,12 @@ async def apply(request: Request, parts: Answering, visitor: SignedIn, form: Sen
     wish, reason = _Wish.of(form), form.reason()
     if wish.fields is None:
         receipt = await parts.rules.delete(
-            wish.reminder_type, wish.session_id, actor=visitor.actor, reason=reason
+            wish.reminder_type, wish.session_id, by=By(visitor.actor, reason)
         )
     else:
         act = parts.rules.add if wish.verb == "add" else parts.rules.change
         receipt = await act(
-            wish.reminder_type, wish.session_id, wish.fields, actor=visitor.actor, reason=reason
+            wish.reminder_type, wish.session_id, wish.fields, by=By(visitor.actor, reason)
         )
     return render(request, "rule_receipt.html", wish=wish, receipt=receipt, reason=reason)
 

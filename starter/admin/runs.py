@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from reminders.db.audit import LONGEST_REASON, Action
+from reminders.db.audit import LONGEST_REASON, Action, By
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
-from starter.services.deeds import By
 
 router = pages()
 
@@ -32,5 +31,5 @@ async def runs(request: Request, parts: Answering, after: str = "") -> Response:
 async def sweep(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Look now for what nobody told us; it reconciles and sends nothing."""
     reason = form.text("reason", longest=LONGEST_REASON) or None
-    done = await parts.deeds.sweep(By(visitor.actor, reason))
+    done = await parts.sweeps.start(By(visitor.actor, reason))
     return redirect(f"/audit/{done.event_id}")

@@ -6,13 +6,13 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.db.lookups import PAGE
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import ReminderStatus
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.services.deeds import By
 
 router = pages()
 
@@ -50,7 +50,7 @@ async def cancel_page(request: Request, session_id: UUID, parts: Answering) -> R
 async def cancel(session_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Cancel the session for everybody; the receipt follows the workflow that is at it."""
     reason = form.reason()
-    done = await parts.deeds.cancel_session(session_id, By(visitor.actor, reason))
+    done = await parts.gateway.cancel_session(session_id, By(visitor.actor, reason))
     return redirect(f"/audit/{done.event_id}")
 
 
@@ -58,7 +58,7 @@ async def cancel(session_id: UUID, parts: Answering, visitor: SignedIn, form: Se
 async def restore(session_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Hold a cancelled session after all, and plan for everybody what still lies ahead."""
     reason = form.reason()
-    done = await parts.deeds.restore_session(session_id, By(visitor.actor, reason))
+    done = await parts.gateway.restore_session(session_id, By(visitor.actor, reason))
     return redirect(f"/audit/{done.event_id}")
 
 
@@ -66,7 +66,7 @@ async def restore(session_id: UUID, parts: Answering, visitor: SignedIn, form: S
 async def replan(session_id: UUID, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """Plan every enrollment anew, by the session and the rules as they are stored now."""
     reason = form.reason()
-    done = await parts.deeds.replan_session(session_id, By(visitor.actor, reason))
+    done = await parts.gateway.session_changed(session_id, By(visitor.actor, reason))
     return redirect(f"/audit/{done.event_id}")
 
 

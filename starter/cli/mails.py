@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from starter.cli import tables
-from starter.cli.options import ACTOR, AsJson, Reason, parsed, show
+from starter.cli.options import AsJson, Reason, by, parsed, show
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def send_test(
 
     async def sent(parts: Parts) -> TestSentOut:
         found = await scene(parts, wanted)
-        done = await Mails(parts.settings).send_test(parts, found, actor=ACTOR, reason=reason)
+        done = await Mails(parts.settings).send_test(parts, found, by(reason))
         return TestSentOut.of(found, done)
 
     show(ask(sent), _print_test, as_json=as_json)

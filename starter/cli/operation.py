@@ -35,11 +35,11 @@ def sweep(
 
     async def waited(parts: Parts) -> RunOut:
         with progress.bar("a sweep is under way", quiet=as_json):
-            run = await parts.sweeps.finished((await parts.deeds.sweep(by(reason))).receipt)
+            run = await parts.sweeps.finished(await parts.sweeps.start(by(reason)))
         return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
 
     if not wait:
-        started = ask(lambda parts: parts.deeds.sweep(by(reason))).receipt
+        started = ask(lambda parts: parts.sweeps.start(by(reason)))
         show(SweepOut.of(started), _print_sweep, as_json=as_json)
         return
     done = ask(waited)

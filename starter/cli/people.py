@@ -9,7 +9,17 @@ import typer
 
 from reminders.domain.model import OptOut
 from starter.cli import progress, tables
-from starter.cli.options import ACTOR, AsJson, DryRun, Group, Reason, User, Yes, only_counted, show
+from starter.cli.options import (
+    AsJson,
+    DryRun,
+    Group,
+    Reason,
+    User,
+    Yes,
+    by,
+    only_counted,
+    show,
+)
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
@@ -51,9 +61,7 @@ def stop(
     """Stop a user's reminders: all, those of a session, of a type, or both. Safe to repeat."""
     from starter.api.people import ChangedPreferences
 
-    receipt = ask(
-        lambda parts: parts.preferences.add(user, OptOut(session, kind), actor=ACTOR, reason=reason)
-    )
+    receipt = ask(lambda parts: parts.preferences.add(user, OptOut(session, kind), by=by(reason)))
     show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
 
 
@@ -70,9 +78,7 @@ def resume(
     from starter.api.people import ChangedPreferences
 
     receipt = ask(
-        lambda parts: parts.preferences.remove(
-            user, OptOut(session, kind), actor=ACTOR, reason=reason
-        )
+        lambda parts: parts.preferences.remove(user, OptOut(session, kind), by=by(reason))
     )
     show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
 
@@ -92,7 +98,7 @@ def erase(
     async def erased(parts: Parts, *, dry_run: bool = False) -> ErasureOut:
         with progress.bar("enrollments ended", quiet=as_json) as shown:
             receipt = await parts.erasure.erase(
-                user, actor=ACTOR, reason=reason, dry_run=dry_run, on_progress=shown.at
+                user, by=by(reason), dry_run=dry_run, on_progress=shown.at
             )
         return ErasureOut.of(user, receipt, dry_run=dry_run)
 

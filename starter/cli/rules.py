@@ -11,7 +11,16 @@ import typer
 
 from reminders.domain.rules import LONGEST_LEAD, RuleFields
 from starter.cli import tables
-from starter.cli.options import ACTOR, CHANGE_WAIT, AsJson, Group, Reason, Yes, only_counted, show
+from starter.cli.options import (
+    CHANGE_WAIT,
+    AsJson,
+    Group,
+    Reason,
+    Yes,
+    by,
+    only_counted,
+    show,
+)
 from starter.cli.running import ask
 from starter.cli.sessions import print_changes
 
@@ -70,7 +79,7 @@ def add(
         return
     _change(
         lambda parts: parts.rules.add(
-            reminder_type, session, fields, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
+            reminder_type, session, fields, by=by(reason), wait=CHANGE_WAIT
         ),
         as_json=as_json,
     )
@@ -97,7 +106,7 @@ def set_(
         return
     _change(
         lambda parts: parts.rules.change(
-            reminder_type, session, fields, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
+            reminder_type, session, fields, by=by(reason), wait=CHANGE_WAIT
         ),
         as_json=as_json,
     )
@@ -124,9 +133,7 @@ def delete(
         show(diff, _print_diff, as_json=as_json)
         return
     _change(
-        lambda parts: parts.rules.delete(
-            reminder_type, session, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
-        ),
+        lambda parts: parts.rules.delete(reminder_type, session, by=by(reason), wait=CHANGE_WAIT),
         as_json=as_json,
     )
 

@@ -147,7 +147,7 @@ class CronMigration:
             session_id, since=requested_at - cron_period, now=self._clock.now()
         )
         for reopened_id in sessions:
-            await self._gateway.session_changed(reopened_id)
+            await self._gateway.replan(reopened_id)
         return CutoverReceipt(
             requested_at=requested_at,
             imported=imported.added + imported.corrected,

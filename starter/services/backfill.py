@@ -77,7 +77,7 @@ class Backfill:
         Args:
             session_id: Only this session's.
             after: Continue behind this enrollment.
-            limit: Look at no more than so many.
+            limit: Look at no more than this many.
             rate: Enrollments a second at the most.
             dry_run: Write and start nothing; only count.
             on_progress: Called with how many more have been looked at.
@@ -138,7 +138,7 @@ class Backfill:
 
 
 class _Pace:
-    """So many a second, evenly."""
+    """A steady number of turns a second."""
 
     def __init__(self, rate: float) -> None:
         self._gap = 1 / rate

@@ -232,7 +232,7 @@ class EnrollmentWorkflows:
 
 
 def _stop_if_cancelled() -> None:
-    """Be cancelled, if somebody asked for it: the SDK tells of that as of an update's time-out.
+    """Be cancelled, if somebody asked for it: the SDK reports that as an update's time-out.
 
     Taken for one, whoever waits for an answer would go on, and replace a run that is well.
     """

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from reminders.db.audit import By
 from reminders.db.erasure import Erased, ErasureStore
 from reminders.domain.model import StatusReason
 from reminders.fan_out import fan_out
@@ -14,7 +15,7 @@ from starter.services.enrollments import EnrollmentWorkflows
 REMAINS = (
     "Temporal keeps the histories of ended workflows for the namespace's retention; they hold ids only.",
     "The provider keeps what it sent, with addresses, as its own retention says; ask it to delete that.",
-    "Backups and logs of PostgreSQL hold what they held, until they expire.",
+    "Backups and logs of PostgreSQL keep what they have, until they expire.",
 )
 """What erasing here cannot reach."""
 IN_FLIGHT = (
@@ -45,8 +46,7 @@ class Erasure:
         self,
         user_id: UUID,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         dry_run: bool = False,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> ErasureReceipt:
@@ -54,8 +54,7 @@ class Erasure:
 
         Args:
             user_id: Whom.
-            actor: Who does it, for the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
             dry_run: Only count.
             on_progress: Called with how many workflows, of how many, have been asked to end.
 
@@ -66,7 +65,7 @@ class Erasure:
             TemporalUnavailableError: If Temporal is away; the database is erased and nothing is
                 sent. Repeat the call, so that the workflows end.
         """
-        erased = await self.store.erase(user_id, actor=actor, reason=reason, dry_run=dry_run)
+        erased = await self.store.erase(user_id, actor=by.actor, reason=by.reason, dry_run=dry_run)
         workflows = len(erased.sessions)
         if not dry_run:
             workflows = await self._cancel(user_id, erased.sessions, on_progress)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from reminders.db.audit import By
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.db.preferences import Change, Changed, Choices, PreferenceStore, Reader
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 FOLLOWING = timedelta(seconds=3)
 """How long a stop waits for the workflows to follow; the ledger holds without them."""
 EVERYTHING = OptOut()
+ATTENDEE = By("attendee")
+"""Somebody who follows a link of an e-mail."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +59,7 @@ class Preferences:
         return await self.store.reader(enrollment.session_id, enrollment.user_id)
 
     async def put(
-        self,
-        user_id: UUID,
-        opt_outs: Collection[OptOut],
-        *,
-        actor: str,
-        reason: str | None = None,
+        self, user_id: UUID, opt_outs: Collection[OptOut], *, by: By
     ) -> PreferenceReceipt:
         """Replace what a person is not to be reminded of. Safe to repeat.
 
@@ -73,23 +71,15 @@ class Preferences:
                 Repeat the call, so that workflows wake for what is wanted again.
         """
         wanted = frozenset(opt_outs)
-        return await self._change(user_id, lambda _: wanted, actor=actor, reason=reason)
+        return await self._change(user_id, lambda _: wanted, by=by)
 
-    async def add(
-        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
-    ) -> PreferenceReceipt:
+    async def add(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
         """Let a person not be reminded of something; raises as `put`."""
-        return await self._change(
-            user_id, lambda before: before | {scope}, actor=actor, reason=reason
-        )
+        return await self._change(user_id, lambda before: before | {scope}, by=by)
 
-    async def remove(
-        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
-    ) -> PreferenceReceipt:
+    async def remove(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
         """Take one of a person's choices back; raises as `put`."""
-        return await self._change(
-            user_id, lambda before: before - {scope}, actor=actor, reason=reason
-        )
+        return await self._change(user_id, lambda before: before - {scope}, by=by)
 
     async def stop(self, enrollment: Enrollment, *, everything: bool) -> None:
         """Stop a person's reminders, of one session or of all, as they ask themselves.
@@ -106,7 +96,7 @@ class Preferences:
         changed = await self.store.change(
             enrollment.user_id,
             lambda before: before | {scope},
-            actor="attendee",
+            actor=ATTENDEE.actor,
             session_id=session_id,
         )
         try:
@@ -124,13 +114,11 @@ class Preferences:
         """
         taken_back = {EVERYTHING, OptOut(session_id=enrollment.session_id)}
         return await self._change(
-            enrollment.user_id, lambda before: before - taken_back, actor="attendee"
+            enrollment.user_id, lambda before: before - taken_back, by=ATTENDEE
         )
 
-    async def _change(
-        self, user_id: UUID, change: Change, *, actor: str, reason: str | None = None
-    ) -> PreferenceReceipt:
-        changed = await self.store.change(user_id, change, actor=actor, reason=reason)
+    async def _change(self, user_id: UUID, change: Change, *, by: By) -> PreferenceReceipt:
+        changed = await self.store.change(user_id, change, actor=by.actor, reason=by.reason)
         plans = await self._follow(user_id, changed)
         return PreferenceReceipt(
             choices=changed.choices,

@@ -9,7 +9,7 @@ from starter.assembly import Parts
 
 
 async def enrolled(parts: Parts, session_id: UUID) -> int:
-    """How many are enrolled in a session: whom a change of it is told.
+    """How many are enrolled in a session: whom a change of it concerns.
 
     Raises:
         DatabaseUnavailableError: If PostgreSQL is away.

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
 from reminders import cursors
+from reminders.db.audit import Action, AuditLog, By
 from reminders.db.resends import FailedEnrollments, ReminderRequests, Requested
 from reminders.domain.errors import InvalidInputError, NotFoundError, SendRefusedError
 from reminders.domain.model import Reminder
@@ -32,6 +33,8 @@ class RedriveReceipt:
     """Failed ones that are not sent once more, by the reason."""
     next_cursor: str | None
     """Where the next page begins; `None` after the last."""
+    event_id: int | None = field(default=None, compare=False)
+    """Its entry in the audit log; absent when it was only counted."""
 
     @property
     def found(self) -> int:
@@ -46,15 +49,15 @@ class Resending:
     handover: Handover
     requests: ReminderRequests = field(kw_only=True)
     failed: FailedEnrollments = field(kw_only=True)
+    audit: AuditLog = field(kw_only=True)
     clock: Clock = field(kw_only=True)
 
-    async def resend(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
+    async def resend(self, reminder_id: UUID, by: By) -> Requested:
         """Send one reminder once more. Safe to repeat: asked twice, it goes out once.
 
         Args:
             reminder_id: Its newest generation.
-            reason: Why, for the audit log.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log; the reason is required.
 
         Raises:
             InvalidInputError: If there is no reason.
@@ -63,18 +66,17 @@ class Resending:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        _check(reason)
+        reason = _reason(by)
         return await self._handed_over(
-            await self.requests.resend(reminder_id, reason=reason, actor=actor)
+            await self.requests.resend(reminder_id, reason=reason, actor=by.actor)
         )
 
-    async def send_now(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
+    async def send_now(self, reminder_id: UUID, by: By) -> Requested:
         """Send a reminder that waits for its instant now. Safe to repeat: it goes out once.
 
         Args:
             reminder_id: Its newest generation.
-            reason: Why, for the audit log.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log; the reason is required.
 
         Raises:
             InvalidInputError: If there is no reason.
@@ -83,22 +85,21 @@ class Resending:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        _check(reason)
+        reason = _reason(by)
         return await self._handed_over(
-            await self.requests.send_now(reminder_id, reason=reason, actor=actor)
+            await self.requests.send_now(reminder_id, reason=reason, actor=by.actor)
         )
 
     async def _handed_over(self, asked: Requested) -> Requested:
-        """What was asked for, with its workflow at it, if it is to send something."""
+        """What was asked for, handed over to its workflow if there is something to send."""
         if asked.planned is not None:
             await self.handover.hand_over(asked.planned)
         return asked
 
     async def redrive(
         self,
+        by: By,
         *,
-        reason: str,
-        actor: str,
         session_id: UUID | None = None,
         dry_run: bool = False,
         cursor: str | None = None,
@@ -108,12 +109,11 @@ class Resending:
     ) -> RedriveReceipt:
         """Send once more what failed, of sessions that have not begun: page after page of enrollments.
 
-        One e-mail a person: of several failed reminders the latest, and none if a later one has
+        One e-mail for each person: of several failed reminders the latest, and none if a later one has
         gone out. What may have been accepted after all (`outcome_unknown`) is left alone.
 
         Args:
-            reason: Why, for the audit log.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log; the reason is required.
             session_id: Only of this session.
             dry_run: Only count.
             cursor: Where the page before ended.
@@ -128,13 +128,12 @@ class Resending:
             TemporalUnavailableError: If Temporal is away; what is planned by then is found by the
                 sweep, for the rest repeat the call.
         """
-        if not dry_run:
-            _check(reason)
+        reason = "" if dry_run else _reason(by)
         began = self.clock.now()
         resent, left_alone = 0, Counter[str]()
         while True:
             page = await self._redrive_page(
-                reason, actor, session_id, dry_run=dry_run, cursor=cursor, limit=limit
+                by, reason, session_id, dry_run=dry_run, cursor=cursor, limit=limit
             )
             resent += page.resent
             left_alone.update(page.left_alone)
@@ -142,12 +141,18 @@ class Resending:
             cursor = page.next_cursor
             is_over = patience is not None and self.clock.now() - began >= patience
             if cursor is None or is_over:
-                return RedriveReceipt(resent=resent, left_alone=left_alone, next_cursor=cursor)
+                break
+        receipt = RedriveReceipt(resent=resent, left_alone=left_alone, next_cursor=cursor)
+        if dry_run:
+            return receipt
+        details = {"resent": resent, **left_alone, "is_complete": cursor is None}
+        event = by.did(Action.FAILED_REDRIVEN, session_id=session_id, details=details)
+        return replace(receipt, event_id=await self.audit.record(event))
 
     async def _redrive_page(
         self,
+        by: By,
         reason: str,
-        actor: str,
         session_id: UUID | None,
         *,
         dry_run: bool,
@@ -166,7 +171,7 @@ class Resending:
             try:
                 resent = await self._handed_over(
                     await self.requests.resend(
-                        chosen.id, reason=reason, actor=actor, dry_run=dry_run
+                        chosen.id, reason=reason, actor=by.actor, dry_run=dry_run
                     )
                 )
             except SendRefusedError as refused:
@@ -189,7 +194,8 @@ class Resending:
         )
 
 
-def _check(reason: str) -> None:
-    if not reason.strip():
+def _reason(by: By) -> str:
+    if by.reason is None or not by.reason.strip():
         msg = "reason is missing; say why, for the audit log"
         raise InvalidInputError(msg, field="reason")
+    return by.reason

@@ -1,10 +1,10 @@
-"""Reminder rules, live: a change is stored, then every sleeping workflow that it concerns is told.
+"""Reminder rules, live: a change is stored, then every sleeping workflow that it concerns follows.
 
 Stored first, in one transaction with its entry in the audit log. From then on the planner, the
 sweep and every delivery go by it, so an old instant cannot fire any more. Then each session that
 lies ahead gets its `SessionChangeWorkflow`, which plans its enrollments anew. A thousand sessions
-take longer than a caller waits for, so the rest is told behind its back; if this process dies
-meanwhile, or Temporal is away, the sweep finds those who were not told by what differs.
+take longer than a caller waits for, so the rest is done in the background; if this process dies
+meanwhile, or Temporal is away, the sweep finds those that were not reached by what differs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
+from reminders.db.audit import By
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.domain import rules
@@ -32,14 +33,14 @@ from starter.services.receipts import CancelReceipt, ChangeReceipt
 logger = logging.getLogger(__name__)
 
 FEW = 20
-"""Up to so many sessions, their counts are waited for."""
+"""Up to this many sessions, their counts are waited for."""
 LAST_WORDS = timedelta(seconds=10)
 """How long a process that ends goes on telling sessions; the sweep has the rest."""
 
 
 @dataclass(slots=True)
 class _Telling:
-    """Sessions that are being told of one change."""
+    """Sessions that one change is being brought to."""
 
     sessions: Sequence[UUID] = ()
     receipts: list[ChangeReceipt] = field(default_factory=list)
@@ -56,17 +57,17 @@ class RuleReceipt:
 
     @property
     def sessions(self) -> int:
-        """Sessions ahead that are to be told; zero if nothing that is planned may differ."""
+        """Sessions ahead that it concerns; zero if nothing that is planned may differ."""
         return len(self._telling.sessions)
 
     @property
     def told(self) -> int:
-        """Of these, those whose workflow is at it, or done."""
+        """Of these, those whose workflow runs, or is done."""
         return len(self._telling.receipts)
 
     @property
     def counts(self) -> ChangeReceipt | None:
-        """Of all of them together; `None` while somebody is at it."""
+        """Of all of them together; `None` while a workflow runs."""
         receipts = self._telling.receipts
         if len(receipts) < self.sessions or not all(receipt.is_done for receipt in receipts):
             return None
@@ -107,8 +108,7 @@ class RuleAdmin:
         session_id: UUID | None,
         fields: RuleFields,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         wait: timedelta = CHANGE_WAIT,
     ) -> RuleReceipt:
         """Add a rule, for all sessions or for one; what is past due by it is skipped, not sent.
@@ -122,7 +122,7 @@ class RuleAdmin:
         """
         rule = with_fields(None, reminder_type, session_id, fields)
         validate_subject_template(rule.subject_template)
-        change = await self.store.add(rule, actor=actor, reason=reason)
+        change = await self.store.add(rule, actor=by.actor, reason=by.reason)
         return await self._tell(change, wait)
 
     async def change(
@@ -131,8 +131,7 @@ class RuleAdmin:
         session_id: UUID | None,
         fields: RuleFields,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         wait: timedelta = CHANGE_WAIT,
     ) -> RuleReceipt:
         """Change a rule, or switch it on or off. Safe to repeat.
@@ -156,7 +155,7 @@ class RuleAdmin:
         if fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
         change = await self.store.change(
-            reminder_type, session_id, fields, actor=actor, reason=reason
+            reminder_type, session_id, fields, actor=by.actor, reason=by.reason
         )
         return await self._tell(change, wait)
 
@@ -165,8 +164,7 @@ class RuleAdmin:
         reminder_type: str,
         session_id: UUID | None,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         wait: timedelta = CHANGE_WAIT,
     ) -> RuleReceipt:
         """Delete a rule: what waits is skipped. A session's own one gives way to that of all.
@@ -177,7 +175,9 @@ class RuleAdmin:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was deleted.
         """
-        change = await self.store.delete(reminder_type, session_id, actor=actor, reason=reason)
+        change = await self.store.delete(
+            reminder_type, session_id, actor=by.actor, reason=by.reason
+        )
         return await self._tell(change, wait)
 
     async def diff(
@@ -210,7 +210,7 @@ class RuleAdmin:
         )
 
     async def all_told(self) -> None:
-        """Wait until every session has been told of what was changed here."""
+        """Wait until every change made here has reached its sessions."""
         while self._telling:
             await asyncio.wait(self._telling)
 
@@ -223,7 +223,7 @@ class RuleAdmin:
         await asyncio.gather(*self._telling, return_exceptions=True)
 
     async def _tell(self, change: RuleChange, wait: timedelta) -> RuleReceipt:
-        """Have the sessions told that a change concerns, and wait a little."""
+        """Bring a change to the sessions that it concerns, and wait a little."""
         if not (change.moves_reminders or change.is_repeated):
             return RuleReceipt(change, _Telling())
         sessions = await self.effects.sessions(change.reminder_type, change.session_id)
@@ -241,12 +241,14 @@ class RuleAdmin:
             if telling.is_broken_off:
                 return
             try:
-                receipt = await self.gateway.session_changed(session_id, wait=wait)
+                receipt = await self.gateway.replan(session_id, wait=wait)
             except NotFoundError:  # deleted since
                 receipt = ChangeReceipt()
             except ReminderError as error:
                 telling.is_broken_off = True
-                logger.warning("not every session was told of a rule, the sweep is: %s", error)
+                logger.warning(
+                    "a rule has not reached every session, the sweep sees to it: %s", error
+                )
                 return
             telling.receipts.append(receipt)
 

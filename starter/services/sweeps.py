@@ -25,6 +25,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import cursors, temporal
+from reminders.db.audit import HOST, Action, AuditLog, By
 from reminders.db.installation import Installation
 from reminders.domain.keys import SWEEP_ID, TASK_QUEUE
 from reminders.temporal import unavailable
@@ -39,7 +40,7 @@ CATCH_UP = timedelta(minutes=30)
 """After an outage of Temporal two runs at the most are made up for; one finds everything."""
 
 _LISTED = (ReminderSweepWorkflow, SessionChangeWorkflow)
-"""Workflows whose runs are told; those of enrollments are told by `why`."""
+"""Workflows whose runs are listed; those of enrollments are explained by `why`."""
 _RPC_TIMEOUT = timedelta(seconds=10)
 _OURS = "runs"
 
@@ -52,6 +53,8 @@ class SweepStart:
     run_id: str
     started: bool
     """False when one was running already; it is the one that is named."""
+    event_id: int | None = field(default=None, compare=False)
+    """Its entry in the audit log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,19 +120,35 @@ class Sweeps:
 
     client: Client
     """Connected with `SessionReminderPlugin`; may be lazy."""
+    audit: AuditLog = field(kw_only=True)
     task_queue: str = field(default=TASK_QUEUE, kw_only=True)
     """Where the workers poll."""
     installation: Installation | None = field(default=None, kw_only=True)
     """Whose sweeps these are; absent says nothing of it."""
 
-    async def start(self) -> SweepStart:
+    async def start(self, by: By = HOST) -> SweepStart:
         """Start a sweep now, also while the Schedule is paused; a running one is not doubled.
 
-        Started directly and not by the Schedule's trigger, which says neither which run it
-        started nor whether it started one.
+        Args:
+            by: Who, and why, for the audit log.
 
         Raises:
             TemporalUnavailableError: If Temporal does not answer.
+        """
+        started = await self._started()
+        details = {
+            "workflow_id": started.workflow_id,
+            "run_id": started.run_id,
+            "was_running": not started.started,
+        }
+        event = by.did(Action.SWEEP_STARTED, details=details)
+        return replace(started, event_id=await self.audit.record(event))
+
+    async def _started(self) -> SweepStart:
+        """The sweep that runs now, whoever started it.
+
+        Started directly and not by the Schedule's trigger, which says neither which run it
+        started nor whether it started one.
         """
         running = await self._scheduled_run()
         if running is not None:
@@ -160,9 +179,9 @@ class Sweeps:
         """
         handle = self.client.get_workflow_handle(sweep.workflow_id, run_id=sweep.run_id or None)
         with unavailable():
-            with suppress(WorkflowFailureError):  # told by the status
+            with suppress(WorkflowFailureError):  # the status says so
                 await handle.result(follow_runs=False)
-            return await self._told(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
+            return await self._run(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
 
     async def run(self, workflow_id: str, run_id: str | None) -> Run | None:
         """One run, as it stands; `None` if Temporal no longer has it.
@@ -174,14 +193,14 @@ class Sweeps:
         if found is None:
             return None
         with unavailable():
-            return replace(await self._told(found), so_far=await self._so_far(found))
+            return replace(await self._run(found), so_far=await self._so_far(found))
 
     async def _so_far(self, run: WorkflowExecutionDescription) -> Mapping[str, Any] | None:
-        """The counts that the run's activity has told with its heartbeat, behind its cursor."""
+        """The counts that the run's activity has sent with its heartbeat, behind its cursor."""
         for activity in run.raw_description.pending_activities:
-            told = await self.client.data_converter.decode(activity.heartbeat_details.payloads)
-            if len(told) == 2 and isinstance(told[1], Mapping):
-                return told[1]
+            details = await self.client.data_converter.decode(activity.heartbeat_details.payloads)
+            if len(details) == 2 and isinstance(details[1], Mapping):
+                return details[1]
         return None
 
     async def runs(self, *, limit: int = 20, cursor: str | None = None) -> RunPage:
@@ -205,7 +224,7 @@ class Sweeps:
                 if cursor and error.status is RPCStatusCode.INVALID_ARGUMENT:
                     raise cursors.unknown() from error
                 raise
-            runs = [await self._told(run) for run in found.current_page or ()]
+            runs = [await self._run(run) for run in found.current_page or ()]
         token = found.next_page_token
         return RunPage(
             runs=tuple(runs),
@@ -253,7 +272,7 @@ class Sweeps:
                 return SweepStart(workflow_id=workflow_id, run_id=run_id or "", started=False)
         return None
 
-    async def _told(self, run: WorkflowExecution) -> Run:
+    async def _run(self, run: WorkflowExecution) -> Run:
         result = None
         if run.status is WorkflowExecutionStatus.COMPLETED:
             result = await self.client.get_workflow_handle(run.id, run_id=run.run_id).result(

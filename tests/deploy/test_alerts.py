@@ -24,7 +24,8 @@ from reminders.observability import gauges, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
 from reminders.settings import Settings
-from starter.services.sweeps import Sweeps, ensure_sweep_schedule
+from starter.assembly import assemble
+from starter.services.sweeps import ensure_sweep_schedule
 from tests.deploy.prometheus import PROMTOOL, alerts, evaluated
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
@@ -196,9 +197,9 @@ async def test_a_worker_that_is_well_that_fails_and_that_is_gone(
     scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing fires while all is well; then workflow tasks that fail, and a target that is gone, do."""
-    queue = scene.settings.temporal_task_queue
     async with a_running_worker(scene.settings, caplog) as running:
-        sweeps = Sweeps(scene.client, task_queue=queue)
+        database = Database(scene.settings.require_database_url())
+        sweeps = assemble(scene.settings, database, scene.client).sweeps
         await sweeps.finished(await sweeps.start())
 
         async def listed() -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
 import worker
+from reminders.db.audit import By
 from reminders.db.preferences import PreferenceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
 from reminders.domain.contracts import SweepKind
@@ -55,7 +56,7 @@ async def opt_out(stage: Stage, session: Session, user: UUID) -> None:
     """They want no reminders of the session any more."""
     store = PreferenceStore(stage.database, stage.clock)
     preferences = Preferences(store=store, planner=stage.planner, handover=stage.handover)
-    await preferences.put(user, [OptOut(session_id=session.id)], actor="test")
+    await preferences.put(user, [OptOut(session_id=session.id)], by=By("test"))
 
 
 async def cancel_by_hand(stage: Stage, session: Session, user: UUID) -> None:

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, By
 from reminders.db.resends import Requested
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import ReminderNotFoundError, SendRefusedError
@@ -33,12 +33,12 @@ async def row(stage: Stage, session: Session, reminder_type: str = "24h") -> Rem
 
 async def resent(stage: Stage, reminder: Reminder) -> Requested:
     """A reminder that an operator asked for once more."""
-    return await stage.resending.resend(reminder.id, reason="ticket 4711", actor="test")
+    return await stage.resending.resend(reminder.id, By("test", "ticket 4711"))
 
 
 async def sent_now(stage: Stage, reminder: Reminder) -> Requested:
     """A reminder that an operator does not want to wait for."""
-    return await stage.resending.send_now(reminder.id, reason="ticket 4711", actor="test")
+    return await stage.resending.send_now(reminder.id, By("test", "ticket 4711"))
 
 
 async def reminded(stage: Stage) -> tuple[Session, Handle]:
@@ -98,7 +98,7 @@ async def test_sent_once_more_and_asked_for_twice(stage: Stage) -> None:
     await stage.forward(DAY, handle)
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
     assert 4 == await subjects(stage)
-    (entry,) = await AuditLog(stage.database).entries()
+    (entry,) = await AuditLog(stage.database).entries(session_id=session.id)
     assert (Action.REMINDER_RESENT, "test", "ticket 4711", again.reminder.id) == (
         entry.action, entry.actor, entry.reason, entry.reminder_id
     )  # fmt: skip
@@ -209,7 +209,7 @@ async def test_what_waits_is_sent_now_and_once(stage: Stage) -> None:
     await stage.forward(2 * DAY + 105 * MINUTE, handle)
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
     assert 3 == await subjects(stage)
-    (entry,) = await AuditLog(stage.database).entries()
+    (entry,) = await AuditLog(stage.database).entries(session_id=session.id)
     assert (Action.REMINDER_SENT_NOW, "test", "ticket 4711", waits.id) == (
         entry.action, entry.actor, entry.reason, entry.reminder_id
     )  # fmt: skip
@@ -310,7 +310,7 @@ async def test_what_may_not_be_sent_once_more_is_refused(
             await handle.result()
     elif state == "switched off":
         await stage.rules.change(
-            "24h", None, RuleFields(is_enabled=False), actor="test", wait=PATIENCE
+            "24h", None, RuleFields(is_enabled=False), by=By("test"), wait=PATIENCE
         )
     before = await stage.ledger(session)
     with pytest.raises(SendRefusedError) as refused:
@@ -322,7 +322,7 @@ async def test_what_may_not_be_sent_once_more_is_refused(
 async def test_a_reminder_that_is_none(stage: Stage) -> None:
     """An id that the ledger does not know is an error of its own."""
     with pytest.raises(ReminderNotFoundError):
-        await stage.resending.resend(UUID(int=7), reason="r", actor="test")
+        await stage.resending.resend(UUID(int=7), By("test", "r"))
 
 
 async def test_what_failed_is_redriven_once_a_person(stage: Stage) -> None:
@@ -332,19 +332,19 @@ async def test_what_failed_is_redriven_once_a_person(stage: Stage) -> None:
     await stage.enroll(doubtful)
     await fail(stage, soon, "24h", "2h")
     await fail(stage, doubtful, "2h", reason="outcome_unknown")
-    counted = await stage.resending.redrive(reason="r", actor="test", dry_run=True)
-    done = await stage.resending.redrive(reason="r", actor="test")
+    counted = await stage.resending.redrive(By("test", "r"), dry_run=True)
+    done = await stage.resending.redrive(By("test", "r"))
     assert (1, 3) == (done.resent, done.found)
     assert {"outcome_unknown": 1, "superseded": 1} == done.left_alone
     assert counted == done
-    assert 0 == (await stage.resending.redrive(reason="r", actor="test")).resent
+    assert 0 == (await stage.resending.redrive(By("test", "r"))).resent
     await stage.forward(MINUTE, one)
     assert 1 == await subjects(stage)
     sent = await row(stage, soon, "2h")
     assert (2, ReminderStatus.SENT) == (sent.generation, sent.status)
     await fail(stage, soon, "30min")
     stage.clock.set(max(soon.starts_at, doubtful.starts_at))
-    assert 0 == (await stage.resending.redrive(reason="r", actor="test")).found
+    assert 0 == (await stage.resending.redrive(By("test", "r"))).found
 
 
 async def test_pages_of_a_redrive_follow_each_other(stage: Stage) -> None:
@@ -359,7 +359,7 @@ async def test_pages_of_a_redrive_follow_each_other(stage: Stage) -> None:
     seen, cursor = 0, None
     while True:
         page = await stage.resending.redrive(
-            reason="r", actor="test", session_id=session.id, cursor=cursor, limit=2
+            By("test", "r"), session_id=session.id, cursor=cursor, limit=2
         )
         seen += page.resent
         if (cursor := page.next_cursor) is None:

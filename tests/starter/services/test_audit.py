@@ -21,12 +21,12 @@ from tests.starter.conftest import Api, a_worker, serving
 
 WHY = "ticket 4711"
 
-SESSION_DEEDS = [
+SESSION_VERBS = [
     (Action.SESSION_REPLANNED, "changed", ("session", "changed")),
     (Action.SESSION_CANCELLED, "cancel", ("cancel", "--yes")),
     (Action.SESSION_RESTORED, "restore", ("session", "restore")),
 ]
-"""The deed, its route below the session, and its command."""
+"""The entry, its route below the session, and its command."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +70,12 @@ async def test_a_session_is_replanned_cancelled_and_restored_on_record(
     session_id, _ = await api.enrolled()
     await api.post(f"/v1/sessions/{session_id}/cancel", json={"dry_run": True})
     await command("cancel", session_id, "--dry-run")
-    for _, path, words in SESSION_DEEDS:
+    for _, path, words in SESSION_VERBS:
         route = f"/v1/sessions/{session_id}/{path}"
         response = await api.post(route, json={"reason": WHY})
         assert response.status_code == 200, response.text
         await command(*words, session_id, "--reason", WHY)
-    expected = [(action, actor, WHY) for action, _, _ in SESSION_DEEDS for actor in ("api", "cli")]
+    expected = [(action, actor, WHY) for action, _, _ in SESSION_VERBS for actor in ("api", "cli")]
     assert expected == await told(log, session_id)
     newest = (await log.entries(session_id=session_id))[0]
     assert newest.details["enrollments"] == 1
@@ -93,7 +93,7 @@ async def test_an_enrollment_is_ended_on_record(api: Api, log: AuditLog) -> None
 
 @pytest.mark.usefixtures("working")
 async def test_a_session_that_is_stored_is_on_record(api: Api, log: AuditLog) -> None:
-    """Renamed, moved, cancelled and held after all; new, or stored as it is, nothing has changed."""
+    """Renamed, moved, cancelled and restored; new, or stored as it is, nothing has changed."""
     session_id = await api.session()
     body = (await api.get(f"/v1/sessions/{session_id}")).json()
     stored = {k: body[k] for k in ("title", "start_time", "time_zone", "status")}
@@ -168,7 +168,7 @@ async def test_a_sweep_by_hand_is_on_record(api: Api, log: AuditLog) -> None:
 async def test_what_is_done_without_temporal_is_on_record(
     settings: Settings, log: AuditLog, monkeypatch: pytest.MonkeyPatch, api: Api
 ) -> None:
-    """The ledger is cancelled and nothing is sent any more: that is a deed, whoever is away."""
+    """The ledger is cancelled and nothing is sent any more: that is on record, whoever is away."""
     session_id, user_id = await api.enrolled()
     (port,) = free_ports(1)
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{port}")
