@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar
 from uuid import UUID
 
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
@@ -24,7 +24,7 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError
 
-from reminders.db.audit import HOST, Action, AuditLog, By, Event
+from reminders.db.audit import HOST, Action, AuditLog, By
 from reminders.db.ledger import ReminderQueries
 from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
@@ -47,43 +47,25 @@ from workflows.session_change import SessionChangeWorkflow
 
 logger = logging.getLogger(__name__)
 
-_Receipt = TypeVar("_Receipt", CancelReceipt, ChangeReceipt)
-
 CHANGE_WAIT = timedelta(seconds=3)
 """How long a session's change is waited for: most are done by then, and callers do not wait long."""
 
 
+@dataclass(frozen=True, slots=True)
 class ReminderGateway:
-    """What a platform asks of this system, for its API, our CLI and Python hosts alike."""
+    """What a platform asks of this system, for its API, our CLI and Python hosts alike.
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        handover: Handover,
-        catalogue: Catalogue,
-        queries: ReminderQueries,
-        audit: AuditLog,
-        task_queue: str = TASK_QUEUE,
-    ) -> None:
-        """Ask through this client; see `starter.assembly.assemble`.
+    `starter.assembly` puts it together.
+    """
 
-        Args:
-            client: Connected with `SessionReminderPlugin`; may be lazy.
-            handover: Of plans to the enrollments' workflows.
-            catalogue: Sessions and users.
-            queries: Reads the ledger.
-            audit: Keeps who did what, and why.
-            task_queue: Where the workers poll.
-        """
-        self._client = client
-        self._handover = handover
-        self._workflows = handover.workflows
-        self._planner = handover.planner
-        self._catalogue = catalogue
-        self._queries = queries
-        self._audit = audit
-        self._task_queue = task_queue
+    client: Client
+    """Connected with `SessionReminderPlugin`; may be lazy."""
+    handover: Handover = field(kw_only=True)
+    catalogue: Catalogue = field(kw_only=True)
+    queries: ReminderQueries = field(kw_only=True)
+    audit: AuditLog = field(kw_only=True)
+    task_queue: str = field(default=TASK_QUEUE, kw_only=True)
+    """Where the workers poll."""
 
     async def enroll(
         self,
@@ -116,16 +98,15 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        planned = await self._planner.enroll(
+        planned = await self.handover.planner.enroll(
             session_id,
             user_id,
             enrollment_id,
             status=status,
-            actor=by.actor,
+            by=by,
             by_hand=by_hand,
-            reason=by.reason,
         )
-        handed = await self._handover.hand_over(planned, enrolling=True)
+        handed = await self.handover.hand_over(planned, enrolling=True)
         return Enrolled(
             workflow_id=session_reminder_workflow_id(session_id, user_id),
             run_id=handed.run_id,
@@ -148,15 +129,10 @@ class ReminderGateway:
             TemporalUnavailableError: If Temporal is away; the ledger is cancelled, so nothing is
                 sent, and a repeated call ends the workflow.
         """
-
-        async def ended() -> CancelReceipt:
-            planned = await self._planner.unenroll(session_id, user_id)
-            await self._handover.hand_over(planned)
-            return CancelReceipt.of(planned)
-
-        return await self._on_record(
-            by.did(Action.UNENROLLED, session_id=session_id, user_id=user_id), ended()
-        )
+        planned, event_id = await self.handover.planner.unenroll(session_id, user_id, by)
+        async with self._noted_if_away(event_id):
+            await self.handover.hand_over(planned)
+        return replace(CancelReceipt.of(planned), event_id=event_id)
 
     async def put_session(
         self,
@@ -182,12 +158,12 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        change = await self._catalogue.put_session(session, keep_status=keep_status, actor=by.actor)
+        change = await self.catalogue.put_session(session, keep_status=keep_status, by=by)
         if change.untold is None:
             return change, ChangeReceipt()
         under_way = await self._start_change(session.id)
         try:
-            await self._catalogue.told(change)
+            await self.catalogue.told(change)
         except DatabaseUnavailableError:
             logger.warning(
                 "%s runs; the same call repeated would start it once more", under_way.workflow_id
@@ -216,14 +192,15 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
+        await self.catalogue.session(session_id)
         event = by.did(Action.SESSION_REPLANNED, session_id=session_id)
-        return await self._on_record(event, self.replan(session_id, wait=wait))
+        return await self._fan_out(session_id, wait, await self.audit.record(event))
 
     async def replan(
         self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
     ) -> ChangeReceipt:
         """See `session_changed`; for changes that have an entry of their own in the audit log."""
-        await self._catalogue.session(session_id)
+        await self.catalogue.session(session_id)
         return await self._fan_out(session_id, wait)
 
     async def cancel_session(
@@ -254,14 +231,8 @@ class ReminderGateway:
         """
         if dry_run:
             return ChangeReceipt(reminders=await self.expected(session_id))
-
-        async def cancelled() -> ChangeReceipt:
-            await self._catalogue.cancel_session(session_id)
-            return await self._fan_out(session_id, wait)
-
-        return await self._on_record(
-            by.did(Action.SESSION_CANCELLED, session_id=session_id), cancelled()
-        )
+        event_id = await self.catalogue.cancel_session(session_id, by)
+        return await self._fan_out(session_id, wait, event_id)
 
     async def restore_session(
         self, session_id: UUID, by: By = HOST, *, wait: timedelta | None = CHANGE_WAIT
@@ -280,14 +251,8 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-
-        async def restored() -> ChangeReceipt:
-            await self._catalogue.restore_session(session_id)
-            return await self._fan_out(session_id, wait)
-
-        return await self._on_record(
-            by.did(Action.SESSION_RESTORED, session_id=session_id), restored()
-        )
+        event_id = await self.catalogue.restore_session(session_id, by)
+        return await self._fan_out(session_id, wait, event_id)
 
     async def expected(self, session_id: UUID, user_id: UUID | None = None) -> CancelReceipt:
         """What a cancel would do.
@@ -301,12 +266,12 @@ class ReminderGateway:
             EnrollmentNotFoundError: If the person never was enrolled.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        await self._catalogue.session(session_id)
+        await self.catalogue.session(session_id)
         if user_id is not None:
-            status = await self._catalogue.enrollment_status(session_id, user_id)
+            status = await self.catalogue.enrollment_status(session_id, user_id)
             if status is None:
                 raise EnrollmentNotFoundError
-        tally = await self._queries.tally(session_id, user_id)
+        tally = await self.queries.tally(session_id, user_id)
         return CancelReceipt(
             cancelled=tally.get(ReminderStatus.SCHEDULED, 0),
             already_sent=sum(n for status, n in tally.items() if status.is_accepted),
@@ -321,13 +286,13 @@ class ReminderGateway:
             EnrollmentNotFoundError: If the person never was enrolled.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        session = await self._catalogue.session(session_id)
-        status = await self._catalogue.enrollment_status(session_id, user_id)
+        session = await self.catalogue.session(session_id)
+        status = await self.catalogue.enrollment_status(session_id, user_id)
         if status is None:
             raise EnrollmentNotFoundError
-        reminders = await self._queries.of_enrollment(session_id, user_id)
+        reminders = await self.queries.of_enrollment(session_id, user_id)
         workflow_id = session_reminder_workflow_id(session_id, user_id)
-        workflow_status, run_id = await self._workflows.describe(workflow_id)
+        workflow_status, run_id = await self.handover.workflows.describe(workflow_id)
         return Story(
             session=session,
             user_id=user_id,
@@ -338,35 +303,48 @@ class ReminderGateway:
             reminders=reminders,
         )
 
-    async def _on_record(self, event: Event, work: Awaitable[_Receipt]) -> _Receipt:
-        """Do it, and write down what came of it: its receipt, with its entry in the audit log.
+    async def _fan_out(
+        self, session_id: UUID, wait: timedelta | None, event_id: int | None = None
+    ) -> ChangeReceipt:
+        """Bring a session's change to every enrollment, and wait a little for the counts.
 
-        If Temporal is away it is done as far as the ledger goes, which is what counts: that is
-        written down too, before the error goes on to the caller.
+        Args:
+            session_id: Whose.
+            wait: See `session_changed`.
+            event_id: The change's entry in the audit log, to which the counts are added.
         """
+        async with self._noted_if_away(event_id):
+            under_way = await self._start_change(session_id)
+        receipt = under_way if wait is None else await self.counted(under_way, wait=wait)
+        if event_id is None:
+            return receipt
         try:
-            receipt = await work
-        except TemporalUnavailableError:
-            await self._audit.record(replace(event, details={"temporal": "away"}))
-            raise
-        event_id = await self._audit.record(replace(event, details=receipt.details))
+            await self.audit.add(event_id, receipt.details)
+        except DatabaseUnavailableError:
+            logger.warning("audit entry %s lacks what came of it", event_id)
         return replace(receipt, event_id=event_id)
 
-    async def _fan_out(self, session_id: UUID, wait: timedelta | None) -> ChangeReceipt:
-        """Bring a session's change to every enrollment, and wait a little for the counts."""
-        under_way = await self._start_change(session_id)
-        return under_way if wait is None else await self.counted(under_way, wait=wait)
+    @asynccontextmanager
+    async def _noted_if_away(self, event_id: int | None) -> AsyncIterator[None]:
+        """Add to an audit entry that Temporal was away: it is done as far as the ledger goes."""
+        try:
+            yield
+        except TemporalUnavailableError:
+            if event_id is not None:
+                with suppress(DatabaseUnavailableError):
+                    await self.audit.add(event_id, {"temporal": "away"})
+            raise
 
     async def _start_change(self, session_id: UUID) -> ChangeReceipt:
         """The workflow that plans every enrollment anew: started, or sent round once more."""
-        memo = await self._planner.installation.memo()
+        memo = await self.handover.planner.installation.memo()
         with unavailable():
             # Start and signal are one call: of a running one, nothing that changed is missed.
-            handle = await self._client.start_workflow(
+            handle = await self.client.start_workflow(
                 SessionChangeWorkflow.run,
                 SessionChangeInput(session_id=session_id),
                 id=session_change_workflow_id(session_id),
-                task_queue=self._task_queue,
+                task_queue=self.task_queue,
                 start_signal="changed",
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -391,7 +369,7 @@ class ReminderGateway:
         if change.is_done or change.workflow_id is None:
             return change
         handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult]
-        handle = self._client.get_workflow_handle_for(
+        handle = self.client.get_workflow_handle_for(
             SessionChangeWorkflow.run, change.workflow_id, run_id=change.run_id
         )
         counts = await _result(handle, wait)

@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, literal, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
@@ -161,6 +162,16 @@ class AuditLog:
         """Add an entry that belongs to no transaction of ours; its id."""
         async with self.database.transaction() as connection:
             return await record(connection, event)
+
+    async def add(self, event_id: int, details: Mapping[str, Any]) -> None:
+        """Add to an entry what is known only later, such as what the work has come to."""
+        added = literal(dict(details), JSONB)
+        async with self.database.autocommit() as connection:
+            await connection.execute(
+                update(ReminderEventRow)
+                .where(ReminderEventRow.id == event_id)
+                .values(details=ReminderEventRow.details.op("||")(added))
+            )
 
     async def entry(self, event_id: int) -> Event | None:
         """One entry; `None` if there is none."""

@@ -78,25 +78,21 @@ class ErasureStore:
     clock: Clock
     """Decides which workflows may still run."""
 
-    async def erase(
-        self, user_id: UUID, *, actor: str, reason: str | None = None, dry_run: bool = False
-    ) -> Erased:
+    async def erase(self, user_id: UUID, *, by: audit.By, dry_run: bool = False) -> Erased:
         """Erase a person. Safe to repeat: what has come since is erased as well.
 
         Args:
             user_id: Whom.
-            actor: For the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
             dry_run: Do it all, count, and take it back.
 
         Raises:
             UserNotFoundError: If there is no such person, and never was.
-            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
         """
         try:
             async with self.database.transaction() as connection:
-                return await self._erase(connection, user_id, actor, reason, dry_run=dry_run)
+                return await self._erase(connection, user_id, by, dry_run=dry_run)
         except _RehearsedError as rehearsed:
             return rehearsed.erased
 
@@ -104,8 +100,7 @@ class ErasureStore:
         self,
         connection: AsyncConnection,
         user_id: UUID,
-        actor: str,
-        reason: str | None,
+        by: audit.By,
         *,
         dry_run: bool,
     ) -> Erased:
@@ -171,10 +166,8 @@ class ErasureStore:
         )
         await audit.record(
             connection,
-            audit.Event(
-                action=audit.Action.USER_ERASED,
-                actor=actor,
-                reason=reason,
+            by.did(
+                audit.Action.USER_ERASED,
                 user_id=user_id,
                 details={"cancelled": erased.cancelled, "kept": erased.kept},
             ),

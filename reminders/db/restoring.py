@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import mapping, preferences
-from reminders.db.audit import Action, Event, record
+from reminders.db.audit import Action, By, Event, record
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
 from reminders.db.sql import typed
@@ -183,8 +183,7 @@ class RestoredLedger:
         since: Since,
         *,
         last_write: datetime | None,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         details: Mapping[str, Any],
         dry_run: bool = False,
     ) -> Caught:
@@ -197,17 +196,14 @@ class RestoredLedger:
             since: What has happened.
             last_write: Of the ledger as it was restored: sessions are moved only to what was
                 announced later.
-            actor: Who, for the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
             details: For the audit log.
             dry_run: Do it all, count, and take it back.
 
         Raises:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        event = Event(
-            action=Action.LEDGER_RESTORED, actor=actor, reason=reason, details=dict(details)
-        )
+        event = by.did(Action.LEDGER_RESTORED, details=dict(details))
         try:
             async with self.database.transaction() as connection:
                 return await self._catch_up(connection, since, last_write, event, dry_run=dry_run)

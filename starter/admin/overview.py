@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.domain.errors import DatabaseUnavailableError
 from starter.admin.attention import concerns
 from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
@@ -41,7 +42,7 @@ async def overview(request: Request, parts: Answering) -> Response:
 @router.post("/delivery/resume")
 async def resume(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
     """End the hold that keeps all workers from sending."""
-    await parts.provider.resume(actor=visitor.actor, reason=form.reason())
+    await parts.provider.resume(By(visitor.actor, form.reason()))
     return redirect("")
 
 

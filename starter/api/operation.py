@@ -159,5 +159,4 @@ async def resume(parts: Answering, caller: Caller, body: ReasonBody | None = Non
     What waits comes back within a minute, after a used up quota within five. Without this call
     the provider is tried again by itself, as often. If it still refuses, it is held again.
     """
-    reason = body.reason if body else None
-    return ResumedOut(held_because=await parts.provider.resume(actor=caller, reason=reason))
+    return ResumedOut(held_because=await parts.provider.resume(by(caller, body)))

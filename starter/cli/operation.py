@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from starter.cli import progress, tables
-from starter.cli.options import ACTOR, AsJson, Cursor, Group, Reason, by, show
+from starter.cli.options import AsJson, Cursor, Group, Reason, by, show
 from starter.cli.running import ExitCode, ask
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def resume(reason: Reason = None, *, as_json: AsJson = False) -> None:
     """Send again, now that key, sender or quota is in order: ends the hold for every worker."""
     from starter.api.operation import ResumedOut
 
-    held_because = ask(lambda parts: parts.provider.resume(actor=ACTOR, reason=reason))
+    held_because = ask(lambda parts: parts.provider.resume(by(reason)))
     show(ResumedOut(held_because=held_because), _print_resumed, as_json=as_json)
 
 

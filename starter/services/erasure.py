@@ -65,7 +65,7 @@ class Erasure:
             TemporalUnavailableError: If Temporal is away; the database is erased and nothing is
                 sent. Repeat the call, so that the workflows end.
         """
-        erased = await self.store.erase(user_id, actor=by.actor, reason=by.reason, dry_run=dry_run)
+        erased = await self.store.erase(user_id, by=by, dry_run=dry_run)
         workflows = len(erased.sessions)
         if not dry_run:
             workflows = await self._cancel(user_id, erased.sessions, on_progress)

@@ -96,7 +96,7 @@ class Preferences:
         changed = await self.store.change(
             enrollment.user_id,
             lambda before: before | {scope},
-            actor=ATTENDEE.actor,
+            by=ATTENDEE,
             session_id=session_id,
         )
         try:
@@ -118,7 +118,7 @@ class Preferences:
         )
 
     async def _change(self, user_id: UUID, change: Change, *, by: By) -> PreferenceReceipt:
-        changed = await self.store.change(user_id, change, actor=by.actor, reason=by.reason)
+        changed = await self.store.change(user_id, change, by=by)
         plans = await self._follow(user_id, changed)
         return PreferenceReceipt(
             choices=changed.choices,

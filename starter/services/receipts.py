@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from reminders.db.plans import PlannedEnrollment
-from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, Session
+from reminders.domain.model import EnrollmentStatus, Reminder, Session
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +46,8 @@ class CancelReceipt:
         """What became of an enrollment's reminders, counted."""
         return cls(
             cancelled=planned.cancelled,
-            already_sent=sum(r.status.is_accepted for r in planned.reminders),
-            in_flight=sum(r.status is ReminderStatus.SENDING for r in planned.reminders),
+            already_sent=planned.already_sent,
+            in_flight=planned.in_flight,
         )
 
 

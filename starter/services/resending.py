@@ -66,10 +66,8 @@ class Resending:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        reason = _reason(by)
-        return await self._handed_over(
-            await self.requests.resend(reminder_id, reason=reason, actor=by.actor)
-        )
+        _need_reason(by)
+        return await self._handed_over(await self.requests.resend(reminder_id, by=by))
 
     async def send_now(self, reminder_id: UUID, by: By) -> Requested:
         """Send a reminder that waits for its instant now. Safe to repeat: it goes out once.
@@ -85,10 +83,8 @@ class Resending:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        reason = _reason(by)
-        return await self._handed_over(
-            await self.requests.send_now(reminder_id, reason=reason, actor=by.actor)
-        )
+        _need_reason(by)
+        return await self._handed_over(await self.requests.send_now(reminder_id, by=by))
 
     async def _handed_over(self, asked: Requested) -> Requested:
         """What was asked for, handed over to its workflow if there is something to send."""
@@ -128,12 +124,13 @@ class Resending:
             TemporalUnavailableError: If Temporal is away; what is planned by then is found by the
                 sweep, for the rest repeat the call.
         """
-        reason = "" if dry_run else _reason(by)
+        if not dry_run:
+            _need_reason(by)
         began = self.clock.now()
         resent, left_alone = 0, Counter[str]()
         while True:
             page = await self._redrive_page(
-                by, reason, session_id, dry_run=dry_run, cursor=cursor, limit=limit
+                by, session_id, dry_run=dry_run, cursor=cursor, limit=limit
             )
             resent += page.resent
             left_alone.update(page.left_alone)
@@ -152,7 +149,6 @@ class Resending:
     async def _redrive_page(
         self,
         by: By,
-        reason: str,
         session_id: UUID | None,
         *,
         dry_run: bool,
@@ -170,9 +166,7 @@ class Resending:
                 return 0
             try:
                 resent = await self._handed_over(
-                    await self.requests.resend(
-                        chosen.id, reason=reason, actor=by.actor, dry_run=dry_run
-                    )
+                    await self.requests.resend(chosen.id, by=by, dry_run=dry_run)
                 )
             except SendRefusedError as refused:
                 left[refused.why] += 1
@@ -194,8 +188,7 @@ class Resending:
         )
 
 
-def _reason(by: By) -> str:
+def _need_reason(by: By) -> None:
     if by.reason is None or not by.reason.strip():
         msg = "reason is missing; say why, for the audit log"
         raise InvalidInputError(msg, field="reason")
-    return by.reason

@@ -147,8 +147,7 @@ async def reconcile(
     caught = await ledger.catch_up(
         since,
         last_write=last_write,
-        actor=by.actor,
-        reason=by.reason,
+        by=by,
         details={"looked_at": judging.looked_at, "ended": dict(counts)},
         dry_run=dry_run,
     )

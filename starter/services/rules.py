@@ -122,7 +122,7 @@ class RuleAdmin:
         """
         rule = with_fields(None, reminder_type, session_id, fields)
         validate_subject_template(rule.subject_template)
-        change = await self.store.add(rule, actor=by.actor, reason=by.reason)
+        change = await self.store.add(rule, by=by)
         return await self._tell(change, wait)
 
     async def change(
@@ -154,9 +154,7 @@ class RuleAdmin:
             raise InvalidInputError(msg, field="minutes_before")
         if fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
-        change = await self.store.change(
-            reminder_type, session_id, fields, actor=by.actor, reason=by.reason
-        )
+        change = await self.store.change(reminder_type, session_id, fields, by=by)
         return await self._tell(change, wait)
 
     async def delete(
@@ -175,9 +173,7 @@ class RuleAdmin:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was deleted.
         """
-        change = await self.store.delete(
-            reminder_type, session_id, actor=by.actor, reason=by.reason
-        )
+        change = await self.store.delete(reminder_type, session_id, by=by)
         return await self._tell(change, wait)
 
     async def diff(

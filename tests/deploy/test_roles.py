@@ -71,7 +71,8 @@ async def test_everything_works_with_the_minimal_role(
         assert migrate.head() == await migrate.current(database)
         monkeypatch.setenv("TEMPORAL_ADDRESS", client.service_client.config.target_host)
         async with assembled(minimal) as parts:
-            await parts.provider.resume(actor="cli", reason=None)
+            await parts.provider.resume(By("cli"))
+            await parts.gateway.cancel_session(session.id, By("cli"))
             await parts.erasure.erase(user, by=By("cli"))
     await database.aclose()
 

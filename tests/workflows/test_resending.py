@@ -121,7 +121,7 @@ async def test_it_survives_plans_sweeps_and_moves(stage: Stage) -> None:
     """Waiting for a worker past its own instant, nothing takes it for past due, drifted or lost."""
     session, handle = await reminded(stage)
     async with without_worker(stage):
-        again = await stage.requests.resend((await row(stage, session)).id, reason="r", actor="t")
+        again = await stage.requests.resend((await row(stage, session)).id, by=By("t", "r"))
         for _ in range(2):
             planned = await stage.planner.replan(session.id, again.reminder.user_id)
             assert not planned.is_changed
@@ -151,7 +151,7 @@ async def test_moved_far_while_it_waits_it_is_an_ordinary_reminder_again(stage: 
     """Its new instant lies ahead: it goes out then, and not twice."""
     session, handle = await reminded(stage)
     async with without_worker(stage):
-        await stage.requests.resend((await row(stage, session)).id, reason="r", actor="t")
+        await stage.requests.resend((await row(stage, session)).id, by=By("t", "r"))
         moved = replace(session, starts_at=session.starts_at + 7 * DAY)
         await stage.catalogue.put_session(moved)
         await stage.planner.replan(session.id, (await row(stage, session)).user_id)
@@ -172,7 +172,7 @@ async def test_two_that_were_asked_for_do_not_supersede_each_other(stage: Stage)
     async with without_worker(stage):
         for reminder_type in ("24h", "2h"):
             reminder = await row(stage, session, reminder_type)
-            await stage.requests.resend(reminder.id, reason="r", actor="t")
+            await stage.requests.resend(reminder.id, by=By("t", "r"))
     await stage.gateway.session_changed(session.id, wait=PATIENCE)
     await stage.forward(31 * MINUTE, handle)
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
@@ -220,7 +220,7 @@ async def test_sent_now_without_a_worker_it_survives_plans_and_sweeps(stage: Sta
     session = await stage.session(starts_in=50 * HOUR)
     handle = await stage.enroll(session)
     async with without_worker(stage):
-        asked = await stage.requests.send_now((await row(stage, session)).id, reason="r", actor="t")
+        asked = await stage.requests.send_now((await row(stage, session)).id, by=By("t", "r"))
         planned = await stage.planner.replan(session.id, asked.reminder.user_id)
         assert not planned.is_changed
     result = await stage.sweep()
@@ -231,7 +231,7 @@ async def test_sent_now_without_a_worker_it_survives_plans_and_sweeps(stage: Sta
     other = await stage.session(starts_in=50 * HOUR)
     await stage.enroll(other)
     async with without_worker(stage):
-        await stage.requests.send_now((await row(stage, other)).id, reason="r", actor="t")
+        await stage.requests.send_now((await row(stage, other)).id, by=By("t", "r"))
         moved = replace(other, starts_at=other.starts_at + DAY)
         await stage.catalogue.put_session(moved)
         await stage.planner.replan(other.id, (await row(stage, other)).user_id)

@@ -16,6 +16,7 @@ from reminders.db.audit import Action, AuditLog, By
 from reminders.domain.errors import SameLeadError, TemporalUnavailableError
 from reminders.domain.model import Session, StatusReason
 from reminders.domain.rules import Fate, RuleFields
+from starter.gateway import ReminderGateway
 from starter.services.rules import RuleReceipt
 from tests.stage import Handle, Stage, eventually
 
@@ -257,7 +258,7 @@ async def test_a_process_that_dies_before_telling_anybody_loses_nothing(
         raise TemporalUnavailableError
 
     with monkeypatch.context() as broken:
-        broken.setattr(stage.gateway, "replan", away)
+        broken.setattr(ReminderGateway, "replan", away)
         receipt = await stage.rules.change(
             "24h", None, RuleFields(lead=20 * HOUR), by=By("test"), wait=PATIENCE
         )

@@ -16,6 +16,7 @@ from sqlalchemy import insert, select, text
 
 from reminders.clock import SystemClock
 from reminders.db import locks
+from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
@@ -103,10 +104,10 @@ async def test_a_person_is_changed_while_they_enroll_in_sixty_sessions(
     changes: dict[str, Change] = {
         "address": lambda nth: catalogue.put_user(Attendee(user_id=ana, email=f"{nth}{ADDRESS}")),
         "choice": lambda nth: PreferenceStore(database, SystemClock()).change(
-            ana, lambda _: frozenset({OptOut()} if nth % 2 else ()), actor="test"
+            ana, lambda _: frozenset({OptOut()} if nth % 2 else ()), by=By("test")
         ),
         "bounce": lambda _: ProviderEvents(database).record(a_bounce(planned.reminders[0].id)),
-        "erasure": lambda _: ErasureStore(database, SystemClock()).erase(ana, actor="test"),
+        "erasure": lambda _: ErasureStore(database, SystemClock()).erase(ana, by=By("test")),
     }
     turn = in_turn(sessions)
 
@@ -134,7 +135,7 @@ async def test_a_rule_is_changed_while_sixty_enroll(
     async with rush.going_on():
         came_first, seconds = await rush.overtaking(
             lambda nth: rules.change(
-                "1h", session.id, RuleFields(is_enabled=bool(nth % 2)), actor="test"
+                "1h", session.id, RuleFields(is_enabled=bool(nth % 2)), by=By("test")
             )
         )
     assert came_first <= SOON
@@ -220,11 +221,11 @@ async def test_whatever_happens_at_once_nobody_waits_for_each_other(
             lambda: catalogue.cancel_session(session.id),
             lambda: catalogue.restore_session(session.id),
             *2 * [lambda: catalogue.put_user(Attendee(user_id=user, email=ADDRESS))],
-            lambda: erasure.erase(user, actor="test"),
-            lambda: choices.change(user, lambda _: opt_outs, actor="test"),
+            lambda: erasure.erase(user, by=By("test")),
+            lambda: choices.change(user, lambda _: opt_outs, by=By("test")),
             some_event,
             lambda: rules.change(
-                "1h", None, RuleFields(is_enabled=chance.random() < 0.5), actor="test"
+                "1h", None, RuleFields(is_enabled=chance.random() < 0.5), by=By("test")
             ),
             lambda: cutovers.take_over(session.id, since=session.starts_at, now=clock.now()),
         ]

@@ -12,11 +12,14 @@ from temporalio.client import Client
 from typer.testing import CliRunner
 
 from devstack.ports import free_ports
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, By
 from reminders.db.engine import Database
 from reminders.settings import Settings
+from starter.assembly import assembled
 from starter.cli import running
 from starter.cli.main import app
+from starter.gateway import ReminderGateway
+from starter.services.handover import Handover
 from tests.starter.conftest import Api, a_worker, serving
 
 WHY = "ticket 4711"
@@ -176,6 +179,30 @@ async def test_what_is_done_without_temporal_is_on_record(
         refused = await cut_off.delete(f"/v1/enrollments/{session_id}/{user_id}")
     assert refused.status_code == 503
     assert [(Action.UNENROLLED, "api", None)] == await told(log, session_id)
+
+
+@pytest.mark.parametrize("verb", ["cancel_session", "restore_session", "unenroll"])
+async def test_what_a_process_did_before_it_died_is_on_record(
+    settings: Settings, log: AuditLog, monkeypatch: pytest.MonkeyPatch, api: Api, verb: str
+) -> None:
+    """Ledger and audit log are written together, whatever becomes of the rest."""
+
+    class KilledError(BaseException):
+        """Nothing after it runs."""
+
+    async def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    session_id, user_id = await api.enrolled()
+    monkeypatch.setattr(ReminderGateway, "_start_change", killed)
+    monkeypatch.setattr(Handover, "hand_over", killed)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    async with assembled(settings) as parts:
+        call = getattr(parts.gateway, verb)
+        whom = (session_id, user_id) if verb == "unenroll" else (session_id,)
+        with pytest.raises(KilledError):
+            await call(*whom, By("test", WHY))
+    assert [("test", WHY)] == [(actor, why) for _, actor, why in await told(log, session_id)]
 
 
 async def test_a_reason_that_cannot_be_kept_is_refused_before_anything_is_done(
