@@ -163,7 +163,7 @@ class ReminderGateway:
             return change, ChangeReceipt()
         under_way = await self._start_change(session.id)
         try:
-            await self.catalogue.told(change)
+            await self.catalogue.passed_on(change)
         except DatabaseUnavailableError:
             logger.warning(
                 "%s runs; the same call repeated would start it once more", under_way.workflow_id

@@ -62,14 +62,6 @@ class Erased:
     """Sessions of which a workflow of this person may still run."""
 
 
-class _RehearsedError(Exception):
-    """Rolls the transaction back, and carries what it would have done."""
-
-    def __init__(self, erased: Erased) -> None:
-        super().__init__()
-        self.erased = erased
-
-
 @dataclass(frozen=True, slots=True)
 class ErasureStore:
     """Erases on PostgreSQL."""
@@ -90,20 +82,13 @@ class ErasureStore:
             UserNotFoundError: If there is no such person, and never was.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
         """
-        try:
-            async with self.database.transaction() as connection:
-                return await self._erase(connection, user_id, by, dry_run=dry_run)
-        except _RehearsedError as rehearsed:
-            return rehearsed.erased
+        async with self.database.transaction() as connection:
+            erased = await self._erase(connection, user_id, by)
+            if dry_run:
+                await connection.rollback()
+        return erased
 
-    async def _erase(
-        self,
-        connection: AsyncConnection,
-        user_id: UUID,
-        by: audit.By,
-        *,
-        dry_run: bool,
-    ) -> Erased:
+    async def _erase(self, connection: AsyncConnection, user_id: UUID, by: audit.By) -> Erased:
         # The order in which everybody locks: the person, enrollments, reminders by ascending id.
         await locks.person(connection, user_id)
         owned = self.database.host_schema is None
@@ -172,8 +157,6 @@ class ErasureStore:
                 details={"cancelled": erased.cancelled, "kept": erased.kept},
             ),
         )
-        if dry_run:
-            raise _RehearsedError(erased)
         return erased
 
     async def _sessions(self, connection: AsyncConnection, user_id: UUID) -> tuple[UUID, ...]:

@@ -113,7 +113,6 @@ class RuleStore:
             SessionNotFoundError: If there is no such session.
         """
         async with self.database.transaction() as connection:
-            savepoint = await connection.begin_nested()
             if fields is None:
                 change = await _delete(connection, reminder_type, session_id)
             elif await _in_force(connection, reminder_type, session_id) is None:
@@ -122,7 +121,7 @@ class RuleStore:
                 )
             else:
                 change = await _change(connection, reminder_type, session_id, fields)
-            await savepoint.rollback()
+            await connection.rollback()
         return change
 
     async def add(self, rule: ReminderRule, *, by: audit.By) -> RuleChange:

@@ -104,7 +104,7 @@ class Catalogue:
                 await audit.record(connection, event)
         return change
 
-    async def told(self, change: SessionChange) -> None:
+    async def passed_on(self, change: SessionChange) -> None:
         """Note that a workflow passes a change on to a session's enrollments.
 
         A change that came after it is still to be passed on.

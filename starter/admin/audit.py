@@ -12,7 +12,6 @@ from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from starter.admin.guard import Answering, pages
 from starter.admin.view import render
 from starter.assembly import Parts
-from starter.services import reports as lookups
 from starter.services.sweeps import Run
 
 router = pages()
@@ -65,7 +64,7 @@ async def receipt(request: Request, event_id: int, parts: Answering) -> Response
         other={k: v for k, v in entry.details.items() if not _is_count(v)},
         run=run,
         is_running=is_running,
-        enrolled=await lookups.enrolled(parts, entry.session_id)
+        enrolled=await parts.browser.taking_part(entry.session_id)
         if is_running and entry.session_id
         else None,
         run_url=parts.workflow_url(run.workflow_id, run.run_id) if run else None,

@@ -202,7 +202,7 @@ async def put_preferences(
     """Replace a user's preferences, whole. Safe to repeat.
 
     What waits and is not wanted ends as `skipped: opted_out`; what is wanted again and still lies
-    ahead is planned anew. Sleeping workflows are told.
+    ahead is planned anew. Sleeping workflows follow.
     """
     receipt = await parts.preferences.put(user_id, body.to_opt_outs(), by=By(caller, body.reason))
     return ChangedPreferences.after(user_id, receipt)

@@ -87,4 +87,6 @@ def created(model: type[Any], what: str) -> Documented:
 
 def under_way(model: type[Any]) -> Documented:
     """The documentation of a 202 beside the usual 200."""
-    return {ACCEPTED: {"model": model, "description": "It is stored; a workflow tells everybody"}}
+    return {
+        ACCEPTED: {"model": model, "description": "It is stored; a workflow brings it to everybody"}
+    }

@@ -135,12 +135,12 @@ class RuleListOut(Out):
     items: list[RuleOut]
 
 
-class TellingOut(Mirror):
-    """Sessions whose people's workflows are being told. What is stored counts already: no old instant can fire."""
+class SpreadOut(Mirror):
+    """Sessions that the change is being brought to. What is stored counts already: no old instant can fire."""
 
     sessions: int
     """Sessions with enrollments that lie ahead."""
-    told: int
+    told: int = Field(validation_alias="begun")
     """Of these, those whose `SessionChangeWorkflow` has begun; `GET /v1/runs` has its counts. The
     others follow, at the latest by the next sweep."""
 
@@ -152,8 +152,8 @@ class RuleChangeOut(Out):
     """The rule that counts now; null when there is none of this type any more."""
     changes: ChangesOut | None
     """Of all sessions together. Null while `under_way`."""
-    under_way: TellingOut | None
-    """Null when everybody has been told."""
+    under_way: SpreadOut | None
+    """Null when it has reached everybody."""
 
     @classmethod
     def of(cls, receipt: RuleReceipt) -> Self:
@@ -162,7 +162,7 @@ class RuleChangeOut(Out):
         return cls(
             configuration=receipt.change.after,
             changes=counts,
-            under_way=None if counts else TellingOut.of(receipt),
+            under_way=None if counts else SpreadOut.of(receipt),
         )
 
 

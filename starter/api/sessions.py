@@ -145,7 +145,7 @@ class ChangedSession(SessionOut):
     changes: ChangesOut | None
     """Null while `under_way`."""
     under_way: UnderWayOut | None
-    """Null when everybody has been told."""
+    """Null when it has reached everybody."""
 
     @classmethod
     def of(cls, session: Session, receipt: ChangeReceipt) -> Self:
@@ -183,7 +183,7 @@ async def put_session(
     fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
     when that takes longer than a few seconds, `under_way` has the workflow that is working on it (202).
 
-    The same call repeated tells nobody, and its counts are zero, unless the first failed half-way:
+    The same call repeated concerns nobody, and its counts are zero, unless the first failed half-way:
     then it completes it. Without `status` the session keeps the one that it has.
     """
     change, receipt = await parts.gateway.put_session(
@@ -208,7 +208,7 @@ async def session_changed(
     response: Response,
     body: ReasonBody | None = None,
 ) -> ChangesOut | UnderWayOut:
-    """Plan every enrollment anew and tell its workflow. Safe to repeat."""
+    """Plan every enrollment anew, and have its workflow follow. Safe to repeat."""
     return _changes(await parts.gateway.session_changed(session_id, by(caller, body)), response)
 
 

@@ -97,8 +97,6 @@ def waited_for(
 
 async def followed(parts: Parts, session_id: UUID, change: ChangeReceipt) -> ChangeReceipt:
     """A change when it is done, with a bar until then; as it was, if nothing moves for long."""
-    from starter.services import reports
-
     seen, moved_at = None, parts.clock.now()
     with bar("enrollments confirmed; Ctrl-C stops only the waiting") as shown:
         while not change.is_done and change.workflow_id is not None:
@@ -110,6 +108,6 @@ async def followed(parts: Parts, session_id: UUID, change: ChangeReceipt) -> Cha
                 seen, moved_at = confirmed, parts.clock.now()
             elif parts.clock.now() - moved_at > STILL:
                 break
-            shown.at(confirmed, await reports.enrolled(parts, session_id))
+            shown.at(confirmed, await parts.browser.taking_part(session_id))
             change = await parts.gateway.counted(change, wait=LOOK_EVERY)
     return await parts.gateway.counted(change, wait=LOOK_EVERY)

@@ -161,8 +161,8 @@ def _change(change: Callable[[Parts], Awaitable[RuleReceipt]], *, as_json: bool)
 
     async def changed(parts: Parts) -> RuleChangeOut:
         receipt = await change(parts)
-        # The sessions that it concerns are told in the background, and this process ends with it.
-        await parts.rules.all_told()
+        # The sessions that it concerns are reached in the background, and this process ends with it.
+        await parts.rules.all_reached()
         return RuleChangeOut.of(receipt)
 
     show(ask(changed), _print_change, as_json=as_json)
@@ -230,7 +230,7 @@ def _print_change(answer: RuleChangeOut) -> None:
         print_changes(answer.changes)
     if answer.under_way is not None:
         tables.lines(
-            state="stored, and no old instant fires; workers tell the workflows: reminders runs",
+            state="stored, and no old instant fires; workers bring it to the workflows: reminders runs",
             sessions=f"{answer.under_way.sessions}, {answer.under_way.told} of them started",
         )
 

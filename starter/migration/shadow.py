@@ -51,7 +51,7 @@ class CronMigration:
 
         Args:
             database: Migrated.
-            gateway: Tells workflows of what is open again.
+            gateway: Brings what is open again to the workflows.
             clock: Judges what lies ahead.
             schema: Where the platform's old tables are.
         """

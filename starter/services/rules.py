@@ -35,11 +35,11 @@ logger = logging.getLogger(__name__)
 FEW = 20
 """Up to this many sessions, their counts are waited for."""
 LAST_WORDS = timedelta(seconds=10)
-"""How long a process that ends goes on telling sessions; the sweep has the rest."""
+"""How long a process that ends goes on with its changes; the sweep has the rest."""
 
 
 @dataclass(slots=True)
-class _Telling:
+class _Spread:
     """Sessions that one change is being brought to."""
 
     sessions: Sequence[UUID] = ()
@@ -53,22 +53,22 @@ class RuleReceipt:
     """A change of a rule, stored, and who knows of it by the time that one asks."""
 
     change: RuleChange
-    _telling: _Telling
+    _spread: _Spread
 
     @property
     def sessions(self) -> int:
         """Sessions ahead that it concerns; zero if nothing that is planned may differ."""
-        return len(self._telling.sessions)
+        return len(self._spread.sessions)
 
     @property
-    def told(self) -> int:
+    def begun(self) -> int:
         """Of these, those whose workflow runs, or is done."""
-        return len(self._telling.receipts)
+        return len(self._spread.receipts)
 
     @property
     def counts(self) -> ChangeReceipt | None:
         """Of all of them together; `None` while a workflow runs."""
-        receipts = self._telling.receipts
+        receipts = self._spread.receipts
         if len(receipts) < self.sessions or not all(receipt.is_done for receipt in receipts):
             return None
         return _sum(receipts)
@@ -85,7 +85,7 @@ class RuleAdmin:
     clock: Clock = field(kw_only=True)
     resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
     """The planner's own."""
-    _telling: set[asyncio.Task[None]] = field(default_factory=set, init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def of_session(self, session_id: UUID) -> tuple[ReminderRule, ...]:
         """The rules that count for a session; its own ones carry its id.
@@ -123,7 +123,7 @@ class RuleAdmin:
         rule = with_fields(None, reminder_type, session_id, fields)
         validate_subject_template(rule.subject_template)
         change = await self.store.add(rule, by=by)
-        return await self._tell(change, wait)
+        return await self._spread(change, wait)
 
     async def change(
         self,
@@ -155,7 +155,7 @@ class RuleAdmin:
         if fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
         change = await self.store.change(reminder_type, session_id, fields, by=by)
-        return await self._tell(change, wait)
+        return await self._spread(change, wait)
 
     async def delete(
         self,
@@ -174,7 +174,7 @@ class RuleAdmin:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was deleted.
         """
         change = await self.store.delete(reminder_type, session_id, by=by)
-        return await self._tell(change, wait)
+        return await self._spread(change, wait)
 
     async def diff(
         self, reminder_type: str, session_id: UUID | None, fields: RuleFields | None
@@ -205,50 +205,50 @@ class RuleAdmin:
             is_complete=concerned.is_complete,
         )
 
-    async def all_told(self) -> None:
+    async def all_reached(self) -> None:
         """Wait until every change made here has reached its sessions."""
-        while self._telling:
-            await asyncio.wait(self._telling)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def aclose(self) -> None:
-        """Tell those who are left for a moment, then leave them to the sweep."""
-        if self._telling:
-            await asyncio.wait(self._telling, timeout=LAST_WORDS.total_seconds())
-        for task in self._telling:
+        """Go on for a moment, then leave the rest to the sweep."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS.total_seconds())
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _tell(self, change: RuleChange, wait: timedelta) -> RuleReceipt:
+    async def _spread(self, change: RuleChange, wait: timedelta) -> RuleReceipt:
         """Bring a change to the sessions that it concerns, and wait a little."""
         if not (change.moves_reminders or change.is_repeated):
-            return RuleReceipt(change, _Telling())
+            return RuleReceipt(change, _Spread())
         sessions = await self.effects.sessions(change.reminder_type, change.session_id)
-        telling = _Telling(sessions)
+        spread = _Spread(sessions)
         are_few = len(sessions) <= FEW
-        task = asyncio.create_task(self._tell_all(telling, wait if are_few else None))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        task = asyncio.create_task(self._to_all(spread, wait if are_few else None))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         # Few are waited for by themselves; and a caller who goes away does not end the task.
         await asyncio.wait({task}, timeout=None if are_few else wait.total_seconds())
-        return RuleReceipt(change, telling)
+        return RuleReceipt(change, spread)
 
-    async def _tell_all(self, telling: _Telling, wait: timedelta | None) -> None:
+    async def _to_all(self, spread: _Spread, wait: timedelta | None) -> None:
         async def one(session_id: UUID) -> None:
-            if telling.is_broken_off:
+            if spread.is_broken_off:
                 return
             try:
                 receipt = await self.gateway.replan(session_id, wait=wait)
             except NotFoundError:  # deleted since
                 receipt = ChangeReceipt()
             except ReminderError as error:
-                telling.is_broken_off = True
+                spread.is_broken_off = True
                 logger.warning(
                     "a rule has not reached every session, the sweep sees to it: %s", error
                 )
                 return
-            telling.receipts.append(receipt)
+            spread.receipts.append(receipt)
 
-        await fan_out(one, telling.sessions)
+        await fan_out(one, spread.sessions)
 
 
 def _sum(receipts: Sequence[ChangeReceipt]) -> ChangeReceipt:

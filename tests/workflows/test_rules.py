@@ -262,7 +262,7 @@ async def test_a_process_that_dies_before_telling_anybody_loses_nothing(
         receipt = await stage.rules.change(
             "24h", None, RuleFields(lead=20 * HOUR), by=By("test"), wait=PATIENCE
         )
-        assert (1, 0, None) == (receipt.sessions, receipt.told, receipt.counts)
+        assert (1, 0, None) == (receipt.sessions, receipt.begun, receipt.counts)
         await stage.rules.add(
             "5h",
             None,
@@ -289,9 +289,9 @@ async def test_many_sessions_do_not_hold_a_caller_up(stage: Stage) -> None:
         "24h", None, RuleFields(lead=20 * HOUR), by=By("test"), wait=timedelta(milliseconds=50)
     )
     assert (40, None) == (receipt.sessions, receipt.counts)
-    assert receipt.told < 40
-    await stage.rules.all_told()
-    assert 40 == receipt.told
+    assert receipt.begun < 40
+    await stage.rules.all_reached()
+    assert 40 == receipt.begun
     await stage.start_worker()
 
     async def planned() -> bool:

@@ -488,7 +488,7 @@ async def test_whoever_told_an_earlier_change_leaves_the_later_one(stage: Stage)
     first = await stage.catalogue.put_session(replace(session, starts_at=session.starts_at + HOUR))
     later = replace(session, starts_at=session.starts_at + 2 * HOUR)
     await stage.catalogue.put_session(later)
-    await stage.catalogue.told(first)
+    await stage.catalogue.passed_on(first)
     assert 1 == (await stage.gateway.put_session(later, wait=PATIENCE))[1].enrollments
 
 
