@@ -13,6 +13,7 @@ from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.ports import SessionReplanner
+from reminders.domain.tally import total
 
 PAGE = 200
 """Enrollments between two cursors: what a worker's death costs is done again."""
@@ -65,7 +66,7 @@ class SessionChangeActivities:
                 limit=PAGE,
                 since=activity.info().scheduled_time,
             )
-            progress.counts = progress.counts.plus(page.counts)
+            progress.counts = total(progress.counts, page.counts)
             if page.after is None:
                 return progress.counts
             progress.after = page.after

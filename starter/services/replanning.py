@@ -14,6 +14,7 @@ from reminders.domain.contracts import SessionChangeResult
 from reminders.domain.errors import NotFoundError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import ReplannedPage
+from reminders.domain.tally import total
 from reminders.fan_out import fan_out
 from starter.services.handover import Handover
 from starter.services.receipts import CancelReceipt
@@ -53,9 +54,7 @@ class EnrollmentReplanner:
                 )
                 return SessionChangeResult(enrollments=1, unconfirmed=1)
 
-        counts = SessionChangeResult()
-        for replanned in await fan_out(one, users):
-            counts = counts.plus(replanned)
+        counts = total(SessionChangeResult(), *await fan_out(one, users))
         return ReplannedPage(counts=counts, after=users[-1] if len(users) == limit else None)
 
     async def _replan(
