@@ -13,7 +13,6 @@ import pytest
 from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
-import worker
 from reminders.db.audit import By
 from reminders.db.preferences import PreferenceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
@@ -23,6 +22,7 @@ from reminders.domain.errors import (
     TemporalUnavailableError,
 )
 from reminders.domain.model import EnrollmentStatus, OptOut, ReminderStatus, Session
+from starter.plugin import Delivery
 from starter.services import enrollments
 from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.preferences import Preferences
@@ -218,8 +218,9 @@ async def test_a_late_close_ends_nothing_that_was_planned_anew(stage: Stage) -> 
     await eventually(lambda: has_timer(handle))
     await stage.stop_worker()
     later_start = session.starts_at + 2 * HOUR
-    async with worker.delivery(stage.settings, clock=stage.clock) as delivery:
-        closer = LateCloser(delivery)
+    delivery = Delivery.of(stage.settings, stage.database, stage.clock)
+    async with delivery.running():
+        closer = LateCloser(delivery.pipeline)
         async with worker_for(stage, closer):
             passing = asyncio.create_task(stage.skipper.fast_forward(handle, 2 * MINUTE))
             await closer.reached.wait()
