@@ -160,7 +160,7 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings)
     listener = serving.listener("API_ADDRESS", host, port)
-    logging.getLogger("uvicorn.access").addFilter(attendee.NoTokens())
+    logging.getLogger("uvicorn.access").addFilter(attendee.RedactTokens())
     logger.info("API on %s, documentation at /docs", serving.url(listener))
     with listener:
         asyncio.run(_serve(serving.Server(app), listener))

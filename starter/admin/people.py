@@ -1,4 +1,4 @@
-"""People: looked for by name, address or id, and everything one of them was or was not told."""
+"""People: searched for by name, address or id, and everything that one of them is enrolled in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.lookups import FOUND_AT_ONCE, Browser
-from starter.admin.guard import Answering, Sent, pages, redirect
-from starter.admin.view import render
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, Sent, page_router, redirect
 from starter.assembly import Parts
 
-router = pages()
+router = page_router()
 
 
 @router.get("/people")
@@ -23,10 +23,10 @@ async def people(request: Request) -> Response:
 @router.post("/people")
 async def search(request: Request, parts: Answering, form: Sent) -> Response:
     """Who is meant; posted, because addresses do not belong into logs."""
-    return await looked_for(request, parts, form.required("q", longest=200))
+    return await search_people(request, parts, form.required("q", longest=200))
 
 
-async def looked_for(request: Request, parts: Parts, wanted: str) -> Response:
+async def search_people(request: Request, parts: Parts, wanted: str) -> Response:
     """The page of the one who is meant, or a list of those who may be."""
     found = await Browser(parts.database).people(wanted, limit=FOUND_AT_ONCE + 1)
     if len(found) == 1:

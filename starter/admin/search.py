@@ -10,11 +10,11 @@ from fastapi import Request, Response
 
 from reminders.db.lookups import Browser
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
-from starter.admin.guard import Answering, Sent, pages, redirect
-from starter.admin.people import looked_for
+from starter.admin.people import search_people
+from starter.admin.routing import Answering, Sent, page_router, redirect
 from starter.assembly import Parts
 
-router = pages()
+router = page_router()
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _WORKFLOW = re.compile(rf"session-reminder:({_UUID}):({_UUID})", re.IGNORECASE)
@@ -33,7 +33,7 @@ async def search(request: Request, parts: Answering, form: Sent) -> Response:
     if workflow:
         return redirect(f"/enrollments/{workflow[1]}/{workflow[2]}")
     if "@" in wanted:
-        return await looked_for(request, parts, wanted)
+        return await search_people(request, parts, wanted)
     path = await _named(parts, wanted) if wanted else None
     return redirect(path or f"/sessions?q={quote(wanted, safe='')}")
 

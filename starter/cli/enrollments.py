@@ -87,7 +87,7 @@ def cancel(
 
 @app.command()
 def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
-    """Say why a user was, will be or was not reminded of a session."""
+    """Explain why a user was, will be or was not reminded of a session."""
     from starter.api.enrollments import StoryOut
 
     async def looked_up(parts: Parts) -> StoryOut:
@@ -110,7 +110,7 @@ def _print_enrollment(answer: EnrollmentOut) -> None:
 
 
 def _print_cancelled(answer: CancelReceiptOut, *, dry_run: bool) -> None:
-    """What was called off, or would be."""
+    """What was cancelled, or would be."""
     tables.table(
         ("would be cancelled" if dry_run else "cancelled", "already sent", "in flight"),
         [(answer.cancelled, answer.already_sent, answer.in_flight)],

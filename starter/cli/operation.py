@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _delivery = typer.Typer(
-    cls=Group, no_args_is_help=True, help="The provider: held or not, and its quotas."
+    cls=Group, no_args_is_help=True, help="Delivery: held or not, and the provider's quotas."
 )
 app.add_typer(_delivery, name="delivery")
 
@@ -30,7 +30,7 @@ def sweep(
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look now for what nobody told us, and repair it. Sends nothing; a running one is found."""
+    """Find changes that were never reported, and repair them. Sends nothing; joins a running sweep."""
     from starter.api.operation import RunOut, SweepOut
 
     async def waited(parts: Parts) -> RunOut:
@@ -70,7 +70,7 @@ def runs(
 
 @_delivery.command("show")
 def show_delivery(*, as_json: AsJson = False) -> None:
-    """Say whether the provider takes e-mails at present, and how much of its quotas is left."""
+    """Show whether the provider accepts e-mails now, and how much of its quotas is left."""
     from starter.api.operation import DeliveryStateOut
 
     async def read(parts: Parts) -> DeliveryStateOut:
@@ -81,7 +81,7 @@ def show_delivery(*, as_json: AsJson = False) -> None:
 
 @_delivery.command()
 def resume(reason: Reason = None, *, as_json: AsJson = False) -> None:
-    """Send again, now that key, sender or quota is in order: ends the hold for every worker."""
+    """End the hold on delivery for every worker, once the key, sender or quota is fixed."""
     from starter.api.operation import ResumedOut
 
     held_because = ask(lambda parts: parts.provider.resume(actor=ACTOR, reason=reason))

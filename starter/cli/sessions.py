@@ -82,7 +82,7 @@ def roster(
 
 @_session.command("changed")
 def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
-    """Say that a session, or a rule, changed: plan every enrollment anew. Safe to repeat."""
+    """Report that a session or a rule changed: replan every enrollment. Safe to repeat."""
     done = waited_for(
         lambda parts: parts.deeds.replan_session(session, by(reason), wait=CHANGE_WAIT),
         session,
@@ -93,7 +93,7 @@ def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False)
 
 @_session.command("restore")
 def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
-    """Restore a cancelled session: plan what still lies ahead anew. Safe to repeat."""
+    """Restore a cancelled session, and replan what still lies ahead. Safe to repeat."""
     done = waited_for(
         lambda parts: parts.deeds.restore_session(session, by(reason), wait=CHANGE_WAIT),
         session,

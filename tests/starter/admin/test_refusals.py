@@ -11,7 +11,7 @@ import pytest
 
 from reminders.db.audit import LONGEST_REASON, AuditLog
 from reminders.db.engine import Database
-from starter.admin.visitors import COOKIE
+from starter.admin.cookies import COOKIE
 from tests.starter.admin.conftest import Pages
 
 HOSTILE = (

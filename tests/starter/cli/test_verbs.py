@@ -8,7 +8,7 @@ import pytest
 
 from docs import generate
 from reminders.settings import Settings
-from starter.admin.door import PATH
+from starter.admin.auth import PATH
 from starter.app import create_app
 from tests.starter.conftest import Api
 

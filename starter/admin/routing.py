@@ -15,10 +15,10 @@ from starlette.exceptions import HTTPException
 
 from reminders.domain.errors import InvalidInputError, ServiceUnavailableError
 from starter.admin import form
-from starter.admin.door import PATH, Door, RefusedError, SignInNeededError
+from starter.admin.auth import PATH, AdminAuth, ForbiddenError, SignInNeededError
+from starter.admin.cookies import Operator
 from starter.admin.form import Form
-from starter.admin.view import render
-from starter.admin.visitors import Visitor
+from starter.admin.rendering import render
 from starter.api.errors import RETRY_AFTER
 from starter.assembly import Parts
 from starter.services.failures import understood
@@ -52,7 +52,7 @@ class PageRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:
         """The handler, with errors as pages and the headers of all pages."""
-        handle = self.guard(super().get_route_handler())
+        handle = self.protected(super().get_route_handler())
 
         async def paged(request: Request) -> Response:
             try:
@@ -65,7 +65,7 @@ class PageRoute(APIRoute):
 
         return paged
 
-    def guard(self, handle: Handler) -> Handler:
+    def protected(self, handle: Handler) -> Handler:
         """The handler as it is."""
         return handle
 
@@ -73,26 +73,26 @@ class PageRoute(APIRoute):
 class AdminRoute(PageRoute):
     """A route for those who are signed in; a form is checked before its handler sees it."""
 
-    def guard(self, handle: Handler) -> Handler:
-        """The handler behind the door."""
+    def protected(self, handle: Handler) -> Handler:
+        """The handler, for requests of somebody who is signed in and sends our own forms."""
 
-        async def guarded(request: Request) -> Response:
-            door: Door = request.app.state.admin_door
-            admitted = door.admit(request)
-            request.state.visitor = admitted.visitor
+        async def checked(request: Request) -> Response:
+            auth: AdminAuth = request.app.state.admin_auth
+            signed_in = auth.authenticate(request)
+            request.state.operator = signed_in.operator
             if request.method == "POST":
                 request.state.form = await form.read(request)
-                door.check_form(request, admitted.visitor, request.state.form)
+                auth.check_csrf(request, signed_in.operator, request.state.form)
             response = await handle(request)
-            if admitted.new_cookie is not None and "set-cookie" not in response.headers:
-                door.write_cookie(request, response, admitted.new_cookie)
+            if signed_in.new_cookie is not None and "set-cookie" not in response.headers:
+                auth.set_cookie(request, response, signed_in.new_cookie)
             return response
 
-        return guarded
+        return checked
 
 
-def pages() -> APIRouter:
-    """A router for pages behind the door."""
+def page_router() -> APIRouter:
+    """A router for pages that require signing in."""
     return APIRouter(prefix=PATH, route_class=AdminRoute, include_in_schema=False)
 
 
@@ -110,9 +110,9 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
-def _visitor(request: Request) -> Visitor:
-    visitor: Visitor = request.state.visitor
-    return visitor
+def _operator(request: Request) -> Operator:
+    operator: Operator = request.state.operator
+    return operator
 
 
 def _form(request: Request) -> Form:
@@ -121,41 +121,53 @@ def _form(request: Request) -> Form:
 
 
 Answering = Annotated[Parts, Depends(_parts)]
-SignedIn = Annotated[Visitor, Depends(_visitor)]
+SignedIn = Annotated[Operator, Depends(_operator)]
 Sent = Annotated[Form, Depends(_form)]
+
+
+def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
+    """A page that says why there is no other."""
+    return render(request, "error.html", http_status=status, title=title, detail=detail)
 
 
 def _error_page(request: Request, error: Exception) -> Response:
     """What people are shown instead; a mistake in our program is told to the log."""
     if isinstance(error, SignInNeededError):
         return _to_sign_in(request)
-    if isinstance(error, RefusedError):
-        return _page(request, 403, "Not allowed", str(error))
+    if isinstance(error, ForbiddenError):
+        return error_page(request, 403, "Not allowed", str(error))
     if isinstance(error, RequestValidationError):
-        return _page(request, 404, "No such page", "The address of this page is not a valid one.")
+        error = _in_query(error)
     if isinstance(error, HTTPException):
-        return _page(request, error.status_code, "Not possible", str(error.detail))
+        title = "No such page" if error.status_code == 404 else "Not possible"
+        return error_page(request, error.status_code, title, str(error.detail))
     known = understood(error)
     if known is None:
         logger.error("%s %s", request.method, request.url.path, exc_info=error)
-        return _page(request, 500, "Something went wrong here", "The log of the API says what.")
+        return error_page(
+            request, 500, "Something went wrong here", "The log of the API says what."
+        )
     if isinstance(known, InvalidInputError):
         said = str(known)
         told = said if said.startswith(f"{known.field} ") else f"{known.field}: {said}"
-        return _page(request, known.status, "Not acceptable", told)
+        return error_page(request, known.status, "Not acceptable", told)
     if known.status == 500:
         logger.error("%s %s: %s", request.method, request.url.path, known)
-        return _page(request, 500, "Something is not set up", "The log of the API says what.")
+        return error_page(request, 500, "Something is not set up", "The log of the API says what.")
     if isinstance(known, ServiceUnavailableError):
         logger.warning("%s %s: %s", request.method, request.url.path, known)
-        page = _page(request, known.status, known.title, f"{known} Nothing is lost.")
+        page = error_page(request, known.status, known.title, f"{known} Nothing is lost.")
         page.headers["Retry-After"] = str(RETRY_AFTER)
         return page
-    return _page(request, known.status, known.title, str(known))
+    return error_page(request, known.status, known.title, str(known))
 
 
-def _page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
-    return render(request, "error.html", http_status=status, title=title, detail=detail)
+def _in_query(error: RequestValidationError) -> Exception:
+    """What an address is wrong in: a parameter of its query, or else there is no such page."""
+    where, *names = error.errors()[0]["loc"]
+    if where == "query":
+        return InvalidInputError(error.errors()[0]["msg"], field=str(names[0]))
+    return HTTPException(404, "There is no such page: its address is not a valid one.")
 
 
 def _to_sign_in(request: Request) -> Response:

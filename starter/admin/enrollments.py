@@ -1,4 +1,4 @@
-"""One enrollment: why each of its reminders was sent, will be, or was not; and calling it off."""
+"""One enrollment: why each of its reminders was sent, will be, or was not; and ending it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.audit import AuditLog
-from reminders.db.lookups import Browser
 from reminders.db.provider import ProviderHistory
-from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import ReminderStatus, SessionStatus
 from reminders.domain.plan import newest_of
-from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
-from starter.admin.view import render
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
 from starter.services.deeds import By
 from starter.services.receipts import Story
 
-router = pages()
+router = page_router()
 
 
 @router.get("/enrollments/{session_id}/{user_id}")
@@ -52,7 +50,7 @@ def _resendable(story: Story) -> set[UUID]:
 
 
 def _waiting(story: Story) -> set[UUID]:
-    """What may be sent before its instant: what waits, while its session is held."""
+    """What may be sent before its instant: what waits, unless the session is cancelled."""
     if story.session.status is SessionStatus.CANCELLED:
         return set()
     return {r.id for r in story.reminders if r.status is ReminderStatus.SCHEDULED}
@@ -74,18 +72,9 @@ async def cancel_page(
 
 @router.post("/enrollments/{session_id}/{user_id}/cancel")
 async def cancel(
-    session_id: UUID, user_id: UUID, parts: Answering, visitor: SignedIn, form: Sent
+    session_id: UUID, user_id: UUID, parts: Answering, operator: SignedIn, form: Sent
 ) -> Response:
     """End the enrollment and cancel its workflow."""
-    reason = form.reason()
-    done = await parts.deeds.unenroll(session_id, user_id, By(visitor.actor, reason))
+    by = By(operator.actor, form.reason())
+    done = await parts.deeds.unenroll(session_id, user_id, by)
     return redirect(f"/audit/{done.event_id}")
-
-
-@router.get("/reminders/{reminder_id}")
-async def reminder(reminder_id: UUID, parts: Answering) -> Response:
-    """Where a reminder is explained: at its enrollment."""
-    found = await Browser(parts.database).reminder(reminder_id)
-    if found is None:
-        raise ReminderNotFoundError
-    return redirect(f"/enrollments/{found.session_id}/{found.user_id}#{found.id}")
