@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     temporal_worker_build_id: str | None = Field(default=None, min_length=1)
     """Of these workers, in histories and in the deployment; default: the release."""
     sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
-    """When the sweep looks for what nobody told us: a cron expression, in UTC."""
+    """When the sweep looks for changes that were never reported: a cron expression, in UTC."""
 
     # E-mail
     resend_api_key: SecretStr | None = None

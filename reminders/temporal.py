@@ -183,7 +183,10 @@ async def ensure_schedule(client: Client, schedule_id: str, wanted: Schedule) ->
     except RPCError as error:
         if error.status is not RPCStatusCode.INVALID_ARGUMENT:
             raise
-        msg = f"Temporal cannot read the times {said!r} of the Schedule {schedule_id}"
+        msg = (
+            f"SWEEP_CRON is {said!r}, which Temporal cannot read as a cron expression;"
+            " write for example */15 * * * *"
+        )
         raise ConfigurationError(msg) from error
     return Ensured.CREATED
 

@@ -117,7 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         },
     )
     app.state.settings = settings
-    app.state.pages = Pages()
+    app.state.pages = Pages(settings.email_locale)
     app.state.mails = Mails(settings)
     problems.install(app)
     auth.install(app, settings)

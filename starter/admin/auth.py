@@ -17,6 +17,8 @@ from reminders.settings import Settings
 from starter.admin.cookies import COOKIE, Operator, SignInCookies, signing_key
 from starter.admin.form import Form
 from starter.admin.rate_limit import SignInRateLimit
+from starter.admin.searches import COOKIE as SEARCHES_COOKIE
+from starter.admin.searches import SearchHistory
 from starter.api.hosts import is_of_another_origin, is_this_machine
 
 CSRF_FIELD = "csrf"
@@ -61,7 +63,9 @@ class AdminAuth:
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._cookies = SignInCookies(signing_key(settings), self._clock)
+        key = signing_key(settings)
+        self._cookies = SignInCookies(key, self._clock)
+        self._searches = SearchHistory(key)
         self._rate_limit = SignInRateLimit()
 
     @property
@@ -151,10 +155,32 @@ class AdminAuth:
 
     def set_cookie(self, request: Request, response: Response, operator: Operator | None) -> None:
         """Have the browser keep a sign-in, or forget it."""
+        self._set(request, response, COOKIE, self._cookies.encode(operator) if operator else None)
+        if operator is None:
+            self._set(request, response, SEARCHES_COOKIE, None)
+
+    def searched(self, request: Request, operator: Operator, search_id: str) -> str | None:
+        """What the operator searched for; `None` if it is no longer known in this browser."""
+        return self._searches.read(request.cookies.get(SEARCHES_COOKIE), operator).get(search_id)
+
+    def remember_search(
+        self, request: Request, response: Response, operator: Operator, text: str
+    ) -> str:
+        """Have the browser keep a search.
+
+        Returns:
+            The id that stands for it in URLs.
+        """
+        cookie = request.cookies.get(SEARCHES_COOKIE)
+        search_id, cookie = self._searches.add(cookie, operator, text)
+        self._set(request, response, SEARCHES_COOKIE, cookie)
+        return search_id
+
+    def _set(self, request: Request, response: Response, name: str, value: str | None) -> None:
         response.set_cookie(
-            COOKIE,
-            self._cookies.encode(operator) if operator else "",
-            max_age=None if operator else 0,
+            name,
+            value or "",
+            max_age=0 if value is None else None,
             path=PATH,
             httponly=True,
             samesite="strict",

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from uuid import UUID
 
 from fastapi import Request, Response
 
 from reminders.db.audit import AuditLog
 from reminders.db.provider import ProviderHistory
-from reminders.domain.model import ReminderStatus, SessionStatus
+from reminders.domain.errors import SendRefusedError
+from reminders.domain.model import Reminder, StatusReason
 from reminders.domain.plan import newest_of
+from reminders.domain.resending import Circumstances, at_once, once_more
 from starter.admin.rendering import render
 from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
+from starter.assembly import Parts
+from starter.services import reasons
 from starter.services.deeds import By
 from starter.services.receipts import Story
 
 router = page_router()
+
+_Ask = Callable[[Reminder, Collection[Reminder], Circumstances], Reminder]
 
 
 @router.get("/enrollments/{session_id}/{user_id}")
@@ -33,27 +40,39 @@ async def enrollment(
         session=story.session,
         attendee=attendee,
         events=events,
-        resendable=_resendable(story),
-        waiting=_waiting(story),
+        nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
+        **await _allowed(parts, story),
         entries=await AuditLog(parts.database).of_enrollment(session_id, user_id),
         workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
         run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
     )
 
 
-def _resendable(story: Story) -> set[UUID]:
-    """What may be sent once more: the newest generations that have ended, while it is of use."""
+async def _allowed(parts: Parts, story: Story) -> dict[str, set[UUID]]:
+    """Which reminders may be sent now, and which once more; decided anew when somebody asks."""
+    session = story.session
+    rules = {r.reminder_type: r for r in await parts.rules.of_session(session.id)}
+    choices = await parts.preferences.of(story.user_id)
+
+    def is_allowed(ask: _Ask, row: Reminder) -> bool:
+        opted_out = any(o.covers(session.id, row.reminder_type) for o in choices.opt_outs)
+        circumstances = Circumstances(
+            session=session,
+            enrollment=story.enrollment_status,
+            rule=rules.get(row.reminder_type),
+            stopped=StatusReason.OPTED_OUT if opted_out else next(iter(choices.withheld), None),
+            now=parts.clock.now(),
+        )
+        try:
+            return ask(row, story.reminders, circumstances) is not row
+        except SendRefusedError:
+            return False
+
     newest = newest_of(story.reminders).values()
-    if story.session.status is SessionStatus.CANCELLED:
-        return set()
-    return {r.id for r in newest if not r.status.is_pending}
-
-
-def _waiting(story: Story) -> set[UUID]:
-    """What may be sent before its instant: what waits, unless the session is cancelled."""
-    if story.session.status is SessionStatus.CANCELLED:
-        return set()
-    return {r.id for r in story.reminders if r.status is ReminderStatus.SCHEDULED}
+    return {
+        "waiting": {row.id for row in newest if is_allowed(at_once, row)},
+        "resendable": {row.id for row in newest if is_allowed(once_more, row)},
+    }
 
 
 @router.get("/enrollments/{session_id}/{user_id}/cancel")

@@ -20,7 +20,7 @@ SHOWN = timedelta(days=30)
 
 REMEDIES = {
     StatusReason.INVALID_ADDRESS: "Have the platform correct the address, then send again.",
-    StatusReason.RENDER_ERROR: "Mend the subject of the rule, or what the session says; the error"
+    StatusReason.RENDER_ERROR: "Correct the subject of the rule, or the session; the error"
     " names the part. Then send again.",
     StatusReason.REJECTED: "Read the provider's words below; correct what they name, then send"
     " again.",
@@ -28,7 +28,7 @@ REMEDIES = {
     StatusReason.MISCONFIGURED: "Check RESEND_API_KEY and EMAIL_FROM against the provider's"
     " dashboard, then resume delivery. If the error is not in Resend's words: see what is between"
     " worker and provider.",
-    StatusReason.EXPIRED: "See in the log of the workers what was away. These sessions have begun.",
+    StatusReason.EXPIRED: "The log of the workers says what was away. These sessions have begun.",
     StatusReason.OUTCOME_UNKNOWN: "It may have arrived: ask the provider by the reminder's id, or"
     " the attendee, before sending again.",
 }

@@ -20,8 +20,16 @@ from reminders.domain.errors import (
 from reminders.domain.model import Message
 from starter.admin.form import parse_uuid
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, error_page, page_router, redirect
-from starter.api.fields import ZoneName
+from starter.admin.routing import (
+    Answering,
+    Sent,
+    SignedIn,
+    describe,
+    error_page,
+    page_router,
+    redirect,
+)
+from starter.api.fields import LocaleName, ZoneName
 from starter.assembly import Parts
 from starter.services.mails import Mails, Scene, Wanted
 from starter.services.mails import scene as looked_up
@@ -37,6 +45,7 @@ _MAIL_POLICY = (
 
 _Text = Annotated[str, StringConstraints(max_length=100)]
 _ZONE: TypeAdapter[str] = TypeAdapter(ZoneName)
+_LOCALE: TypeAdapter[str] = TypeAdapter(LocaleName)
 
 
 class Choice(BaseModel):
@@ -78,8 +87,7 @@ async def preview_page(
         scene = await _scene(parts, choice)
         message = await _composed(mails, scene)
     except ReminderError as error:
-        field = f"{error.field}: " if isinstance(error, InvalidInputError) else ""
-        problem = f"{field}{error}"
+        problem = describe(error)
     return render(
         request,
         "preview.html",
@@ -138,8 +146,8 @@ async def _scene(parts: Parts, choice: Choice) -> Scene:
             user_id=user_id,
             reminder_type=choice.rule or None,
             at=_instant(choice.at),
-            locale=None if user_id else choice.locale or None,
-            time_zone=None if user_id else _zone(choice.zone),
+            locale=None if user_id else _checked(_LOCALE, choice.locale, "locale"),
+            time_zone=None if user_id else _checked(_ZONE, choice.zone, "zone"),
         ),
     )
 
@@ -148,11 +156,11 @@ async def _composed(mails: Mails, scene: Scene) -> Message:
     return await asyncio.to_thread(mails.preview, scene)
 
 
-def _zone(text: str) -> str | None:
+def _checked(kind: TypeAdapter[str], text: str, field: str) -> str | None:
     try:
-        return _ZONE.validate_python(text) if text else None
+        return kind.validate_python(text) if text else None
     except ValidationError as error:
-        raise InvalidInputError(error.errors()[0]["msg"], field="zone") from error
+        raise InvalidInputError(error.errors()[0]["msg"], field=field) from error
 
 
 def _instant(text: str) -> datetime | None:

@@ -111,6 +111,7 @@ def _environment() -> Environment:
                 duration,
                 number,
                 decision,
+                hold_words,
                 reason_words,
                 words,
                 pretty,
@@ -165,7 +166,15 @@ def number(value: int) -> str:
 
 def decision(reminder: Reminder) -> str:
     """Why a reminder is as it is, as a sentence."""
-    return _capitalized(reasons.decision(reminder.status, reminder.reason)) + "."
+    now = SystemClock().now()
+    return _capitalized(
+        reasons.decision(reminder.status, reminder.reason, due_at=reminder.due_at, now=now) + "."
+    )
+
+
+def hold_words(reason: StatusReason) -> str:
+    """Why nothing is posted, as a sentence without its full stop."""
+    return _capitalized(reasons.hold(reason))
 
 
 def reason_words(reason: StatusReason | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from reminders.settings import Settings
@@ -23,15 +23,17 @@ from starter.admin import (
 )
 from starter.admin.auth import AdminAuth
 from starter.admin.rendering import STATIC
-from starter.admin.routing import page_router
+from starter.admin.routing import page_router, redirect
 from starter.api.reading import Files
 
 _elsewhere = page_router()
 
 
 @_elsewhere.get("/{path:path}")
-async def elsewhere(request: Request) -> None:
-    """Whatever else is below `/admin`: a page that says so."""
+async def elsewhere(request: Request, path: str) -> Response:
+    """Whatever else is below `/admin`: a page that says so; a page, if only a slash is too much."""
+    if path.endswith("/") or not path:
+        return redirect("/" + path.strip("/") if path.strip("/") else "")
     raise HTTPException(404, detail=f"There is no page {request.url.path}.")
 
 

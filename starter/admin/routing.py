@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from reminders.domain.errors import InvalidInputError, ServiceUnavailableError
+from reminders.domain.errors import InvalidInputError, ReminderError, ServiceUnavailableError
 from starter.admin import form
 from starter.admin.auth import PATH, AdminAuth, ForbiddenError, SignInNeededError
 from starter.admin.cookies import Operator
@@ -43,6 +43,8 @@ HEADERS = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 """Of every answer, unless a page says otherwise."""
+
+_TITLES = {404: "No such page", 410: "This search has expired"}
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -125,9 +127,54 @@ SignedIn = Annotated[Operator, Depends(_operator)]
 Sent = Annotated[Form, Depends(_form)]
 
 
+def _searched(request: Request, operator: SignedIn, search: str = "") -> str:
+    if not search:
+        return ""
+    auth: AdminAuth = request.app.state.admin_auth
+    text = auth.searched(request, operator, search)
+    if text is None:
+        raise HTTPException(
+            410, "This browser no longer knows what was searched for: search again."
+        )
+    return text
+
+
+Searched = Annotated[str, Depends(_searched)]
+"""What was searched for: in the URL is the id of a search, see `to_results`."""
+
+
+def to_results(
+    request: Request, operator: Operator, path: str, text: str, *, anchor: str = ""
+) -> Response:
+    """Send the browser on to what a search finds, with nothing of its text in the URL.
+
+    Args:
+        request: Of the form.
+        operator: Who searches.
+        path: Below `/admin`, of a handler that takes `Searched`; its query may have begun.
+        text: Empty for everything.
+        anchor: Part of the page, such as `#roster`.
+    """
+    response = redirect(path + anchor)
+    if text:
+        auth: AdminAuth = request.app.state.admin_auth
+        search_id = auth.remember_search(request, response, operator, text)
+        joint = "&" if "?" in path else "?"
+        response.headers["location"] = f"{PATH}{path}{joint}search={search_id}{anchor}"
+    return response
+
+
 def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
     """A page that says why there is no other."""
     return render(request, "error.html", http_status=status, title=title, detail=detail)
+
+
+def describe(error: ReminderError) -> str:
+    """What is wrong, and with which field if it is one."""
+    said = str(error)
+    if not isinstance(error, InvalidInputError) or said.startswith(f"{error.field} "):
+        return said
+    return f"{error.field}: {said}"
 
 
 def _error_page(request: Request, error: Exception) -> Response:
@@ -139,7 +186,7 @@ def _error_page(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestValidationError):
         error = _in_query(error)
     if isinstance(error, HTTPException):
-        title = "No such page" if error.status_code == 404 else "Not possible"
+        title = _TITLES.get(error.status_code, "Not possible")
         return error_page(request, error.status_code, title, str(error.detail))
     known = understood(error)
     if known is None:
@@ -148,9 +195,7 @@ def _error_page(request: Request, error: Exception) -> Response:
             request, 500, "Something went wrong here", "The log of the API says what."
         )
     if isinstance(known, InvalidInputError):
-        said = str(known)
-        told = said if said.startswith(f"{known.field} ") else f"{known.field}: {said}"
-        return error_page(request, known.status, "Not acceptable", told)
+        return error_page(request, known.status, "Not acceptable", describe(known))
     if known.status == 500:
         logger.error("%s %s: %s", request.method, request.url.path, known)
         return error_page(request, 500, "Something is not set up", "The log of the API says what.")

@@ -16,18 +16,20 @@ from reminders.domain.errors import (
     RuleExistsError,
     RuleNotFoundError,
 )
-from reminders.domain.model import ReminderRule
-from reminders.domain.rules import RuleFields
+from reminders.domain.model import ReminderRule, Session
+from reminders.domain.rules import RuleDiff, RuleFields
 from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
 from starter.admin.form import Form
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, page_router
+from starter.admin.routing import Answering, Sent, SignedIn, describe, page_router
 from starter.assembly import Parts
 from starter.services.mails import Mails
 
 router = page_router()
 
 _VERBS = ("add", "change", "delete")
+_FIRST_SUBJECT = "Reminder: {session_title} starts {time_left}"
+"""What a new rule begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +80,20 @@ async def edit(
     """A form with the rule as it is, or an empty one for a new rule."""
     about = await parts.catalogue.session(session) if session else None
     rule = await _rule(parts, reminder_type, session) if reminder_type else None
-    return render(request, "rule_edit.html", rule=rule, session=about, names=SUBJECT_NAMES)
+    return _edit_page(request, about, rule)
 
 
 @router.post("/rules/diff")
 async def diff(request: Request, parts: Answering, form: Sent) -> Response:
-    """What the change would do, and the subject as people would get it; nothing is stored."""
-    change = _RuleForm.of(form)
-    found = await parts.rules.diff(change.reminder_type, change.session_id, change.fields)
-    before = found.change.before
-    if change.verb == "add" and before is not None and before.session_id == change.session_id:
-        raise RuleExistsError
+    """What the change would do, and the subject as people would get it; nothing is stored.
+
+    What cannot be accepted comes back in its form, with what is wrong.
+    """
+    try:
+        change = _RuleForm.of(form)
+        found = await _diff(parts, change)
+    except (InvalidInputError, RuleExistsError) as error:
+        return await _edit_again(request, parts, form, error)
     mails: Mails = request.app.state.mails
     return render(
         request,
@@ -121,6 +126,57 @@ async def apply(request: Request, parts: Answering, operator: SignedIn, form: Se
             reason=reason,
         )
     return render(request, "rule_receipt.html", change=change, receipt=receipt, reason=reason)
+
+
+async def _diff(parts: Parts, change: _RuleForm) -> RuleDiff:
+    """What a change would do.
+
+    Raises:
+        InvalidInputError: If the rule could not be stored so.
+        RuleExistsError: If one that is to be added is there.
+    """
+    found = await parts.rules.diff(change.reminder_type, change.session_id, change.fields)
+    before = found.change.before
+    if change.verb == "add" and before is not None and before.session_id == change.session_id:
+        raise RuleExistsError
+    return found
+
+
+def _edit_page(
+    request: Request,
+    session: Session | None,
+    rule: ReminderRule | None,
+    *,
+    sent: Form | None = None,
+    error: ReminderError | None = None,
+) -> Response:
+    """The form, with the fields as they were sent, or else as the rule has them."""
+    values = {
+        "reminder_type": rule.reminder_type if rule else "",
+        "minutes_before": str(rule.lead // timedelta(minutes=1)) if rule else "",
+        "is_enabled": "on" if not rule or rule.is_enabled else "",
+        "email_subject_template": rule.subject_template if rule else _FIRST_SUBJECT,
+        "display_name": rule.display_name if rule else "",
+        "sort_order": str(rule.sort_order) if rule else "0",
+    }
+    return render(
+        request,
+        "rule_edit.html",
+        http_status=error.status if error else 200,
+        rule=rule,
+        session=session,
+        names=SUBJECT_NAMES,
+        values={name: sent.raw(name) for name in values} if sent else values,
+        problem=error and describe(error),
+    )
+
+
+async def _edit_again(request: Request, parts: Parts, form: Form, error: ReminderError) -> Response:
+    session_id = form.uuid("session")
+    session = await parts.catalogue.session(session_id) if session_id else None
+    is_new = form.raw("verb") == "add"
+    rule = None if is_new else await _rule(parts, form.text("reminder_type"), session_id)
+    return _edit_page(request, session, rule, sent=form, error=error)
 
 
 async def _rule(parts: Parts, reminder_type: str, session_id: UUID | None) -> ReminderRule:

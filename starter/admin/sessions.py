@@ -10,10 +10,17 @@ from fastapi import Request, Response
 from reminders.db.lookups import PAGE, Browser, Period
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import ReminderStatus
-from starter.admin.form import clean
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
-from starter.assembly import Parts
+from starter.admin.routing import (
+    Answering,
+    Searched,
+    Sent,
+    SignedIn,
+    page_router,
+    redirect,
+    to_results,
+)
+from starter.admin.searches import LONGEST
 from starter.services.deeds import By
 
 router = page_router()
@@ -23,20 +30,35 @@ router = page_router()
 async def sessions(
     request: Request,
     parts: Answering,
-    q: str = "",
+    searched: Searched,
+    *,
     period: Period = Period.UPCOMING,
+    search: str = "",
     after: str = "",
 ) -> Response:
     """Upcoming or past sessions, with their reminders counted."""
-    search = clean(q, "q", longest=200)
     found = await Browser(parts.database).sessions(
-        parts.clock.now(), period=period, search=search, cursor=_cursor(after), limit=PAGE + 1
+        parts.clock.now(), period=period, search=searched, cursor=_cursor(after), limit=PAGE + 1
     )
     page = found[:PAGE]
     more = f"{page[-1].starts_at.isoformat()}~{page[-1].id}" if len(found) > PAGE else None
     return render(
-        request, "sessions.html", sessions=page, search=search, period=period.value, more=more
+        request,
+        "sessions.html",
+        sessions=page,
+        search=searched,
+        search_id=search,
+        period=period.value,
+        more=more,
     )
+
+
+@router.post("/sessions")
+async def search_sessions(request: Request, operator: SignedIn, form: Sent) -> Response:
+    """Search for sessions."""
+    period = Period.PAST if form.raw("period") == Period.PAST else Period.UPCOMING
+    text = form.text("q", longest=LONGEST)
+    return to_results(request, operator, f"/sessions?period={period}", text)
 
 
 @router.get("/sessions/{session_id}")
@@ -44,19 +66,39 @@ async def session(
     request: Request,
     session_id: UUID,
     parts: Answering,
+    searched: Searched,
+    *,
     status: ReminderStatus | None = None,
     after: UUID | None = None,
 ) -> Response:
-    """The session, its reminders by type and status, and its roster page by page."""
-    return await _page(request, parts, session_id, status=status, after=after)
+    """The session, its reminders by type and status, and its roster page by page, or searched."""
+    browser = Browser(parts.database)
+    found = await parts.catalogue.session(session_id)
+    people = await browser.roster(
+        session_id, status=status, search=searched, after=after, limit=PAGE + 1
+    )
+    return render(
+        request,
+        "session.html",
+        session=found,
+        by_type=await browser.by_type(session_id),
+        enrolled=await browser.enrolled(session_id),
+        roster=people[:PAGE],
+        status=status,
+        search=searched,
+        more=people[PAGE - 1].attendee.user_id if len(people) > PAGE and not searched else None,
+        is_cut=len(people) > PAGE and bool(searched),
+        workflows_url=parts.workflows_url(f"SessionId='{session_id}'"),
+    )
 
 
 @router.post("/sessions/{session_id}/roster")
 async def search_roster(
-    request: Request, session_id: UUID, parts: Answering, form: Sent
+    request: Request, session_id: UUID, operator: SignedIn, form: Sent
 ) -> Response:
-    """The same with a part of the roster; posted, because addresses do not belong into logs."""
-    return await _page(request, parts, session_id, search=form.text("q", longest=200))
+    """Search the roster."""
+    text = form.text("q", longest=LONGEST)
+    return to_results(request, operator, f"/sessions/{session_id}", text, anchor="#roster")
 
 
 @router.get("/sessions/{session_id}/cancel")
@@ -89,35 +131,6 @@ async def replan(session_id: UUID, parts: Answering, operator: SignedIn, form: S
     by = By(operator.actor, form.reason())
     done = await parts.deeds.replan_session(session_id, by)
     return redirect(f"/audit/{done.event_id}")
-
-
-async def _page(
-    request: Request,
-    parts: Parts,
-    session_id: UUID,
-    *,
-    status: ReminderStatus | None = None,
-    search: str = "",
-    after: UUID | None = None,
-) -> Response:
-    browser = Browser(parts.database)
-    found = await parts.catalogue.session(session_id)
-    people = await browser.roster(
-        session_id, status=status, search=search, after=after, limit=PAGE + 1
-    )
-    return render(
-        request,
-        "session.html",
-        session=found,
-        by_type=await browser.by_type(session_id),
-        enrolled=await browser.enrolled(session_id),
-        roster=people[:PAGE],
-        status=status,
-        search=search,
-        more=people[PAGE - 1].attendee.user_id if len(people) > PAGE and not search else None,
-        is_cut=len(people) > PAGE and bool(search),
-        workflows_url=parts.workflows_url(f"SessionId='{session_id}'"),
-    )
 
 
 def _cursor(text: str) -> tuple[datetime, UUID] | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
+from reminders.clock import SystemClock
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus
 from starter.api.models import Mirror, Out, ReasonBody, ReasonQuery
 from starter.api.reminders import PlannedReminderOut, ReminderOut
@@ -25,6 +26,7 @@ from starter.api.routing import (
     v1_router,
 )
 from starter.api.sessions import CancelReceiptOut
+from starter.services import reasons
 from starter.services.receipts import Story
 
 router = v1_router("enrollments")
@@ -83,6 +85,8 @@ class StoryOut(Out):
     start_time: datetime
     workflow: WorkflowOut
     reminders: list[ReminderOut]
+    nothing_planned: str | None = Field(examples=[None])
+    """Why there are no reminders, for people; null when there are some."""
 
     @classmethod
     def of(cls, story: Story, workflow_url: str | None) -> Self:
@@ -100,6 +104,7 @@ class StoryOut(Out):
                 url=workflow_url,
             ),
             reminders=story.reminders,
+            nothing_planned=reasons.nothing_planned(story, now=SystemClock().now()),
         )
 
 

@@ -127,7 +127,10 @@ def _print_story(answer: StoryOut) -> None:
         workflow=f"{workflow.id}, {workflow.status or 'not known to Temporal'}",
         run=workflow.run_id,
         link=workflow.url,
+        reminders=f"none: {answer.nothing_planned}" if answer.nothing_planned else None,
     )
+    if answer.nothing_planned:
+        return
     tables.table(
         (
             "reminder",

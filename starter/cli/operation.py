@@ -129,11 +129,14 @@ def _totals(result: dict[str, Any] | None) -> str:
 
 
 def _print_delivery(answer: DeliveryStateOut) -> None:
-    """Whether the provider takes e-mails, and its quotas."""
+    """Whether the provider accepts e-mails, and its quotas."""
+    from starter.services import reasons
+
     held, sender = answer.held_because, answer.held_sender
     whose = f" for workers with key and sender {sender}" if sender else ""
     tables.lines(
-        delivery=f"held ({held}){whose}, tried again {answer.held_until}" if held else "going on"
+        delivery=f"held{whose} ({held}): {reasons.hold(held)}" if held else "not held",
+        retried=f"{tables.plain(answer.held_until)} UTC" if held else None,
     )
     tables.table(
         ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)", "sent since"),

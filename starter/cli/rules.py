@@ -93,7 +93,7 @@ def add(
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a rule, for every session or for one. Nobody is mailed for the past."""
+    """Add a rule, for every session or for one. Nobody gets an e-mail for the past."""
     if dry_run:
         show(ask(_diff(reminder_type, session, rule.fields)), _print_diff, as_json=as_json)
         return
@@ -223,7 +223,7 @@ def _print_change(answer: RuleChangeOut) -> None:
         print_changes(answer.changes)
     if answer.under_way is not None:
         tables.lines(
-            state="stored, and no old instant fires; workers tell the workflows: reminders runs",
+            state="stored, and no old instant fires; workers update the workflows: see reminders runs",
             sessions=f"{answer.under_way.sessions}, {answer.under_way.told} of them started",
         )
 

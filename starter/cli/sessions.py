@@ -131,7 +131,7 @@ def print_changes(answer: ChangesOut) -> None:
 def print_under_way(answer: UnderWayOut) -> None:
     """Which workflow goes on with a change that the ledger holds already."""
     tables.lines(
-        state="stored, and nothing goes out that it forbids; a worker tells the workflows",
+        state="stored, and nothing goes out that it forbids; a worker updates the workflows",
         workflow=answer.workflow_id,
         run=answer.run_id,
     )

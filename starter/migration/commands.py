@@ -60,6 +60,9 @@ def import_cron(
     show(ask(imported), _print_import, as_json=as_json)
 
 
+_BEGUN = "the session has begun: nobody is reminded of the past, so nothing is planned for it"
+
+
 @app.command()
 def backfill(
     session: _OneSession = None,
@@ -83,8 +86,9 @@ def backfill(
     async def filled(parts: Parts) -> dict[str, Any]:
         clock = asyncio.get_running_loop().time
         began = clock()
-        if session is not None:
-            await parts.catalogue.session(session)
+        has_begun = session is not None and (
+            (await parts.catalogue.session(session)).starts_at <= parts.clock.now()
+        )
         total = await parts.backfill.expected(session)
         with progress.bar("enrollments", total, quiet=as_json) as shown:
             done = await parts.backfill.run(
@@ -104,6 +108,7 @@ def backfill(
             **counts,
             "per_second": round(done.enrollments / seconds, 1) if seconds else 0,
             "after": f"{behind.session_id}:{behind.user_id}" if behind else None,
+            "note": _BEGUN if has_begun else None,
         }
 
     done = ask(filled)
@@ -248,6 +253,8 @@ def _print_import(answer: Mapping[str, Any]) -> None:
 def _print_backfill(answer: Mapping[str, Any]) -> None:
     """What a back-fill did, and where it stopped."""
     _print_counts(answer, _BACKFILLED)
+    if answer["note"] is not None:
+        typer.echo(answer["note"])
     if answer["after"] is not None:
         typer.echo(f"go on with: --after {answer['after']}")
     if answer["stopped_because"] is not None:

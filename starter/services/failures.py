@@ -14,8 +14,8 @@ _REFUSALS = {
     "42P01": "the database lacks a table of this release; run `reminders db upgrade`",
     "42703": "the database lacks a column of this release; run `reminders db upgrade`",
     "3D000": "the database that DATABASE_URL names does not exist; create it",
-    "28000": "PostgreSQL refuses the user of DATABASE_URL; mend the URL or pg_hba.conf",
-    "28P01": "PostgreSQL refuses the password of DATABASE_URL; mend it",
+    "28000": "PostgreSQL refuses the user of DATABASE_URL; correct the URL or pg_hba.conf",
+    "28P01": "PostgreSQL refuses the password of DATABASE_URL; correct it",
     "42501": "the user of DATABASE_URL lacks a privilege; grant it",
 }
 """What an operator has to do, by SQLSTATE (PostgreSQL, appendix A)."""
@@ -50,7 +50,7 @@ def understood(error: BaseException) -> ReminderError | None:
 def _remedy(error: RPCError) -> str:
     """What an operator has to do about Temporal's refusal."""
     if error.status is RPCStatusCode.NOT_FOUND and str(error).startswith("Namespace "):
-        return "create it with `temporal operator namespace create`, or mend TEMPORAL_NAMESPACE"
+        return "create it with `temporal operator namespace create`, or correct TEMPORAL_NAMESPACE"
     if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
-        return "mend TEMPORAL_API_KEY or the certificate, or what they may do"
+        return "correct TEMPORAL_API_KEY or the certificate, or grant what they lack"
     return "see that TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE are what is meant"

@@ -97,7 +97,7 @@ async def test_a_browser_continues_to_the_last_page(
         await page.get_by_role("link", name="Send again what still can be").click()
         would_be = page.locator("dl.figures div", has_text="would be sent")
         await expect(would_be).to_contain_text("at least 1")
-        await page.get_by_label("What was mended?").fill("the key")
+        await page.get_by_label("What was fixed?").fill("the key")
         await page.get_by_role("button", name="Send again").click()
         for _ in range(3):
             await expect(page.get_by_role("heading", name="Planned again")).to_be_visible()
