@@ -28,6 +28,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from reminders import budget
 from reminders.domain.errors import ConfigurationError, TemporalUnavailableError
 
 SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
@@ -52,6 +53,22 @@ _AWAY = frozenset(
 )
 
 
+STORED = (
+    "now; what was asked for is stored and holds, workflows follow at the next sweep, and the same"
+    " call may be repeated"
+)
+"""What to say while Temporal is away, where the ledger has a change that workflows have not."""
+_WORKERS_ANSWER = frozenset(
+    {
+        "update_workflow_execution",
+        "poll_workflow_execution_update",
+        "get_workflow_execution_history",
+        "query_workflow",
+    }
+)
+"""Calls that wait for a worker: their silence says nothing of Temporal."""
+
+
 async def connect(
     plugins: Sequence[Plugin], *, lazy: bool = False, runtime: Runtime | None = None
 ) -> Client:
@@ -72,7 +89,7 @@ async def connect(
         )
         config.setdefault("target_host", "localhost:7233")
         with unavailable(f"at {config['target_host']}; start it, or set TEMPORAL_ADDRESS"):
-            return await Client.connect(
+            client = await Client.connect(
                 **config,
                 plugins=plugins,
                 lazy=lazy,
@@ -82,6 +99,32 @@ async def connect(
     except (RuntimeError, OSError, ValueError) as error:  # an unknown profile, a missing file
         msg = f"the TEMPORAL_ variables or the profile cannot be used: {error}"
         raise ConfigurationError(msg) from error
+    _share_budget(client)
+    return client
+
+
+def _share_budget(client: Client) -> None:
+    """Let each call of a client wait no longer than the request that it is made for; see `budget`."""
+    service = client.service_client
+    call = service._rpc_call  # noqa: SLF001 - the one way that every call takes
+
+    async def bounded(rpc: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the SDK's own
+        if rpc in _WORKERS_ANSWER:
+            return await call(rpc, *arguments, **options)
+        try:
+            async with budget.answer_of("Temporal"):
+                try:
+                    return await call(rpc, *arguments, **options)
+                except RPCError as error:
+                    if error.status in _AWAY:
+                        raise TimeoutError from error
+                    raise
+        except TimeoutError as silence:
+            if isinstance(silence.__cause__, RPCError):
+                raise silence.__cause__ from None
+            raise RPCError("no answer in time", RPCStatusCode.DEADLINE_EXCEEDED, b"") from None
+
+    service._rpc_call = bounded  # type: ignore[method-assign]  # noqa: SLF001
 
 
 @contextmanager

@@ -181,15 +181,12 @@ class AdminAuth:
             name,
             value or "",
             max_age=0 if value is None else None,
-            path=PATH,
+            path=request.scope.get("root_path", "") + PATH,
             httponly=True,
             samesite="strict",
-            secure=self._is_secure(request),
+            # As this request came: over plain HTTP a browser would not send it back.
+            secure=request.url.scheme == "https",
         )
-
-    def _is_secure(self, request: Request) -> bool:
-        public = self._settings.public_base_url or ""
-        return request.url.scheme == "https" or public.startswith("https:")
 
 
 def _is_at_this_machine(request: Request) -> bool:

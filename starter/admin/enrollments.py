@@ -33,6 +33,7 @@ async def enrollment(
     story = await parts.gateway.why(session_id, user_id)
     attendee = await parts.catalogue.user(user_id)
     events = await ProviderHistory(parts.database).of([r.id for r in story.reminders])
+    waiting, resendable = await _allowed(parts, story)
     return render(
         request,
         "enrollment.html",
@@ -41,14 +42,15 @@ async def enrollment(
         attendee=attendee,
         events=events,
         nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
-        **await _allowed(parts, story),
+        waiting=waiting,
+        resendable=resendable,
         entries=await AuditLog(parts.database).of_enrollment(session_id, user_id),
         workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
         run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
     )
 
 
-async def _allowed(parts: Parts, story: Story) -> dict[str, set[UUID]]:
+async def _allowed(parts: Parts, story: Story) -> tuple[set[UUID], set[UUID]]:
     """Which reminders may be sent now, and which once more; decided anew when somebody asks."""
     session = story.session
     rules = {r.reminder_type: r for r in await parts.rules.of_session(session.id)}
@@ -69,10 +71,10 @@ async def _allowed(parts: Parts, story: Story) -> dict[str, set[UUID]]:
             return False
 
     newest = newest_of(story.reminders).values()
-    return {
-        "waiting": {row.id for row in newest if is_allowed(at_once, row)},
-        "resendable": {row.id for row in newest if is_allowed(once_more, row)},
-    }
+    return (
+        {row.id for row in newest if is_allowed(at_once, row)},
+        {row.id for row in newest if is_allowed(once_more, row)},
+    )
 
 
 @router.get("/enrollments/{session_id}/{user_id}/cancel")

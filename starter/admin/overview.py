@@ -103,8 +103,11 @@ async def _figures(parts: Parts) -> Figures | None:
 
 def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Iterator[Alert]:
     """What needs somebody now, the most urgent first."""
+    said = set()
     for check in diagnosis.checks:
-        if check.level is not Level.OK:
+        # A part that is away is found by every check that asks it, and said once.
+        if check.level is not Level.OK and check.detail not in said:
+            said.add(check.detail)
             text = check.detail[:1].upper() + check.detail[1:]
             link, link_text = _SOLVED_ON.get(check.name, (None, ""))
             yield Alert(text, link, link_text, check.remedy, is_urgent=not check.ok)

@@ -18,6 +18,7 @@ from reminders.clock import SystemClock
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
 from starter.admin.auth import CSRF_FIELD, Access, AdminAuth
 from starter.admin.cookies import Operator
+from starter.api.reading import route_path
 from starter.services import reasons
 
 _HERE = Path(__file__).resolve().parent
@@ -80,7 +81,8 @@ def render(
             operator=operator,
             is_signed_in=operator is not None and auth.access is Access.SIGN_IN,
             csrf=_CSRF.format(CSRF_FIELD, auth.csrf_token(operator)) if operator else "",
-            path=request.url.path,
+            root=request.scope.get("root_path", ""),
+            path=route_path(request.scope),
             delivery_mode=request.app.state.settings.delivery_mode,
             now=SystemClock().now(),
             **context,

@@ -13,13 +13,19 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from reminders.domain.errors import InvalidInputError, ReminderError, ServiceUnavailableError
+from reminders.domain.errors import (
+    InvalidInputError,
+    ReminderError,
+    ServiceUnavailableError,
+)
+from reminders.temporal import STORED
 from starter.admin import form
 from starter.admin.auth import PATH, AdminAuth, ForbiddenError, SignInNeededError
 from starter.admin.cookies import Operator
 from starter.admin.form import Form
 from starter.admin.rendering import render
 from starter.api.errors import RETRY_AFTER
+from starter.api.reading import route_path
 from starter.assembly import Parts
 from starter.services.failures import understood
 
@@ -61,6 +67,9 @@ class PageRoute(APIRoute):
                 response = await handle(request)
             except Exception as error:  # noqa: BLE001 - people are to see a page, whatever happens
                 response = _error_page(request, error)
+            location = response.headers.get("location", "")
+            if location.startswith("/"):
+                response.headers["location"] = request.scope.get("root_path", "") + location
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
             return response
@@ -164,9 +173,27 @@ def to_results(
     return response
 
 
-def error_page(request: Request, status: int, title: str, detail: str) -> HTMLResponse:
-    """A page that says why there is no other."""
-    return render(request, "error.html", http_status=status, title=title, detail=detail)
+def error_page(
+    request: Request, status: int, title: str, detail: str, *, back: str = ""
+) -> HTMLResponse:
+    """A page that says why there is no other.
+
+    Args:
+        request: Whose answer it is.
+        status: HTTP status.
+        title: What went wrong.
+        detail: What to do.
+        back: Path below `/admin` of where the request came from, if it is known.
+    """
+    return render(request, "error.html", http_status=status, title=title, detail=detail, back=back)
+
+
+def _before(request: Request) -> str:
+    """The page on which the button was that a POST came from: forms post below their page."""
+    if request.method != "POST":
+        return ""
+    page = route_path(request.scope).removeprefix(PATH).rpartition("/")[0]
+    return "" if page == "/delivery" else page
 
 
 def describe(error: ReminderError) -> str:
@@ -201,7 +228,9 @@ def _error_page(request: Request, error: Exception) -> Response:
         return error_page(request, 500, "Something is not set up", "The log of the API says what.")
     if isinstance(known, ServiceUnavailableError):
         logger.warning("%s %s: %s", request.method, request.url.path, known)
-        page = error_page(request, known.status, known.title, f"{known} Nothing is lost.")
+        is_stored = STORED in str(known)
+        title = "Stored, but Temporal does not answer" if is_stored else known.title
+        page = error_page(request, known.status, title, str(known), back=_before(request))
         page.headers["Retry-After"] = str(RETRY_AFTER)
         return page
     return error_page(request, known.status, known.title, str(known))
@@ -220,5 +249,5 @@ def _to_sign_in(request: Request) -> Response:
         return Response(status_code=204, headers={"HX-Refresh": "true"})
     if request.method != "GET":
         return redirect("/sign-in")
-    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    wanted = route_path(request.scope) + (f"?{request.url.query}" if request.url.query else "")
     return redirect(f"/sign-in?next={quote(wanted, safe='')}")

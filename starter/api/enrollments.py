@@ -70,7 +70,7 @@ class WorkflowOut(Out):
     id: str
     run_id: str | None
     status: str | None = Field(examples=["running"])
-    """As Temporal has it; absent when Temporal has forgotten it or is away."""
+    """As Temporal has it; null when it has forgotten it, `unknown` while it does not answer."""
     url: str | None
     """In the Temporal UI; absent unless `TEMPORAL_UI_URL` is set."""
 
@@ -148,7 +148,7 @@ async def enroll(body: EnrollmentBody, parts: Answering, response: Response) -> 
 async def why(session_id: UUID, user_id: UUID, parts: Answering) -> StoryOut:
     """Every reminder with its instant, the decision and its reason, attempts and provider's id.
 
-    Answers from the ledger while Temporal is away; `workflow.status` is null then.
+    Answers from the ledger while Temporal is away; `workflow.status` is `unknown` then.
     """
     story = await parts.gateway.why(session_id, user_id)
     return StoryOut.of(story, parts.workflow_url(story.workflow_id, story.run_id))

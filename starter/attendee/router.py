@@ -8,6 +8,7 @@ preview does by opening an address changes anything: only a POST does.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from hashlib import sha256
 from typing import get_args
@@ -34,6 +35,7 @@ STOP = "/stop/"
 """What the path of a stop link begins with."""
 CALENDAR = "/calendar/"
 """What the path of a calendar link begins with."""
+_LINK = re.compile(f"{STOP}|{CALENDAR}")
 _ONE_CLICK = ("List-Unsubscribe", "One-Click")
 """The one field that a mail program posts (RFC 8058 §3.2)."""
 _MOST_FIELDS = 10
@@ -250,7 +252,7 @@ class RedactTokens(logging.Filter):
         """Shorten the path, which is the third argument; everything passes."""
         if isinstance(record.args, tuple) and len(record.args) > 2:
             path = str(record.args[2])
-            for link in (STOP, CALENDAR):
-                if path.startswith(link):
-                    record.args = (*record.args[:2], f"{link}...", *record.args[3:])
+            link = _LINK.search(path)
+            if link:
+                record.args = (*record.args[:2], f"{path[: link.end()]}...", *record.args[3:])
         return True

@@ -117,6 +117,14 @@ def _print_cancelled(answer: CancelReceiptOut, *, dry_run: bool) -> None:
     )
 
 
+def _workflow_status(status: str | None) -> str:
+    from starter.services.receipts import UNKNOWN
+
+    if status == UNKNOWN:
+        return "status unknown: Temporal does not answer"
+    return status or "not known to Temporal (any more)"
+
+
 def _print_story(answer: StoryOut) -> None:
     """The why of one enrollment."""
     workflow = answer.workflow
@@ -124,7 +132,7 @@ def _print_story(answer: StoryOut) -> None:
         session=f"{answer.session_id}, {answer.session_status}",
         starts=f"{tables.plain(answer.start_time)} UTC",
         enrollment=str(answer.enrollment_status),
-        workflow=f"{workflow.id}, {workflow.status or 'not known to Temporal'}",
+        workflow=f"{workflow.id}, {_workflow_status(workflow.status)}",
         run=workflow.run_id,
         link=workflow.url,
         reminders=f"none: {answer.nothing_planned}" if answer.nothing_planned else None,

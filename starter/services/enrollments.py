@@ -41,7 +41,8 @@ from reminders.domain.contracts import (
 from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import TASK_QUEUE, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from reminders.temporal import SESSION_ID, SESSION_START, USER_ID, unavailable
+from reminders.temporal import SESSION_ID, SESSION_START, STORED, USER_ID, unavailable
+from starter.services.receipts import UNKNOWN
 from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class EnrollmentWorkflows:
         """
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         try:
-            with unavailable():
+            with unavailable(STORED):
                 found = await self._client.get_workflow_handle(workflow_id).describe(
                     rpc_timeout=RPC_TIMEOUT
                 )
@@ -145,7 +146,7 @@ class EnrollmentWorkflows:
         session = planned.session
         memo = await self._installation.memo() if self._installation else None
         try:
-            with unavailable():
+            with unavailable(STORED):
                 handle = await self._client.start_workflow(
                     SessionReminderWorkflow.run,
                     SessionReminderInput(
@@ -173,7 +174,7 @@ class EnrollmentWorkflows:
     async def replan(self, run: Run, planned: PlannedEnrollment) -> Answer:
         """Give a run the plan; one that it has been given before costs nothing."""
         try:
-            with unavailable():
+            with unavailable(STORED):
                 await self._handle(run).execute_update(
                     SessionReminderWorkflow.replan,
                     _plan(planned),
@@ -200,7 +201,7 @@ class EnrollmentWorkflows:
         """Cancel an enrollment's workflow; false if it has ended or never started."""
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         try:
-            with unavailable():
+            with unavailable(STORED):
                 await self._client.get_workflow_handle(workflow_id).cancel(
                     reason=reason, rpc_timeout=RPC_TIMEOUT
                 )
@@ -214,7 +215,7 @@ class EnrollmentWorkflows:
         """Wait a little for a run to end, whichever way it does."""
         try:
             async with asyncio.timeout(UPDATE_TIMEOUT.total_seconds()):
-                with unavailable():
+                with unavailable(STORED):
                     await self._handle(run).result(follow_runs=False)
         except TimeoutError:
             return False
@@ -224,20 +225,25 @@ class EnrollmentWorkflows:
 
     async def terminate(self, run: Run) -> None:
         """End a run that does not end by itself, and no other; the ledger has all it knew."""
-        with suppress(RPCError), unavailable():  # it has ended, as it should
+        with suppress(RPCError), unavailable(STORED):  # it has ended, as it should
             await self._handle(run).terminate(
                 reason="does not answer, or was cancelled and does not end; a new run follows",
                 rpc_timeout=RPC_TIMEOUT,
             )
 
     async def describe(self, workflow_id: str) -> tuple[str | None, str | None]:
-        """Status and run id as Temporal has them; `None` when it does not say."""
+        """Status and run id as Temporal has them; `None` when it has no such workflow.
+
+        While Temporal is away the status is `UNKNOWN`.
+        """
         try:
-            with unavailable():
+            with unavailable(STORED):
                 found = await self._client.get_workflow_handle(workflow_id).describe(
                     rpc_timeout=UPDATE_TIMEOUT
                 )
-        except (RPCError, TemporalUnavailableError):
+        except TemporalUnavailableError:
+            return UNKNOWN, None
+        except RPCError:
             return None, None
         return (found.status.name.lower() if found.status else None), found.run_id
 

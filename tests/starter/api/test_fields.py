@@ -41,6 +41,7 @@ async def test_an_address_of_this_machine_is_refused_where_mail_is_live(settings
             **dict(settings),
             "delivery_mode": "live",
             "email_from": "reminders@hospital.example",
+            "resend_api_key": "re_of_this_test_alone",
         }
     )
     for mode, expected in ((live, 422), (settings, 201)):
