@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio import activity
@@ -21,12 +22,11 @@ from reminders.domain.ports import Deliverer
 _ELSEWHERE = timedelta(seconds=1)
 
 
+@dataclass(frozen=True, slots=True)
 class DeliveryActivities:
     """Sends reminders, and closes those that are not to be sent."""
 
-    def __init__(self, deliverer: Deliverer) -> None:
-        """Deliver through this; the worker hands over its delivery pipeline."""
-        self._deliverer = deliverer
+    deliverer: Deliverer
 
     @activity.defn
     async def deliver_reminder(self, reminder: DeliverReminderInput) -> DeliveryOutcome:
@@ -41,7 +41,7 @@ class DeliveryActivities:
         with as_application_errors(final=(ReminderNotFoundError,), useful_until=reminder.starts_at):
             async with heartbeating(quiet_for=early):
                 delivery = asyncio.ensure_future(
-                    self._deliverer.deliver(reminder, run_id=info.workflow_run_id or "")
+                    self.deliverer.deliver(reminder, run_id=info.workflow_run_id or "")
                 )
                 if early > timedelta():
                     await _unless_worker_stops(delivery, early)
@@ -56,7 +56,7 @@ class DeliveryActivities:
         are touched. No error is final.
         """
         with as_application_errors(final=()):
-            return await self._deliverer.close(request)
+            return await self.deliverer.close(request)
 
 
 async def _unless_worker_stops(delivery: asyncio.Future[DeliveryOutcome], early: timedelta) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from temporalio import activity
 
 from activities.failures import as_application_errors
 from reminders.domain.ports import Retention
 
 
+@dataclass(frozen=True, slots=True)
 class RetentionActivities:
     """Keeps tables from growing for ever."""
 
-    def __init__(self, retention: Retention) -> None:
-        """Forget through this."""
-        self._retention = retention
+    retention: Retention
 
     @activity.defn
     async def forget_what_is_old(self) -> int:
@@ -22,4 +23,4 @@ class RetentionActivities:
         May run twice, and at the same time as another: what is gone is gone. No error is final.
         """
         with as_application_errors():
-            return await self._retention.forget()
+            return await self.retention.forget()

@@ -1,4 +1,4 @@
-"""The activity that tells every enrollment of a session that it changed."""
+"""The activity that brings a session's change to every enrollment."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.ports import SessionReplanner
+from reminders.domain.tally import total
 
 PAGE = 200
 """Enrollments between two cursors: what a worker's death costs is done again."""
@@ -38,12 +39,11 @@ class _Progress:
         return cls(UUID(after) if after else None, SessionChangeResult(**counts))
 
 
+@dataclass(frozen=True, slots=True)
 class SessionChangeActivities:
     """Plans the enrollments of a session anew."""
 
-    def __init__(self, replanner: SessionReplanner) -> None:
-        """Plan through this."""
-        self._replanner = replanner
+    replanner: SessionReplanner
 
     @activity.defn
     async def replan_enrollments(self, change: SessionChangeInput) -> SessionChangeResult:
@@ -60,13 +60,13 @@ class SessionChangeActivities:
 
     async def _all_pages(self, session_id: UUID, progress: _Progress) -> SessionChangeResult:
         while True:
-            page = await self._replanner.replan_page(
+            page = await self.replanner.replan_page(
                 session_id,
                 after=progress.after,
                 limit=PAGE,
                 since=activity.info().scheduled_time,
             )
-            progress.counts = progress.counts.plus(page.counts)
+            progress.counts = total(progress.counts, page.counts)
             if page.after is None:
                 return progress.counts
             progress.after = page.after

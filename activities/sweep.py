@@ -17,6 +17,7 @@ from activities.heartbeat import heartbeating
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import ServiceUnavailableError
 from reminders.domain.ports import Enrollment, Outcome, Reconciler, Repair
+from reminders.fan_out import fan_out
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +52,11 @@ class _Progress:
         return cls(after=after, tally=SweepTally(**tally))
 
 
+@dataclass(frozen=True, slots=True)
 class SweepActivities:
     """Finds enrollments that are not as they should be, and puts them right."""
 
-    def __init__(self, reconciler: Reconciler) -> None:
-        """Reconcile through this."""
-        self._reconciler = reconciler
+    reconciler: Reconciler
 
     @activity.defn
     async def reconcile_enrollments(self, request: ReconcileInput) -> SweepTally:
@@ -69,7 +69,7 @@ class SweepActivities:
         """
         with as_application_errors():
             if request.kind is SweepKind.IN_DOUBT:
-                return SweepTally(found=await self._reconciler.in_doubt())
+                return SweepTally(found=await self.reconciler.in_doubt())
             progress = _Progress.of(activity.info().heartbeat_details)
             async with heartbeating(progress.details):
                 return await self._all_pages(request, progress)
@@ -78,7 +78,7 @@ class SweepActivities:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _time_left()
         while True:
-            page = await self._reconciler.suspects(request.kind, after=progress.after, limit=PAGE)
+            page = await self.reconciler.suspects(request.kind, after=progress.after, limit=PAGE)
             left = request.limit - progress.tally.found
             await self._repair_all(page.suspects[:left], request.kind, progress)
             if page.after is None and len(page.suspects) <= left:
@@ -96,13 +96,14 @@ class SweepActivities:
         Raises:
             ServiceUnavailableError: If PostgreSQL or Temporal is away; what is repaired is counted.
         """
-        slots = asyncio.Semaphore(AT_ONCE)
 
-        async def one(enrollment: Enrollment) -> Repair:
-            async with slots:
-                return await self._reconciler.repair(enrollment, kind)
+        async def one(enrollment: Enrollment) -> Repair | Exception:
+            try:
+                return await self.reconciler.repair(enrollment, kind)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
+                return error
 
-        outcomes = await asyncio.gather(*map(one, suspects), return_exceptions=True)
+        outcomes = await fan_out(one, suspects, at_once=AT_ONCE)
         away = next((o for o in outcomes if isinstance(o, ServiceUnavailableError)), None)
         if away is not None:
             # The next attempt meets the others again, and not those that are repaired.
@@ -122,8 +123,6 @@ class SweepActivities:
                     kind,
                     type(outcome).__name__,
                 )
-            elif isinstance(outcome, BaseException):
-                raise outcome
         progress.tally = _counted(progress.tally, outcomes)
 
 
@@ -136,7 +135,7 @@ def _time_left() -> float:
     return left.total_seconds()
 
 
-def _counted(tally: SweepTally, outcomes: Sequence[Repair | BaseException]) -> SweepTally:
+def _counted(tally: SweepTally, outcomes: Sequence[Repair | Exception]) -> SweepTally:
     done = [outcome for outcome in outcomes if isinstance(outcome, Repair)]
     repaired = sum(repair.outcome is Outcome.REPAIRED for repair in done)
     return replace(

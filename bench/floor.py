@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio.plugin import SimplePlugin
 
@@ -114,7 +115,9 @@ async def _work() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     client = await temporal.connect([_plugin()])
-    async with worker.build_worker(client, EmptyActivities(), task_queue=TASK_QUEUE):
+    activities = EmptyActivities()
+    ours: list[Callable[..., Any]] = [activities.deliver_reminder, activities.close_reminders]
+    async with worker.build_worker(client, ours, task_queue=TASK_QUEUE):
         print(READY, flush=True)
         await stop.wait()
 

@@ -16,17 +16,12 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 import worker
-from activities.delivery import DeliveryActivities
 from bench import measure
 from devstack.postgres import EmbeddedPostgres
 from devstack.stack import DATABASE, migrate_database
 from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
-from reminders.clock import SystemClock
 from reminders.db.engine import Database
-from reminders.db.ledger import ReminderQueries
-from reminders.db.planning import EnrollmentPlanner
-from reminders.db.sessions import Catalogue
 from reminders.domain.contracts import (
     CloseRemindersInput,
     CloseRemindersResult,
@@ -35,7 +30,9 @@ from reminders.domain.contracts import (
 )
 from reminders.domain.keys import TASK_QUEUE
 from reminders.domain.model import Attendee, ReminderStatus, Session
-from starter.gateway import ReminderGateway
+from reminders.settings import Settings
+from starter.assembly import assemble
+from starter.plugin import activities
 from workflows.plugin import SessionReminderPlugin
 
 STARTS_IN = timedelta(days=7)
@@ -86,21 +83,16 @@ async def _life(database_url: str) -> measure.Numbers:
     skipper = TimeSkipper(
         await temporal.connect([SessionReminderPlugin()]), config=TimeSkippingConfig(enabled=True)
     )
-    database, clock = Database(database_url), SystemClock()
-    catalogue = Catalogue(database)
-    gateway = ReminderGateway(
-        skipper.client,
-        planner=EnrollmentPlanner(database, clock),
-        catalogue=catalogue,
-        queries=ReminderQueries(database),
-    )
-    session = Session(id=uuid4(), title="Cardiology update", starts_at=clock.now() + STARTS_IN)
+    database = Database(database_url)
+    parts = assemble(Settings(database_url=database_url), database, skipper.client)
+    starts_at = parts.clock.now() + STARTS_IN
+    session = Session(id=uuid4(), title="Cardiology update", starts_at=starts_at)
     attendee = Attendee(user_id=uuid4(), email="ana.ruiz@example.com", full_name="Ana Ruiz")
-    activities = DeliveryActivities(Accepts())
-    async with worker.build_worker(skipper.client, activities, task_queue=TASK_QUEUE):
-        await gateway.put_session(session)
-        await catalogue.put_user(attendee)
-        enrolled = await gateway.enroll(session.id, attendee.user_id)
+    ours = activities(parts, Accepts())
+    async with worker.build_worker(skipper.client, ours, task_queue=TASK_QUEUE):
+        await parts.gateway.put_session(session)
+        await parts.catalogue.put_user(attendee)
+        enrolled = await parts.gateway.enroll(session.id, attendee.user_id)
         handle = skipper.client.get_workflow_handle(enrolled.workflow_id)
         await handle.result()
         history = await handle.fetch_history()

@@ -22,6 +22,7 @@ from temporalio.client import (
     ScheduleDescription,
     ScheduleUpdate,
     ScheduleUpdateInput,
+    WorkflowExecutionDescription,
 )
 from temporalio.common import SearchAttributeKey
 from temporalio.envconfig import ClientConfig
@@ -141,6 +142,8 @@ def unavailable(remedy: str | None = None) -> Iterator[None]:
     )
     try:
         yield
+    except TemporalUnavailableError as error:
+        raise (away if remedy else error) from error.__cause__
     except RPCError as error:
         if error.status in _AWAY:
             raise away from error
@@ -243,6 +246,28 @@ async def schedule(client: Client, schedule_id: str) -> ScheduleDescription | No
     try:
         with unavailable():
             return await client.get_schedule_handle(schedule_id).describe(rpc_timeout=_RPC_TIMEOUT)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None
+
+
+async def described(
+    client: Client,
+    workflow_id: str,
+    run_id: str | None = None,
+    *,
+    patience: timedelta = _RPC_TIMEOUT,
+) -> WorkflowExecutionDescription | None:
+    """A workflow's run as the server has it, the newest unless another is named; `None` if it has none.
+
+    Raises:
+        TemporalUnavailableError: If the server does not answer.
+    """
+    try:
+        with unavailable():
+            handle = client.get_workflow_handle(workflow_id, run_id=run_id or None)
+            return await handle.describe(rpc_timeout=patience)
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise

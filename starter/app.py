@@ -14,7 +14,6 @@ from fastapi import Depends, FastAPI
 
 from reminders import settings as environment
 from reminders.db.engine import asyncpg_url
-from reminders.db.reports import LedgerGauges
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
@@ -142,9 +141,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _sources(parts: Parts) -> dict[str, Source]:
     """How things stand, for a scrape."""
     return {
-        "ledger": partial(
-            gauges.ledger, LedgerGauges(parts.database, parts.clock, parts.settings.destination())
-        ),
+        "ledger": partial(gauges.ledger, parts.ledger),
         "sweeps": partial(gauges.last_sweep, parts.sweeps.last_completed_at),
         "checks": partial(examiner.measured, parts.examiner),
     }

@@ -1,4 +1,4 @@
-"""Everything that answers requests, put together once: for the API, the commands and hosts."""
+"""Everything that answers requests and does the work, put together once: for API, commands, worker and hosts."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from temporalio.client import Client, Plugin  # noqa: TID251 - put together here, asked by the gateway
 from temporalio.converter import DataConverter
+from temporalio.runtime import Runtime
 
 from reminders import temporal
 from reminders.clock import SystemClock
@@ -17,10 +18,11 @@ from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.ledger import ReminderQueries
+from reminders.db.lookups import Browser
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preferences import PreferenceStore
-from reminders.db.provider import ProviderEvents, ProviderState
-from reminders.db.reports import LedgerGauges
+from reminders.db.provider import ProviderEvents, ProviderHistory, ProviderState
+from reminders.db.reports import FailedReminders, LedgerGauges, Overview
 from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
@@ -31,7 +33,6 @@ from reminders.tokens import Tokens
 from starter.gateway import ReminderGateway
 from starter.health.examiner import Examiner
 from starter.services.backfill import Backfill
-from starter.services.deeds import Deeds
 from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.erasure import Erasure
 from starter.services.handover import Handover
@@ -44,28 +45,39 @@ from workflows.plugin import SessionReminderPlugin, data_converter
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parts:
-    """What requests and commands are answered with."""
+    """What requests and commands are answered with, and what a worker works with."""
 
     settings: Settings
     database: Database
     client: Client
+    clock: Clock
+
     catalogue: Catalogue
     queries: ReminderQueries
+    browser: Browser
+    overview: Overview
+    failed: FailedReminders
+    audit: AuditLog
+    calendar: CalendarEntries
+    ledger: LedgerGauges
+    provider: ProviderState
+    provider_events: ProviderEvents
+    provider_history: ProviderHistory
+
+    planner: EnrollmentPlanner
+    workflows: EnrollmentWorkflows
+    handover: Handover
+
     gateway: ReminderGateway
     rules: RuleAdmin
     resending: Resending
-    examiner: Examiner
-    sweeps: Sweeps
-    deeds: Deeds
-    provider: ProviderState
-    backfill: Backfill
-    provider_events: ProviderEvents
     preferences: Preferences
     erasure: Erasure
-    calendar: CalendarEntries
+    backfill: Backfill
+    sweeps: Sweeps
+    examiner: Examiner
     tokens: Tokens | None
     """Absent while links in e-mails are not configured."""
-    clock: Clock
 
     def workflow_url(self, workflow_id: str, run_id: str | None) -> str | None:
         """Where people see a workflow in the Temporal UI.
@@ -100,18 +112,23 @@ class Parts:
 async def assembled(
     settings: Settings,
     *,
+    lazy: bool = True,
     plugins: Sequence[Plugin] = (),
     data_converter: DataConverter = data_converter,
+    runtime: Runtime | None = None,
 ) -> AsyncIterator[Parts]:
-    """The parts, until the end of the block; nothing is connected before its first use.
+    """The parts, until the end of the block; PostgreSQL is connected to at its first use.
 
     Args:
         settings: Of this process.
+        lazy: See `connect`; a worker needs a client that is connected.
         plugins: See `connect`.
         data_converter: See `connect`.
+        runtime: See `connect`.
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used.
+        TemporalUnavailableError: If the server does not answer (not when lazy).
     """
     database = Database(
         settings.require_database_url(),
@@ -119,74 +136,96 @@ async def assembled(
         host_schema=settings.existing_host_schema(),
     )
     try:
-        client = await connect(lazy=True, plugins=plugins, data_converter=data_converter)
-        catalogue = Catalogue(database)
-        queries = ReminderQueries(database)
-        clock = SystemClock()
-        planner = EnrollmentPlanner(
-            database, clock, resend_threshold=settings.reschedule_resend_threshold
+        client = await connect(
+            lazy=lazy, plugins=plugins, data_converter=data_converter, runtime=runtime
         )
-        installation = planner.installation
-        workflows = EnrollmentWorkflows(
-            client, task_queue=settings.temporal_task_queue, installation=installation
-        )
-        handover = Handover(workflows, planner=planner)
-        gateway = ReminderGateway(
-            client,
-            planner=planner,
-            catalogue=catalogue,
-            queries=queries,
-            task_queue=settings.temporal_task_queue,
-        )
-        rules = RuleAdmin(
+        parts = assemble(settings, database, client)
+        async with aclosing(parts.rules):
+            yield parts
+    finally:
+        await database.aclose()
+
+
+def assemble(
+    settings: Settings, database: Database, client: Client, *, clock: Clock | None = None
+) -> Parts:
+    """The parts, on a database and a client of the caller's, who closes them.
+
+    Args:
+        settings: Of this process.
+        database: Migrated.
+        client: Connected with `SessionReminderPlugin`; may be lazy.
+        clock: Judges what is due; tests bring their own.
+    """
+    clock = clock or SystemClock()
+    threshold, task_queue = settings.reschedule_resend_threshold, settings.temporal_task_queue
+    catalogue, queries, audit = Catalogue(database), ReminderQueries(database), AuditLog(database)
+    ledger = LedgerGauges(database, clock, settings.destination())
+    planner = EnrollmentPlanner(database, clock, resend_threshold=threshold)
+    workflows = EnrollmentWorkflows(
+        client, task_queue=task_queue, installation=planner.installation
+    )
+    handover = Handover(workflows, planner=planner)
+    gateway = ReminderGateway(
+        client,
+        handover=handover,
+        catalogue=catalogue,
+        queries=queries,
+        audit=audit,
+        task_queue=task_queue,
+    )
+    return Parts(
+        settings=settings,
+        database=database,
+        client=client,
+        clock=clock,
+        catalogue=catalogue,
+        queries=queries,
+        browser=Browser(database),
+        overview=Overview(database),
+        failed=FailedReminders(database),
+        audit=audit,
+        calendar=CalendarEntries(database),
+        ledger=ledger,
+        provider=ProviderState(database),
+        provider_events=ProviderEvents(database),
+        provider_history=ProviderHistory(database),
+        planner=planner,
+        workflows=workflows,
+        handover=handover,
+        gateway=gateway,
+        rules=RuleAdmin(
             gateway,
             store=RuleStore(database),
             effects=RuleEffects(database, clock),
             clock=clock,
-            resend_threshold=settings.reschedule_resend_threshold,
-        )
-        sweeps = Sweeps(client, task_queue=settings.temporal_task_queue, installation=installation)
-        resending = Resending(
+            resend_threshold=threshold,
+        ),
+        resending=Resending(
             handover,
             requests=ReminderRequests(database, clock),
             failed=FailedEnrollments(database, clock),
+            audit=audit,
             clock=clock,
-        )
-        async with aclosing(rules):
-            yield Parts(
-                settings=settings,
-                database=database,
-                client=client,
-                catalogue=catalogue,
-                queries=queries,
-                gateway=gateway,
-                rules=rules,
-                resending=resending,
-                deeds=Deeds(gateway, sweeps=sweeps, resending=resending, audit=AuditLog(database)),
-                examiner=Examiner(
-                    client,
-                    database=database,
-                    queries=queries,
-                    ledger=LedgerGauges(database, clock, settings.destination()),
-                    settings=settings,
-                    clock=clock,
-                ),
-                sweeps=sweeps,
-                provider=ProviderState(database),
-                backfill=Backfill(
-                    catalogue=catalogue, planner=planner, handover=handover, clock=clock
-                ),
-                provider_events=ProviderEvents(database),
-                clock=clock,
-                preferences=Preferences(
-                    store=PreferenceStore(database, clock), planner=planner, handover=handover
-                ),
-                erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
-                calendar=CalendarEntries(database),
-                tokens=tokens(settings),
-            )
-    finally:
-        await database.aclose()
+        ),
+        preferences=Preferences(
+            store=PreferenceStore(database, clock), planner=planner, handover=handover
+        ),
+        erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
+        backfill=Backfill(catalogue=catalogue, planner=planner, handover=handover, clock=clock),
+        sweeps=Sweeps(
+            client, audit=audit, task_queue=task_queue, installation=planner.installation
+        ),
+        examiner=Examiner(
+            client,
+            database=database,
+            queries=queries,
+            ledger=ledger,
+            settings=settings,
+            clock=clock,
+        ),
+        tokens=tokens(settings),
+    )
 
 
 def tokens(settings: Settings) -> Tokens | None:
@@ -200,6 +239,7 @@ async def connect(
     lazy: bool,
     plugins: Sequence[Plugin] = (),
     data_converter: DataConverter = data_converter,
+    runtime: Runtime | None = None,
 ) -> Client:
     """A client with our plugin, for the server that Temporal's own variables name.
 
@@ -207,9 +247,11 @@ async def connect(
         lazy: Connect at the first call.
         plugins: Besides ours, such as for traces.
         data_converter: What every worker has, ours or a host's own.
+        runtime: With the SDK's metrics, if they are wanted.
 
     Raises:
         ConfigurationError: If those variables cannot be used.
         TemporalUnavailableError: If the server does not answer (not when lazy).
     """
-    return await temporal.connect([SessionReminderPlugin(data_converter), *plugins], lazy=lazy)
+    ours = SessionReminderPlugin(data_converter)
+    return await temporal.connect([ours, *plugins], lazy=lazy, runtime=runtime)

@@ -1,15 +1,17 @@
 """`ReminderGateway`: what one can ask for, the same for routes, commands, pages and Python hosts.
 
 The order is always the same: first the ledger, in one transaction, then Temporal. If the second
-step is lost, the ledger tells what is missing, and the same call repeated completes it, or the
-sweep: see `starter.services.handover`.
+step is lost, the ledger says what is missing, and the same call repeated completes it, or the
+sweep: see `starter.services.handover`. Who did it and why is in the audit log, once, whoever asks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -22,9 +24,8 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError
 
-from reminders.db.audit import HOST
+from reminders.db.audit import HOST, Action, AuditLog, By
 from reminders.db.ledger import ReminderQueries
-from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.errors import (
@@ -39,7 +40,7 @@ from reminders.domain.keys import (
 )
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, Session
 from reminders.temporal import SESSION_ID, STORED, unavailable
-from starter.services.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
+from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
 from starter.services.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from workflows.session_change import SessionChangeWorkflow
@@ -47,40 +48,24 @@ from workflows.session_change import SessionChangeWorkflow
 logger = logging.getLogger(__name__)
 
 CHANGE_WAIT = timedelta(seconds=3)
-"""How long a session's change is waited for: most are done by then, and callers are not held up."""
+"""How long a session's change is waited for: most are done by then, and callers do not wait long."""
 
 
+@dataclass(frozen=True, slots=True)
 class ReminderGateway:
-    """What a platform asks of this system, for its API, our CLI and Python hosts alike."""
+    """What a platform asks of this system, for its API, our CLI and Python hosts alike.
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        planner: EnrollmentPlanner,
-        catalogue: Catalogue,
-        queries: ReminderQueries,
-        task_queue: str = TASK_QUEUE,
-    ) -> None:
-        """Ask through this client.
+    `starter.assembly` puts it together.
+    """
 
-        Args:
-            client: Connected with `SessionReminderPlugin`; may be lazy.
-            planner: Writes plans.
-            catalogue: Sessions and users.
-            queries: Reads the ledger.
-            task_queue: Where the workers poll.
-        """
-        self._client = client
-        self._installation = planner.installation
-        self._workflows = EnrollmentWorkflows(
-            client, task_queue=task_queue, installation=self._installation
-        )
-        self._handover = Handover(self._workflows, planner=planner)
-        self._planner = planner
-        self._catalogue = catalogue
-        self._queries = queries
-        self._task_queue = task_queue
+    client: Client
+    """Connected with `SessionReminderPlugin`; may be lazy."""
+    handover: Handover = field(kw_only=True)
+    catalogue: Catalogue = field(kw_only=True)
+    queries: ReminderQueries = field(kw_only=True)
+    audit: AuditLog = field(kw_only=True)
+    task_queue: str = field(default=TASK_QUEUE, kw_only=True)
+    """Where the workers poll."""
 
     async def enroll(
         self,
@@ -89,9 +74,8 @@ class ReminderGateway:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
-        actor: str = HOST,
+        by: By = HOST,
         by_hand: bool = False,
-        reason: str | None = None,
     ) -> Enrolled:
         """Enroll a person: plan their reminders and start their workflow. Safe to repeat.
 
@@ -104,9 +88,8 @@ class ReminderGateway:
             enrollment_id: The platform's own id.
             status: `pending` while the platform awaits a confirmation: nothing is sent until the
                 same call says `confirmed`. A confirmed enrollment stays confirmed.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log.
             by_hand: Whether a person asks for it, rather than their platform.
-            reason: Why, for the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -115,16 +98,15 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
             TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
-        planned = await self._planner.enroll(
+        planned = await self.handover.planner.enroll(
             session_id,
             user_id,
             enrollment_id,
             status=status,
-            actor=actor,
+            by=by,
             by_hand=by_hand,
-            reason=reason,
         )
-        handed = await self._handover.hand_over(planned, enrolling=True)
+        handed = await self.handover.hand_over(planned, enrolling=True)
         return Enrolled(
             workflow_id=session_reminder_workflow_id(session_id, user_id),
             run_id=handed.run_id,
@@ -132,8 +114,13 @@ class ReminderGateway:
             reminders=handed.planned.reminders,
         )
 
-    async def unenroll(self, session_id: UUID, user_id: UUID) -> CancelReceipt:
+    async def unenroll(self, session_id: UUID, user_id: UUID, by: By = HOST) -> CancelReceipt:
         """End an enrollment and cancel its workflow. Safe to repeat.
+
+        Args:
+            session_id: Of what.
+            user_id: Whose.
+            by: Who, and why, for the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -142,27 +129,28 @@ class ReminderGateway:
             TemporalUnavailableError: If Temporal is away; the ledger is cancelled, so nothing is
                 sent, and a repeated call ends the workflow.
         """
-        planned = await self._planner.unenroll(session_id, user_id)
-        await self._handover.hand_over(planned)
-        return CancelReceipt.of(planned)
+        planned, event_id = await self.handover.planner.unenroll(session_id, user_id, by)
+        async with self._noted_if_away(event_id):
+            await self.handover.hand_over(planned)
+        return replace(CancelReceipt.of(planned), event_id=event_id)
 
     async def put_session(
         self,
         session: Session,
         *,
         keep_status: bool = False,
-        actor: str = HOST,
+        by: By = HOST,
         wait: timedelta | None = CHANGE_WAIT,
     ) -> tuple[SessionChange, ChangeReceipt]:
         """Store a session; if its start or status changed, plan all its enrollments anew.
 
-        The same call repeated changes nothing and tells nobody, unless the first failed half-way:
+        The same call repeated changes nothing and concerns nobody, unless the first failed half-way:
         then it completes it.
 
         Args:
             session: Whole.
             keep_status: Whether one that is stored keeps its status, such as an operator's cancel.
-            actor: Who, for the audit log.
+            by: Who, for the audit log.
             wait: See `session_changed`.
 
         Raises:
@@ -170,12 +158,12 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        change = await self._catalogue.put_session(session, keep_status=keep_status, actor=actor)
+        change = await self.catalogue.put_session(session, keep_status=keep_status, by=by)
         if change.untold is None:
             return change, ChangeReceipt()
         under_way = await self._start_change(session.id)
         try:
-            await self._catalogue.told(change)
+            await self.catalogue.passed_on(change)
         except DatabaseUnavailableError:
             logger.warning(
                 "%s runs; the same call repeated would start it once more", under_way.workflow_id
@@ -183,32 +171,42 @@ class ReminderGateway:
         return change, under_way if wait is None else await self.counted(under_way, wait=wait)
 
     async def session_changed(
-        self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
+        self, session_id: UUID, by: By = HOST, *, wait: timedelta | None = CHANGE_WAIT
     ) -> ChangeReceipt:
-        """Plan all enrollments of a session anew and tell their workflows. Safe to repeat.
+        """Plan all enrollments of a session anew, and have their workflows follow. Safe to repeat.
 
-        A `SessionChangeWorkflow` does it. One that is at it already goes round once more, so the
+        A `SessionChangeWorkflow` does it. One that runs already goes round once more, so the
         newest change wins. No worker needs to run for the change to be accepted: the session's
         row, stored before, is what every later enrollment and every delivery reads.
 
         Args:
-            session_id: Whose.
+            session_id: Which.
+            by: Who, and why, for the audit log.
             wait: How long to wait for the counts; `None` does not wait.
 
         Returns:
-            Counts, or the ids of the workflow that is still at it.
+            Counts, or the ids of the workflow that is not done yet.
 
         Raises:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        await self._catalogue.session(session_id)
+        await self.catalogue.session(session_id)
+        event = by.did(Action.SESSION_REPLANNED, session_id=session_id)
+        return await self._fan_out(session_id, wait, await self.audit.record(event))
+
+    async def replan(
+        self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
+    ) -> ChangeReceipt:
+        """See `session_changed`; for changes that have an entry of their own in the audit log."""
+        await self.catalogue.session(session_id)
         return await self._fan_out(session_id, wait)
 
     async def cancel_session(
         self,
         session_id: UUID,
+        by: By = HOST,
         *,
         dry_run: bool = False,
         wait: timedelta | None = CHANGE_WAIT,
@@ -218,12 +216,13 @@ class ReminderGateway:
         Whoever enrolls from then on is not reminded either.
 
         Args:
-            session_id: Whose.
+            session_id: Which.
+            by: Who, and why, for the audit log.
             dry_run: Only count.
             wait: See `session_changed`.
 
         Returns:
-            Counts, or the ids of the workflow that is still at it.
+            Counts, or the ids of the workflow that is not done yet.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -232,18 +231,19 @@ class ReminderGateway:
         """
         if dry_run:
             return ChangeReceipt(reminders=await self.expected(session_id))
-        await self._catalogue.cancel_session(session_id)
-        return await self._fan_out(session_id, wait)
+        event_id = await self.catalogue.cancel_session(session_id, by)
+        return await self._fan_out(session_id, wait, event_id)
 
     async def restore_session(
-        self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
+        self, session_id: UUID, by: By = HOST, *, wait: timedelta | None = CHANGE_WAIT
     ) -> ChangeReceipt:
-        """Hold a session after all: take `cancel_session` back. Safe to repeat.
+        """Restore a cancelled session: take `cancel_session` back. Safe to repeat.
 
         What still lies ahead is planned anew for everybody who is enrolled; nothing is sent late.
 
         Args:
-            session_id: Whose.
+            session_id: Which.
+            by: Who, and why, for the audit log.
             wait: See `session_changed`.
 
         Raises:
@@ -251,8 +251,8 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        await self._catalogue.restore_session(session_id)
-        return await self._fan_out(session_id, wait)
+        event_id = await self.catalogue.restore_session(session_id, by)
+        return await self._fan_out(session_id, wait, event_id)
 
     async def expected(self, session_id: UUID, user_id: UUID | None = None) -> CancelReceipt:
         """What a cancel would do.
@@ -266,12 +266,12 @@ class ReminderGateway:
             EnrollmentNotFoundError: If the person never was enrolled.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        await self._catalogue.session(session_id)
+        await self.catalogue.session(session_id)
         if user_id is not None:
-            status = await self._catalogue.enrollment_status(session_id, user_id)
+            status = await self.catalogue.enrollment_status(session_id, user_id)
             if status is None:
                 raise EnrollmentNotFoundError
-        tally = await self._queries.tally(session_id, user_id)
+        tally = await self.queries.tally(session_id, user_id)
         return CancelReceipt(
             cancelled=tally.get(ReminderStatus.SCHEDULED, 0),
             already_sent=sum(n for status, n in tally.items() if status.is_accepted),
@@ -286,13 +286,13 @@ class ReminderGateway:
             EnrollmentNotFoundError: If the person never was enrolled.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        session = await self._catalogue.session(session_id)
-        status = await self._catalogue.enrollment_status(session_id, user_id)
+        session = await self.catalogue.session(session_id)
+        status = await self.catalogue.enrollment_status(session_id, user_id)
         if status is None:
             raise EnrollmentNotFoundError
-        reminders = await self._queries.of_enrollment(session_id, user_id)
+        reminders = await self.queries.of_enrollment(session_id, user_id)
         workflow_id = session_reminder_workflow_id(session_id, user_id)
-        workflow_status, run_id = await self._workflows.describe(workflow_id)
+        workflow_status, run_id = await self.handover.workflows.describe(workflow_id)
         return Story(
             session=session,
             user_id=user_id,
@@ -303,21 +303,48 @@ class ReminderGateway:
             reminders=reminders,
         )
 
-    async def _fan_out(self, session_id: UUID, wait: timedelta | None) -> ChangeReceipt:
-        """Have every enrollment told that its session changed, and wait a little for the counts."""
-        under_way = await self._start_change(session_id)
-        return under_way if wait is None else await self.counted(under_way, wait=wait)
+    async def _fan_out(
+        self, session_id: UUID, wait: timedelta | None, event_id: int | None = None
+    ) -> ChangeReceipt:
+        """Bring a session's change to every enrollment, and wait a little for the counts.
+
+        Args:
+            session_id: Whose.
+            wait: See `session_changed`.
+            event_id: The change's entry in the audit log, to which the counts are added.
+        """
+        async with self._noted_if_away(event_id):
+            under_way = await self._start_change(session_id)
+        receipt = under_way if wait is None else await self.counted(under_way, wait=wait)
+        if event_id is None:
+            return receipt
+        try:
+            await self.audit.add(event_id, receipt.details)
+        except DatabaseUnavailableError:
+            logger.warning("audit entry %s lacks what came of it", event_id)
+        return replace(receipt, event_id=event_id)
+
+    @asynccontextmanager
+    async def _noted_if_away(self, event_id: int | None) -> AsyncIterator[None]:
+        """Add to an audit entry that Temporal was away: it is done as far as the ledger goes."""
+        try:
+            yield
+        except TemporalUnavailableError:
+            if event_id is not None:
+                with suppress(DatabaseUnavailableError):
+                    await self.audit.add(event_id, {"temporal": "away"})
+            raise
 
     async def _start_change(self, session_id: UUID) -> ChangeReceipt:
         """The workflow that plans every enrollment anew: started, or sent round once more."""
-        memo = await self._installation.memo()
+        memo = await self.handover.planner.installation.memo()
         with unavailable(STORED):
             # Start and signal are one call: of a running one, nothing that changed is missed.
-            handle = await self._client.start_workflow(
+            handle = await self.client.start_workflow(
                 SessionChangeWorkflow.run,
                 SessionChangeInput(session_id=session_id),
                 id=session_change_workflow_id(session_id),
-                task_queue=self._task_queue,
+                task_queue=self.task_queue,
                 start_signal="changed",
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -342,7 +369,7 @@ class ReminderGateway:
         if change.is_done or change.workflow_id is None:
             return change
         handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult]
-        handle = self._client.get_workflow_handle_for(
+        handle = self.client.get_workflow_handle_for(
             SessionChangeWorkflow.run, change.workflow_id, run_id=change.run_id
         )
         counts = await _result(handle, wait)

@@ -24,6 +24,7 @@ from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.settings import Settings
+from tests.databases import Databases
 from tests.leaks import watch
 from tests.provider import ProviderClient
 from tests.stage import Stage, end_sweep_by_hand
@@ -152,13 +153,17 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         watch.file(server.log_file)
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: EmbeddedPostgres) -> Databases:
+    """Migrated databases for whoever needs one of their own."""
+    return Databases(postgres)
+
+
 @pytest.fixture
-async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
+async def database_url(databases: Databases) -> AsyncIterator[str]:
     """URL of a migrated database of this test's own."""
-    name = f"test_{uuid4().hex}"
-    await asyncio.to_thread(postgres.create_database, name, template="template")
-    yield postgres.url(name)
-    await asyncio.to_thread(postgres.drop_database, name)
+    async with databases.one() as url:
+        yield url
 
 
 @pytest.fixture

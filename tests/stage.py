@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, cast
 from uuid import UUID, uuid4
 
 from temporalio import activity
@@ -20,26 +20,17 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
 import worker
-from activities.delivery import DeliveryActivities
 from reminders.db.engine import Database
-from reminders.db.ledger import ReminderQueries
-from reminders.db.planning import EnrollmentPlanner
-from reminders.db.resends import FailedEnrollments, ReminderRequests
-from reminders.db.rule_effects import RuleEffects
-from reminders.db.rules import RuleStore
-from reminders.db.sessions import Catalogue
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
 from reminders.domain.contracts import ReminderPlan, SweepResult
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.domain.model import Attendee, Reminder, Session
+from reminders.domain.ports import Deliverer
 from reminders.settings import Settings
-from starter.gateway import ReminderGateway
-from starter.services.enrollments import EnrollmentWorkflows
-from starter.services.handover import Handover
-from starter.services.resending import Resending
-from starter.services.rules import RuleAdmin
-from starter.services.sweeps import MANUAL_ID, Sweeps
+from starter.assembly import assemble
+from starter.plugin import Delivery, activities
+from starter.services.sweeps import MANUAL_ID
 from tests.provider import ProviderClient
 from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow
@@ -91,32 +82,17 @@ class Stage:
         self.clock = StageClock()
         self.skipper = TimeSkipper(client, config=TimeSkippingConfig(enabled=False))
         self.client = self.skipper.client
-        self.catalogue = Catalogue(database)
-        self.planner = EnrollmentPlanner(database, self.clock)
-        self.queries = ReminderQueries(database)
-        self.gateway = ReminderGateway(
-            self.client,
-            planner=self.planner,
-            catalogue=self.catalogue,
-            queries=self.queries,
-            task_queue=settings.temporal_task_queue,
-        )
-        self.rules = RuleAdmin(
-            self.gateway,
-            store=RuleStore(database),
-            effects=RuleEffects(database, self.clock),
-            clock=self.clock,
-        )
-        self.requests = ReminderRequests(database, self.clock)
-        self.workflows = EnrollmentWorkflows(self.client, task_queue=settings.temporal_task_queue)
-        self.handover = Handover(self.workflows, planner=self.planner)
-        self.resending = Resending(
-            self.handover,
-            requests=self.requests,
-            failed=FailedEnrollments(database, self.clock),
-            clock=self.clock,
-        )
-        self.sweeps = Sweeps(self.client, task_queue=settings.temporal_task_queue)
+        self.parts = assemble(settings, database, self.client, clock=self.clock)
+        self.catalogue = self.parts.catalogue
+        self.planner = self.parts.planner
+        self.queries = self.parts.queries
+        self.gateway = self.parts.gateway
+        self.rules = self.parts.rules
+        self.resending = self.parts.resending
+        self.requests = self.resending.requests
+        self.workflows = self.parts.workflows
+        self.handover = self.parts.handover
+        self.sweeps = self.parts.sweeps
         self.on_step: Callable[[Step], None] = ignore
         self._worker: AsyncExitStack | None = None
 
@@ -133,21 +109,13 @@ class Stage:
     async def start_worker(self) -> None:
         """Start a worker in this process."""
         async with AsyncExitStack() as stack:
-            pipeline = await stack.enter_async_context(
-                worker.delivery(self.settings, clock=self.clock, on_step=self._step)
-            )
-            activities = DeliveryActivities(_Deliverer(pipeline, self.clock))
+            delivery = Delivery.of(self.settings, self.database, self.clock, on_step=self._step)
+            await stack.enter_async_context(delivery.running())
+            deliverer = cast(Deliverer, _Deliverer(delivery.pipeline, self.clock))
             await stack.enter_async_context(
                 worker.build_worker(
                     self.client,
-                    activities,
-                    sweep=worker.reconciliation(
-                        self.settings, self.client, self.database, clock=self.clock
-                    ),
-                    session_change=worker.session_changes(
-                        self.settings, self.client, self.database, clock=self.clock
-                    ),
-                    forgetting=worker.retention(self.database, clock=self.clock),
+                    activities(self.parts, deliverer),
                     task_queue=self.settings.temporal_task_queue,
                 )
             )
@@ -307,7 +275,7 @@ class Stage:
 
 
 async def eventually(
-    check: Callable[[], Awaitable[bool]], *, within: timedelta = timedelta(seconds=20)
+    check: Callable[[], Awaitable[bool]], *, within: timedelta = timedelta(seconds=60)
 ) -> None:
     """Wait until a check holds.
 

@@ -27,6 +27,8 @@ from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow
 from workflows.session_reminder import SessionReminderWorkflow
 
+WORKFLOWS = (SessionReminderWorkflow, SessionChangeWorkflow, ReminderSweepWorkflow)
+
 
 class CompactJsonPayloadConverter(PydanticJSONPlainPayloadConverter):
     """Pydantic's JSON converter, leaving out fields that are `None`."""
@@ -73,6 +75,6 @@ class SessionReminderPlugin(SimplePlugin):
         """
         super().__init__(
             "session-reminders",
-            workflows=[SessionReminderWorkflow, SessionChangeWorkflow, ReminderSweepWorkflow],
+            workflows=WORKFLOWS,
             data_converter=data_converter,
         )

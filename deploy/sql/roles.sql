@@ -34,9 +34,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE
 GRANT SELECT, INSERT, UPDATE ON provider_usage, provider_pace TO reminders_app;
 GRANT SELECT ON reminder_installation TO reminders_app;
 
--- The audit log is added to; an erasure takes free text out of it, and nothing removes an entry.
+-- The audit log is added to, and what came of it to an entry; an erasure takes free text out of it.
+-- Nothing changes who did what and when, and nothing removes an entry.
 GRANT SELECT, INSERT ON reminder_events TO reminders_app;
-GRANT UPDATE (reason) ON reminder_events TO reminders_app;
+GRANT UPDATE (reason, details) ON reminder_events TO reminders_app;
 
 GRANT SELECT, UPDATE ON SEQUENCE plan_versions TO reminders_app;
 

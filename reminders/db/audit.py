@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, literal, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderEventRow
 from reminders.domain.errors import InvalidInputError
 
-_caller: ContextVar[str | None] = ContextVar("caller", default=None)
-
-HOST = "host"
-"""Who acts when a Python host does not say who."""
 LONGEST_REASON = 500
 """Code points of a reason; what is longer is refused where it comes in."""
 
@@ -82,7 +77,7 @@ class Event:
 
     action: Action
     actor: str
-    """`api`, `cli`, `admin:<name>`, `attendee`, `sweep`, ..."""
+    """See `By`."""
     reason: str | None = None
     """In the actor's words."""
     session_id: UUID | None = None
@@ -96,6 +91,37 @@ class Event:
     """Set by the database."""
 
 
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who does something, and why."""
+
+    actor: str
+    """`api`, `api:<key>`, `cli`, `admin:<name>`, `attendee`, `host`, ..."""
+    reason: str | None = None
+    """In their words; checked before anything is done."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the audit log could not keep.
+
+        Raises:
+            InvalidInputError: If the reason is too long.
+        """
+        _check(self.reason)
+
+    def did(self, action: Action, **about: Any) -> Event:  # noqa: ANN401 - the fields of `Event`
+        """The entry that says so."""
+        return Event(action=action, actor=self.actor, reason=self.reason, **about)
+
+
+def _check(reason: str | None) -> None:
+    if reason is not None and len(reason) > LONGEST_REASON:
+        raise InvalidInputError(f"at most {LONGEST_REASON} characters", field="reason")
+
+
+HOST = By("host")
+"""A Python host that does not say who."""
+
+
 async def record(connection: AsyncConnection, event: Event) -> int:
     """Add an entry, in the transaction of what it records.
 
@@ -105,13 +131,12 @@ async def record(connection: AsyncConnection, event: Event) -> int:
     Raises:
         InvalidInputError: If the reason is longer than 500 characters.
     """
-    if event.reason is not None and len(event.reason) > LONGEST_REASON:
-        raise InvalidInputError(f"at most {LONGEST_REASON} characters", field="reason")
+    _check(event.reason)
     added = await connection.execute(
         insert(ReminderEventRow)
         .values(
             action=event.action,
-            actor=_actor(event),
+            actor=event.actor,
             reason=event.reason,
             session_id=event.session_id,
             user_id=event.user_id,
@@ -123,27 +148,8 @@ async def record(connection: AsyncConnection, event: Event) -> int:
     return added.scalar_one()
 
 
-@contextmanager
-def asked_by(caller: str | None) -> Iterator[None]:
-    """Name whoever asks in every entry made meanwhile: `api` becomes `api:billing`.
-
-    Args:
-        caller: Such as the name of an API key; `None` when nothing is known.
-    """
-    token = _caller.set(caller)
-    try:
-        yield
-    finally:
-        _caller.reset(token)
-
-
 def _event(row: Mapping[Any, Any]) -> Event:
     return Event(**{**row, "action": Action(row["action"])})
-
-
-def _actor(event: Event) -> str:
-    caller = _caller.get()
-    return event.actor if caller is None else f"{event.actor}:{caller}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,16 @@ class AuditLog:
         """Add an entry that belongs to no transaction of ours; its id."""
         async with self.database.transaction() as connection:
             return await record(connection, event)
+
+    async def add(self, event_id: int, details: Mapping[str, Any]) -> None:
+        """Add to an entry what is known only later, such as what the work has come to."""
+        added = literal(dict(details), JSONB)
+        async with self.database.autocommit() as connection:
+            await connection.execute(
+                update(ReminderEventRow)
+                .where(ReminderEventRow.id == event_id)
+                .values(details=ReminderEventRow.details.op("||")(added))
+            )
 
     async def entry(self, event_id: int) -> Event | None:
         """One entry; `None` if there is none."""

@@ -62,14 +62,6 @@ class Erased:
     """Sessions of which a workflow of this person may still run."""
 
 
-class _RehearsedError(Exception):
-    """Rolls the transaction back, and carries what it would have done."""
-
-    def __init__(self, erased: Erased) -> None:
-        super().__init__()
-        self.erased = erased
-
-
 @dataclass(frozen=True, slots=True)
 class ErasureStore:
     """Erases on PostgreSQL."""
@@ -78,37 +70,25 @@ class ErasureStore:
     clock: Clock
     """Decides which workflows may still run."""
 
-    async def erase(
-        self, user_id: UUID, *, actor: str, reason: str | None = None, dry_run: bool = False
-    ) -> Erased:
+    async def erase(self, user_id: UUID, *, by: audit.By, dry_run: bool = False) -> Erased:
         """Erase a person. Safe to repeat: what has come since is erased as well.
 
         Args:
             user_id: Whom.
-            actor: For the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
             dry_run: Do it all, count, and take it back.
 
         Raises:
             UserNotFoundError: If there is no such person, and never was.
-            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
         """
-        try:
-            async with self.database.transaction() as connection:
-                return await self._erase(connection, user_id, actor, reason, dry_run=dry_run)
-        except _RehearsedError as rehearsed:
-            return rehearsed.erased
+        async with self.database.transaction() as connection:
+            erased = await self._erase(connection, user_id, by)
+            if dry_run:
+                await connection.rollback()
+        return erased
 
-    async def _erase(
-        self,
-        connection: AsyncConnection,
-        user_id: UUID,
-        actor: str,
-        reason: str | None,
-        *,
-        dry_run: bool,
-    ) -> Erased:
+    async def _erase(self, connection: AsyncConnection, user_id: UUID, by: audit.By) -> Erased:
         # The order in which everybody locks: the person, enrollments, reminders by ascending id.
         await locks.person(connection, user_id)
         owned = self.database.host_schema is None
@@ -171,16 +151,12 @@ class ErasureStore:
         )
         await audit.record(
             connection,
-            audit.Event(
-                action=audit.Action.USER_ERASED,
-                actor=actor,
-                reason=reason,
+            by.did(
+                audit.Action.USER_ERASED,
                 user_id=user_id,
                 details={"cancelled": erased.cancelled, "kept": erased.kept},
             ),
         )
-        if dry_run:
-            raise _RehearsedError(erased)
         return erased
 
     async def _sessions(self, connection: AsyncConnection, user_id: UUID) -> tuple[UUID, ...]:

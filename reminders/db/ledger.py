@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 
+from reminders import cursors
 from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.provider import hold
 from reminders.db.sql import overdue, typed
 from reminders.db.tables import EnrollmentRow, ReminderRow
-from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import (
     EnrollmentStatus,
     Reminder,
@@ -79,11 +77,15 @@ class ReminderQueries:
         ):
             query = query if wanted is None else query.where(column == wanted)
         if cursor is not None:
-            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > _decode(cursor))
+            after = cursors.decode(cursor, cursors.instant, UUID)
+            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > tuple(after))
         found = await self.database.rows(query.limit(limit + 1))
         reminders = tuple(mapping.reminder(row) for row in found)
         page, more = reminders[:limit], len(reminders) > limit
-        return ReminderPage(reminders=page, next_cursor=_encode(page[-1]) if more else None)
+        return ReminderPage(
+            reminders=page,
+            next_cursor=cursors.encode(page[-1].due_at.isoformat(), page[-1].id) if more else None,
+        )
 
     async def of_enrollment(self, session_id: UUID, user_id: UUID) -> tuple[Reminder, ...]:
         """Every reminder of one enrollment, all generations, by ascending due instant."""
@@ -127,16 +129,3 @@ class ReminderQueries:
         """How many reminders still wait although they were due before this instant."""
         count: int = await self.database.scalar(_OVERDUE, {"until": before})
         return count
-
-
-def _encode(last: Reminder) -> str:
-    return base64.urlsafe_b64encode(f"{last.due_at.isoformat()} {last.id}".encode()).decode()
-
-
-def _decode(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        due_at, _, reminder_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
-        return datetime.fromisoformat(due_at).astimezone(UTC), UUID(reminder_id)
-    except (ValueError, OverflowError, binascii.Error) as error:
-        msg = "this is no cursor that was given out; leave it out to start from the beginning"
-        raise InvalidInputError(msg, field="cursor") from error

@@ -160,6 +160,11 @@ class Browser:
         )
         return {EnrollmentStatus(status): count for status, count in found}
 
+    async def taking_part(self, session_id: UUID) -> int:
+        """How many a change of a session concerns: all that are enrolled and not cancelled."""
+        found = await self.enrolled(session_id)
+        return sum(n for status, n in found.items() if status is not EnrollmentStatus.CANCELLED)
+
     async def roster(
         self,
         session_id: UUID,

@@ -11,7 +11,7 @@ from sqlalchemy import func, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, locks, plans, preferences, unconfirmed
-from reminders.db.audit import HOST, Action, Event
+from reminders.db.audit import HOST, Action, By
 from reminders.db.engine import Database
 from reminders.db.installation import Installation
 from reminders.db.plans import PlannedEnrollment, Situation
@@ -56,9 +56,8 @@ class EnrollmentPlanner:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
-        actor: str = HOST,
+        by: By = HOST,
         by_hand: bool = False,
-        reason: str | None = None,
     ) -> PlannedEnrollment:
         """Enroll a person, or confirm that they are, and plan their reminders.
 
@@ -71,16 +70,14 @@ class EnrollmentPlanner:
             enrollment_id: The platform's own id.
             status: `pending` plans nothing yet, and never takes a confirmation back: the call may
                 be the repetition of an earlier one.
-            actor: Who, for the audit log. It records who is enrolled once more, confirmed, or
+            by: Who, and why, for the audit log. It records who is enrolled once more, confirmed, or
                 enrolled by hand; all others are in the tables themselves.
             by_hand: Whether a person asks for it, rather than their platform.
-            reason: Why, for the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
             UserNotFoundError: If there is no such user, or they were erased.
             EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
-            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self.database.transaction() as connection:
@@ -99,10 +96,8 @@ class EnrollmentPlanner:
             if planned.is_changed and (by_hand or not planned.is_first):
                 await audit.record(
                     connection,
-                    Event(
-                        action=Action.ENROLLED,
-                        actor=actor,
-                        reason=reason,
+                    by.did(
+                        Action.ENROLLED,
                         session_id=session_id,
                         user_id=user_id,
                         details={"status": status},
@@ -257,8 +252,13 @@ class EnrollmentPlanner:
         async with self.database.autocommit() as connection:
             await unconfirmed.forget(connection, session_id, user_id)
 
-    async def unenroll(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
+    async def unenroll(
+        self, session_id: UUID, user_id: UUID, by: By = HOST
+    ) -> tuple[PlannedEnrollment, int]:
         """End an enrollment and call off what is still waiting; safe to repeat.
+
+        Returns:
+            What is left of the plan, and the id of its entry in the audit log.
 
         Raises:
             SessionNotFoundError: If there is no such session.
@@ -272,9 +272,20 @@ class EnrollmentPlanner:
             situation = await plans.situation(connection, session_id, user_id)
             called_off = StatusReason.UNENROLLED
             revision = call_off(recorded, called_off)
-            return await plans.write(
+            planned = await plans.write(
                 connection, session, user_id, revision, situation, called_off=called_off
             )
+            event = by.did(
+                Action.UNENROLLED,
+                session_id=session_id,
+                user_id=user_id,
+                details={
+                    "cancelled": planned.cancelled,
+                    "already_sent": planned.already_sent,
+                    "in_flight": planned.in_flight,
+                },
+            )
+            return planned, await audit.record(connection, event)
 
     async def _serialised(
         self, connection: AsyncConnection, session_id: UUID, user_id: UUID

@@ -90,6 +90,16 @@ class PlannedEnrollment:
         """Whether a workflow has something left to do."""
         return any(r.status.is_pending for r in self.reminders)
 
+    @property
+    def already_sent(self) -> int:
+        """Reminders that the provider has accepted."""
+        return sum(r.status.is_accepted for r in self.reminders)
+
+    @property
+    def in_flight(self) -> int:
+        """Reminders in a request that may have been accepted."""
+        return sum(r.status is ReminderStatus.SENDING for r in self.reminders)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Situation:

@@ -244,8 +244,7 @@ class PreferenceStore:
         user_id: UUID,
         change: Change,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: audit.By,
         session_id: UUID | None = None,
     ) -> Changed:
         """Change what a person chose, end what they do not want any more, and note who did it.
@@ -256,14 +255,12 @@ class PreferenceStore:
         Args:
             user_id: Of the person.
             change: What becomes of the choices; pure.
-            actor: For the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
             session_id: The only session it can concern; absent means any.
 
         Raises:
             UserNotFoundError: If there is no such person, or they were erased.
-            InvalidInputError: If a choice names a session or a type that does not exist, or the
-                reason is too long.
+            InvalidInputError: If a choice names a session or a type that does not exist.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
         """
         async with self.database.transaction() as connection:
@@ -277,10 +274,8 @@ class PreferenceStore:
             await withhold(connection, user_id, added, StatusReason.OPTED_OUT)
             skipped = await skip_opted_out(connection, user_id)
             if added or removed:
-                event = audit.Event(
-                    action=audit.Action.PREFERENCES_CHANGED,
-                    actor=actor,
-                    reason=reason,
+                event = by.did(
+                    audit.Action.PREFERENCES_CHANGED,
                     session_id=session_id,
                     user_id=user_id,
                     details={

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import locks, mapping, preferences
-from reminders.db.audit import Action, Event, record
+from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
 from reminders.db.sql import HELD, typed
 from reminders.db.tables import ProviderUsageRow, ReminderRow, UserRow, WebhookEventRow
@@ -240,15 +240,14 @@ class ProviderState:
         ).order_by(usage.quota)
         return tuple(QuotaReading(**row) for row in await self.database.rows(query))
 
-    async def resume(self, *, actor: str, reason: str | None = None) -> StatusReason | None:
+    async def resume(self, by: By) -> StatusReason | None:
         """End the hold, for every worker; safe to repeat.
 
         What waits is posted as its activities come back, within a minute (five after a quota),
         as far as it is still useful. If the provider still refuses, it is held again.
 
         Args:
-            actor: Who does it, for the audit log.
-            reason: Why, in their words.
+            by: Who, and why, for the audit log.
 
         Returns:
             Why it was held; `None` if it was not.
@@ -257,15 +256,8 @@ class ProviderState:
             was = await connection.scalar(_RESUME)
             if was is None:
                 return None
-            await record(
-                connection,
-                Event(
-                    action=Action.DELIVERY_RESUMED,
-                    actor=actor,
-                    reason=reason,
-                    details={"held_because": was},
-                ),
-            )
+            event = by.did(Action.DELIVERY_RESUMED, details={"held_because": was})
+            await record(connection, event)
         return StatusReason(was)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, locks, mapping, plans, preferences
-from reminders.db.audit import Action, Event
+from reminders.db.audit import Action, By, Event
 from reminders.db.engine import Database
 from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
@@ -45,21 +45,17 @@ class ReminderRequests:
     clock: Clock
     """Judges what is due."""
 
-    async def resend(
-        self, reminder_id: UUID, *, reason: str, actor: str, dry_run: bool = False
-    ) -> Requested:
+    async def resend(self, reminder_id: UUID, *, by: By, dry_run: bool = False) -> Requested:
         """Plan a reminder that has ended once more, as its next generation; safe to repeat.
 
         Args:
             reminder_id: The newest generation; one that has a next already gives that one.
-            reason: Why, for the audit log.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log.
             dry_run: Only judge, and write nothing.
 
         Raises:
             ReminderNotFoundError: If the ledger has no such row.
             SendRefusedError: If it may not be sent once more.
-            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self.database.transaction() as connection:
@@ -72,25 +68,23 @@ class ReminderRequests:
                 if dry_run:
                     return Requested(reminder=again, planned=None, is_new=True)
                 before = {"email_status": row.status, "status_reason": row.reason}
-                event = _event(Action.REMINDER_RESENT, again, before, reason=reason, actor=actor)
+                event = _event(Action.REMINDER_RESENT, again, before, by)
                 await audit.record(connection, event)
             revision = _with(again, recorded, added=(again,) if is_new else ())
             return await _written(connection, session, again, revision, situation, is_new=is_new)
 
-    async def send_now(self, reminder_id: UUID, *, reason: str, actor: str) -> Requested:
+    async def send_now(self, reminder_id: UUID, *, by: By) -> Requested:
         """Have a reminder that waits for its instant be due now; safe to repeat.
 
         Should its session move before it is out, it waits for its new instant as any other.
 
         Args:
             reminder_id: The newest generation.
-            reason: Why, for the audit log.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log.
 
         Raises:
             ReminderNotFoundError: If the ledger has no such row.
             SendRefusedError: If it may not be sent now.
-            InvalidInputError: If the reason is too long.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self.database.transaction() as connection:
@@ -100,9 +94,7 @@ class ReminderRequests:
             is_new = hastened != row
             if is_new:
                 before = {"due_at": row.due_at.isoformat()}
-                event = _event(
-                    Action.REMINDER_SENT_NOW, hastened, before, reason=reason, actor=actor
-                )
+                event = _event(Action.REMINDER_SENT_NOW, hastened, before, by)
                 await audit.record(connection, event)
             revision = _with(hastened, recorded, changed=(hastened,) if is_new else ())
             return await _written(connection, session, hastened, revision, situation, is_new=is_new)
@@ -154,14 +146,10 @@ async def _written(
     return Requested(reminder=reminder, planned=planned, is_new=is_new)
 
 
-def _event(
-    action: Action, reminder: Reminder, before: Mapping[str, Any], *, reason: str, actor: str
-) -> Event:
+def _event(action: Action, reminder: Reminder, before: Mapping[str, Any], by: By) -> Event:
     """What the audit log says of a reminder that somebody asked for."""
-    return Event(
-        action=action,
-        actor=actor,
-        reason=reason,
+    return by.did(
+        action,
         session_id=reminder.session_id,
         user_id=reminder.user_id,
         reminder_id=reminder.id,

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import mapping, preferences
-from reminders.db.audit import Action, Event, record
+from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
 from reminders.db.sql import typed
@@ -140,14 +140,6 @@ class Caught:
     sessions_moved: int = 0
 
 
-class _RehearsedError(Exception):
-    """Rolls the transaction back, and carries what it would have done."""
-
-    def __init__(self, caught: Caught) -> None:
-        super().__init__()
-        self.caught = caught
-
-
 @dataclass(frozen=True, slots=True)
 class RestoredLedger:
     """A ledger that was restored, while no worker runs."""
@@ -183,8 +175,7 @@ class RestoredLedger:
         since: Since,
         *,
         last_write: datetime | None,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         details: Mapping[str, Any],
         dry_run: bool = False,
     ) -> Caught:
@@ -197,38 +188,21 @@ class RestoredLedger:
             since: What has happened.
             last_write: Of the ledger as it was restored: sessions are moved only to what was
                 announced later.
-            actor: Who, for the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
             details: For the audit log.
             dry_run: Do it all, count, and take it back.
 
         Raises:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        event = Event(
-            action=Action.LEDGER_RESTORED, actor=actor, reason=reason, details=dict(details)
-        )
-        try:
-            async with self.database.transaction() as connection:
-                return await self._catch_up(connection, since, last_write, event, dry_run=dry_run)
-        except _RehearsedError as rehearsed:
-            return rehearsed.caught
-
-    async def _catch_up(
-        self,
-        connection: AsyncConnection,
-        since: Since,
-        last_write: datetime | None,
-        event: Event,
-        *,
-        dry_run: bool,
-    ) -> Caught:
-        caught = await self._write(connection, since, last_write)
-        await connection.execute(_END_BATCHES, {"now": self.clock.now()})
-        await record(connection, event)
-        if dry_run:
-            raise _RehearsedError(caught)
-        await connection.execute(_GO_AHEAD, {"ahead": VERSIONS_AHEAD})
+        async with self.database.transaction() as connection:
+            caught = await self._write(connection, since, last_write)
+            await connection.execute(_END_BATCHES, {"now": self.clock.now()})
+            await record(connection, by.did(Action.LEDGER_RESTORED, details=dict(details)))
+            if dry_run:
+                await connection.rollback()
+            else:  # a sequence is not rolled back
+                await connection.execute(_GO_AHEAD, {"ahead": VERSIONS_AHEAD})
         return caught
 
     async def _write(

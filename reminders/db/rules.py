@@ -113,7 +113,6 @@ class RuleStore:
             SessionNotFoundError: If there is no such session.
         """
         async with self.database.transaction() as connection:
-            savepoint = await connection.begin_nested()
             if fields is None:
                 change = await _delete(connection, reminder_type, session_id)
             elif await _in_force(connection, reminder_type, session_id) is None:
@@ -122,10 +121,10 @@ class RuleStore:
                 )
             else:
                 change = await _change(connection, reminder_type, session_id, fields)
-            await savepoint.rollback()
+            await connection.rollback()
         return change
 
-    async def add(self, rule: ReminderRule, *, actor: str, reason: str | None = None) -> RuleChange:
+    async def add(self, rule: ReminderRule, *, by: audit.By) -> RuleChange:
         """Add a rule.
 
         Raises:
@@ -135,7 +134,7 @@ class RuleStore:
         """
         async with self.database.transaction() as connection:
             change = await _add(connection, rule)
-            await _note(connection, audit.Action.RULE_ADDED, change, actor, reason)
+            await _note(connection, audit.Action.RULE_ADDED, change, by)
         return change
 
     async def change(
@@ -144,8 +143,7 @@ class RuleStore:
         session_id: UUID | None,
         fields: RuleFields,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: audit.By,
     ) -> RuleChange:
         """Change a rule; for one session, from then on it has a rule of its own.
 
@@ -158,7 +156,7 @@ class RuleStore:
         async with self.database.transaction() as connection:
             change = await _change(connection, reminder_type, session_id, fields)
             if not change.is_repeated:
-                await _note(connection, audit.Action.RULE_CHANGED, change, actor, reason)
+                await _note(connection, audit.Action.RULE_CHANGED, change, by)
         return change
 
     async def delete(
@@ -166,8 +164,7 @@ class RuleStore:
         reminder_type: str,
         session_id: UUID | None,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: audit.By,
     ) -> RuleChange:
         """Delete a rule; a session whose own one goes has the one for all sessions again.
 
@@ -178,7 +175,7 @@ class RuleStore:
         """
         async with self.database.transaction() as connection:
             change = await _delete(connection, reminder_type, session_id)
-            await _note(connection, audit.Action.RULE_DELETED, change, actor, reason)
+            await _note(connection, audit.Action.RULE_DELETED, change, by)
         return change
 
 
@@ -281,15 +278,12 @@ async def _note(
     connection: AsyncConnection,
     action: audit.Action,
     change: RuleChange,
-    actor: str,
-    reason: str | None,
+    by: audit.By,
 ) -> None:
     await audit.record(
         connection,
-        audit.Event(
-            action=action,
-            actor=actor,
-            reason=reason,
+        by.did(
+            action,
             session_id=change.session_id,
             details={
                 "reminder_type": change.reminder_type,

@@ -12,7 +12,7 @@ from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import audit, locks, mapping, preferences
-from reminders.db.audit import HOST, Action, Event
+from reminders.db.audit import HOST, Action, By, Event
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
 from reminders.db.tables import (
@@ -73,7 +73,7 @@ class Catalogue:
     database: Database
 
     async def put_session(
-        self, session: Session, *, keep_status: bool = False, actor: str = HOST
+        self, session: Session, *, keep_status: bool = False, by: By = HOST
     ) -> SessionChange:
         """Store a session, whole; the same call twice writes nothing the second time.
 
@@ -81,7 +81,7 @@ class Catalogue:
             session: Whole.
             keep_status: Whether one that is stored keeps the status that it has: whoever calls
                 does not know whether an operator has cancelled it.
-            actor: Who, for the audit log.
+            by: Who, and why, for the audit log.
 
         Raises:
             PlatformOwnedError: If sessions are an existing platform's.
@@ -100,11 +100,11 @@ class Catalogue:
             change = SessionChange(session=session, before=before, untold=untold)
             if before != session:
                 await connection.execute(_stored(change, keep_status=keep_status))
-            if (event := _event(change, actor)) is not None:
+            if (event := _event(change, by)) is not None:
                 await audit.record(connection, event)
         return change
 
-    async def told(self, change: SessionChange) -> None:
+    async def passed_on(self, change: SessionChange) -> None:
         """Note that a workflow passes a change on to a session's enrollments.
 
         A change that came after it is still to be passed on.
@@ -117,11 +117,14 @@ class Catalogue:
                 )
             )
 
-    async def cancel_session(self, session_id: UUID) -> None:
+    async def cancel_session(self, session_id: UUID, by: By = HOST) -> int:
         """Mark a session as cancelled; safe to repeat.
 
         From then on every enrollment that is planned, and every reminder that falls due, finds it
         so: the row (or the tombstone) also holds back those that could not be reached.
+
+        Returns:
+            The id of its entry in the audit log.
 
         Raises:
             SessionNotFoundError: If there is none.
@@ -129,11 +132,16 @@ class Catalogue:
         async with self.database.transaction() as connection:
             await locks.session(connection, session_id)
             await platform_of(self.database).call_off(connection, session_id)
+            event = by.did(Action.SESSION_CANCELLED, session_id=session_id)
+            return await audit.record(connection, event)
 
-    async def restore_session(self, session_id: UUID) -> None:
+    async def restore_session(self, session_id: UUID, by: By = HOST) -> int:
         """Take a cancellation back; safe to repeat.
 
         One that is an existing platform's own stands: only the platform can take that back.
+
+        Returns:
+            The id of its entry in the audit log.
 
         Raises:
             SessionNotFoundError: If there is none.
@@ -141,6 +149,8 @@ class Catalogue:
         async with self.database.transaction() as connection:
             await locks.session(connection, session_id)
             await platform_of(self.database).restore(connection, session_id)
+            event = by.did(Action.SESSION_RESTORED, session_id=session_id)
+            return await audit.record(connection, event)
 
     async def put_user(self, attendee: Attendee) -> bool:
         """Store a person, whole; true if they are new.
@@ -310,7 +320,7 @@ def _upsert(
     )
 
 
-def _event(change: SessionChange, actor: str) -> Event | None:
+def _event(change: SessionChange, by: By) -> Event | None:
     """What the audit log says of a change; the row itself tells of a session that is new."""
     before, now = change.before, change.session
     details: dict[str, Any] = {}
@@ -334,4 +344,4 @@ def _event(change: SessionChange, actor: str) -> Event | None:
         }
     else:
         return None
-    return Event(action=action, actor=actor, session_id=now.id, details=details)
+    return by.did(action, session_id=now.id, details=details)

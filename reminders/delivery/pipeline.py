@@ -19,40 +19,37 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from reminders.delivery.doubt import Doubts
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.delivery.posting import Poster
+from reminders.delivery.searching import Searches
 from reminders.delivery.turns import Turns
+from reminders.delivery.verdict import BUSY, Judge, Verdict, outcome_of
+from reminders.delivery.watching import Watches
 from reminders.domain.contracts import (
     CloseRemindersInput,
     CloseRemindersResult,
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.domain.decide import Close, Decision, Pause, Send, Wait, decide, superseded_at
 from reminders.domain.errors import (
     BatchBusyError,
-    CutoverUnderWayError,
     DeliveryError,
-    InvalidAddressError,
     MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRejectedError,
     NotDueYetError,
     ReminderError,
-    ReminderNotFoundError,
-    RenderError,
     ServiceUnavailableError,
-    UnreadableReminderError,
 )
-from reminders.domain.model import DeliveryFacts, Message, ReminderStatus, StatusReason
+from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import (
     Clock,
     Composer,
@@ -61,37 +58,17 @@ from reminders.domain.ports import (
     FrozenBatch,
     Hold,
     Mailer,
-    Reading,
     Settlement,
-    Stranded,
-    Usage,
 )
 
 logger = logging.getLogger(__name__)
 
 _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
-_LITTLE_QUOTA = 0.2
-"""Fraction of a quota below which operators are warned."""
 _A_MOMENT = timedelta(milliseconds=100)
 """A clock that lags by less is no lead-in."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
-_TAKING_OVER = timedelta(seconds=5)
-"""When to look again at a session that is being taken over from another system."""
-_BUSY = timedelta(seconds=1)
-"""When to look again at a batch that somebody else is posting."""
-_SEARCH = 20
-"""Requests in a row that are given to the search for the one that a firewall refuses: it may refuse
-all of them, and each takes a place in the pace from those that it lets pass."""
-_SEARCH_AGAIN = timedelta(minutes=1)
-"""After a search in vain the next one may find the one, if the firewall lets the others pass by then."""
-
-
-_STRANDED = (
-    "batch %s with %d reminders is not posted: it was frozen in the delivery mode %r, or for another"
-    " test address or installation; under the one of before it goes on, else it ends at %s"
-)
 
 
 def ignore(_step: Step) -> None:
@@ -128,7 +105,6 @@ class DeliveryPipeline:
         """
         self._policy = policy or DeliveryPolicy()
         self._ledger = ledger
-        self._composer = composer
         self._mailer = mailer
         self._clock = clock
         self._on_step = on_step
@@ -136,14 +112,15 @@ class DeliveryPipeline:
         self._poster = Poster(
             ledger, mailer, clock, self._policy, on_step=on_step, observer=self._observer
         )
+        self._judge = Judge(
+            composer=composer, mailer=mailer, key_lifetime=self._policy.key_lifetime
+        )
         self._gatherer = Gatherer(self._policy)
         self._turns = Turns()
         self._doubts = Doubts(
             ledger, patience=self._policy.patience, again=self._gatherer.put, give_up=self._busy
         )
-        self._searches: dict[datetime, _Search] = {}
-        """For what does not get through to the provider, by the session's start: e-mails about the
-        same session are likely to be refused together."""
+        self._searches = Searches()
         self._tickets: dict[UUID, Ticket] = {}
         self._early = 0
         """Calls that wait for their due instant."""
@@ -153,13 +130,14 @@ class DeliveryPipeline:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Deliver until the context ends; what is in flight then is left for the next owner."""
+        watches = Watches(ledger=self._ledger, mailer=self._mailer, policy=self._policy)
         loops = [
             asyncio.create_task(loop)
             for loop in (
                 self._gather(),
                 self._recover(),
-                self._watch_quota(),
-                self._watch_stranded(),
+                watches.quota(),
+                watches.stranded(),
                 self._doubts.watch(),
             )
         ]
@@ -263,7 +241,7 @@ class DeliveryPipeline:
     async def _process(self, tickets: Sequence[Ticket]) -> None:
         """Take a batch of reminders to an outcome or an error each, or park it; never raises."""
         parked = {ticket: ticket.parked for ticket in tickets}
-        failure: Exception = BatchBusyError("not resolved yet", retry_after=_BUSY)
+        failure: Exception = BatchBusyError("not resolved yet", retry_after=BUSY)
         try:
             verdict, wait = await self._freeze(tickets)
             tickets = self._regrouped(tickets, verdict)
@@ -292,14 +270,14 @@ class DeliveryPipeline:
         """
         waits = isinstance(failure, (MailNotConfiguredError, MailBlockedError))
         if isinstance(failure, DeliveryError) and (waits or failure.in_doubt):
-            return failure.put_off(self._turns.next(soonest=failure.retry_after or _BUSY))
+            return failure.put_off(self._turns.next(soonest=failure.retry_after or BUSY))
         return failure
 
     def _busy(self, ticket: Ticket) -> None:
         """Send a reminder away that has waited long enough for a request in doubt."""
-        self._end(ticket, BatchBusyError(retry_after=self._turns.next(soonest=_BUSY)))
+        self._end(ticket, BatchBusyError(retry_after=self._turns.next(soonest=BUSY)))
 
-    def _regrouped(self, tickets: Sequence[Ticket], verdict: _Verdict) -> Sequence[Ticket]:
+    def _regrouped(self, tickets: Sequence[Ticket], verdict: Verdict) -> Sequence[Ticket]:
         """Queue those again whose session starts at another instant than the batch's; the rest."""
         stay = []
         for ticket in tickets:
@@ -311,7 +289,7 @@ class DeliveryPipeline:
                 self._gatherer.put(ticket)
         return stay
 
-    async def _send(self, tickets: Sequence[Ticket], verdict: _Verdict, wait: timedelta) -> None:
+    async def _send(self, tickets: Sequence[Ticket], verdict: Verdict, wait: timedelta) -> None:
         for facts, decision in verdict.moved:
             try:
                 if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
@@ -327,7 +305,7 @@ class DeliveryPipeline:
         for batch_id, frozen in verdict.in_doubt.items():
             await self._resume(batch_id, [t for t in tickets if t.reminder.reminder_id in frozen])
 
-    async def _freeze(self, tickets: Sequence[Ticket]) -> tuple[_Verdict, timedelta]:
+    async def _freeze(self, tickets: Sequence[Ticket]) -> tuple[Verdict, timedelta]:
         """Read, decide, render and store, until no row changed in between.
 
         What a reminder ends for because something is not there is read a second time before it is
@@ -340,7 +318,7 @@ class DeliveryPipeline:
             self._on_step(Step.READ)
             if reading.hold is not None:
                 raise _held(reading.hold)
-            verdict = self._judge(tickets, reading)
+            verdict = self._judge.verdict(tickets, reading, now=self._clock.now())
             self._on_step(Step.RENDERED)
             if not verdict.missing <= missed:
                 missed |= verdict.missing
@@ -354,83 +332,18 @@ class DeliveryPipeline:
                 self._on_step(Step.FROZEN)
                 self._observe(verdict)
                 return verdict, wait
-        raise BatchBusyError("the ledger keeps changing", retry_after=_BUSY)
-
-    def _judge(self, tickets: Sequence[Ticket], reading: Reading) -> _Verdict:
-        """Decide every reminder, and render those that go out together."""
-        now = self._clock.now()
-        known = {f.reminder.id: f for f in reading.facts}
-        verdict = _Verdict()
-        sending: dict[datetime, list[DeliveryFacts]] = {}
-        for ticket in tickets:
-            reminder_id = ticket.reminder.reminder_id
-            if (fact := known.get(reminder_id)) is None:
-                verdict.unread(reminder_id, reading.unreadable.get(reminder_id))
-                continue
-            if (decision := _decided(fact, now, verdict)) is None:
-                continue
-            if isinstance(decision, Send) and fact.session is not None:
-                sending.setdefault(fact.session.starts_at, []).append(fact)
-            elif isinstance(decision, Close):
-                if fact.is_incomplete:
-                    verdict.missing.add(reminder_id)
-                verdict.close(
-                    Settlement(
-                        reminder_id=reminder_id, status=decision.status, reason=decision.reason
-                    )
-                )
-            elif isinstance(decision, Wait):
-                verdict.wait(ticket, fact, decision, now)
-            elif isinstance(decision, Pause):
-                verdict.errors[reminder_id] = CutoverUnderWayError(retry_after=_TAKING_OVER)
-            else:
-                verdict.settled(fact)
-        if sending:
-            # By the starts as they were read: the one that the calls believe in may be outdated.
-            starts_at = min(sending)
-            verdict.batch = self._render(sending.pop(starts_at), starts_at, verdict, now=now)
-            verdict.elsewhere = {f.reminder.id: s for s, facts in sending.items() for f in facts}
-        return verdict
-
-    def _render(
-        self,
-        sending: Sequence[DeliveryFacts],
-        starts_at: datetime,
-        verdict: _Verdict,
-        *,
-        now: datetime,
-    ) -> FrozenBatch | None:
-        """The request for reminders of one start; what cannot be rendered fails alone."""
-        messages: list[Message] = []
-        superseded: list[datetime] = []
-        for fact in sending:
-            try:
-                messages.append(self._composer.compose(fact, now=now))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the others go out
-                verdict.close(_failed(fact.reminder.id, error))
-            else:
-                superseded.append(superseded_at(fact, now=now) or starts_at)
-        if not messages:
-            return None
-        # Of one body all is repeated or nothing. A word that is false to anybody is not repeated;
-        # for those whose next reminder is due others are not given up.
-        outdated = [m.true_until for m in messages if m.true_until is not None]
-        key_expires_at = now + self._policy.key_lifetime
-        return FrozenBatch(
-            id=uuid4(),
-            reminder_ids=tuple(m.reminder_id for m in messages),
-            body=self._mailer.encode(messages),
-            useful_until=starts_at,
-            frozen_at=now,
-            repeatable_until=min(starts_at, key_expires_at, max(superseded), *outdated),
-        )
+        raise BatchBusyError("the ledger keeps changing", retry_after=BUSY)
 
     async def _post(self, batch: FrozenBatch, wait: timedelta, tickets: Sequence[Ticket]) -> None:
         mine = [t for t in tickets if t.reminder.reminder_id in batch.reminder_ids]
         try:
             settlements = await self._poster.post(batch, wait, in_doubt=False)
         except (MailRejectedError, MailBlockedError) as error:
-            if not self._may_be_taken_apart(batch, error):
+            if isinstance(error, MailRejectedError):
+                goes_on = len(batch.reminder_ids) > 1
+            else:
+                goes_on = self._searches.goes_on(batch, error)
+            if not goes_on:
                 raise
             # One bad e-mail can make the provider refuse them all: halve until it is alone.
             await self._process_in_two(mine, len(mine) // 2)
@@ -440,33 +353,11 @@ class DeliveryPipeline:
                 raise
             await self._process_in_two(mine, error.remaining)
             return
-        self._searches.pop(batch.useful_until, None)
+        self._searches.got_through(batch)
         _tell(settlements, mine)
         self._observe_lag(settlements, mine)
 
-    def _may_be_taken_apart(
-        self, batch: FrozenBatch, error: MailRejectedError | MailBlockedError
-    ) -> bool:
-        """Whether the halves of a refused batch are to be tried."""
-        many = len(batch.reminder_ids) > 1
-        if isinstance(error, MailRejectedError):
-            return many
-        now = asyncio.get_running_loop().time()
-        over = now - _SEARCH_AGAIN.total_seconds()
-        self._searches = {start: s for start, s in self._searches.items() if s.began_at > over}
-        search = self._searches.setdefault(batch.useful_until, _Search(now))
-        search.requests += 1
-        apart = many and not error.in_doubt and search.requests < _SEARCH
-        if not apart:
-            logger.warning(
-                "%d reminders are refused before they reach the provider, and tried again until"
-                " their session starts: %s",
-                len(batch.reminder_ids),
-                error,
-            )
-        return apart
-
-    def _observe(self, verdict: _Verdict) -> None:
+    def _observe(self, verdict: Verdict) -> None:
         """Tell what was just recorded."""
         for closing in verdict.closings:
             self._observer.ended(closing.status, closing.reason)
@@ -498,42 +389,9 @@ class DeliveryPipeline:
         except MailRejectedError as error:
             # One of them is bad and nobody knows which. It was released: each is decided anew, and
             # a batch of those that come again is halved.
-            raise BatchBusyError("refused as a whole; decided anew", retry_after=_BUSY) from error
+            raise BatchBusyError("refused as a whole; decided anew", retry_after=BUSY) from error
         _tell(settlements, tickets)
         self._observe_lag(settlements, tickets)
-
-    async def _watch_quota(self) -> None:
-        """Record the provider's quotas now and then, and warn before one ends."""
-        while True:
-            try:
-                wait = await self._ledger.pace(at_least=timedelta())
-                await asyncio.sleep(wait.total_seconds())
-                if (usage := await self._mailer.usage()) is not None:
-                    await self._ledger.record_usage(usage)
-                    _warn(usage)
-            except ReminderError as error:
-                logger.warning("the provider's quota is not known at present: %s", error)
-            except Exception:
-                logger.exception("watching the quota failed unexpectedly")
-            await asyncio.sleep(self._policy.watch_quota_every.total_seconds())
-
-    async def _watch_stranded(self) -> None:
-        """Name what is frozen and not posted from here, once."""
-        named: set[UUID] = set()
-        # The first moments of a worker are for what is due.
-        await asyncio.sleep(self._policy.recover_every.total_seconds())
-        while True:
-            try:
-                stranded = await self._ledger.stranded()
-                for batch in stranded:
-                    if batch.batch_id not in named:
-                        logger.warning(_STRANDED, *_told(batch))
-                named = {batch.batch_id for batch in stranded}
-            except ReminderError as error:
-                logger.warning("whether requests are stranded is not known at present: %s", error)
-            except Exception:
-                logger.exception("watching what is stranded failed unexpectedly")
-            await asyncio.sleep(self._policy.watch_stranded_every.total_seconds())
 
     async def _recover(self) -> None:
         """Settle the batches of owners that died, as long as this worker lives."""
@@ -557,141 +415,12 @@ class DeliveryPipeline:
             logger.warning("batch %s is not settled yet: %s", batch_id, error)
 
 
-@dataclass(slots=True)
-class _Search:
-    """For the reminders of a session that something before the provider refuses."""
-
-    began_at: float
-    """By `loop.time()`."""
-    requests: int = 0
-    """In a row that were refused."""
-
-
-@dataclass(slots=True)
-class _Verdict:
-    """What was decided for the reminders of one batch."""
-
-    batch: FrozenBatch | None = None
-    closings: list[Settlement] = field(default_factory=list)
-    outcomes: dict[UUID, DeliveryOutcome] = field(default_factory=dict)
-    errors: dict[UUID, ReminderError] = field(default_factory=dict)
-    moved: list[tuple[DeliveryFacts, Wait]] = field(default_factory=list)
-    """Where the session or its rule changed unannounced."""
-    in_doubt: dict[UUID, set[UUID]] = field(default_factory=dict)
-    """Batches in which some of the reminders are frozen already, and which."""
-    elsewhere: dict[UUID, datetime] = field(default_factory=dict)
-    """Starts of those whose session starts at another instant than the batch's."""
-    missing: set[UUID] = field(default_factory=set)
-    """Reminders that end because they, or something that they depend on, were not found."""
-
-    def close(self, settlement: Settlement) -> None:
-        """It ends without an e-mail."""
-        self.closings.append(settlement)
-        self.outcomes[settlement.reminder_id] = _outcome(settlement)
-
-    def wait(self, ticket: Ticket, fact: DeliveryFacts, decision: Wait, now: datetime) -> None:
-        """It is due later: as the ledger says, or as a worker with a slow clock must wait for."""
-        reminder_id = ticket.reminder.reminder_id
-        if decision.due_at <= ticket.reminder.due_at:
-            self.errors[reminder_id] = NotDueYetError(retry_after=decision.due_at - now)
-        else:
-            self.moved.append((fact, decision))
-            self.outcomes[reminder_id] = DeliveryOutcome(
-                status=ReminderStatus.SCHEDULED,
-                due_at=decision.due_at,
-                starts_at=decision.starts_at,
-            )
-
-    def retry(self, reminder_id: UUID) -> None:
-        """Its row has changed since: it is decided anew."""
-        del self.outcomes[reminder_id]
-        self.errors[reminder_id] = BatchBusyError("its plan has changed", retry_after=_BUSY)
-
-    def unread(self, reminder_id: UUID, cause: str | None) -> None:
-        """It was not read: there is none, or its row holds what nobody expects."""
-        if cause is None:
-            self.missing.add(reminder_id)
-            self.errors[reminder_id] = ReminderNotFoundError()
-        else:
-            self.unreadable(reminder_id, cause)
-
-    def unreadable(self, reminder_id: UUID, cause: str) -> None:
-        """Its row holds what nobody expects: it is tried again, should somebody mend it."""
-        logger.error("reminder %s cannot be read: %s", reminder_id, cause)
-        self.outcomes.pop(reminder_id, None)
-        self.errors[reminder_id] = UnreadableReminderError(cause)
-
-    def settled(self, fact: DeliveryFacts) -> None:
-        """It has ended, or is frozen in an earlier request."""
-        reminder = fact.reminder
-        if reminder.status is ReminderStatus.SENDING and reminder.batch_id is not None:
-            self.in_doubt.setdefault(reminder.batch_id, set()).add(reminder.id)
-        else:
-            self.outcomes[reminder.id] = DeliveryOutcome(
-                status=reminder.status, reason=reminder.reason
-            )
-
-    def tell(self, ticket: Ticket) -> None:
-        """Resolve a ticket whose reminder needs no request."""
-        reminder_id = ticket.reminder.reminder_id
-        if (outcome := self.outcomes.get(reminder_id)) is not None:
-            ticket.resolve(outcome)
-        elif (error := self.errors.get(reminder_id)) is not None:
-            ticket.fail(error)
-
-
-def _decided(fact: DeliveryFacts, now: datetime, verdict: _Verdict) -> Decision | None:
-    """What to do; `None` if its row cannot be judged, whatever the reason: the others go out."""
-    try:
-        return decide(fact, now=now)
-    except Exception as error:  # noqa: BLE001 - whatever it is
-        verdict.unreadable(fact.reminder.id, type(error).__name__)
-        return None
-
-
 def _tell(settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
     """Resolve the tickets that a settled batch answers."""
     settled = {s.reminder_id: s for s in settlements}
     for ticket in tickets:
         if (settlement := settled.get(ticket.reminder.reminder_id)) is not None:
-            ticket.resolve(_outcome(settlement))
-
-
-def _outcome(settlement: Settlement) -> DeliveryOutcome:
-    return DeliveryOutcome(status=settlement.status, reason=settlement.reason)
-
-
-def _failed(reminder_id: UUID, error: Exception) -> Settlement:
-    """How a reminder ends of which no e-mail can be made.
-
-    Of a foreign error the class only is recorded and logged: its message may quote anything.
-    """
-    if isinstance(error, InvalidAddressError | RenderError):
-        why = str(error)
-    else:
-        why = f"unexpected {type(error).__name__}"
-        logger.error("reminder %s cannot be rendered: %s", reminder_id, why)
-    invalid = isinstance(error, InvalidAddressError)
-    return Settlement(
-        reminder_id=reminder_id,
-        status=ReminderStatus.FAILED,
-        reason=StatusReason.INVALID_ADDRESS if invalid else StatusReason.RENDER_ERROR,
-        error=why,
-    )
-
-
-def _told(batch: Stranded) -> tuple[object, ...]:
-    return batch.batch_id, batch.reminders, batch.mode, batch.ends_at.isoformat()
-
-
-def _warn(usage: Usage) -> None:
-    """Log a quota of which less than a fifth is left."""
-    quota = usage.tightest
-    if quota.limit is None or quota.remaining is None:
-        return
-    if quota.remaining < quota.limit * _LITTLE_QUOTA:
-        until = quota.resets_at.isoformat()
-        logger.warning("%d of %d e-mails are left until %s", quota.remaining, quota.limit, until)
+            ticket.resolve(outcome_of(settlement))
 
 
 def _held(hold: Hold) -> ReminderError:

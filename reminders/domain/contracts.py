@@ -198,14 +198,3 @@ class SessionChangeResult:
     already_sent: int = 0
     in_flight: int = 0
     """Reminders frozen in a request whose outcome is not known yet."""
-
-    def plus(self, other: SessionChangeResult) -> SessionChangeResult:
-        """The counts of both."""
-        return SessionChangeResult(
-            enrollments=self.enrollments + other.enrollments,
-            replanned=self.replanned + other.replanned,
-            unconfirmed=self.unconfirmed + other.unconfirmed,
-            cancelled=self.cancelled + other.cancelled,
-            already_sent=self.already_sent + other.already_sent,
-            in_flight=self.in_flight + other.in_flight,
-        )

@@ -6,12 +6,11 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.audit import AuditLog, Event
+from reminders.db.audit import Event
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from starter.admin.rendering import render
 from starter.admin.routing import Answering, page_router
 from starter.assembly import Parts
-from starter.services import reports as lookups
 from starter.services.sweeps import Run
 
 router = page_router()
@@ -31,7 +30,7 @@ async def audit(
     before: int | None = None,
 ) -> Response:
     """All entries, or those about a session or a person; the newest first."""
-    entries = await AuditLog(parts.database).entries(
+    entries = await parts.audit.entries(
         session_id=session,
         user_id=user,
         before=None if before is None else min(max(before, 0), _LARGEST_ID),
@@ -50,7 +49,7 @@ async def audit(
 @router.get("/audit/{event_id}")
 async def receipt(request: Request, event_id: int, parts: Answering) -> Response:
     """One entry: what was done, by whom, why, and what came of it."""
-    entry = await AuditLog(parts.database).entry(min(max(event_id, 0), _LARGEST_ID))
+    entry = await parts.audit.entry(min(max(event_id, 0), _LARGEST_ID))
     if entry is None:
         msg = "There is no such entry."
         raise NotFoundError(msg)
@@ -64,7 +63,7 @@ async def receipt(request: Request, event_id: int, parts: Answering) -> Response
         other={k: v for k, v in entry.details.items() if not _is_count(v)},
         run=run,
         is_running=is_running,
-        enrolled=await lookups.enrolled(parts, entry.session_id)
+        enrolled=await parts.browser.taking_part(entry.session_id)
         if is_running and entry.session_id
         else None,
         run_url=parts.workflow_url(run.workflow_id, run.run_id) if run else None,

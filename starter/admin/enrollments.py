@@ -7,8 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.audit import AuditLog
-from reminders.db.provider import ProviderHistory
+from reminders.db.audit import By
 from reminders.domain.errors import SendRefusedError
 from reminders.domain.model import Reminder, StatusReason
 from reminders.domain.plan import newest_of
@@ -17,7 +16,6 @@ from starter.admin.rendering import render
 from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
 from starter.assembly import Parts
 from starter.services import reasons
-from starter.services.deeds import By
 from starter.services.receipts import Story
 
 router = page_router()
@@ -32,7 +30,7 @@ async def enrollment(
     """Every reminder of it, all generations; from the ledger, whatever Temporal still knows."""
     story = await parts.gateway.why(session_id, user_id)
     attendee = await parts.catalogue.user(user_id)
-    events = await ProviderHistory(parts.database).of([r.id for r in story.reminders])
+    events = await parts.provider_history.of([r.id for r in story.reminders])
     waiting, resendable = await _allowed(parts, story)
     return render(
         request,
@@ -44,7 +42,7 @@ async def enrollment(
         nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
         waiting=waiting,
         resendable=resendable,
-        entries=await AuditLog(parts.database).of_enrollment(session_id, user_id),
+        entries=await parts.audit.of_enrollment(session_id, user_id),
         workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
         run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
     )
@@ -97,5 +95,5 @@ async def cancel(
 ) -> Response:
     """End the enrollment and cancel its workflow."""
     by = By(operator.actor, form.reason())
-    done = await parts.deeds.unenroll(session_id, user_id, by)
+    done = await parts.gateway.unenroll(session_id, user_id, by)
     return redirect(f"/audit/{done.event_id}")

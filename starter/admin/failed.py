@@ -7,11 +7,11 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.reports import EXAMPLES, FailedReminders
+from reminders.db.audit import By
+from reminders.db.reports import EXAMPLES
 from reminders.domain.model import StatusReason
 from starter.admin.rendering import render
 from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
-from starter.services.deeds import By
 
 router = page_router()
 
@@ -51,7 +51,7 @@ async def failed(
     """Causes, and the reminders of the one that was chosen."""
     now = parts.clock.now()
     since = now - SHOWN
-    ledger = FailedReminders(parts.database)
+    ledger = parts.failed
     causes = await ledger.causes(now, since=since, session_id=session)
     chosen = causes[0].reason if reason is None and causes else reason
     examples = await ledger.of_cause(chosen, now, since=since, session_id=session)
@@ -72,9 +72,7 @@ async def failed(
 @router.get("/redrive")
 async def redrive_page(request: Request, parts: Answering, session: UUID | None = None) -> Response:
     """What a redrive would do, before it is done."""
-    found = await parts.resending.redrive(
-        reason="", actor="", session_id=session, dry_run=True, limit=PAGE
-    )
+    found = await parts.resending.redrive(By(""), session_id=session, dry_run=True, limit=PAGE)
     return render(request, "redrive.html", found=found, session_id=session, reason=None)
 
 
@@ -82,13 +80,12 @@ async def redrive_page(request: Request, parts: Answering, session: UUID | None 
 async def redrive(request: Request, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Send again what failed, one e-mail to each person: a page of enrollments at a time."""
     reason, session_id = form.reason(), form.uuid("session")
-    done = await parts.deeds.redrive(
+    done = await parts.resending.redrive(
         By(operator.actor, reason),
         session_id=session_id,
         cursor=form.raw("cursor") or None,
         limit=PAGE,
-        patience=timedelta(),
     )
-    if done.receipt.next_cursor is None:
+    if done.next_cursor is None:
         return redirect(f"/audit/{done.event_id}")
-    return render(request, "redrive.html", found=done.receipt, session_id=session_id, reason=reason)
+    return render(request, "redrive.html", found=done, session_id=session_id, reason=reason)

@@ -11,6 +11,7 @@ from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from reminders.db.audit import By
 from reminders.domain.errors import (
     DeliveryError,
     InvalidInputError,
@@ -121,7 +122,7 @@ async def send_test(request: Request, parts: Answering, operator: SignedIn, form
     choice = Choice(**{name: form.text(name, longest=100) for name in Choice.model_fields})
     scene = await _scene(parts, choice)
     try:
-        sent = await mails.send_test(parts, scene, actor=operator.actor)
+        sent = await mails.send_test(parts, scene, By(operator.actor))
     except TooManyTestsError as error:
         page = error_page(request, 429, "Too many test e-mails", f"{error}.")
         page.headers["Retry-After"] = str(round(error.retry_after.total_seconds()))

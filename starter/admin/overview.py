@@ -9,8 +9,9 @@ from datetime import datetime
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.db.provider import QuotaReading
-from reminders.db.reports import Backlog, Day, DueHour, Overview
+from reminders.db.reports import Backlog, Day, DueHour
 from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Hold
@@ -79,14 +80,14 @@ async def overview(request: Request, parts: Answering) -> Response:
 @router.post("/delivery/resume")
 async def resume(parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """End the hold that keeps all workers from sending."""
-    await parts.provider.resume(actor=operator.actor, reason=form.reason())
+    await parts.provider.resume(By(operator.actor, form.reason()))
     return redirect("")
 
 
 async def _figures(parts: Parts) -> Figures | None:
     """What the ledger says; `None` while it cannot be asked."""
     now = parts.clock.now()
-    ledger = Overview(parts.database)
+    ledger = parts.overview
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     try:
         backlog, today, hours, quotas, hold = await asyncio.gather(

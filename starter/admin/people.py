@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import FOUND_AT_ONCE, Browser
+from reminders.db.lookups import FOUND_AT_ONCE
 from starter.admin.rendering import render
 from starter.admin.routing import (
     Answering,
@@ -27,7 +27,7 @@ async def people(request: Request, parts: Answering, searched: Searched) -> Resp
     """Who is meant: the page of the only one, or a list; or where to search for somebody."""
     if not searched:
         return render(request, "people.html", search="", people=None)
-    found = await Browser(parts.database).people(searched, limit=FOUND_AT_ONCE + 1)
+    found = await parts.browser.people(searched, limit=FOUND_AT_ONCE + 1)
     if len(found) == 1:
         return redirect(f"/people/{found[0].user_id}")
     return render(request, "people.html", search=searched, people=found)
@@ -47,5 +47,5 @@ async def person(request: Request, user_id: UUID, parts: Answering) -> Response:
         "person.html",
         attendee=await parts.catalogue.user(user_id),
         default_locale=parts.settings.email_locale,
-        enrollments=await Browser(parts.database).enrollments(user_id),
+        enrollments=await parts.browser.enrollments(user_id),
     )

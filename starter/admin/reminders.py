@@ -6,7 +6,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import Browser
+from reminders.db.audit import By
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, ReminderStatus
 from starter.admin.rendering import render
@@ -30,7 +30,7 @@ async def reminders(
 @router.get("/reminders/{reminder_id}")
 async def reminder(reminder_id: UUID, parts: Answering) -> Response:
     """Where a reminder is explained: at its enrollment."""
-    found = await Browser(parts.database).reminder(reminder_id)
+    found = await parts.browser.reminder(reminder_id)
     if found is None:
         raise ReminderNotFoundError
     return _to_enrollment(found)
@@ -40,7 +40,7 @@ async def reminder(reminder_id: UUID, parts: Answering) -> Response:
 async def resend(reminder_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Send a reminder once more, by its workflow; asked twice, it goes out once."""
     reason = form.reason()
-    resent = await parts.resending.resend(reminder_id, reason=reason, actor=operator.actor)
+    resent = await parts.resending.resend(reminder_id, By(operator.actor, reason))
     return _to_enrollment(resent.reminder)
 
 
@@ -48,7 +48,7 @@ async def resend(reminder_id: UUID, parts: Answering, operator: SignedIn, form: 
 async def send_now(reminder_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Send a waiting reminder now, by its workflow; asked twice, it goes out once."""
     reason = form.reason()
-    asked = await parts.resending.send_now(reminder_id, reason=reason, actor=operator.actor)
+    asked = await parts.resending.send_now(reminder_id, By(operator.actor, reason))
     return _to_enrollment(asked.reminder)
 
 

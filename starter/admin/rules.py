@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.domain.errors import (
     InvalidInputError,
     ReminderError,
@@ -114,16 +115,12 @@ async def apply(request: Request, parts: Answering, operator: SignedIn, form: Se
     change, reason = _RuleForm.of(form), form.reason()
     if change.fields is None:
         receipt = await parts.rules.delete(
-            change.reminder_type, change.session_id, actor=operator.actor, reason=reason
+            change.reminder_type, change.session_id, by=By(operator.actor, reason)
         )
     else:
         act = parts.rules.add if change.verb == "add" else parts.rules.change
         receipt = await act(
-            change.reminder_type,
-            change.session_id,
-            change.fields,
-            actor=operator.actor,
-            reason=reason,
+            change.reminder_type, change.session_id, change.fields, by=By(operator.actor, reason)
         )
     return render(request, "rule_receipt.html", change=change, receipt=receipt, reason=reason)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
-from reminders.db.audit import LONGEST_REASON, Action, AuditLog
+from reminders.db.audit import LONGEST_REASON, Action, By
 from starter.admin.rendering import render
 from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
-from starter.services.deeds import By
 
 router = page_router()
 
@@ -16,7 +15,7 @@ router = page_router()
 async def runs(request: Request, parts: Answering, after: str = "") -> Response:
     """Past and present runs, as long as Temporal keeps them."""
     page = await parts.sweeps.runs(limit=15, cursor=after or None)
-    log = AuditLog(parts.database)
+    log = parts.audit
     return render(
         request,
         "runs.html",
@@ -32,5 +31,5 @@ async def runs(request: Request, parts: Answering, after: str = "") -> Response:
 async def sweep(parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Look now for what nobody told us; it reconciles and sends nothing."""
     reason = form.text("reason", longest=LONGEST_REASON) or None
-    done = await parts.deeds.sweep(By(operator.actor, reason))
+    done = await parts.sweeps.start(By(operator.actor, reason))
     return redirect(f"/audit/{done.event_id}")

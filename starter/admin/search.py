@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import FOUND_AT_ONCE, Browser, Period
+from reminders.db.lookups import FOUND_AT_ONCE, Period
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
 from starter.admin.rendering import render
 from starter.admin.routing import (
@@ -49,7 +49,7 @@ async def results(request: Request, parts: Answering, searched: Searched) -> Res
     """Who and what is found by a part of a name, an address or a title."""
     if not searched:
         return redirect("/sessions")
-    browser, now = Browser(parts.database), parts.clock.now()
+    browser, now = parts.browser, parts.clock.now()
     people = await browser.people(searched, limit=FOUND_AT_ONCE + 1)
     upcoming, past = [
         await browser.sessions(now, period=period, search=searched, limit=_SESSIONS + 1)
@@ -72,7 +72,7 @@ async def results(request: Request, parts: Answering, searched: Searched) -> Res
 
 async def _named(parts: Parts, wanted: str) -> str | None:
     """The page of what has this id; `None` if nothing has."""
-    browser = Browser(parts.database)
+    browser = parts.browser
     sent = await browser.by_provider_id(wanted)
     if sent is not None:
         return f"/enrollments/{sent.session_id}/{sent.user_id}#{sent.id}"

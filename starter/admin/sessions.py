@@ -7,7 +7,8 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.lookups import PAGE, Browser, Period
+from reminders.db.audit import By
+from reminders.db.lookups import PAGE, Period
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import ReminderStatus
 from starter.admin.rendering import render
@@ -21,7 +22,6 @@ from starter.admin.routing import (
     to_results,
 )
 from starter.admin.searches import LONGEST
-from starter.services.deeds import By
 
 router = page_router()
 
@@ -37,7 +37,7 @@ async def sessions(
     after: str = "",
 ) -> Response:
     """Upcoming or past sessions, with their reminders counted."""
-    found = await Browser(parts.database).sessions(
+    found = await parts.browser.sessions(
         parts.clock.now(), period=period, search=searched, cursor=_cursor(after), limit=PAGE + 1
     )
     page = found[:PAGE]
@@ -72,7 +72,7 @@ async def session(
     after: UUID | None = None,
 ) -> Response:
     """The session, its reminders by type and status, and its roster page by page, or searched."""
-    browser = Browser(parts.database)
+    browser = parts.browser
     found = await parts.catalogue.session(session_id)
     people = await browser.roster(
         session_id, status=status, search=searched, after=after, limit=PAGE + 1
@@ -113,7 +113,7 @@ async def cancel_page(request: Request, session_id: UUID, parts: Answering) -> R
 async def cancel(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Cancel the session for everybody; the receipt follows the workflow that does it."""
     by = By(operator.actor, form.reason())
-    done = await parts.deeds.cancel_session(session_id, by)
+    done = await parts.gateway.cancel_session(session_id, by)
     return redirect(f"/audit/{done.event_id}")
 
 
@@ -121,7 +121,7 @@ async def cancel(session_id: UUID, parts: Answering, operator: SignedIn, form: S
 async def restore(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Restore a cancelled session, and plan for everybody what still lies ahead."""
     by = By(operator.actor, form.reason())
-    done = await parts.deeds.restore_session(session_id, by)
+    done = await parts.gateway.restore_session(session_id, by)
     return redirect(f"/audit/{done.event_id}")
 
 
@@ -129,7 +129,7 @@ async def restore(session_id: UUID, parts: Answering, operator: SignedIn, form: 
 async def replan(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Plan every enrollment anew, by the session and the rules as they are stored now."""
     by = By(operator.actor, form.reason())
-    done = await parts.deeds.replan_session(session_id, by)
+    done = await parts.gateway.session_changed(session_id, by)
     return redirect(f"/audit/{done.event_id}")
 
 

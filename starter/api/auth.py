@@ -19,7 +19,6 @@ from fastapi.security import HTTPBearer
 
 from reminders import api_keys
 from reminders.api_keys import ApiKey
-from reminders.db.audit import asked_by
 from reminders.settings import Settings
 from starter.api.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
 from starter.api.hosts import is_this_machine
@@ -107,12 +106,12 @@ class KeyRoute(APIRoute):
         async def asked(request: Request) -> Response:
             access: Access = request.app.state.access
             key = authorize(request, access)
+            request.state.caller = f"api:{key.name}" if key and key.name else "api"
             if (request.method, path) in COSTLY:
                 _limit(access.costly, key.digest.hex() if key else _address(request))
             strict = StrictRequest(request.scope, request.receive)
             await strict.read(takes_body=takes_body)
-            with asked_by(key.name if key else None):
-                return await handle(strict)
+            return await handle(strict)
 
         return asked
 

@@ -11,16 +11,17 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
 from reminders.clock import SystemClock
+from reminders.db.audit import By
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus
 from starter.api.models import Mirror, Out, ReasonBody, ReasonQuery
 from starter.api.reminders import PlannedReminderOut, ReminderOut
 from starter.api.routing import (
-    ACTOR,
     BODY,
     CREATED,
     INVALID,
     NO_ENROLLMENT,
     Answering,
+    Caller,
     by,
     created,
     v1_router,
@@ -117,7 +118,9 @@ class StoryOut(Out):
         **BODY,
     },
 )
-async def enroll(body: EnrollmentBody, parts: Answering, response: Response) -> EnrollmentOut:
+async def enroll(
+    body: EnrollmentBody, parts: Answering, caller: Caller, response: Response
+) -> EnrollmentOut:
     """Plan the reminders and start the workflow that sleeps until each is due. Safe to repeat.
 
     A repeated call finds the same run (200). A finished one is not sent again; after an
@@ -131,8 +134,7 @@ async def enroll(body: EnrollmentBody, parts: Answering, response: Response) -> 
         body.user_id,
         body.enrollment_id,
         status=EnrollmentStatus(body.status),
-        actor=ACTOR,
-        reason=body.reason,
+        by=By(caller, body.reason),
     )
     if enrolled.created:
         response.status_code = CREATED
@@ -160,7 +162,11 @@ async def why(session_id: UUID, user_id: UUID, parts: Answering) -> StoryOut:
     responses={**NO_ENROLLMENT, **INVALID},
 )
 async def unenroll(
-    session_id: UUID, user_id: UUID, why: Annotated[ReasonQuery, Query()], parts: Answering
+    session_id: UUID,
+    user_id: UUID,
+    why: Annotated[ReasonQuery, Query()],
+    parts: Answering,
+    caller: Caller,
 ) -> CancelReceiptOut:
     """Call off what still waits and cancel the workflow. Safe to repeat; audited."""
-    return CancelReceiptOut.of((await parts.deeds.unenroll(session_id, user_id, by(why))).receipt)
+    return CancelReceiptOut.of(await parts.gateway.unenroll(session_id, user_id, by(caller, why)))

@@ -11,16 +11,17 @@ from uuid import UUID
 from fastapi import Query, Request
 from pydantic import AliasPath, Field
 
+from reminders.db.audit import By
 from reminders.domain.model import Message, ReminderStatus, StatusReason
 from starter.api.fields import BlankIsAbsent, Instant, LocaleName, MaybeReason, ZoneName
 from starter.api.models import In, Mirror, Out, TypeName
 from starter.api.reminders import decided
 from starter.api.routing import (
-    ACTOR,
     BODY,
     CREATED,
     INVALID,
     Answering,
+    Caller,
     Documented,
     v1_router,
 )
@@ -206,10 +207,12 @@ async def preview(
         502: {"description": "The provider did not take it"},
     },
 )
-async def send_test(body: TestSendBody, parts: Answering, request: Request) -> TestSentOut:
+async def send_test(
+    body: TestSendBody, parts: Answering, caller: Caller, request: Request
+) -> TestSentOut:
     """Send it to `VERIFIED_TEST_EMAIL`, and to nobody else. Audited; each call sends one more."""
     from starter.services.mails import scene  # noqa: PLC0415 - see above
 
     found = await scene(parts, body.wanted())
-    sent = await _mails(request).send_test(parts, found, actor=ACTOR, reason=body.reason)
+    sent = await _mails(request).send_test(parts, found, By(caller, body.reason))
     return TestSentOut.of(found, sent)

@@ -13,7 +13,7 @@ from pydantic import Field
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Hold
 from starter.api.models import In, Mirror, Out, PageOut, ReasonBody
-from starter.api.routing import ACCEPTED, ACTOR, BODY, INVALID, Answering, by, v1_router
+from starter.api.routing import ACCEPTED, BODY, INVALID, Answering, Caller, by, v1_router
 from starter.services.sweeps import Run
 
 router = v1_router("sweeps")
@@ -126,12 +126,14 @@ class ResumedOut(Out):
     summary="Look now for changes that nobody reported",
     responses={200: {"model": SweepOut, "description": "One was running already"}, **BODY},
 )
-async def sweep(parts: Answering, response: Response, body: ReasonBody | None = None) -> SweepOut:
+async def sweep(
+    parts: Answering, caller: Caller, response: Response, body: ReasonBody | None = None
+) -> SweepOut:
     """Start a sweep, or find the one that runs. It reconciles and sends nothing.
 
     Works while the Schedule is paused; `GET /v1/runs` shows what it found.
     """
-    started = (await parts.deeds.sweep(by(body))).receipt
+    started = await parts.sweeps.start(by(caller, body))
     if not started.started:
         response.status_code = 200
     return SweepOut.of(started)
@@ -158,11 +160,10 @@ async def delivery_state(parts: Answering) -> DeliveryStateOut:
 @delivery.post(
     "/delivery/resume", summary="Send again: key, sender or quota is back in order", responses=BODY
 )
-async def resume(parts: Answering, body: ReasonBody | None = None) -> ResumedOut:
+async def resume(parts: Answering, caller: Caller, body: ReasonBody | None = None) -> ResumedOut:
     """End the hold, so that everything that is still useful goes out. Safe to repeat.
 
     What waits comes back within a minute, after a used up quota within five. Without this call
     the provider is tried again by itself, as often. If it still refuses, it is held again.
     """
-    reason = body.reason if body else None
-    return ResumedOut(held_because=await parts.provider.resume(actor=ACTOR, reason=reason))
+    return ResumedOut(held_because=await parts.provider.resume(by(caller, body)))

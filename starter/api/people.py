@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
+from reminders.db.audit import By
 from reminders.db.preferences import MOST_OPT_OUTS, Choices
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Attendee, OptOut, StatusReason
@@ -16,12 +17,12 @@ from reminders.mail.addressing import is_local
 from starter.api.fields import BlankIsAbsent, EmailAddress, Line, LocaleName, ZoneName
 from starter.api.models import In, Out, ReasonBody, ReasonQuery, TypeName
 from starter.api.routing import (
-    ACTOR,
     BODY,
     CREATED,
     INVALID,
     PLATFORM_OWNED,
     Answering,
+    Caller,
     Documented,
     created,
     v1_router,
@@ -200,16 +201,14 @@ async def preferences(user_id: UUID, parts: Answering) -> PreferencesOut:
     responses={**_NO_USER, **BODY},
 )
 async def put_preferences(
-    user_id: UUID, body: PreferencesBody, parts: Answering
+    user_id: UUID, body: PreferencesBody, parts: Answering, caller: Caller
 ) -> ChangedPreferences:
     """Replace a user's preferences, whole. Safe to repeat.
 
     What waits and is not wanted ends as `skipped: opted_out`; what is wanted again and still lies
-    ahead is planned anew. Sleeping workflows are told.
+    ahead is planned anew. Sleeping workflows follow.
     """
-    receipt = await parts.preferences.put(
-        user_id, body.to_opt_outs(), actor=ACTOR, reason=body.reason
-    )
+    receipt = await parts.preferences.put(user_id, body.to_opt_outs(), by=By(caller, body.reason))
     return ChangedPreferences.after(user_id, receipt)
 
 
@@ -219,7 +218,7 @@ async def put_preferences(
     responses={404: {"description": "There is no such user, and never was"}, **INVALID},
 )
 async def erase(
-    user_id: UUID, options: Annotated[ErasureOptions, Query()], parts: Answering
+    user_id: UUID, options: Annotated[ErasureOptions, Query()], parts: Answering, caller: Caller
 ) -> ErasureOut:
     """Erase a person, cancel what waits and end their workflows. Safe to repeat.
 
@@ -227,6 +226,6 @@ async def erase(
     has stop working. Storing the user anew brings the id back.
     """
     receipt = await parts.erasure.erase(
-        user_id, actor=ACTOR, reason=options.reason, dry_run=options.dry_run
+        user_id, by=By(caller, options.reason), dry_run=options.dry_run
     )
     return ErasureOut.of(user_id, receipt, dry_run=options.dry_run)

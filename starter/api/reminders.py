@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
@@ -10,22 +10,22 @@ from fastapi import Query, Response
 from pydantic import Field
 
 from reminders.clock import SystemClock
+from reminders.db.audit import By
 from reminders.domain.model import ReminderStatus, StatusReason
 from starter.api.fields import MaybeReason, Reason
 from starter.api.models import Cursor, In, Mirror, Out, PageOut
 from starter.api.routing import (
-    ACTOR,
     BODY,
     CONFLICT,
     CREATED,
     INVALID,
     NO_SESSION,
     Answering,
+    Caller,
     created,
     v1_router,
 )
 from starter.services import reasons
-from starter.services.deeds import By
 from starter.services.resending import RedriveReceipt
 
 router = v1_router("reminders")
@@ -161,7 +161,7 @@ async def list_reminders(
     summary="Send once more what failed and can still be of use",
     responses={**NO_SESSION, **BODY},
 )
-async def redrive(body: RedriveBody, parts: Answering) -> RedriveOut:
+async def redrive(body: RedriveBody, parts: Answering, caller: Caller) -> RedriveOut:
     """Plan the failed reminders of sessions that have not begun once more, a page at a time.
 
     One e-mail a person: of several failed reminders the latest, and none if a later one went out.
@@ -170,24 +170,13 @@ async def redrive(body: RedriveBody, parts: Answering) -> RedriveOut:
     """
     if body.session_id is not None:
         await parts.catalogue.session(body.session_id)
-    if body.dry_run:
-        receipt = await parts.resending.redrive(
-            reason="",
-            actor=ACTOR,
-            session_id=body.session_id,
-            dry_run=True,
-            cursor=body.cursor,
-            limit=body.limit,
-        )
-    else:
-        done = await parts.deeds.redrive(
-            By(ACTOR, body.reason),
-            session_id=body.session_id,
-            cursor=body.cursor,
-            limit=body.limit,
-            patience=timedelta(),
-        )
-        receipt = done.receipt
+    receipt = await parts.resending.redrive(
+        By(caller, body.reason),
+        session_id=body.session_id,
+        dry_run=body.dry_run,
+        cursor=body.cursor,
+        limit=body.limit,
+    )
     return RedriveOut.of(receipt, dry_run=body.dry_run)
 
 
@@ -202,14 +191,14 @@ async def redrive(body: RedriveBody, parts: Answering) -> RedriveOut:
     },
 )
 async def resend(
-    reminder_id: UUID, body: ResendBody, parts: Answering, response: Response
+    reminder_id: UUID, body: ResendBody, parts: Answering, caller: Caller, response: Response
 ) -> ReminderOut:
     """Plan the next generation of a reminder that has ended. Safe to repeat.
 
     It is due at its instant, or now if that has passed, and its workflow sends it. Asked twice for
     the same one, the second answer is the generation that the first has made (200).
     """
-    resent = await parts.resending.resend(reminder_id, reason=body.reason, actor=ACTOR)
+    resent = await parts.resending.resend(reminder_id, By(caller, body.reason))
     if resent.is_new:
         response.status_code = CREATED
     return ReminderOut.of(resent.reminder)
@@ -224,11 +213,13 @@ async def resend(
         **BODY,
     },
 )
-async def send_now(reminder_id: UUID, body: ResendBody, parts: Answering) -> ReminderOut:
+async def send_now(
+    reminder_id: UUID, body: ResendBody, parts: Answering, caller: Caller
+) -> ReminderOut:
     """Have a reminder that waits for its instant be due now. Safe to repeat: it goes out once.
 
     Its workflow sends it within moments, as it sends any other; the answer is the reminder as it
     waits. One that has ended is refused (409): have it sent once more instead.
     """
-    asked = await parts.resending.send_now(reminder_id, reason=body.reason, actor=ACTOR)
+    asked = await parts.resending.send_now(reminder_id, By(caller, body.reason))
     return ReminderOut.of(asked.reminder)

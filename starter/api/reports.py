@@ -7,9 +7,7 @@ is never shown. The commands call the handlers as they are.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
@@ -17,10 +15,9 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import AliasPath, BeforeValidator, Field
 
-from reminders.db.audit import Action, AuditLog
-from reminders.db.lookups import PAGE, Browser, Period
-from reminders.db.reports import FailedReminders, Overview
-from reminders.domain.errors import InvalidInputError
+from reminders import cursors
+from reminders.db.audit import Action
+from reminders.db.lookups import PAGE, Period
 from reminders.domain.model import (
     EnrollmentStatus,
     Reminder,
@@ -209,7 +206,7 @@ class OverviewOut(Out):
 async def overview(parts: Answering) -> OverviewOut:
     """Today's figures, what is still to come, and the next 24 hours by hour."""
     now = parts.clock.now()
-    ledger = Overview(parts.database)
+    ledger = parts.overview
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     backlog, today, hours = await asyncio.gather(
         ledger.backlog(now, tolerated=OVERDUE),
@@ -231,10 +228,8 @@ async def overview(parts: Answering) -> OverviewOut:
 @router.get("/sessions", summary="Sessions, by title or id", responses={**INVALID})
 async def sessions(parts: Answering, filters: Annotated[SessionFilters, Query()]) -> SessionPageOut:
     """Upcoming ones, the next first; or past ones, the last first."""
-    after = _read(filters.cursor, datetime.fromisoformat, UUID) if filters.cursor else None
-    if after is not None and after[0].utcoffset() is None:
-        raise _no_cursor()
-    found = await Browser(parts.database).sessions(
+    after = cursors.decode(filters.cursor, cursors.instant, UUID) if filters.cursor else None
+    found = await parts.browser.sessions(
         parts.clock.now(),
         period=filters.period,
         search=filters.query,
@@ -242,7 +237,7 @@ async def sessions(parts: Answering, filters: Annotated[SessionFilters, Query()]
         limit=filters.limit + 1,
     )
     page, more = found[: filters.limit], len(found) > filters.limit
-    cursor = _written(page[-1].starts_at.isoformat(), page[-1].id) if more else None
+    cursor = cursors.encode(page[-1].starts_at.isoformat(), page[-1].id) if more else None
     return SessionPageOut(items=page, next_cursor=cursor)
 
 
@@ -256,21 +251,21 @@ async def roster(
 ) -> RosterPageOut:
     """Everybody, with the newest generation of each reminder."""
     await parts.catalogue.session(session_id)
-    found = await Browser(parts.database).roster(
+    found = await parts.browser.roster(
         session_id,
         status=filters.email_status,
-        after=_read(filters.cursor, UUID)[0] if filters.cursor else None,
+        after=cursors.decode(filters.cursor, UUID)[0] if filters.cursor else None,
         limit=filters.limit + 1,
     )
     page, more = found[: filters.limit], len(found) > filters.limit
-    cursor = _written(page[-1].attendee.user_id) if more else None
+    cursor = cursors.encode(page[-1].attendee.user_id) if more else None
     return RosterPageOut(items=page, next_cursor=cursor)
 
 
 @router.post("/users/search", summary="A user's id, by name or address", responses={**BODY})
 async def users(parts: Answering, body: UserSearch) -> UserIdsOut:
     """Up to 20 ids; without addresses and names."""
-    found = await Browser(parts.database).people(body.query, limit=_FOUND_AT_ONCE + 1)
+    found = await parts.browser.people(body.query, limit=_FOUND_AT_ONCE + 1)
     return UserIdsOut(
         items=[attendee.user_id for attendee in found[:_FOUND_AT_ONCE]],
         is_cut=len(found) > _FOUND_AT_ONCE,
@@ -285,18 +280,14 @@ async def users(parts: Answering, body: UserSearch) -> UserIdsOut:
 async def enrollments(parts: Answering, user_id: UUID) -> UserEnrollmentsOut:
     """The latest session first, with its reminders counted by status."""
     await parts.catalogue.user(user_id)
-    return UserEnrollmentsOut(
-        user_id=user_id, items=await Browser(parts.database).enrollments(user_id)
-    )
+    return UserEnrollmentsOut(user_id=user_id, items=await parts.browser.enrollments(user_id))
 
 
 @router.get("/failures", summary="Failed reminders by cause", responses={**INVALID})
 async def failures(parts: Answering, session_id: UUID | None = None) -> CauseListOut:
     """Of the last 30 days. `GET /v1/reminders?status_reason=` lists those of one cause."""
     now = parts.clock.now()
-    causes = await FailedReminders(parts.database).causes(
-        now, since=now - _SHOWN, session_id=session_id
-    )
+    causes = await parts.failed.causes(now, since=now - _SHOWN, session_id=session_id)
     return CauseListOut(items=causes)
 
 
@@ -305,31 +296,13 @@ async def events(parts: Answering, filters: Annotated[EventFilters, Query()]) ->
     """Who did what, when and why; the newest first."""
     before: int | None = None
     if filters.cursor:
-        (before,) = _read(filters.cursor, int)
+        (before,) = cursors.decode(filters.cursor, int)
         before = min(max(before, 0), _LARGEST_ID)
-    found = await AuditLog(parts.database).entries(
+    found = await parts.audit.entries(
         session_id=filters.session_id,
         user_id=filters.user_id,
         before=before,
         limit=filters.limit + 1,
     )
     page, more = found[: filters.limit], len(found) > filters.limit
-    return EventPageOut(items=page, next_cursor=_written(page[-1].id) if more else None)
-
-
-def _written(*parts: object) -> str:
-    """Where a page ended, as callers pass it back."""
-    return base64.urlsafe_b64encode(" ".join(map(str, parts)).encode()).decode()
-
-
-def _read(cursor: str, *kinds: Any) -> Sequence[Any]:  # noqa: ANN401 - what each kind reads
-    try:
-        texts = base64.urlsafe_b64decode(cursor.encode()).decode().split(" ")
-        return [kind(text) for kind, text in zip(kinds, texts, strict=True)]
-    except (ValueError, OverflowError, binascii.Error) as error:
-        raise _no_cursor() from error
-
-
-def _no_cursor() -> InvalidInputError:
-    msg = "this cursor was not given out here; leave it out to start from the beginning"
-    return InvalidInputError(msg, field="cursor")
+    return EventPageOut(items=page, next_cursor=cursors.encode(page[-1].id) if more else None)

@@ -6,13 +6,11 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
+from reminders.db.audit import By
 from starter.api.auth import KeyRoute, bearer
 from starter.api.models import ReasonBody
 from starter.assembly import Parts
-from starter.services.deeds import By
 
-ACTOR = "api"
-"""Who acts, as the audit log says it."""
 CREATED = 201
 ACCEPTED = 202
 
@@ -51,13 +49,20 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
+def _caller(request: Request) -> str:
+    caller: str = request.state.caller
+    return caller
+
+
 Answering = Annotated[Parts, Depends(_parts)]
 """The parameter of a handler that is answered with the parts."""
+Caller = Annotated[str, Depends(_caller)]
+"""Who asks, as the audit log says it: `api`, with the name of the key if it has one."""
 
 
-def by(body: ReasonBody | None) -> By:
+def by(caller: str, body: ReasonBody | None) -> By:
     """A program with an API key, and its reason if it gives one."""
-    return By(ACTOR, body.reason if body else None)
+    return By(caller, body.reason if body else None)
 
 
 def v1_router(tag: str) -> APIRouter:
@@ -82,4 +87,6 @@ def created(model: type[Any], what: str) -> Documented:
 
 def under_way(model: type[Any]) -> Documented:
     """The documentation of a 202 beside the usual 200."""
-    return {ACCEPTED: {"model": model, "description": "It is stored; a workflow tells everybody"}}
+    return {
+        ACCEPTED: {"model": model, "description": "It is stored; a workflow brings it to everybody"}
+    }

@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from reminders.db.audit import By
 from reminders.domain.model import StatusReason
 from reminders.domain.rules import (
     LARGEST_ORDER,
@@ -25,13 +26,13 @@ from starter.api.fields import MaybeReason
 from starter.api.models import In, Mirror, Out
 from starter.api.routing import (
     ACCEPTED,
-    ACTOR,
     BODY,
     CONFLICT,
     CREATED,
     INVALID,
     NO_SESSION,
     Answering,
+    Caller,
     Documented,
     under_way,
     v1_router,
@@ -134,12 +135,12 @@ class RuleListOut(Out):
     items: list[RuleOut]
 
 
-class TellingOut(Mirror):
-    """Sessions whose people's workflows are being told. What is stored counts already: no old instant can fire."""
+class SpreadOut(Mirror):
+    """Sessions that the change is being brought to. What is stored counts already: no old instant can fire."""
 
     sessions: int
     """Sessions with enrollments that lie ahead."""
-    told: int
+    told: int = Field(validation_alias="begun")
     """Of these, those whose `SessionChangeWorkflow` has begun; `GET /v1/runs` has its counts. The
     others follow, at the latest by the next sweep."""
 
@@ -151,8 +152,8 @@ class RuleChangeOut(Out):
     """The rule that counts now; null when there is none of this type any more."""
     changes: ChangesOut | None
     """Of all sessions together. Null while `under_way`."""
-    under_way: TellingOut | None
-    """Null when everybody has been told."""
+    under_way: SpreadOut | None
+    """Null when it has reached everybody."""
 
     @classmethod
     def of(cls, receipt: RuleReceipt) -> Self:
@@ -161,7 +162,7 @@ class RuleChangeOut(Out):
         return cls(
             configuration=receipt.change.after,
             changes=counts,
-            under_way=None if counts else TellingOut.of(receipt),
+            under_way=None if counts else SpreadOut.of(receipt),
         )
 
 
@@ -311,14 +312,16 @@ async def list_rules(parts: Answering, session_id: _Of = None) -> RuleListOut:
     summary="Add a rule, for every session or for one",
     responses={**NO_SESSION, **CONFLICT, **BODY},
 )
-async def add_rule(body: RuleBody, parts: Answering, response: Response) -> RuleChangeOut:
+async def add_rule(
+    body: RuleBody, parts: Answering, caller: Caller, response: Response
+) -> RuleChangeOut:
     """Store it, and plan every enrollment that it concerns anew.
 
     What is past due by it is recorded as skipped and never sent. `changes` has the counts; when
     that takes longer than a few seconds, `under_way` says how far it is.
     """
     receipt = await parts.rules.add(
-        body.reminder_type, body.session_id, body.fields(), actor=ACTOR, reason=body.reason
+        body.reminder_type, body.session_id, body.fields(), by=By(caller, body.reason)
     )
     return _answer(receipt, response, CREATED)
 
@@ -345,7 +348,9 @@ async def diff_rule(body: RuleDiffBody, parts: Answering) -> RuleDiffOut:
 async def change_rule(
     reminder_type: TypeName,
     body: RulePatch,
+    *,
     parts: Answering,
+    caller: Caller,
     response: Response,
     session_id: _Of = None,
 ) -> RuleChangeOut:
@@ -354,7 +359,7 @@ async def change_rule(
     With `session_id`, that session gets a rule of its own in place of the one for all.
     """
     receipt = await parts.rules.change(
-        reminder_type, session_id, body.fields(), actor=ACTOR, reason=body.reason
+        reminder_type, session_id, body.fields(), by=By(caller, body.reason)
     )
     return _answer(receipt, response)
 
@@ -365,10 +370,14 @@ async def change_rule(
     responses={**under_way(RuleChangeOut), **_NO_RULE, **CONFLICT, **INVALID},
 )
 async def delete_rule(
-    reminder_type: TypeName, parts: Answering, response: Response, session_id: _Of = None
+    reminder_type: TypeName,
+    parts: Answering,
+    caller: Caller,
+    response: Response,
+    session_id: _Of = None,
 ) -> RuleChangeOut:
     """Delete it; what waits because of it is recorded as skipped.
 
     With `session_id`, that session's own rule goes, and the one for all counts there again.
     """
-    return _answer(await parts.rules.delete(reminder_type, session_id, actor=ACTOR), response)
+    return _answer(await parts.rules.delete(reminder_type, session_id, by=By(caller)), response)

@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.datastructures import Headers
@@ -56,12 +57,12 @@ def behind_proxies(app: ASGIApp, trusted: str) -> ASGIApp:
         app: It.
         trusted: Addresses or networks of the proxies, comma-separated; `*` is everybody.
     """
-    proxied: ASGIApp = ProxyHeadersMiddleware(app, trusted_hosts=trusted)  # type: ignore[arg-type]
-    trusts = ProxyHeadersMiddleware(app, trusted_hosts=trusted).trusted_hosts
+    inner: Any = app  # uvicorn and Starlette have types of their own for the same thing
+    proxied: Any = ProxyHeadersMiddleware(inner, trusted_hosts=trusted)
 
     async def prefixed(scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
-        if scope["type"] == "http" and client and client[0] in trusts:
+        if scope["type"] == "http" and client and client[0] in proxied.trusted_hosts:
             prefix = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
             if _PREFIX.fullmatch(prefix):
                 root = prefix + scope.get("root_path", "")

@@ -11,6 +11,7 @@ from fastapi import Response
 from pydantic import AliasPath, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from reminders.db.audit import By
 from reminders.domain.model import ReminderStatus, Session, SessionStatus
 from starter.api.fields import (
     BlankIsAbsent,
@@ -25,13 +26,13 @@ from starter.api.fields import (
 from starter.api.models import In, Mirror, Out, ReasonBody
 from starter.api.routing import (
     ACCEPTED,
-    ACTOR,
     BODY,
     CREATED,
     INVALID,
     NO_SESSION,
     PLATFORM_OWNED,
     Answering,
+    Caller,
     by,
     created,
     under_way,
@@ -144,7 +145,7 @@ class ChangedSession(SessionOut):
     changes: ChangesOut | None
     """Null while `under_way`."""
     under_way: UnderWayOut | None
-    """Null when everybody has been told."""
+    """Null when it has reached everybody."""
 
     @classmethod
     def of(cls, session: Session, receipt: ChangeReceipt) -> Self:
@@ -174,7 +175,7 @@ def _changes(receipt: ChangeReceipt, response: Response) -> ChangesOut | UnderWa
     },
 )
 async def put_session(
-    session_id: UUID, body: SessionBody, parts: Answering, response: Response
+    session_id: UUID, body: SessionBody, parts: Answering, caller: Caller, response: Response
 ) -> ChangedSession:
     """Store a session, whole. Safe to repeat.
 
@@ -182,11 +183,11 @@ async def put_session(
     fire, and a cancelled session reminds nobody, late starters included. `changes` has the counts;
     when that takes longer than a few seconds, `under_way` has the workflow that is working on it (202).
 
-    The same call repeated tells nobody, and its counts are zero, unless the first failed half-way:
+    The same call repeated concerns nobody, and its counts are zero, unless the first failed half-way:
     then it completes it. Without `status` the session keeps the one that it has.
     """
     change, receipt = await parts.gateway.put_session(
-        body.to_session(session_id), keep_status=body.status is None, actor=ACTOR
+        body.to_session(session_id), keep_status=body.status is None, by=By(caller)
     )
     if change.created:
         response.status_code = CREATED
@@ -201,10 +202,14 @@ async def put_session(
     responses={**under_way(UnderWayOut), **NO_SESSION, **BODY},
 )
 async def session_changed(
-    session_id: UUID, parts: Answering, response: Response, body: ReasonBody | None = None
+    session_id: UUID,
+    parts: Answering,
+    caller: Caller,
+    response: Response,
+    body: ReasonBody | None = None,
 ) -> ChangesOut | UnderWayOut:
-    """Plan every enrollment anew and tell its workflow. Safe to repeat."""
-    return _changes((await parts.deeds.replan_session(session_id, by(body))).receipt, response)
+    """Plan every enrollment anew, and have its workflow follow. Safe to repeat."""
+    return _changes(await parts.gateway.session_changed(session_id, by(caller, body)), response)
 
 
 @router.post(
@@ -213,7 +218,11 @@ async def session_changed(
     responses={**under_way(UnderWayOut), **NO_SESSION, **BODY},
 )
 async def cancel_session(
-    session_id: UUID, parts: Answering, response: Response, body: CancelBody | None = None
+    session_id: UUID,
+    parts: Answering,
+    caller: Caller,
+    response: Response,
+    body: CancelBody | None = None,
 ) -> CancelReceiptOut | UnderWayOut:
     """Cancel the session, so that nobody is reminded, late starters included. Safe to repeat.
 
@@ -221,7 +230,7 @@ async def cancel_session(
     """
     if body is not None and body.dry_run:
         return CancelReceiptOut.of(await parts.gateway.expected(session_id))
-    receipt = (await parts.deeds.cancel_session(session_id, by(body))).receipt
+    receipt = await parts.gateway.cancel_session(session_id, by(caller, body))
     if receipt.is_done:
         return CancelReceiptOut.of(receipt.reminders)
     response.status_code = ACCEPTED
@@ -234,13 +243,17 @@ async def cancel_session(
     responses={**under_way(UnderWayOut), **NO_SESSION, **BODY},
 )
 async def restore_session(
-    session_id: UUID, parts: Answering, response: Response, body: ReasonBody | None = None
+    session_id: UUID,
+    parts: Answering,
+    caller: Caller,
+    response: Response,
+    body: ReasonBody | None = None,
 ) -> ChangesOut | UnderWayOut:
     """Take a cancel back: what still lies ahead is planned anew for everybody. Safe to repeat.
 
     A session that an existing platform has cancelled in its own table stays so.
     """
-    return _changes((await parts.deeds.restore_session(session_id, by(body))).receipt, response)
+    return _changes(await parts.gateway.restore_session(session_id, by(caller, body)), response)
 
 
 @router.get(

@@ -9,7 +9,6 @@ import typer
 
 from starter.cli import tables
 from starter.cli.options import (
-    ACTOR,
     CHANGE_WAIT,
     AsJson,
     DryRun,
@@ -39,9 +38,7 @@ def enroll(session: Session, user: User, *, reason: Reason = None, as_json: AsJs
     """Enroll a user: plan the reminders and start the workflow. Safe to repeat."""
     from starter.api.enrollments import EnrollmentOut
 
-    enrolled = ask(
-        lambda parts: parts.gateway.enroll(session, user, actor=ACTOR, by_hand=True, reason=reason)
-    )
+    enrolled = ask(lambda parts: parts.gateway.enroll(session, user, by=by(reason), by_hand=True))
     show(EnrollmentOut.of(enrolled), _print_enrollment, as_json=as_json)
 
 
@@ -67,10 +64,10 @@ def cancel(
         yes=yes or user is not None,
     )
     if receipt is None and user is not None:
-        receipt = ask(lambda parts: parts.deeds.unenroll(session, user, by(reason))).receipt
+        receipt = ask(lambda parts: parts.gateway.unenroll(session, user, by(reason)))
     elif receipt is None:
         change = waited_for(
-            lambda parts: parts.deeds.cancel_session(session, by(reason), wait=CHANGE_WAIT),
+            lambda parts: parts.gateway.cancel_session(session, by(reason), wait=CHANGE_WAIT),
             session,
             quiet=as_json,
         )

@@ -11,7 +11,7 @@ import typer
 
 from reminders.domain.errors import ConfigurationError, InvalidInputError, ReminderError
 from starter.cli import tables
-from starter.cli.options import ACTOR, AsJson, DryRun, Group, Reason, show
+from starter.cli.options import AsJson, DryRun, Group, Reason, by, show
 from starter.cli.running import ExitCode, ask, fail, in_loop
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def ledger_restored(
             RestoredLedger(parts.database, parts.clock),
             parts.clock,
             down_since=instant,
-            actor=ACTOR,
-            reason=reason,
+            by=by(reason),
             dry_run=dry_run,
             task_queue=parts.settings.temporal_task_queue,
         )

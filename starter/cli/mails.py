@@ -12,7 +12,7 @@ from uuid import UUID
 import typer
 
 from starter.cli import tables
-from starter.cli.options import ACTOR, AsJson, Reason, parsed, show, with_options
+from starter.cli.options import AsJson, Reason, by, parsed, show, with_options
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def send_test(email: _Email, *, reason: Reason = None, as_json: AsJson = False) 
 
     async def sent(parts: Parts) -> TestSentOut:
         scene = await email.scene(parts)
-        done = await Mails(parts.settings).send_test(parts, scene, actor=ACTOR, reason=reason)
+        done = await Mails(parts.settings).send_test(parts, scene, by(reason))
         return TestSentOut.of(scene, done)
 
     show(ask(sent), _print_test, as_json=as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from starter.cli import progress, tables
-from starter.cli.options import ACTOR, AsJson, Cursor, Group, Reason, by, show
+from starter.cli.options import AsJson, Cursor, Group, Reason, by, show
 from starter.cli.running import ExitCode, ask
 
 if TYPE_CHECKING:
@@ -35,11 +35,11 @@ def sweep(
 
     async def waited(parts: Parts) -> RunOut:
         with progress.bar("a sweep is under way", quiet=as_json):
-            run = await parts.sweeps.finished((await parts.deeds.sweep(by(reason))).receipt)
+            run = await parts.sweeps.finished(await parts.sweeps.start(by(reason)))
         return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
 
     if not wait:
-        started = ask(lambda parts: parts.deeds.sweep(by(reason))).receipt
+        started = ask(lambda parts: parts.sweeps.start(by(reason)))
         show(SweepOut.of(started), _print_sweep, as_json=as_json)
         return
     done = ask(waited)
@@ -84,7 +84,7 @@ def resume(reason: Reason = None, *, as_json: AsJson = False) -> None:
     """End the hold on delivery for every worker, once the key, sender or quota is fixed."""
     from starter.api.operation import ResumedOut
 
-    held_because = ask(lambda parts: parts.provider.resume(actor=ACTOR, reason=reason))
+    held_because = ask(lambda parts: parts.provider.resume(by(reason)))
     show(ResumedOut(held_because=held_because), _print_resumed, as_json=as_json)
 
 

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from starter.cli.running import ExitCode, Question, ask
 
 if TYPE_CHECKING:
-    from starter.services.deeds import By
+    from reminders.db.audit import By
 
 _A = TypeVar("_A")
 ACTOR = "cli"
@@ -127,7 +127,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count.")]
 
 def by(reason: str | None) -> By:
     """Somebody at a terminal."""
-    from starter.services.deeds import By
+    from reminders.db.audit import By
 
     return By(ACTOR, reason)
 

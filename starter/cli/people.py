@@ -11,13 +11,13 @@ import typer
 from reminders.domain.model import OptOut
 from starter.cli import progress, tables
 from starter.cli.options import (
-    ACTOR,
     AsJson,
     DryRun,
     Group,
     Reason,
     User,
     Yes,
+    by,
     only_counted,
     show,
     with_options,
@@ -66,7 +66,7 @@ def show_preferences(user: User, *, as_json: AsJson = False) -> None:
 @with_options
 def stop(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Stop a user's reminders: all, those of a session, of a type, or both. Safe to repeat."""
-    receipt = ask(lambda p: p.preferences.add(user, stop.opt_out, actor=ACTOR, reason=reason))
+    receipt = ask(lambda p: p.preferences.add(user, stop.opt_out, by=by(reason)))
     _show_changed(user, receipt, as_json=as_json)
 
 
@@ -74,7 +74,7 @@ def stop(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = Fa
 @with_options
 def resume(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Undo a stop, given with the same options, and plan what still lies ahead. Safe to repeat."""
-    receipt = ask(lambda p: p.preferences.remove(user, stop.opt_out, actor=ACTOR, reason=reason))
+    receipt = ask(lambda p: p.preferences.remove(user, stop.opt_out, by=by(reason)))
     _show_changed(user, receipt, as_json=as_json)
 
 
@@ -93,7 +93,7 @@ def erase(
     async def erased(parts: Parts, *, dry_run: bool = False) -> ErasureOut:
         with progress.bar("enrollments ended", quiet=as_json) as shown:
             receipt = await parts.erasure.erase(
-                user, actor=ACTOR, reason=reason, dry_run=dry_run, on_progress=shown.at
+                user, by=by(reason), dry_run=dry_run, on_progress=shown.at
             )
         return ErasureOut.of(user, receipt, dry_run=dry_run)
 

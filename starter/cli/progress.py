@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from starter.assembly import Parts
-    from starter.services.deeds import Done
     from starter.services.receipts import ChangeReceipt
 
 LOOK_EVERY = timedelta(seconds=0.5)
@@ -74,7 +73,7 @@ def bar(what: str, total: int | None = None, *, quiet: bool = False) -> Iterator
 
 
 def waited_for(
-    change: Callable[[Parts], Awaitable[Done[ChangeReceipt]]], session_id: UUID, *, quiet: bool
+    change: Callable[[Parts], Awaitable[ChangeReceipt]], session_id: UUID, *, quiet: bool
 ) -> ChangeReceipt:
     """What a session's change did; a big one is followed with a bar where somebody looks on.
 
@@ -88,7 +87,7 @@ def waited_for(
     """
 
     async def done(parts: Parts) -> ChangeReceipt:
-        receipt = (await change(parts)).receipt
+        receipt = await change(parts)
         if quiet or not sys.stderr.isatty():
             return receipt
         return await followed(parts, session_id, receipt)
@@ -98,8 +97,6 @@ def waited_for(
 
 async def followed(parts: Parts, session_id: UUID, change: ChangeReceipt) -> ChangeReceipt:
     """A change when it is done, with a bar until then; as it was, if nothing moves for long."""
-    from starter.services import reports
-
     seen, moved_at = None, parts.clock.now()
     with bar("enrollments confirmed; Ctrl-C stops only the waiting") as shown:
         while not change.is_done and change.workflow_id is not None:
@@ -111,6 +108,6 @@ async def followed(parts: Parts, session_id: UUID, change: ChangeReceipt) -> Cha
                 seen, moved_at = confirmed, parts.clock.now()
             elif parts.clock.now() - moved_at > STILL:
                 break
-            shown.at(confirmed, await reports.enrolled(parts, session_id))
+            shown.at(confirmed, await parts.browser.taking_part(session_id))
             change = await parts.gateway.counted(change, wait=LOOK_EVERY)
     return await parts.gateway.counted(change, wait=LOOK_EVERY)

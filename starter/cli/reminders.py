@@ -11,7 +11,6 @@ import typer
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
 from starter.cli import progress, tables
 from starter.cli.options import (
-    ACTOR,
     AsJson,
     Cursor,
     DryRun,
@@ -74,7 +73,7 @@ def resend(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> N
     """Send a reminder again, as a new generation. Asked twice, it goes out once."""
     from starter.api.reminders import ReminderOut
 
-    done = ask(lambda parts: parts.resending.resend(reminder, reason=reason, actor=ACTOR))
+    done = ask(lambda parts: parts.resending.resend(reminder, by(reason)))
     show(ReminderOut.of(done.reminder), _print_reminder, as_json=as_json)
 
 
@@ -83,7 +82,7 @@ def send_now(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) ->
     """Send a waiting reminder now, ahead of its due instant. Asked twice, it goes out once."""
     from starter.api.reminders import ReminderOut
 
-    done = ask(lambda parts: parts.resending.send_now(reminder, reason=reason, actor=ACTOR))
+    done = ask(lambda parts: parts.resending.send_now(reminder, by(reason)))
     show(ReminderOut.of(done.reminder), _print_reminder, as_json=as_json)
 
 
@@ -99,25 +98,21 @@ def redrive(
     """Send failed reminders again, for sessions that have not begun: at most one e-mail per person."""
     from starter.api.reminders import RedriveOut
 
-    async def counted(parts: Parts) -> RedriveOut:
+    async def redriven(parts: Parts, *, only_count: bool = False) -> RedriveOut:
         if session is not None:
             await parts.catalogue.session(session)
-        receipt = await parts.resending.redrive(
-            reason="", actor=ACTOR, session_id=session, dry_run=True, patience=None
-        )
-        return RedriveOut.of(receipt, dry_run=True)
-
-    async def redriven(parts: Parts) -> RedriveOut:
-        if session is not None:
-            await parts.catalogue.session(session)
-        with progress.bar("failed reminders", quiet=as_json) as shown:
-            done = await parts.deeds.redrive(
-                by(reason), session_id=session, on_progress=shown.advance
+        with progress.bar("failed reminders", quiet=as_json or only_count) as shown:
+            receipt = await parts.resending.redrive(
+                by(reason),
+                session_id=session,
+                dry_run=only_count,
+                patience=None,
+                on_progress=shown.advance,
             )
-        return RedriveOut.of(done.receipt, dry_run=False)
+        return RedriveOut.of(receipt, dry_run=only_count)
 
     only = only_counted(
-        counted,
+        lambda parts: redriven(parts, only_count=True),
         lambda counts: f"Send {counts.resent} reminders once more?",
         dry_run=dry_run,
         yes=yes,

@@ -13,12 +13,12 @@ import typer
 from reminders.domain.rules import LONGEST_LEAD, RuleFields
 from starter.cli import tables
 from starter.cli.options import (
-    ACTOR,
     CHANGE_WAIT,
     AsJson,
     Group,
     Reason,
     Yes,
+    by,
     only_counted,
     show,
     with_options,
@@ -99,7 +99,7 @@ def add(
         return
     _change(
         lambda parts: parts.rules.add(
-            reminder_type, session, rule.fields, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
+            reminder_type, session, rule.fields, by=by(reason), wait=CHANGE_WAIT
         ),
         as_json=as_json,
     )
@@ -122,7 +122,7 @@ def set_(
         return
     _change(
         lambda parts: parts.rules.change(
-            reminder_type, session, rule.fields, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
+            reminder_type, session, rule.fields, by=by(reason), wait=CHANGE_WAIT
         ),
         as_json=as_json,
     )
@@ -149,9 +149,7 @@ def delete(
         show(diff, _print_diff, as_json=as_json)
         return
     _change(
-        lambda parts: parts.rules.delete(
-            reminder_type, session, actor=ACTOR, reason=reason, wait=CHANGE_WAIT
-        ),
+        lambda parts: parts.rules.delete(reminder_type, session, by=by(reason), wait=CHANGE_WAIT),
         as_json=as_json,
     )
 
@@ -176,8 +174,8 @@ def _change(change: Callable[[Parts], Awaitable[RuleReceipt]], *, as_json: bool)
 
     async def changed(parts: Parts) -> RuleChangeOut:
         receipt = await change(parts)
-        # The sessions that it concerns are told in the background, and this process ends with it.
-        await parts.rules.all_told()
+        # The sessions that it concerns are reached in the background, and this process ends with it.
+        await parts.rules.all_reached()
         return RuleChangeOut.of(receipt)
 
     show(ask(changed), _print_change, as_json=as_json)

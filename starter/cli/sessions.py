@@ -84,7 +84,7 @@ def roster(
 def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Report that a session or a rule changed: replan every enrollment. Safe to repeat."""
     done = waited_for(
-        lambda parts: parts.deeds.replan_session(session, by(reason), wait=CHANGE_WAIT),
+        lambda parts: parts.gateway.session_changed(session, by(reason), wait=CHANGE_WAIT),
         session,
         quiet=as_json,
     )
@@ -95,7 +95,7 @@ def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False)
 def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Restore a cancelled session, and replan what still lies ahead. Safe to repeat."""
     done = waited_for(
-        lambda parts: parts.deeds.restore_session(session, by(reason), wait=CHANGE_WAIT),
+        lambda parts: parts.gateway.restore_session(session, by(reason), wait=CHANGE_WAIT),
         session,
         quiet=as_json,
     )

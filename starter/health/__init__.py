@@ -1,1 +1,1 @@
-"""Whether reminders will go out: made sure of before a worker polls, looked at, and told to probes."""
+"""Whether reminders will go out: what a worker makes sure of, what is examined, and what probes see."""

@@ -12,9 +12,26 @@ from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError, DatabaseUnavailableError
 from reminders.settings import Settings
+from starter.assembly import Parts
 from starter.services.sweeps import ensure_sweep_schedule
 
 logger = logging.getLogger(__name__)
+
+
+async def prepare(parts: Parts) -> None:
+    """See that a worker can work: database, search attributes, Schedule. Safe to repeat.
+
+    Args:
+        parts: Assembled, with a client that is connected.
+
+    Raises:
+        ConfigurationError: If something is missing that this worker may not put in place; says the
+            remedy.
+        TemporalUnavailableError: If Temporal does not answer.
+    """
+    await refuse_old_schema(parts.database)
+    await ensure_search_attributes(parts.client)
+    await ensure_schedule(parts.settings, parts.client)
 
 
 async def ensure_schedule(config: Settings, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""What an examination finds: checks, how bad they are, and the one thing to mend first."""
+"""What an examination finds: checks, how bad they are, and the one thing to fix first."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Diagnosis:
 
     @property
     def cause(self) -> str | None:
-        """The one thing to mend first; `None` when ready."""
+        """The one thing to fix first; `None` when ready."""
         red = [check for check in self.checks if not check.ok]
         if not red:
             return None
@@ -99,8 +99,8 @@ async def bounded(
         detail, remedy = "Temporal does not answer", "see that it is up, and TEMPORAL_ADDRESS"
     except Exception as error:  # noqa: BLE001 - a check must say something, whatever happens
         known = understood(error)
-        told = str(known) if known else f"the check failed with {type(error).__name__}"
-        detail, _, remedy = told.partition("; ")
+        words = str(known) if known else f"the check failed with {type(error).__name__}"
+        detail, _, remedy = words.partition("; ")
     else:
         return Check(name=name, detail=detail)
     return Check(name=name, level=Level.RED, detail=detail, remedy=remedy or "see the log")

@@ -12,7 +12,7 @@ import typer
 
 from reminders.domain.errors import InvalidInputError
 from starter.cli import progress, tables
-from starter.cli.options import ACTOR, AsJson, DryRun, Reason, show
+from starter.cli.options import AsJson, DryRun, Reason, by, show
 from starter.cli.running import ExitCode, ask
 
 if TYPE_CHECKING:
@@ -206,13 +206,9 @@ async def _on_record(
     details: Mapping[str, Any],
 ) -> None:
     """Write down what was done; of a back-fill, the page of runs reads it too."""
-    from reminders.db.audit import Action, AuditLog, Event
+    from reminders.db.audit import Action
 
-    await AuditLog(parts.database).record(
-        Event(
-            action=Action(action), actor=ACTOR, reason=reason, session_id=session, details=details
-        )
-    )
+    await parts.audit.record(by(reason).did(Action(action), session_id=session, details=details))
 
 
 def _cursor(written: str | None) -> Enrollment | None:

@@ -7,7 +7,7 @@ schema of the platform's. They are only read.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -175,11 +175,6 @@ class Imported:
     """Pending or failed there: planned anew here, if their instant lies ahead."""
     without_session: int = 0
     """Their session or person no longer exists."""
-
-    def plus(self, other: Imported) -> Imported:
-        """The counts of both."""
-        names = [field.name for field in fields(self)]
-        return Imported(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from uuid import UUID
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.ports import Clock
+from reminders.domain.tally import total
 from reminders.mail.subject import validate_subject_template
 from starter.gateway import ReminderGateway
 from starter.migration.importing import CronTables, Imported, RuleChange
@@ -51,7 +52,7 @@ class CronMigration:
 
         Args:
             database: Migrated.
-            gateway: Tells workflows of what is open again.
+            gateway: Brings what is open again to the workflows.
             clock: Judges what lies ahead.
             schema: Where the platform's old tables are.
         """
@@ -147,7 +148,7 @@ class CronMigration:
             session_id, since=requested_at - cron_period, now=self._clock.now()
         )
         for reopened_id in sessions:
-            await self._gateway.session_changed(reopened_id)
+            await self._gateway.replan(reopened_id)
         return CutoverReceipt(
             requested_at=requested_at,
             imported=imported.added + imported.corrected,
@@ -167,7 +168,7 @@ class CronMigration:
         last = None
         while page := await self._tables.entries(after=last, limit=PAGE, session_id=session_id):
             counts = await self._tables.take_over(page, ends_shadow=ends_shadow, dry_run=dry_run)
-            imported, last = imported.plus(counts), page[-1]
+            imported, last = total(imported, counts), page[-1]
             on_progress(len(page))
         return imported
 

@@ -13,7 +13,8 @@ from reminders.db.sessions import Catalogue
 from reminders.domain.errors import NotFoundError, ReminderError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Clock, Enrollment
-from starter.services.enrollments import FAN_OUT
+from reminders.domain.tally import total
+from reminders.fan_out import fan_out
 from starter.services.handover import Handover
 
 logger = logging.getLogger(__name__)
@@ -43,47 +44,20 @@ class BackfillReceipt:
     stopped_because: str | None = None
     """Why it ended early; absent when it did not."""
 
-    def plus(self, other: BackfillReceipt) -> BackfillReceipt:
-        """The counts of both; where it stands is the other's."""
-        return BackfillReceipt(
-            enrollments=self.enrollments + other.enrollments,
-            planned=self.planned + other.planned,
-            scheduled=self.scheduled + other.scheduled,
-            past_due=self.past_due + other.past_due,
-            gone=self.gone + other.gone,
-            failed=self.failed + other.failed,
-            after=other.after,
-            stopped_because=other.stopped_because,
-        )
 
-
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Backfill:
     """Plans what is enrolled already; safe to repeat, and to go on with after a break."""
 
-    def __init__(
-        self,
-        *,
-        catalogue: Catalogue,
-        planner: EnrollmentPlanner,
-        handover: Handover,
-        clock: Clock,
-    ) -> None:
-        """Work with these parts.
-
-        Args:
-            catalogue: Knows who is enrolled.
-            planner: Writes plans.
-            handover: To the enrollments' workflows.
-            clock: Decides which sessions lie ahead.
-        """
-        self._catalogue = catalogue
-        self._planner = planner
-        self._handover = handover
-        self._clock = clock
+    catalogue: Catalogue
+    planner: EnrollmentPlanner
+    handover: Handover
+    clock: Clock
+    """Decides which sessions lie ahead."""
 
     async def expected(self, session_id: UUID | None = None) -> int:
         """How many enrollments a run goes through from the beginning."""
-        return await self._catalogue.count_ahead(now=self._clock.now(), session_id=session_id)
+        return await self.catalogue.count_ahead(now=self.clock.now(), session_id=session_id)
 
     async def run(
         self,
@@ -103,7 +77,7 @@ class Backfill:
         Args:
             session_id: Only this session's.
             after: Continue behind this enrollment.
-            limit: Look at no more than so many.
+            limit: Look at no more than this many.
             rate: Enrollments a second at the most.
             dry_run: Write and start nothing; only count.
             on_progress: Called with how many more have been looked at.
@@ -115,8 +89,8 @@ class Backfill:
         pace = _Pace(rate)
         left = limit
         while left is None or left > 0:
-            page = await self._catalogue.ahead(
-                now=self._clock.now(),
+            page = await self.catalogue.ahead(
+                now=self.clock.now(),
                 session_id=session_id,
                 after=receipt.after,
                 limit=PAGE if left is None else min(PAGE, left),
@@ -127,37 +101,24 @@ class Backfill:
                 counts = await self._page(page, pace, dry_run=dry_run)
             except ServiceUnavailableError as error:
                 return replace(receipt, stopped_because=str(error))
-            receipt = receipt.plus(replace(counts, after=page[-1]))
+            receipt = total(replace(counts, after=page[-1]), receipt)
             left = None if left is None else left - len(page)
             on_progress(len(page))
         return receipt
 
     async def _page(self, page: list[Enrollment], pace: _Pace, *, dry_run: bool) -> BackfillReceipt:
-        slots = asyncio.Semaphore(FAN_OUT)
-
         async def one(enrollment: Enrollment) -> BackfillReceipt:
-            async with slots:
-                return await self._one(enrollment, dry_run=dry_run)
+            await pace.wait()
+            return await self._one(enrollment, dry_run=dry_run)
 
-        receipt = BackfillReceipt()
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = []
-                for enrollment in page:
-                    await pace.wait()
-                    tasks.append(group.create_task(one(enrollment)))
-        except* ServiceUnavailableError as errors:
-            raise errors.exceptions[0] from None
-        for task in tasks:
-            receipt = receipt.plus(task.result())
-        return receipt
+        return total(BackfillReceipt(), *await fan_out(one, page))
 
     async def _one(self, enrollment: Enrollment, *, dry_run: bool) -> BackfillReceipt:
         key = enrollment.session_id, enrollment.user_id
         try:
-            planned = await self._planner.reconcile(*key, dry_run=dry_run)
+            planned = await self.planner.reconcile(*key, dry_run=dry_run)
             if not dry_run:
-                planned = (await self._handover.hand_over(planned)).planned
+                planned = (await self.handover.hand_over(planned)).planned
         except NotFoundError:
             return BackfillReceipt(enrollments=1, gone=1)
         except ServiceUnavailableError:
@@ -177,7 +138,7 @@ class Backfill:
 
 
 class _Pace:
-    """So many a second, evenly."""
+    """A steady number of turns a second."""
 
     def __init__(self, rate: float) -> None:
         self._gap = 1 / rate

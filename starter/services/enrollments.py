@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from uuid import UUID
@@ -30,6 +30,7 @@ from temporalio.common import (
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from reminders import temporal
 from reminders.db.installation import Installation
 from reminders.db.plans import PlannedEnrollment
 from reminders.domain.contracts import (
@@ -50,12 +51,10 @@ logger = logging.getLogger(__name__)
 RPC_TIMEOUT = timedelta(seconds=10)
 UPDATE_TIMEOUT = timedelta(seconds=5)
 """How long a change waits for a workflow to confirm it; without, the ledger is right all the same."""
-FAN_OUT = 20
-"""Enrollments whose workflows are asked for something at once."""
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class EnrollmentRun:
     """The newest run of an enrollment's workflow."""
 
     workflow_id: str
@@ -80,48 +79,33 @@ class Answer(Enum):
     """It does not say: no worker, or one that is busy or broken."""
 
 
+@dataclass(frozen=True, slots=True)
 class EnrollmentWorkflows:
     """Temporal, as far as single enrollments are concerned."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        task_queue: str = TASK_QUEUE,
-        installation: Installation | None = None,
-    ) -> None:
-        """Ask through a client.
+    client: Client
+    """Connected with `SessionReminderPlugin`; may be lazy."""
+    task_queue: str = field(default=TASK_QUEUE, kw_only=True)
+    """Where the workers poll."""
+    installation: Installation | None = field(default=None, kw_only=True)
+    """Whose workflows these are; absent where there is no ledger."""
 
-        Args:
-            client: Connected with `SessionReminderPlugin`; may be lazy.
-            task_queue: Where the workers poll.
-            installation: Whose workflows these are; absent where there is no ledger.
-        """
-        self._client = client
-        self._task_queue = task_queue
-        self._installation = installation
-
-    async def latest(self, session_id: UUID, user_id: UUID) -> Run | None:
+    async def latest(self, session_id: UUID, user_id: UUID) -> EnrollmentRun | None:
         """The enrollment's newest run; `None` if Temporal knows none.
 
         Raises:
             TemporalUnavailableError: If Temporal is away, as everywhere below.
         """
         workflow_id = session_reminder_workflow_id(session_id, user_id)
-        try:
-            with unavailable(STORED):
-                found = await self._client.get_workflow_handle(workflow_id).describe(
-                    rpc_timeout=RPC_TIMEOUT
-                )
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+        with unavailable(STORED):
+            found = await temporal.described(self.client, workflow_id)
+        if found is None:
             return None
         raw = found.raw_description
         is_running = found.status is WorkflowExecutionStatus.RUNNING
         is_ending = is_running and raw.workflow_extended_info.cancel_requested
         is_cancelled = found.status is WorkflowExecutionStatus.CANCELED
-        return Run(
+        return EnrollmentRun(
             workflow_id=workflow_id,
             run_id=found.run_id,
             is_running=is_running,
@@ -144,16 +128,16 @@ class EnrollmentWorkflows:
             else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
         )
         session = planned.session
-        memo = await self._installation.memo() if self._installation else None
+        memo = await self.installation.memo() if self.installation else None
         try:
             with unavailable(STORED):
-                handle = await self._client.start_workflow(
+                handle = await self.client.start_workflow(
                     SessionReminderWorkflow.run,
                     SessionReminderInput(
                         session_id=session.id, user_id=planned.user_id, plan=_plan(planned)
                     ),
                     id=session_reminder_workflow_id(session.id, planned.user_id),
-                    task_queue=self._task_queue,
+                    task_queue=self.task_queue,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     id_reuse_policy=reuse,
                     search_attributes=TypedSearchAttributes(
@@ -171,7 +155,7 @@ class EnrollmentWorkflows:
             return None
         return handle.result_run_id or ""
 
-    async def replan(self, run: Run, planned: PlannedEnrollment) -> Answer:
+    async def replan(self, run: EnrollmentRun, planned: PlannedEnrollment) -> Answer:
         """Give a run the plan; one that it has been given before costs nothing."""
         try:
             with unavailable(STORED):
@@ -202,7 +186,7 @@ class EnrollmentWorkflows:
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         try:
             with unavailable(STORED):
-                await self._client.get_workflow_handle(workflow_id).cancel(
+                await self.client.get_workflow_handle(workflow_id).cancel(
                     reason=reason, rpc_timeout=RPC_TIMEOUT
                 )
         except RPCError as error:
@@ -211,7 +195,7 @@ class EnrollmentWorkflows:
             return False
         return True
 
-    async def has_ended(self, run: Run) -> bool:
+    async def has_ended(self, run: EnrollmentRun) -> bool:
         """Wait a little for a run to end, whichever way it does."""
         try:
             async with asyncio.timeout(UPDATE_TIMEOUT.total_seconds()):
@@ -223,7 +207,7 @@ class EnrollmentWorkflows:
             return True
         return True
 
-    async def terminate(self, run: Run) -> None:
+    async def terminate(self, run: EnrollmentRun) -> None:
         """End a run that does not end by itself, and no other; the ledger has all it knew."""
         with suppress(RPCError), unavailable(STORED):  # it has ended, as it should
             await self._handle(run).terminate(
@@ -237,24 +221,25 @@ class EnrollmentWorkflows:
         While Temporal is away the status is `UNKNOWN`.
         """
         try:
-            with unavailable(STORED):
-                found = await self._client.get_workflow_handle(workflow_id).describe(
-                    rpc_timeout=UPDATE_TIMEOUT
-                )
+            found = await temporal.described(self.client, workflow_id, patience=UPDATE_TIMEOUT)
         except TemporalUnavailableError:
             return UNKNOWN, None
         except RPCError:
+            found = None
+        if found is None:
             return None, None
         return (found.status.name.lower() if found.status else None), found.run_id
 
-    def _handle(self, run: Run) -> WorkflowHandle[SessionReminderWorkflow, SessionReminderResult]:
-        return self._client.get_workflow_handle_for(
+    def _handle(
+        self, run: EnrollmentRun
+    ) -> WorkflowHandle[SessionReminderWorkflow, SessionReminderResult]:
+        return self.client.get_workflow_handle_for(
             SessionReminderWorkflow.run, run.workflow_id, run_id=run.run_id
         )
 
 
 def _stop_if_cancelled() -> None:
-    """Be cancelled, if somebody asked for it: the SDK tells of that as of an update's time-out.
+    """Be cancelled, if somebody asked for it: the SDK reports that as an update's time-out.
 
     Taken for one, whoever waits for an answer would go on, and replace a run that is well.
     """

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from reminders.db.audit import By
 from reminders.db.erasure import Erased, ErasureStore
 from reminders.domain.model import StatusReason
-from starter.services.enrollments import FAN_OUT, EnrollmentWorkflows
+from reminders.fan_out import fan_out
+from starter.services.enrollments import EnrollmentWorkflows
 
 REMAINS = (
     "Temporal keeps the histories of ended workflows for the namespace's retention; they hold ids only.",
     "The provider keeps what it sent, with addresses, as its own retention says; ask it to delete that.",
-    "Backups and logs of PostgreSQL hold what they held, until they expire.",
+    "Backups and logs of PostgreSQL keep what they have, until they expire.",
 )
 """What erasing here cannot reach."""
 IN_FLIGHT = (
@@ -34,25 +35,18 @@ class ErasureReceipt:
     """What erasing here cannot reach, in sentences."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Erasure:
     """Erases people."""
 
-    def __init__(self, *, store: ErasureStore, workflows: EnrollmentWorkflows) -> None:
-        """Use these.
-
-        Args:
-            store: Erases from the database.
-            workflows: Of the enrollments.
-        """
-        self._store = store
-        self._workflows = workflows
+    store: ErasureStore
+    workflows: EnrollmentWorkflows
 
     async def erase(
         self,
         user_id: UUID,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         dry_run: bool = False,
         on_progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> ErasureReceipt:
@@ -60,10 +54,9 @@ class Erasure:
 
         Args:
             user_id: Whom.
-            actor: Who does it, for the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
             dry_run: Only count.
-            on_progress: Called with how many enrollments, of how many, have been told.
+            on_progress: Called with how many workflows, of how many, have been asked to end.
 
         Raises:
             UserNotFoundError: If there is no such person, and never was.
@@ -72,7 +65,7 @@ class Erasure:
             TemporalUnavailableError: If Temporal is away; the database is erased and nothing is
                 sent. Repeat the call, so that the workflows end.
         """
-        erased = await self._store.erase(user_id, actor=actor, reason=reason, dry_run=dry_run)
+        erased = await self.store.erase(user_id, by=by, dry_run=dry_run)
         workflows = len(erased.sessions)
         if not dry_run:
             workflows = await self._cancel(user_id, erased.sessions, on_progress)
@@ -86,16 +79,13 @@ class Erasure:
         on_progress: Callable[[int, int], None],
     ) -> int:
         """Ask the person's workflows to end; how many there were."""
-        slots, told = asyncio.Semaphore(FAN_OUT), 0
+        asked = 0
 
         async def one(session_id: UUID) -> bool:
-            nonlocal told
-            async with slots:
-                was_running = await self._workflows.cancel(
-                    session_id, user_id, StatusReason.UNENROLLED
-                )
-            told += 1
-            on_progress(told, len(sessions))
+            nonlocal asked
+            was_running = await self.workflows.cancel(session_id, user_id, StatusReason.UNENROLLED)
+            asked += 1
+            on_progress(asked, len(sessions))
             return was_running
 
-        return sum(await asyncio.gather(*(one(session_id) for session_id in sessions)))
+        return sum(await fan_out(one, sessions))

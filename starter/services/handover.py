@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
-from starter.services.enrollments import Answer, EnrollmentWorkflows, Run
+from starter.services.enrollments import Answer, EnrollmentRun, EnrollmentWorkflows
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +43,13 @@ class HandedOver:
     """Whether there was a run: confirmed it, was started, or was asked to cancel."""
 
 
+@dataclass(frozen=True, slots=True)
 class Handover:
     """Hands plans over to workflows."""
 
-    def __init__(self, workflows: EnrollmentWorkflows, *, planner: EnrollmentPlanner) -> None:
-        """Hand over to these.
-
-        Args:
-            workflows: Of the enrollments.
-            planner: Reads the ledger once more, and notes what is confirmed.
-        """
-        self._workflows = workflows
-        self._planner = planner
+    workflows: EnrollmentWorkflows
+    planner: EnrollmentPlanner
+    """Reads the ledger once more, and notes what is confirmed."""
 
     async def hand_over(
         self, planned: PlannedEnrollment, *, enrolling: bool = False, is_patient: bool = False
@@ -83,7 +78,7 @@ class Handover:
                 continue
             if not met.is_confirmed:
                 return met
-            if await self._planner.confirm(met.planned, is_found=met.is_found):
+            if await self.planner.confirm(met.planned, is_found=met.is_found):
                 return met
             planned = await self._reread(met.planned)
         logger.warning(
@@ -98,48 +93,50 @@ class Handover:
     ) -> HandedOver | None:
         """Hand over once; `None` if things have changed meanwhile."""
         session_id, user_id = planned.session.id, planned.user_id
-        if planned.is_first and (run_id := await self._workflows.start(planned)) is not None:
+        if planned.is_first and (run_id := await self.workflows.start(planned)) is not None:
             return HandedOver(planned=planned, run_id=run_id, is_confirmed=True, is_found=True)
         if planned.called_off is not None:
-            is_found = await self._workflows.cancel(session_id, user_id, planned.called_off)
+            is_found = await self.workflows.cancel(session_id, user_id, planned.called_off)
             return HandedOver(planned=planned, is_confirmed=True, is_found=is_found)
-        run = await self._workflows.latest(session_id, user_id)
+        run = await self.workflows.latest(session_id, user_id)
         if run is None or not run.is_running:
             return await self._follow(planned, run)
         if run.is_ending:
             return await self._see_off(planned, run, enrolling=enrolling)
         if planned.is_unconfirmed or planned.is_first:
-            answer = await self._workflows.replan(run, planned)
+            answer = await self.workflows.replan(run, planned)
             if answer is Answer.REFUSED:
                 return None
             if answer is Answer.NONE:
                 if is_patient:
                     return HandedOver(planned=planned, run_id=run.run_id)
-                await self._workflows.terminate(run)
+                await self.workflows.terminate(run)
                 return None
         return HandedOver(planned=planned, run_id=run.run_id, is_confirmed=True, is_found=True)
 
-    async def _follow(self, planned: PlannedEnrollment, last: Run | None) -> HandedOver | None:
+    async def _follow(
+        self, planned: PlannedEnrollment, last: EnrollmentRun | None
+    ) -> HandedOver | None:
         """Have the last run followed by another, if something is still pending by now."""
         newest = await self._reread(planned) if planned.has_pending else planned
         run_id: str | None = last.run_id if last else ""
         if newest.called_off is not None or not newest.has_pending:
             return HandedOver(planned=newest, run_id=run_id or "", is_confirmed=True)
-        run_id = await self._workflows.start(newest)
+        run_id = await self.workflows.start(newest)
         if run_id is None:
             return None
         return HandedOver(planned=newest, run_id=run_id, is_confirmed=True, is_found=True)
 
     async def _see_off(
-        self, planned: PlannedEnrollment, run: Run, *, enrolling: bool
+        self, planned: PlannedEnrollment, run: EnrollmentRun, *, enrolling: bool
     ) -> HandedOver | None:
         """Wait for a run that was cancelled to end; `None` once it has."""
         if enrolling:
-            planned = await self._planner.renew(planned)
-        if await self._workflows.has_ended(run):
+            planned = await self.planner.renew(planned)
+        if await self.workflows.has_ended(run):
             return None
         if enrolling:
-            await self._workflows.terminate(run)
+            await self.workflows.terminate(run)
             return None
         return HandedOver(planned=planned, run_id=run.run_id)
 
@@ -148,7 +145,7 @@ class Handover:
 
         It is to be confirmed even if a run has done so before: that may be another run.
         """
-        newest = await self._planner.reconcile(planned.session.id, planned.user_id)
+        newest = await self.planner.reconcile(planned.session.id, planned.user_id)
         return replace(
             newest,
             is_first=False,

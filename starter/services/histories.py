@@ -1,4 +1,4 @@
-"""What Temporal's histories tell of an enrollment: every run of its workflow, the oldest first."""
+"""What Temporal's histories say of an enrollment: every run of its workflow, the oldest first."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Known:
-    """One reminder, as the histories tell of it."""
+    """One reminder, as the histories have it."""
 
     reminder_type: str
     generation: int
@@ -45,7 +45,7 @@ class Known:
 
 
 @dataclass(slots=True)
-class Told:
+class Account:
     """What all runs of one enrollment's workflow say."""
 
     known: dict[UUID, Known] = field(default_factory=dict)
@@ -56,8 +56,8 @@ class Told:
     """Of the newest plan."""
     starts_at: datetime | None = None
     """When the session starts, by the newest plan."""
-    told_at: datetime | None = None
-    """When a run was told that."""
+    learned_at: datetime | None = None
+    """When a run learned that."""
     waits: bool = False
     """Whether something was still to be sent, by the newest plan."""
     cancelled_at: datetime | None = None
@@ -70,18 +70,14 @@ class Told:
         return max(of_type, default=0)
 
 
+@dataclass(frozen=True, slots=True)
 class Histories:
     """Reads the histories of enrollments."""
 
-    def __init__(self, client: Client, *, task_queue: str) -> None:
-        """Read through this client.
-
-        Args:
-            client: With the data converter of those who wrote.
-            task_queue: Of the workers that wrote.
-        """
-        self._client = client
-        self._task_queue = task_queue
+    client: Client
+    """With the data converter of those who wrote."""
+    task_queue: str = field(kw_only=True)
+    """Of the workers that wrote."""
 
     async def runs(self, *, since: datetime | None) -> dict[Enrollment, tuple[str, ...]]:
         """Ids of the runs that are open, or have ended since then; the oldest first.
@@ -94,18 +90,18 @@ class Histories:
         """
         query = (
             f"WorkflowType = '{SessionReminderWorkflow.__name__}'"
-            f" AND TaskQueue = '{self._task_queue}'"
+            f" AND TaskQueue = '{self.task_queue}'"
         )
         if since is not None:
             query += f" AND (ExecutionStatus = 'Running' OR CloseTime >= '{since.isoformat()}')"
         found: dict[Enrollment, list[tuple[datetime, str]]] = {}
         with unavailable():
-            async for run in self._client.list_workflows(query):
+            async for run in self.client.list_workflows(query):
                 if (ids := enrollment_of(run.id)) is not None:
                     found.setdefault(Enrollment(*ids), []).append((run.start_time, run.run_id))
         return {key: tuple(run_id for _, run_id in sorted(runs)) for key, runs in found.items()}
 
-    async def told(self, enrollment: Enrollment, runs: Sequence[str]) -> Told | None:
+    async def account(self, enrollment: Enrollment, runs: Sequence[str]) -> Account | None:
         """What these runs say, and the newest one, listed or not.
 
         Returns:
@@ -114,14 +110,14 @@ class Histories:
         Raises:
             TemporalUnavailableError: If Temporal does not answer.
         """
-        told = Told()
-        reader = _Reader(self._client, enrollment, told)
+        account = Account()
+        reader = _Reader(self.client, enrollment, account)
         is_known = False
         async for history in self._histories(enrollment, runs):
             is_known = True
             for event in history.events:
                 await reader.read(event)
-        return told if is_known else None
+        return account if is_known else None
 
     async def _histories(
         self, enrollment: Enrollment, runs: Sequence[str]
@@ -142,7 +138,7 @@ class Histories:
         workflow_id = session_reminder_workflow_id(enrollment.session_id, enrollment.user_id)
         try:
             with unavailable():
-                return await self._client.get_workflow_handle(
+                return await self.client.get_workflow_handle(
                     workflow_id, run_id=run_id
                 ).fetch_history()
         except RPCError as error:
@@ -154,10 +150,10 @@ class Histories:
 class _Reader:
     """Follows histories, event by event."""
 
-    def __init__(self, client: Client, enrollment: Enrollment, told: Told) -> None:
+    def __init__(self, client: Client, enrollment: Enrollment, account: Account) -> None:
         self._converter = client.data_converter
         self._of = (enrollment.session_id, enrollment.user_id)
-        self._told = told
+        self._account = account
         self._scheduled: dict[int, UUID] = {}
         """Ids of rows by the events of this run that asked for their delivery."""
 
@@ -179,19 +175,19 @@ class _Reader:
             await self._answered(event)
         elif event.HasField("workflow_execution_cancel_requested_event_attributes"):
             cancel = event.workflow_execution_cancel_requested_event_attributes
-            self._told.cancelled_at = _instant(event)
-            self._told.cancelled_because = _reason(cancel.cause)
+            self._account.cancelled_at = _instant(event)
+            self._account.cancelled_because = _reason(cancel.cause)
 
     def _begin_anew(self, plan: ReminderPlan) -> None:
         """A cancelled run took along what waited, unless its successor waits for the same.
 
         It may have been replaced before it could say so itself.
         """
-        if self._told.cancelled_at is not None:
+        if self._account.cancelled_at is not None:
             waits = {self._row(r) for r in plan.reminders if r.status.is_pending}
-            for row in self._told.known.keys() - waits - self._told.asked.keys():
-                self._end(row, ReminderStatus.CANCELLED, self._told.cancelled_because, None)
-        self._told.cancelled_at = self._told.cancelled_because = None
+            for row in self._account.known.keys() - waits - self._account.asked.keys():
+                self._end(row, ReminderStatus.CANCELLED, self._account.cancelled_because, None)
+        self._account.cancelled_at = self._account.cancelled_because = None
 
     def _row(self, planned: PlannedReminder) -> UUID:
         return reminder_id(*self._of, planned.reminder_type, planned.generation)
@@ -203,15 +199,15 @@ class _Reader:
             self._mention(row, planned, plan.starts_at)
             if not planned.status.is_pending:
                 self._end(row, planned.status, planned.reason, planned.due_at)
-        if plan.version >= self._told.version:
-            self._told.version = plan.version
-            self._told.waits = any(r.status.is_pending for r in plan.reminders)
+        if plan.version >= self._account.version:
+            self._account.version = plan.version
+            self._account.waits = any(r.status.is_pending for r in plan.reminders)
             self._session_starts(plan.starts_at, at)
 
     def _mention(self, row: UUID, planned: PlannedReminder, starts_at: datetime) -> None:
-        known = self._told.known.get(row)
+        known = self._account.known.get(row)
         if known is None or known.status is None:
-            self._told.known[row] = Known(
+            self._account.known[row] = Known(
                 reminder_type=planned.reminder_type,
                 generation=planned.generation,
                 due_at=planned.due_at,
@@ -219,8 +215,8 @@ class _Reader:
             )
 
     def _session_starts(self, starts_at: datetime, at: datetime) -> None:
-        self._told.starts_at = starts_at
-        self._told.told_at = at
+        self._account.starts_at = starts_at
+        self._account.learned_at = at
 
     async def _asked(self, event: HistoryEvent) -> None:
         scheduled = event.activity_task_scheduled_event_attributes
@@ -228,7 +224,7 @@ class _Reader:
         if scheduled.activity_type.name == "deliver_reminder":
             asked = await self._decoded(payloads, DeliverReminderInput)
             self._scheduled[event.event_id] = asked.reminder_id
-            self._told.asked.setdefault(asked.reminder_id, _instant(event))
+            self._account.asked.setdefault(asked.reminder_id, _instant(event))
         elif scheduled.activity_type.name == "close_reminders":
             closed = await self._decoded(payloads, CloseRemindersInput)
             for row in closed.reminder_ids:
@@ -240,7 +236,7 @@ class _Reader:
         if row is None:
             return
         outcome = await self._decoded(completed.result.payloads, DeliveryOutcome)
-        self._told.asked.pop(row, None)
+        self._account.asked.pop(row, None)
         if not outcome.status.is_pending:  # else it is due later: as good as never asked for
             self._end(row, outcome.status, outcome.reason, _instant(event))
         elif outcome.starts_at is not None:
@@ -249,12 +245,12 @@ class _Reader:
     def _end(
         self, row: UUID, status: ReminderStatus, reason: StatusReason | None, at: datetime | None
     ) -> None:
-        """The first that is told of a row holds: later plans repeat it."""
-        known = self._told.known.get(row)
+        """What is said of a row first counts: later plans repeat it."""
+        known = self._account.known.get(row)
         if known is None or known.status is not None:
             return
         is_accepted = status.is_accepted
-        self._told.known[row] = Known(
+        self._account.known[row] = Known(
             reminder_type=known.reminder_type,
             generation=known.generation,
             due_at=known.due_at,

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from reminders.clock import SystemClock
-from reminders.db.audit import Action, AuditLog, Event
+from reminders.db.audit import Action, By
 from reminders.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -31,7 +31,7 @@ from reminders.mail.resend import ResendMailer
 from reminders.mail.samples import LINKS, SESSION
 from reminders.settings import Settings
 from starter.assembly import Parts
-from starter.services.composing import mail_composer
+from starter.services.composer import mail_composer
 
 AT_MOST = 5
 """Test e-mails a minute, of all processes: they share the pace of what people wait for."""
@@ -163,16 +163,13 @@ class Mails:
         """Who gets test e-mails; nobody else ever does."""
         return self._settings.verified_test_email
 
-    async def send_test(
-        self, parts: Parts, scene: Scene, *, actor: str, reason: str | None = None
-    ) -> TestSent:
+    async def send_test(self, parts: Parts, scene: Scene, by: By) -> TestSent:
         """Send the e-mail to `VERIFIED_TEST_EMAIL`, marked as redirected; audited.
 
         Args:
             parts: Whose audit log counts how many there were.
             scene: What to send.
-            actor: Who, for the audit log.
-            reason: Why, for the audit log.
+            by: Who, and why, for the audit log.
 
         Raises:
             ConflictError: If there is no test address.
@@ -184,10 +181,9 @@ class Mails:
             raise ConflictError(
                 "VERIFIED_TEST_EMAIL is not set; test e-mails go there, and nowhere else"
             )
-        audit = AuditLog(parts.database)
         # Attempts of this process, and what others have sent: commands are processes of their own.
         now = self._clock.now()
-        others = await audit.instants(Action.TEST_SENT, since=now - _MINUTE, limit=AT_MOST)
+        others = await parts.audit.instants(Action.TEST_SENT, since=now - _MINUTE, limit=AT_MOST)
         wait = max(self._wait(self._tried, now), self._wait(others, now))
         if wait > timedelta():
             raise TooManyTestsError(retry_after=timedelta(seconds=math.ceil(wait.total_seconds())))
@@ -201,11 +197,9 @@ class Mails:
             (receipt,) = await mailer.post(mailer.encode([message]), idempotency_key=str(uuid4()))
         if isinstance(receipt, Refused):
             raise MailRejectedError(receipt.message)
-        event_id = await audit.record(
-            Event(
-                action=Action.TEST_SENT,
-                actor=actor,
-                reason=reason,
+        event_id = await parts.audit.record(
+            by.did(
+                Action.TEST_SENT,
                 session_id=None if scene.session is SESSION else scene.session.id,
                 user_id=scene.attendee.user_id if scene.attendee else None,
                 details={

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 from uuid import UUID
 
+from reminders.db.audit import By
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.db.preferences import Change, Changed, Choices, PreferenceStore, Reader
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from reminders.domain.model import OptOut, ReminderStatus
 from reminders.domain.ports import Enrollment
-from starter.services.enrollments import FAN_OUT
+from reminders.fan_out import fan_out
 from starter.services.handover import Handover
 
 logger = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
-
 FOLLOWING = timedelta(seconds=3)
 """How long a stop waits for the workflows to follow; the ledger holds without them."""
 EVERYTHING = OptOut()
+ATTENDEE = By("attendee")
+"""Somebody who follows a link of an e-mail."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,38 +42,24 @@ class PreferenceReceipt:
     """Reminders that wait, of the sessions that it concerns."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Preferences:
     """Reads and changes preferences. The ledger first, then Temporal, as everywhere."""
 
-    def __init__(
-        self, *, store: PreferenceStore, planner: EnrollmentPlanner, handover: Handover
-    ) -> None:
-        """Use these.
-
-        Args:
-            store: Keeps the choices.
-            planner: Writes plans.
-            handover: To the enrollments' workflows.
-        """
-        self._store = store
-        self._planner = planner
-        self._handover = handover
+    store: PreferenceStore
+    planner: EnrollmentPlanner
+    handover: Handover
 
     async def of(self, user_id: UUID) -> Choices:
         """What a person chose; raises as `PreferenceStore.of`."""
-        return await self._store.of(user_id)
+        return await self.store.of(user_id)
 
     async def reader(self, enrollment: Enrollment) -> Reader | None:
         """Who follows a link of an e-mail; `None` if they are gone or erased."""
-        return await self._store.reader(enrollment.session_id, enrollment.user_id)
+        return await self.store.reader(enrollment.session_id, enrollment.user_id)
 
     async def put(
-        self,
-        user_id: UUID,
-        opt_outs: Collection[OptOut],
-        *,
-        actor: str,
-        reason: str | None = None,
+        self, user_id: UUID, opt_outs: Collection[OptOut], *, by: By
     ) -> PreferenceReceipt:
         """Replace what a person is not to be reminded of. Safe to repeat.
 
@@ -85,23 +71,15 @@ class Preferences:
                 Repeat the call, so that workflows wake for what is wanted again.
         """
         wanted = frozenset(opt_outs)
-        return await self._change(user_id, lambda _: wanted, actor=actor, reason=reason)
+        return await self._change(user_id, lambda _: wanted, by=by)
 
-    async def add(
-        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
-    ) -> PreferenceReceipt:
+    async def add(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
         """Let a person not be reminded of something; raises as `put`."""
-        return await self._change(
-            user_id, lambda before: before | {scope}, actor=actor, reason=reason
-        )
+        return await self._change(user_id, lambda before: before | {scope}, by=by)
 
-    async def remove(
-        self, user_id: UUID, scope: OptOut, *, actor: str, reason: str | None = None
-    ) -> PreferenceReceipt:
+    async def remove(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
         """Take one of a person's choices back; raises as `put`."""
-        return await self._change(
-            user_id, lambda before: before - {scope}, actor=actor, reason=reason
-        )
+        return await self._change(user_id, lambda before: before - {scope}, by=by)
 
     async def stop(self, enrollment: Enrollment, *, everything: bool) -> None:
         """Stop a person's reminders, of one session or of all, as they ask themselves.
@@ -115,10 +93,10 @@ class Preferences:
         """
         scope = EVERYTHING if everything else OptOut(session_id=enrollment.session_id)
         session_id = None if everything else enrollment.session_id
-        changed = await self._store.change(
+        changed = await self.store.change(
             enrollment.user_id,
             lambda before: before | {scope},
-            actor="attendee",
+            by=ATTENDEE,
             session_id=session_id,
         )
         try:
@@ -136,13 +114,11 @@ class Preferences:
         """
         taken_back = {EVERYTHING, OptOut(session_id=enrollment.session_id)}
         return await self._change(
-            enrollment.user_id, lambda before: before - taken_back, actor="attendee"
+            enrollment.user_id, lambda before: before - taken_back, by=ATTENDEE
         )
 
-    async def _change(
-        self, user_id: UUID, change: Change, *, actor: str, reason: str | None = None
-    ) -> PreferenceReceipt:
-        changed = await self._store.change(user_id, change, actor=actor, reason=reason)
+    async def _change(self, user_id: UUID, change: Change, *, by: By) -> PreferenceReceipt:
+        changed = await self.store.change(user_id, change, by=by)
         plans = await self._follow(user_id, changed)
         return PreferenceReceipt(
             choices=changed.choices,
@@ -159,26 +135,10 @@ class Preferences:
 
         async def one(session_id: UUID) -> PlannedEnrollment | None:
             try:
-                planned = await self._planner.reconcile(session_id, user_id)
-                return (await self._handover.hand_over(planned)).planned
+                planned = await self.planner.reconcile(session_id, user_id)
+                return (await self.handover.hand_over(planned)).planned
             except NotFoundError:  # deleted since
                 return None
 
-        plans = await _bounded(one, changed.sessions)
+        plans = await fan_out(one, changed.sessions)
         return [plan for plan in plans if plan is not None]
-
-
-async def _bounded(call: Callable[[UUID], Awaitable[_T]], ids: Collection[UUID]) -> list[_T]:
-    """The answers, in order, so many at once; when one fails, none is left running."""
-    slots = asyncio.Semaphore(FAN_OUT)
-
-    async def one(name: UUID) -> _T:
-        async with slots:
-            return await call(name)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(name)) for name in ids]
-    except ExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return [task.result() for task in tasks]

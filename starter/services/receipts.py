@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from reminders.db.plans import PlannedEnrollment
-from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, Session
+from reminders.domain.model import EnrollmentStatus, Reminder, Session
 
 UNKNOWN = "unknown"
 """Status of a workflow while Temporal does not answer."""
@@ -31,32 +32,59 @@ class CancelReceipt:
     already_sent: int = 0
     in_flight: int = 0
     """Frozen in a request that may have been accepted; resolved by the delivery pipeline."""
+    event_id: int | None = field(default=None, compare=False)
+    """Its entry in the audit log; absent when it was only counted, or is part of another receipt."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """As the audit log keeps it."""
+        return {
+            "cancelled": self.cancelled,
+            "already_sent": self.already_sent,
+            "in_flight": self.in_flight,
+        }
 
     @classmethod
     def of(cls, planned: PlannedEnrollment) -> CancelReceipt:
         """What became of an enrollment's reminders, counted."""
         return cls(
             cancelled=planned.cancelled,
-            already_sent=sum(r.status.is_accepted for r in planned.reminders),
-            in_flight=sum(r.status is ReminderStatus.SENDING for r in planned.reminders),
+            already_sent=planned.already_sent,
+            in_flight=planned.in_flight,
         )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeReceipt:
-    """What a session's change did to its enrollments, or who is at it."""
+    """What a session's change did to its enrollments, or which workflow is doing it."""
 
     workflow_id: str | None = None
-    """Of the `SessionChangeWorkflow`; absent when there was nothing to tell anybody."""
+    """Of the `SessionChangeWorkflow`; absent when nobody was concerned."""
     run_id: str | None = None
     is_done: bool = True
-    """False while the workflow is at it; every count is zero then. Ask by its id."""
+    """False while the workflow runs; every count is zero then. Ask by its id."""
     enrollments: int = 0
     replanned: int = 0
     """Enrollments whose workflow has confirmed the new plan, or its end."""
     unconfirmed: int = 0
-    """Enrollments whose workflow did not answer; the ledger holds at their next reminder."""
+    """Enrollments whose workflow did not answer; the ledger decides at their next reminder."""
     reminders: CancelReceipt = CancelReceipt()
+    event_id: int | None = field(default=None, compare=False)
+    """Its entry in the audit log; absent where something else has one for it."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """As the audit log keeps it: counts once they are known, until then who will have them."""
+        run = {"workflow_id": self.workflow_id, "run_id": self.run_id}
+        if not self.is_done:
+            return run
+        return {
+            **run,
+            "enrollments": self.enrollments,
+            "replanned": self.replanned,
+            "unconfirmed": self.unconfirmed,
+            **self.reminders.details,
+        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

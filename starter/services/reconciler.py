@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from temporalio.client import Client
 
-from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sweep import SweepQueries
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import SessionNotFoundError
@@ -14,46 +14,29 @@ from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Enrollment, Outcome, Repair, SweepPage
 from reminders.temporal import unavailable
-from starter.services.enrollments import RPC_TIMEOUT, EnrollmentWorkflows
+from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
 from workflows.session_reminder import SessionReminderWorkflow
 
 _ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EnrollmentReconciler:
     """`Reconciler` on PostgreSQL and Temporal."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        workflows: EnrollmentWorkflows,
-        planner: EnrollmentPlanner,
-        queries: SweepQueries,
-    ) -> None:
-        """Repair through these.
-
-        Args:
-            client: Connected with `SessionReminderPlugin`.
-            workflows: Of the enrollments.
-            planner: Writes plans.
-            queries: Finds candidates.
-        """
-        self._client = client
-        self._workflows = workflows
-        self._handover = Handover(workflows, planner=planner)
-        self._planner = planner
-        self._queries = queries
+    client: Client
+    handover: Handover
+    queries: SweepQueries
 
     async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
         """See `Reconciler.suspects`."""
         look = {
-            SweepKind.UNCONFIRMED: self._queries.unconfirmed,
-            SweepKind.DRIFTED: self._queries.drifted,
-            SweepKind.LOST: self._queries.lost,
-            SweepKind.OVERDUE: self._queries.overdue,
-            SweepKind.MISSING: self._queries.due_soon,
+            SweepKind.UNCONFIRMED: self.queries.unconfirmed,
+            SweepKind.DRIFTED: self.queries.drifted,
+            SweepKind.LOST: self.queries.lost,
+            SweepKind.OVERDUE: self.queries.overdue,
+            SweepKind.MISSING: self.queries.due_soon,
         }[kind]
         found = await look(after=after, limit=limit)
         further = found[-1] if len(found) == limit else None
@@ -66,7 +49,7 @@ class EnrollmentReconciler:
         session_id, user_id = enrollment.session_id, enrollment.user_id
         is_without_workflow = kind in (SweepKind.OVERDUE, SweepKind.MISSING)
         if is_without_workflow:
-            run = await self._workflows.latest(session_id, user_id)
+            run = await self.handover.workflows.latest(session_id, user_id)
             if run is not None and (
                 run.is_at_work or (kind is SweepKind.MISSING and run.is_running)
             ):
@@ -74,7 +57,7 @@ class EnrollmentReconciler:
             if run is not None and run.cancelled_at is not None:
                 # Whoever cancelled it meant what was planned by then: starting it again would
                 # revive them. What was planned later (they enrolled again) lost its start.
-                closed = await self._planner.close_waiting(
+                closed = await self.handover.planner.close_waiting(
                     session_id,
                     user_id,
                     StatusReason.WORKFLOW_CANCELLED,
@@ -83,18 +66,18 @@ class EnrollmentReconciler:
                 if closed:
                     return Repair(outcome=Outcome.REPAIRED, reminders=closed)
         try:
-            planned = await self._planner.reconcile(
+            planned = await self.handover.planner.reconcile(
                 session_id, user_id, distrust=kind is SweepKind.OVERDUE
             )
-            handed = await self._handover.hand_over(planned)
+            handed = await self.handover.hand_over(planned)
         except SessionNotFoundError:
-            closed = await self._planner.close_waiting(
+            closed = await self.handover.planner.close_waiting(
                 session_id, user_id, StatusReason.SESSION_DELETED
             )
-            is_found = await self._workflows.cancel(
+            is_found = await self.handover.workflows.cancel(
                 session_id, user_id, StatusReason.SESSION_DELETED
             )
-            await self._planner.forget_unconfirmed(session_id, user_id)
+            await self.handover.planner.forget_unconfirmed(session_id, user_id)
             is_repaired = closed > 0 or is_found
             return (
                 Repair(outcome=Outcome.REPAIRED, reminders=closed) if is_repaired else _ALL_IS_WELL
@@ -110,7 +93,7 @@ class EnrollmentReconciler:
 
     async def in_doubt(self) -> int:
         """See `Reconciler.in_doubt`."""
-        return await self._queries.in_doubt()
+        return await self.queries.in_doubt()
 
     async def _without_workflow(self, enrollments: Sequence[Enrollment]) -> Sequence[Enrollment]:
         """Those whose workflow Temporal does not list as running.
@@ -123,7 +106,7 @@ class EnrollmentReconciler:
         ids = {session_reminder_workflow_id(e.session_id, e.user_id): e for e in enrollments}
         listed = ", ".join(f"'{workflow_id}'" for workflow_id in ids)
         with unavailable():
-            async for run in self._client.list_workflows(
+            async for run in self.client.list_workflows(
                 f"WorkflowType = '{SessionReminderWorkflow.__name__}'"
                 f" AND ExecutionStatus = 'Running' AND WorkflowId IN ({listed})",
                 page_size=len(ids),

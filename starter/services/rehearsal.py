@@ -35,7 +35,7 @@ from reminders.domain.model import (
 from reminders.domain.plan import plan, revise, withheld
 from reminders.domain.ports import Composer
 from starter.assembly import Parts
-from starter.services.composing import mail_composer
+from starter.services.composer import mail_composer
 
 if TYPE_CHECKING:
     from reminders.db.preferences import Choices
@@ -243,7 +243,7 @@ class _Rehearsal:
         """Everything that is true of a reminder now, as `DeliveryLedger.read` finds it."""
         others = self._rows.values()
         sent = [r for r in others if r.sent_at is not None]
-        told = max(sent, key=lambda r: r.sent_at or r.due_at, default=None)
+        last = max(sent, key=lambda r: r.sent_at or r.due_at, default=None)
         stopped = self._script.stopped
         going_out = {
             r.reminder_type
@@ -270,8 +270,8 @@ class _Rehearsal:
             ),
             stopped=self._script.stopped.get(row.reminder_type),
             moved_from=(
-                told.starts_at
-                if told is not None and told.starts_at != self._session.starts_at
+                last.starts_at
+                if last is not None and last.starts_at != self._session.starts_at
                 else None
             ),
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
 from uuid import UUID
 
 from reminders.db.planning import EnrollmentPlanner
@@ -16,31 +14,21 @@ from reminders.domain.contracts import SessionChangeResult
 from reminders.domain.errors import NotFoundError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import ReplannedPage
-from starter.services.enrollments import FAN_OUT
+from reminders.domain.tally import total
+from reminders.fan_out import fan_out
 from starter.services.handover import Handover
 from starter.services.receipts import CancelReceipt
 
 logger = logging.getLogger(__name__)
 
-_T = TypeVar("_T")
 
-
+@dataclass(frozen=True, kw_only=True, slots=True)
 class EnrollmentReplanner:
     """Plans a session's enrollments anew and hands their plans over: a `ports.SessionReplanner`."""
 
-    def __init__(
-        self, handover: Handover, *, planner: EnrollmentPlanner, catalogue: Catalogue
-    ) -> None:
-        """Write plans with this planner, and hand them over.
-
-        Args:
-            handover: To the enrollments' workflows.
-            planner: Writes plans.
-            catalogue: Knows who is enrolled.
-        """
-        self._handover = handover
-        self._planner = planner
-        self._catalogue = catalogue
+    handover: Handover
+    planner: EnrollmentPlanner
+    catalogue: Catalogue
 
     async def replan_page(
         self, session_id: UUID, *, after: UUID | None, limit: int, since: datetime
@@ -49,28 +37,24 @@ class EnrollmentReplanner:
 
         One enrollment that cannot be planned is counted, and the others follow.
         """
-        users = await self._catalogue.enrolled(session_id, after=after, limit=limit)
-        slots = asyncio.Semaphore(FAN_OUT)
+        users = await self.catalogue.enrolled(session_id, after=after, limit=limit)
 
         async def one(user_id: UUID) -> SessionChangeResult:
-            async with slots:
-                try:
-                    return await self._replan(session_id, user_id, since)
-                except ServiceUnavailableError:
-                    raise
-                except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
-                    # The class name only: the message of a foreign error may quote anything.
-                    logger.error(  # noqa: TRY400 - likewise its traceback
-                        "session %s, user %s: could not be planned anew: %s",
-                        session_id,
-                        user_id,
-                        type(error).__name__,
-                    )
-                    return SessionChangeResult(enrollments=1, unconfirmed=1)
+            try:
+                return await self._replan(session_id, user_id, since)
+            except ServiceUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
+                # The class name only: the message of a foreign error may quote anything.
+                logger.error(  # noqa: TRY400 - likewise its traceback
+                    "session %s, user %s: could not be planned anew: %s",
+                    session_id,
+                    user_id,
+                    type(error).__name__,
+                )
+                return SessionChangeResult(enrollments=1, unconfirmed=1)
 
-        counts = SessionChangeResult()
-        for replanned in await _all_or_none([one(user_id) for user_id in users]):
-            counts = counts.plus(replanned)
+        counts = total(SessionChangeResult(), *await fan_out(one, users))
         return ReplannedPage(counts=counts, after=users[-1] if len(users) == limit else None)
 
     async def _replan(
@@ -78,8 +62,8 @@ class EnrollmentReplanner:
     ) -> SessionChangeResult:
         """Plan one enrollment anew and have its workflow confirm it."""
         try:
-            planned = await self._planner.replan(session_id, user_id)
-            handed = await self._handover.hand_over(planned, is_patient=True)
+            planned = await self.planner.replan(session_id, user_id)
+            handed = await self.handover.hand_over(planned, is_patient=True)
         except NotFoundError:  # deleted since the page was read, reminders and all
             return SessionChangeResult()
         counted = CancelReceipt.of(handed.planned)
@@ -102,15 +86,3 @@ def _called_off(planned: PlannedEnrollment, since: datetime) -> int:
         and r.updated_at >= since
         for r in planned.reminders
     )
-
-
-async def _all_or_none(calls: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """The results of all calls, in order; when one fails, none is left running behind the error."""
-    tasks = [asyncio.create_task(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

@@ -8,7 +8,6 @@ again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -23,27 +22,27 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client  # noqa: TID251 - asks who polls, starts nothing
 
 from reminders.clock import SystemClock
+from reminders.db.audit import By
 from reminders.db.preferences import STOPPING
 from reminders.db.restoring import Found, Moved, RestoredLedger, Since
 from reminders.domain.errors import ServiceUnavailableError
 from reminders.domain.keys import TASK_QUEUE
 from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
+from reminders.fan_out import fan_out
 from reminders.temporal import unavailable
-from starter.services.histories import Histories, Known, Told
+from starter.services.histories import Account, Histories, Known
 
 logger = logging.getLogger(__name__)
 
 PAGE = 200
 """Enrollments that are looked at together."""
-AT_ONCE = 20
-"""Enrollments whose histories are read at once."""
 LONGEST_POLL = timedelta(seconds=70)
 CLOCKS = timedelta(hours=1)
 """How far the clocks of Temporal and the lost database may have been apart, generously."""
 
 _STOPS: dict[StatusReason | None, StatusReason] = {reason: reason for reason in STOPPING.values()}
-_NOT_HELD = (StatusReason.SESSION_CANCELLED, StatusReason.SESSION_DELETED)
+_CALLED_OFF = (StatusReason.SESSION_CANCELLED, StatusReason.SESSION_DELETED)
 
 
 class Reconciled(BaseModel):
@@ -92,8 +91,7 @@ async def reconcile(
     clock: Clock,
     *,
     down_since: datetime,
-    actor: str,
-    reason: str | None = None,
+    by: By,
     dry_run: bool = False,
     task_queue: str = TASK_QUEUE,
 ) -> Reconciled:
@@ -108,8 +106,7 @@ async def reconcile(
         clock: Judges what lies ahead.
         down_since: From when on the lost database took no more writes, at the latest. What was
             asked for later cannot have been sent, because a request is written down first.
-        actor: Who, for the audit log.
-        reason: Why, for the audit log.
+        by: Who, and why, for the audit log.
         dry_run: Only count.
         task_queue: Of the workers of before.
 
@@ -121,39 +118,36 @@ async def reconcile(
     last_write = await ledger.last_write()
     runs = await histories.runs(since=last_write - CLOCKS if last_write else None)
     judging = _Judging(down_since=down_since, now=clock.now())
-    slots = asyncio.Semaphore(AT_ONCE)
     unreadable = 0
 
-    async def told(enrollment: Enrollment) -> Told | None:
+    async def read(enrollment: Enrollment) -> Account | None:
         nonlocal unreadable
-        async with slots:
-            try:
-                return await histories.told(enrollment, runs.get(enrollment, ()))
-            except ServiceUnavailableError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a payload may hold
-                unreadable += 1
-                logger.error(  # noqa: TRY400 - a foreign error's text may quote anything
-                    "session %s, user %s: the history cannot be read: %s",
-                    enrollment.session_id,
-                    enrollment.user_id,
-                    type(error).__name__,
-                )
-                return None
+        try:
+            return await histories.account(enrollment, runs.get(enrollment, ()))
+        except ServiceUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a payload may hold
+            unreadable += 1
+            logger.error(  # noqa: TRY400 - a foreign error's text may quote anything
+                "session %s, user %s: the history cannot be read: %s",
+                enrollment.session_id,
+                enrollment.user_id,
+                type(error).__name__,
+            )
+            return None
 
     suspects = sorted({*runs, *await ledger.waiting()}, key=lambda e: (e.session_id, e.user_id))
     for start in range(0, len(suspects), PAGE):
         page = suspects[start : start + PAGE]
         rows = await ledger.rows(page)
-        for enrollment, known in zip(page, await asyncio.gather(*map(told, page)), strict=True):
+        for enrollment, known in zip(page, await fan_out(read, page), strict=True):
             judging.judge(enrollment, rows.get(enrollment, ()), known)
     since = judging.result()
     counts = Counter(f"{f.status}: {f.reason}" if f.reason else f.status.value for f in since.ended)
     caught = await ledger.catch_up(
         since,
         last_write=last_write,
-        actor=actor,
-        reason=reason,
+        by=by,
         details={"looked_at": judging.looked_at, "ended": dict(counts)},
         dry_run=dry_run,
     )
@@ -177,32 +171,34 @@ class _Judging:
     now: datetime
     since: Since = field(default_factory=Since)
     looked_at: int = 0
-    _held: dict[UUID, datetime] = field(default_factory=dict)
-    """Sessions of which something waited after all, and when a workflow was told so."""
+    _takes_place: dict[UUID, datetime] = field(default_factory=dict)
+    """Sessions of which something waited even so, and when a workflow learned it."""
     _versions: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
-    """Of the newest plan of each session, and when it was told."""
+    """Of the newest plan of each session, and when a workflow learned it."""
 
-    def judge(self, enrollment: Enrollment, rows: Sequence[Reminder], told: Told | None) -> None:
+    def judge(
+        self, enrollment: Enrollment, rows: Sequence[Reminder], account: Account | None
+    ) -> None:
         """Note what has become of one enrollment since the backup."""
         pending = [row for row in rows if row.status.is_pending]
         self.looked_at += len(pending)
         for row in pending:
-            if (found := self._pending(row, told)) is not None:
+            if (found := self._pending(row, account)) is not None:
                 self.since.ended.append(found)
-        if told is None:
+        if account is None:
             return
         recorded = {row.id for row in rows}
-        for row_id, known in told.known.items():
+        for row_id, known in account.known.items():
             if row_id in recorded:
                 continue
-            if self._is_in_doubt(row_id, told):
+            if self._is_in_doubt(row_id, account):
                 self.since.added.append(_lost(enrollment, known))
             elif known.status is not None:
                 self.since.added.append(_ended(enrollment, known, known.status))
-        self._enrollment(enrollment, told)
-        self._session(enrollment.session_id, told)
+        self._enrollment(enrollment, account)
+        self._session(enrollment.session_id, account)
 
-    def _pending(self, row: Reminder, told: Told | None) -> Found | None:
+    def _pending(self, row: Reminder, account: Account | None) -> Found | None:
         """How a pending row has ended; `None` if it still waits."""
         enrollment = Enrollment(row.session_id, row.user_id)
         planned = Known(
@@ -211,57 +207,62 @@ class _Judging:
             due_at=row.due_at,
             starts_at=row.starts_at,
         )
-        if told is None:  # Temporal has forgotten it, or never knew it
+        if account is None:  # Temporal has forgotten it, or never knew it
             is_ahead = row.due_at > self.now and row.status is ReminderStatus.SCHEDULED
             return None if is_ahead else _lost(enrollment, planned)
-        known = told.known.get(row.id, planned)
-        if self._is_in_doubt(row.id, told):
+        known = account.known.get(row.id, planned)
+        if self._is_in_doubt(row.id, account):
             return _lost(enrollment, known)
         if known.status is not None:
-            if known.reason in _STOPS and _is_newest(known, told):
+            if known.reason in _STOPS and _is_newest(known, account):
                 scope = OptOut(session_id=row.session_id, reminder_type=row.reminder_type)
                 self.since.stopped.append((row.user_id, scope, _STOPS[known.reason]))
             return _ended(enrollment, known, known.status)
         # A later generation begins where this one has ended, in whatever way.
-        if row.status is ReminderStatus.SENDING or not _is_newest(known, told):
+        if row.status is ReminderStatus.SENDING or not _is_newest(known, account):
             return _lost(enrollment, known)
-        is_called_off = told.cancelled_at is not None and (
-            row.created_at is None or row.created_at < told.cancelled_at
+        is_called_off = account.cancelled_at is not None and (
+            row.created_at is None or row.created_at < account.cancelled_at
         )
         if is_called_off:
             return _ended(
-                enrollment, known, ReminderStatus.CANCELLED, reason=told.cancelled_because
+                enrollment, known, ReminderStatus.CANCELLED, reason=account.cancelled_because
             )
         return None
 
-    def _is_in_doubt(self, row_id: UUID, told: Told) -> bool:
+    def _is_in_doubt(self, row_id: UUID, account: Account) -> bool:
         """Whether it was asked for in time, and nobody knows the answer."""
-        asked_at = told.asked.get(row_id)
+        asked_at = account.asked.get(row_id)
         return asked_at is not None and asked_at < self.down_since
 
-    def _enrollment(self, enrollment: Enrollment, told: Told) -> None:
-        if told.cancelled_at is not None and told.cancelled_because is StatusReason.UNENROLLED:
-            self.since.left[enrollment] = told.cancelled_at
+    def _enrollment(self, enrollment: Enrollment, account: Account) -> None:
+        if (
+            account.cancelled_at is not None
+            and account.cancelled_because is StatusReason.UNENROLLED
+        ):
+            self.since.left[enrollment] = account.cancelled_at
 
-    def _session(self, session_id: UUID, told: Told) -> None:
+    def _session(self, session_id: UUID, account: Account) -> None:
         """What the newest plan of any of its enrollments says of a session.
 
-        It is held if something waited for somebody who did not leave, later than it was cancelled.
+        It takes place if something waited for somebody who did not leave, later than it was cancelled.
         """
-        if told.starts_at is None or told.told_at is None:
+        if account.starts_at is None or account.learned_at is None:
             return
-        newest = (told.version, told.told_at)
+        newest = (account.version, account.learned_at)
         if self._versions.get(session_id, newest) <= newest:
             self._versions[session_id] = newest
-            self.since.moved[session_id] = Moved(starts_at=told.starts_at, told_at=told.told_at)
-        if told.cancelled_at is not None and told.cancelled_because in _NOT_HELD:
-            _latest(self.since.called_off, session_id, told.cancelled_at)
-        elif told.waits:
-            _latest(self._held, session_id, told.told_at)
+            self.since.moved[session_id] = Moved(
+                starts_at=account.starts_at, told_at=account.learned_at
+            )
+        if account.cancelled_at is not None and account.cancelled_because in _CALLED_OFF:
+            _latest(self.since.called_off, session_id, account.cancelled_at)
+        elif account.waits:
+            _latest(self._takes_place, session_id, account.learned_at)
 
     def result(self) -> Since:
-        """Everything that was noted; sessions that were held after all are not called off."""
-        for session_id, at in self._held.items():
+        """Everything that was noted; sessions that were restored are not called off."""
+        for session_id, at in self._takes_place.items():
             if session_id in self.since.called_off and self.since.called_off[session_id] < at:
                 del self.since.called_off[session_id]
         return self.since
@@ -271,9 +272,9 @@ def _latest(of: dict[UUID, datetime], session_id: UUID, at: datetime) -> None:
     of[session_id] = max(at, of.get(session_id, at))
 
 
-def _is_newest(known: Known, told: Told) -> bool:
+def _is_newest(known: Known, account: Account) -> bool:
     """Whether no plan speaks of a later generation."""
-    return told.newest_generation(known.reminder_type) <= known.generation
+    return account.newest_generation(known.reminder_type) <= known.generation
 
 
 def _lost(enrollment: Enrollment, known: Known) -> Found:

@@ -1,10 +1,10 @@
-"""Reminder rules, live: a change is stored, then every sleeping workflow that it concerns is told.
+"""Reminder rules, live: a change is stored, then every sleeping workflow that it concerns follows.
 
 Stored first, in one transaction with its entry in the audit log. From then on the planner, the
 sweep and every delivery go by it, so an old instant cannot fire any more. Then each session that
 lies ahead gets its `SessionChangeWorkflow`, which plans its enrollments anew. A thousand sessions
-take longer than a caller waits for, so the rest is told behind its back; if this process dies
-meanwhile, or Temporal is away, the sweep finds those who were not told by what differs.
+take longer than a caller waits for, so the rest is done in the background; if this process dies
+meanwhile, or Temporal is away, the sweep finds those that were not reached by what differs.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from uuid import UUID
 
+from reminders.db.audit import By
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.domain import rules
@@ -23,23 +24,23 @@ from reminders.domain.errors import InvalidInputError, NotFoundError, ReminderEr
 from reminders.domain.model import ReminderRule
 from reminders.domain.ports import Clock
 from reminders.domain.rules import RuleChange, RuleDiff, RuleFields, with_fields
+from reminders.domain.tally import total
+from reminders.fan_out import fan_out
 from reminders.mail.subject import validate_subject_template
 from starter.gateway import CHANGE_WAIT, ReminderGateway
 from starter.services.receipts import CancelReceipt, ChangeReceipt
 
 logger = logging.getLogger(__name__)
 
-FAN_OUT = 20
-"""Sessions that are told at once."""
 FEW = 20
-"""Up to so many sessions, their counts are waited for."""
+"""Up to this many sessions, their counts are waited for."""
 LAST_WORDS = timedelta(seconds=10)
-"""How long a process that ends goes on telling sessions; the sweep has the rest."""
+"""How long a process that ends goes on with its changes; the sweep has the rest."""
 
 
 @dataclass(slots=True)
-class _Telling:
-    """Sessions that are being told of one change."""
+class _Spread:
+    """Sessions that one change is being brought to."""
 
     sessions: Sequence[UUID] = ()
     receipts: list[ChangeReceipt] = field(default_factory=list)
@@ -52,54 +53,39 @@ class RuleReceipt:
     """A change of a rule, stored, and who knows of it by the time that one asks."""
 
     change: RuleChange
-    _telling: _Telling
+    _spread: _Spread
 
     @property
     def sessions(self) -> int:
-        """Sessions ahead that are to be told; zero if nothing that is planned may differ."""
-        return len(self._telling.sessions)
+        """Sessions ahead that it concerns; zero if nothing that is planned may differ."""
+        return len(self._spread.sessions)
 
     @property
-    def told(self) -> int:
-        """Of these, those whose workflow is at it, or done."""
-        return len(self._telling.receipts)
+    def begun(self) -> int:
+        """Of these, those whose workflow runs, or is done."""
+        return len(self._spread.receipts)
 
     @property
     def counts(self) -> ChangeReceipt | None:
-        """Of all of them together; `None` while somebody is at it."""
-        receipts = self._telling.receipts
+        """Of all of them together; `None` while a workflow runs."""
+        receipts = self._spread.receipts
         if len(receipts) < self.sessions or not all(receipt.is_done for receipt in receipts):
             return None
         return _sum(receipts)
 
 
+@dataclass(frozen=True, slots=True)
 class RuleAdmin:
     """What operators ask about rules, for the API and the commands alike."""
 
-    def __init__(
-        self,
-        gateway: ReminderGateway,
-        *,
-        store: RuleStore,
-        effects: RuleEffects,
-        clock: Clock,
-        resend_threshold: timedelta = timedelta(hours=1),
-    ) -> None:
-        """Change these rules, and tell sessions through this gateway.
-
-        Args:
-            gateway: Tells sessions.
-            store: Keeps the rules.
-            effects: Knows whom a change concerns.
-            clock: Judges what is past due in a diff.
-            resend_threshold: The planner's own.
-        """
-        self._gateway = gateway
-        self._store = store
-        self._effects = effects
-        self._clock = clock
-        self._threshold = resend_threshold
-        self._telling: set[asyncio.Task[None]] = set()
+    gateway: ReminderGateway
+    store: RuleStore = field(kw_only=True)
+    effects: RuleEffects = field(kw_only=True)
+    """Knows whom a change concerns."""
+    clock: Clock = field(kw_only=True)
+    resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
+    """The planner's own."""
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def of_session(self, session_id: UUID) -> tuple[ReminderRule, ...]:
         """The rules that count for a session; its own ones carry its id.
@@ -107,13 +93,13 @@ class RuleAdmin:
         Raises:
             SessionNotFoundError: If there is no such session.
         """
-        return await self._store.of_session(session_id)
+        return await self.store.of_session(session_id)
 
     async def all(self) -> tuple[ReminderRule, ...]:
         """The rules for all sessions in their order, then those of single sessions."""
         return (
-            *await self._store.of_all_sessions(),
-            *await self._store.of_single_sessions(),
+            *await self.store.of_all_sessions(),
+            *await self.store.of_single_sessions(),
         )
 
     async def add(
@@ -122,8 +108,7 @@ class RuleAdmin:
         session_id: UUID | None,
         fields: RuleFields,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         wait: timedelta = CHANGE_WAIT,
     ) -> RuleReceipt:
         """Add a rule, for all sessions or for one; what is past due by it is skipped, not sent.
@@ -137,8 +122,8 @@ class RuleAdmin:
         """
         rule = with_fields(None, reminder_type, session_id, fields)
         validate_subject_template(rule.subject_template)
-        change = await self._store.add(rule, actor=actor, reason=reason)
-        return await self._tell(change, wait)
+        change = await self.store.add(rule, by=by)
+        return await self._spread(change, wait)
 
     async def change(
         self,
@@ -146,8 +131,7 @@ class RuleAdmin:
         session_id: UUID | None,
         fields: RuleFields,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         wait: timedelta = CHANGE_WAIT,
     ) -> RuleReceipt:
         """Change a rule, or switch it on or off. Safe to repeat.
@@ -170,18 +154,15 @@ class RuleAdmin:
             raise InvalidInputError(msg, field="minutes_before")
         if fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
-        change = await self._store.change(
-            reminder_type, session_id, fields, actor=actor, reason=reason
-        )
-        return await self._tell(change, wait)
+        change = await self.store.change(reminder_type, session_id, fields, by=by)
+        return await self._spread(change, wait)
 
     async def delete(
         self,
         reminder_type: str,
         session_id: UUID | None,
         *,
-        actor: str,
-        reason: str | None = None,
+        by: By,
         wait: timedelta = CHANGE_WAIT,
     ) -> RuleReceipt:
         """Delete a rule: what waits is skipped. A session's own one gives way to that of all.
@@ -192,8 +173,8 @@ class RuleAdmin:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was deleted.
         """
-        change = await self._store.delete(reminder_type, session_id, actor=actor, reason=reason)
-        return await self._tell(change, wait)
+        change = await self.store.delete(reminder_type, session_id, by=by)
+        return await self._spread(change, wait)
 
     async def diff(
         self, reminder_type: str, session_id: UUID | None, fields: RuleFields | None
@@ -212,75 +193,65 @@ class RuleAdmin:
         """
         if fields is not None and fields.subject_template is not None:
             validate_subject_template(fields.subject_template)
-        change = await self._store.proposed(reminder_type, session_id, fields)
-        now = self._clock.now()
-        concerned = await self._effects.enrollments(reminder_type, session_id, now=now)
+        change = await self.store.proposed(reminder_type, session_id, fields)
+        now = self.clock.now()
+        concerned = await self.effects.enrollments(reminder_type, session_id, now=now)
         return await asyncio.to_thread(
             rules.diff,
             change,
             concerned.groups,
             now=now,
-            threshold=self._threshold,
+            threshold=self.resend_threshold,
             is_complete=concerned.is_complete,
         )
 
-    async def all_told(self) -> None:
-        """Wait until every session has been told of what was changed here."""
-        while self._telling:
-            await asyncio.wait(self._telling)
+    async def all_reached(self) -> None:
+        """Wait until every change made here has reached its sessions."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def aclose(self) -> None:
-        """Tell those who are left for a moment, then leave them to the sweep."""
-        if self._telling:
-            await asyncio.wait(self._telling, timeout=LAST_WORDS.total_seconds())
-        for task in self._telling:
+        """Go on for a moment, then leave the rest to the sweep."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_WORDS.total_seconds())
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _tell(self, change: RuleChange, wait: timedelta) -> RuleReceipt:
-        """Have the sessions told that a change concerns, and wait a little."""
+    async def _spread(self, change: RuleChange, wait: timedelta) -> RuleReceipt:
+        """Bring a change to the sessions that it concerns, and wait a little."""
         if not (change.moves_reminders or change.is_repeated):
-            return RuleReceipt(change, _Telling())
-        sessions = await self._effects.sessions(change.reminder_type, change.session_id)
-        telling = _Telling(sessions)
+            return RuleReceipt(change, _Spread())
+        sessions = await self.effects.sessions(change.reminder_type, change.session_id)
+        spread = _Spread(sessions)
         are_few = len(sessions) <= FEW
-        task = asyncio.create_task(self._tell_all(telling, wait if are_few else None))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        task = asyncio.create_task(self._to_all(spread, wait if are_few else None))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         # Few are waited for by themselves; and a caller who goes away does not end the task.
         await asyncio.wait({task}, timeout=None if are_few else wait.total_seconds())
-        return RuleReceipt(change, telling)
+        return RuleReceipt(change, spread)
 
-    async def _tell_all(self, telling: _Telling, wait: timedelta | None) -> None:
-        slots = asyncio.Semaphore(FAN_OUT)
-
+    async def _to_all(self, spread: _Spread, wait: timedelta | None) -> None:
         async def one(session_id: UUID) -> None:
-            async with slots:
-                if telling.is_broken_off:
-                    return
-                try:
-                    receipt = await self._gateway.session_changed(session_id, wait=wait)
-                except NotFoundError:  # deleted since
-                    receipt = ChangeReceipt()
-                except ReminderError as error:
-                    telling.is_broken_off = True
-                    logger.warning("not every session was told of a rule, the sweep is: %s", error)
-                    return
-                telling.receipts.append(receipt)
+            if spread.is_broken_off:
+                return
+            try:
+                receipt = await self.gateway.replan(session_id, wait=wait)
+            except NotFoundError:  # deleted since
+                receipt = ChangeReceipt()
+            except ReminderError as error:
+                spread.is_broken_off = True
+                logger.warning(
+                    "a rule has not reached every session, the sweep sees to it: %s", error
+                )
+                return
+            spread.receipts.append(receipt)
 
-        await asyncio.gather(*(one(session_id) for session_id in telling.sessions))
+        await fan_out(one, spread.sessions)
 
 
 def _sum(receipts: Sequence[ChangeReceipt]) -> ChangeReceipt:
     """The counts of all sessions together."""
-    reminders = [receipt.reminders for receipt in receipts]
-    return ChangeReceipt(
-        enrollments=sum(r.enrollments for r in receipts),
-        replanned=sum(r.replanned for r in receipts),
-        unconfirmed=sum(r.unconfirmed for r in receipts),
-        reminders=CancelReceipt(
-            cancelled=sum(r.cancelled for r in reminders),
-            already_sent=sum(r.already_sent for r in reminders),
-            in_flight=sum(r.in_flight for r in reminders),
-        ),
-    )
+    reminders = total(CancelReceipt(), *(receipt.reminders for receipt in receipts))
+    return replace(total(ChangeReceipt(), *receipts), reminders=reminders)

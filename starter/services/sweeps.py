@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,9 +24,9 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from reminders import temporal
+from reminders import cursors, temporal
+from reminders.db.audit import HOST, Action, AuditLog, By
 from reminders.db.installation import Installation
-from reminders.domain.errors import InvalidInputError
 from reminders.domain.keys import SWEEP_ID, TASK_QUEUE
 from reminders.temporal import unavailable
 from workflows.reminder_sweep import ReminderSweepWorkflow
@@ -42,10 +40,9 @@ CATCH_UP = timedelta(minutes=30)
 """After an outage of Temporal two runs at the most are made up for; one finds everything."""
 
 _LISTED = (ReminderSweepWorkflow, SessionChangeWorkflow)
-"""Workflows whose runs are told; those of enrollments are told by `why`."""
-_OURS = b"runs:"
-"""Begins every cursor: the server answers a token that is none as if it were away."""
+"""Workflows whose runs are listed; those of enrollments are explained by `why`."""
 _RPC_TIMEOUT = timedelta(seconds=10)
+_OURS = "runs"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,6 +53,8 @@ class SweepStart:
     run_id: str
     started: bool
     """False when one was running already; it is the one that is named."""
+    event_id: int | None = field(default=None, compare=False)
+    """Its entry in the audit log."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,46 +114,52 @@ async def ensure_sweep_schedule(client: Client, cron: str, *, task_queue: str) -
     )
 
 
+@dataclass(frozen=True, slots=True)
 class Sweeps:
-    """Starts sweeps, and tells what became of them."""
+    """Starts sweeps, and says what became of them."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        task_queue: str = TASK_QUEUE,
-        installation: Installation | None = None,
-    ) -> None:
-        """Ask through this client.
+    client: Client
+    """Connected with `SessionReminderPlugin`; may be lazy."""
+    audit: AuditLog = field(kw_only=True)
+    task_queue: str = field(default=TASK_QUEUE, kw_only=True)
+    """Where the workers poll."""
+    installation: Installation | None = field(default=None, kw_only=True)
+    """Whose sweeps these are; absent says nothing of it."""
 
-        Args:
-            client: Connected with `SessionReminderPlugin`; may be lazy.
-            task_queue: Where the workers poll.
-            installation: Whose sweeps these are; absent says nothing of it.
-        """
-        self._client = client
-        self._task_queue = task_queue
-        self._installation = installation
-
-    async def start(self) -> SweepStart:
+    async def start(self, by: By = HOST) -> SweepStart:
         """Start a sweep now, also while the Schedule is paused; a running one is not doubled.
 
-        Started directly and not by the Schedule's trigger, which says neither which run it
-        started nor whether it started one.
+        Args:
+            by: Who, and why, for the audit log.
 
         Raises:
             TemporalUnavailableError: If Temporal does not answer.
         """
+        started = await self._started()
+        details = {
+            "workflow_id": started.workflow_id,
+            "run_id": started.run_id,
+            "was_running": not started.started,
+        }
+        event = by.did(Action.SWEEP_STARTED, details=details)
+        return replace(started, event_id=await self.audit.record(event))
+
+    async def _started(self) -> SweepStart:
+        """The sweep that runs now, whoever started it.
+
+        Started directly and not by the Schedule's trigger, which says neither which run it
+        started nor whether it started one.
+        """
         running = await self._scheduled_run()
         if running is not None:
             return running
-        memo = await self._installation.memo() if self._installation else None
+        memo = await self.installation.memo() if self.installation else None
         try:
             with unavailable():
-                handle = await self._client.start_workflow(
+                handle = await self.client.start_workflow(
                     ReminderSweepWorkflow.run,
                     id=MANUAL_ID,
-                    task_queue=self._task_queue,
+                    task_queue=self.task_queue,
                     execution_timeout=EXECUTION_TIMEOUT,
                     id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
@@ -172,11 +177,11 @@ class Sweeps:
         Raises:
             TemporalUnavailableError: If Temporal does not answer.
         """
-        handle = self._client.get_workflow_handle(sweep.workflow_id, run_id=sweep.run_id or None)
+        handle = self.client.get_workflow_handle(sweep.workflow_id, run_id=sweep.run_id or None)
         with unavailable():
-            with suppress(WorkflowFailureError):  # told by the status
+            with suppress(WorkflowFailureError):  # the status says so
                 await handle.result(follow_runs=False)
-            return await self._told(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
+            return await self._run(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
 
     async def run(self, workflow_id: str, run_id: str | None) -> Run | None:
         """One run, as it stands; `None` if Temporal no longer has it.
@@ -184,22 +189,18 @@ class Sweeps:
         Raises:
             TemporalUnavailableError: If Temporal does not answer.
         """
-        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id or None)
+        found = await temporal.described(self.client, workflow_id, run_id)
+        if found is None:
+            return None
         with unavailable():
-            try:
-                described = await handle.describe(rpc_timeout=_RPC_TIMEOUT)
-                return replace(await self._told(described), so_far=await self._so_far(described))
-            except RPCError as error:
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
-        return None
+            return replace(await self._run(found), so_far=await self._so_far(found))
 
     async def _so_far(self, run: WorkflowExecutionDescription) -> Mapping[str, Any] | None:
-        """The counts that the run's activity has told with its heartbeat, behind its cursor."""
+        """The counts that the run's activity has sent with its heartbeat, behind its cursor."""
         for activity in run.raw_description.pending_activities:
-            told = await self._client.data_converter.decode(activity.heartbeat_details.payloads)
-            if len(told) == 2 and isinstance(told[1], Mapping):
-                return told[1]
+            details = await self.client.data_converter.decode(activity.heartbeat_details.payloads)
+            if len(details) == 2 and isinstance(details[1], Mapping):
+                return details[1]
         return None
 
     async def runs(self, *, limit: int = 20, cursor: str | None = None) -> RunPage:
@@ -210,10 +211,10 @@ class Sweeps:
             TemporalUnavailableError: If Temporal does not answer.
         """
         types = ", ".join(f"'{kind.__name__}'" for kind in _LISTED)
-        found = self._client.list_workflows(
-            f"WorkflowType IN ({types}) AND TaskQueue = '{self._task_queue}'",
+        found = self.client.list_workflows(
+            f"WorkflowType IN ({types}) AND TaskQueue = '{self.task_queue}'",
             page_size=limit,
-            next_page_token=_decoded(cursor) if cursor else None,
+            next_page_token=cursors.decode(cursor, _ours, bytes.fromhex)[1] if cursor else None,
             rpc_timeout=_RPC_TIMEOUT,
         )
         with unavailable():
@@ -221,13 +222,13 @@ class Sweeps:
                 await found.fetch_next_page()
             except RPCError as error:
                 if cursor and error.status is RPCStatusCode.INVALID_ARGUMENT:
-                    raise _not_our_cursor() from error
+                    raise cursors.unknown() from error
                 raise
-            runs = [await self._told(run) for run in found.current_page or ()]
+            runs = [await self._run(run) for run in found.current_page or ()]
         token = found.next_page_token
         return RunPage(
             runs=tuple(runs),
-            next_cursor=base64.urlsafe_b64encode(_OURS + token).decode() if token else None,
+            next_cursor=cursors.encode(_OURS, token.hex()) if token else None,
         )
 
     async def last_completed_at(self) -> datetime | None:
@@ -237,9 +238,9 @@ class Sweeps:
             TemporalUnavailableError: If Temporal does not answer.
         """
         # The newest to end come first: the server's own order.
-        found = self._client.list_workflows(
+        found = self.client.list_workflows(
             f"WorkflowType = '{ReminderSweepWorkflow.__name__}'"
-            f" AND TaskQueue = '{self._task_queue}' AND ExecutionStatus = 'Completed'",
+            f" AND TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Completed'",
             page_size=1,
             limit=1,
             rpc_timeout=_RPC_TIMEOUT,
@@ -255,26 +256,26 @@ class Sweeps:
         One on another task queue, where workers polled before the setting was changed, sweeps
         nothing: it is nobody's reason to wait.
         """
-        found = await temporal.schedule(self._client, SWEEP_ID)
+        found = await temporal.schedule(self.client, SWEEP_ID)
         for action in found.info.running_actions if found else ():
             workflow_id = getattr(action, "workflow_id", None)
             run_id = getattr(action, "first_execution_run_id", None)
             if workflow_id is None:
                 continue
             # What the Schedule believes to run may have just ended.
-            with unavailable():
-                run = await self._client.get_workflow_handle(workflow_id).describe(
-                    rpc_timeout=_RPC_TIMEOUT
-                )
-            is_ours = run.task_queue == self._task_queue
-            if is_ours and run.status is WorkflowExecutionStatus.RUNNING:
+            run = await temporal.described(self.client, workflow_id)
+            if (
+                run is not None
+                and run.task_queue == self.task_queue
+                and run.status is WorkflowExecutionStatus.RUNNING
+            ):
                 return SweepStart(workflow_id=workflow_id, run_id=run_id or "", started=False)
         return None
 
-    async def _told(self, run: WorkflowExecution) -> Run:
+    async def _run(self, run: WorkflowExecution) -> Run:
         result = None
         if run.status is WorkflowExecutionStatus.COMPLETED:
-            result = await self._client.get_workflow_handle(run.id, run_id=run.run_id).result(
+            result = await self.client.get_workflow_handle(run.id, run_id=run.run_id).result(
                 follow_runs=False, rpc_timeout=_RPC_TIMEOUT
             )
         return Run(
@@ -288,16 +289,8 @@ class Sweeps:
         )
 
 
-def _decoded(cursor: str) -> bytes:
-    try:
-        token = base64.b64decode(cursor, altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error) as error:
-        raise _not_our_cursor() from error
-    if not token.startswith(_OURS):
-        raise _not_our_cursor()
-    return token.removeprefix(_OURS)
-
-
-def _not_our_cursor() -> InvalidInputError:
-    msg = "this is no cursor that was given out; leave it out to start from the beginning"
-    return InvalidInputError(msg, field="cursor")
+def _ours(part: str) -> str:
+    """What every cursor begins with: the server answers any other token as if it were away."""
+    if part != _OURS:
+        raise ValueError(part)
+    return part

@@ -14,7 +14,6 @@ import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
 
-import worker
 from devstack.temporal import EmbeddedTemporal
 from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
@@ -25,10 +24,11 @@ from reminders.observability import gauges, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
 from reminders.settings import Settings
-from starter.services.sweeps import Sweeps, ensure_sweep_schedule
+from starter.assembly import assemble
+from starter.services.sweeps import ensure_sweep_schedule
 from tests.deploy.prometheus import PROMTOOL, alerts, evaluated
 from tests.provider import ProviderClient
-from tests.reminders.delivery.dispatch import deliver, due_reminders
+from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 from tests.reminders.observability.running import Metrics, RunningWorker, a_running_worker
 from tests.stage import eventually
 from tests.starter.conftest import Api, serving
@@ -64,7 +64,7 @@ class Scene:
         """What a delivery says before and after it was given what the causes make due."""
         registry = a_registry()
         told = Scrape(registry, {})
-        async with worker.delivery(self.settings, observer=DeliveryMetrics(registry)) as pipeline:
+        async with a_pipeline(self.settings, observer=DeliveryMetrics(registry)) as pipeline:
             before = Metrics(bytes((await told.response()).body).decode())
             for cause in causes:
                 await deliver(pipeline, await cause(self))
@@ -197,9 +197,9 @@ async def test_a_worker_that_is_well_that_fails_and_that_is_gone(
     scene: Scene, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing fires while all is well; then workflow tasks that fail, and a target that is gone, do."""
-    queue = scene.settings.temporal_task_queue
     async with a_running_worker(scene.settings, caplog) as running:
-        sweeps = Sweeps(scene.client, task_queue=queue)
+        database = Database(scene.settings.require_database_url())
+        sweeps = assemble(scene.settings, database, scene.client).sweeps
         await sweeps.finished(await sweeps.start())
 
         async def listed() -> bool:

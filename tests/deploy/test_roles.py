@@ -15,6 +15,7 @@ from sqlalchemy.exc import ProgrammingError
 from temporalio.client import Client
 
 from reminders.db import migrate
+from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.tables import Base
 from reminders.settings import Settings
@@ -70,8 +71,9 @@ async def test_everything_works_with_the_minimal_role(
         assert migrate.head() == await migrate.current(database)
         monkeypatch.setenv("TEMPORAL_ADDRESS", client.service_client.config.target_host)
         async with assembled(minimal) as parts:
-            await parts.provider.resume(actor="cli", reason=None)
-            await parts.erasure.erase(user, actor="cli")
+            await parts.provider.resume(By("cli"))
+            await parts.gateway.cancel_session(session.id, By("cli"))
+            await parts.erasure.erase(user, by=By("cli"))
     await database.aclose()
 
 

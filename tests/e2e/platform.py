@@ -14,14 +14,13 @@ from sqlalchemy import insert
 from temporalio.client import Client
 
 from devstack.stack import DATABASE, LocalStack
-from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
-from reminders.db.planning import EnrollmentPlanner
-from reminders.db.sessions import Catalogue
 from reminders.db.tables import UserRow
 from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import Reminder, ReminderStatus, Session
+from reminders.settings import Settings
+from starter.assembly import assemble
 from starter.gateway import ReminderGateway
 from tests.provider import Json, ProviderClient
 from tests.stage import eventually
@@ -101,13 +100,7 @@ async def a_platform(stack: LocalStack) -> AsyncIterator[Platform]:
     """The platform's side of a running stack."""
     database = Database(stack.postgres.url(DATABASE), pool_size=20)
     client = await Client.connect(stack.temporal.address, plugins=[SessionReminderPlugin()])
-    queries = ReminderQueries(database)
-    gateway = ReminderGateway(
-        client,
-        planner=EnrollmentPlanner(database, SystemClock()),
-        catalogue=Catalogue(database),
-        queries=queries,
-    )
+    parts = assemble(Settings(database_url=stack.postgres.url(DATABASE)), database, client)
     async with ProviderClient(stack.provider.url) as provider:
-        yield Platform(client, database, gateway, queries, provider)
+        yield Platform(client, database, parts.gateway, parts.queries, provider)
     await database.aclose()

@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from reminders.db.audit import By
 from reminders.db.calendar import CalendarEntries
 from reminders.db.erasure import ErasureStore
 from reminders.db.preferences import PreferenceStore
@@ -118,7 +119,7 @@ async def test_no_reminders_of_one_type(stage: Stage) -> None:
     """Who wants no 24-hour reminders gets the others, also after the session moved."""
     session, user_id = await stage.session(starts_in=25 * HOUR), await stage.attendee()
     handle = await stage.enroll(session, user_id)
-    await preferences(stage).put(user_id, [OptOut(reminder_type="24h")], actor="test")
+    await preferences(stage).put(user_id, [OptOut(reminder_type="24h")], by=By("test"))
     assert await is_asleep(stage, session, user_id)
     await stage.gateway.put_session(replace(session, starts_at=session.starts_at + HOUR))
     await stage.forward(25 * HOUR + 45 * MINUTE, handle)
@@ -152,11 +153,11 @@ async def test_who_is_erased_is_not_reminded_and_leaves_no_trace(stage: Stage) -
     await stage.forward(90 * MINUTE, handle, theirs)
     store = ErasureStore(stage.database, stage.clock)
     erasure = Erasure(store=store, workflows=stage.workflows)
-    await preferences(stage).put(user_id, [OptOut(reminder_type="1h")], actor="test")
-    counted = await erasure.erase(user_id, actor="test", dry_run=True)
+    await preferences(stage).put(user_id, [OptOut(reminder_type="1h")], by=By("test"))
+    counted = await erasure.erase(user_id, by=By("test"), dry_run=True)
     assert await is_asleep(stage, session, user_id)
-    receipt = await erasure.erase(user_id, actor="test")
-    again = await erasure.erase(user_id, actor="test")
+    receipt = await erasure.erase(user_id, by=By("test"))
+    again = await erasure.erase(user_id, by=By("test"))
     assert counted == receipt
     done = receipt.erased
     assert (2, 0, 3, 1, 1) == (

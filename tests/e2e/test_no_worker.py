@@ -10,14 +10,14 @@ from temporalio.client import Client
 from typer.testing import CliRunner
 
 import worker
-from activities.delivery import DeliveryActivities
 from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
 from reminders.domain.model import ReminderStatus
 from reminders.settings import Settings
 from starter.app import create_app
-from starter.assembly import Parts
+from starter.assembly import Parts, assemble
 from starter.cli import main as cli
+from starter.plugin import ReminderWorkerPlugin
 from starter.services.sweeps import ensure_sweep_schedule
 from tests.provider import ProviderClient
 from tests.stage import eventually
@@ -80,16 +80,17 @@ async def test_nobody_works(
             red.json()["cause"],
         )
         assert 'reminders_check_ok{check="worker"} 0.0' in metrics.text
-        async with worker.delivery(settings, database=database) as pipeline:
-            activities = DeliveryActivities(pipeline)
-            async with worker.build_worker(
-                client, activities, task_queue=settings.temporal_task_queue
-            ):
+        parts = assemble(settings, database, client)
+        async with worker.build_worker(
+            client,
+            task_queue=settings.temporal_task_queue,
+            plugins=[ReminderWorkerPlugin(parts)],
+        ):
 
-                async def well() -> bool:
-                    return (await api.get("/readyz")).status_code == 200
+            async def well() -> bool:
+                return (await api.get("/readyz")).status_code == 200
 
-                await eventually(well)
+            await eventually(well)
     (accepted,) = await provider.accepted()
     assert "30 minutes" in accepted["subject"]
 

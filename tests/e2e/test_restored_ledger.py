@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 from temporalio.client import Client
 
 from devstack.postgres import EmbeddedPostgres
+from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.preferences import PreferenceStore
 from reminders.db.restoring import RestoredLedger
@@ -90,7 +91,7 @@ async def recovered(stage: Stage) -> Reconciled:
         RestoredLedger(stage.database, stage.clock),
         stage.clock,
         down_since=stage.clock.now(),
-        actor="test",
+        by=By("test"),
         task_queue=stage.settings.temporal_task_queue,
     )
 
@@ -215,7 +216,7 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
             planner=stage.planner,
             handover=Handover(stage.workflows, planner=stage.planner),
         )
-        await preferences.add(stopped, OptOut(), actor="attendee")
+        await preferences.add(stopped, OptOut(), by=By("attendee"))
         await stage.gateway.cancel_session(off.id)
         new_start = moved.starts_at + timedelta(hours=3)
         await stage.gateway.put_session(replace(moved, starts_at=new_start))

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from reminders.db import existing_platform as views
 from reminders.db import migrate
+from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.preferences import PreferenceStore
@@ -207,16 +208,16 @@ async def test_a_person_is_erased_with_us(stage: Stage, host: Host) -> None:
     choices = PreferenceStore(stage.database, stage.clock)
     async with host.untouched():
         await choices.change(
-            user, lambda _before: frozenset({OptOut(reminder_type="2h")}), actor="a"
+            user, lambda _before: frozenset({OptOut(reminder_type="2h")}), by=By("a")
         )
-        erased = await store.erase(user, actor="cli")
+        erased = await store.erase(user, by=By("cli"))
         assert (True, 2, (session,)) == (erased.is_first, erased.cancelled, erased.sessions)
-        assert not (await store.erase(user, actor="cli")).is_first
+        assert not (await store.erase(user, by=By("cli"))).is_first
         with pytest.raises(UserNotFoundError):
             await stage.gateway.enroll(session, user)
         assert 0 == (await stage.sweep()).processed
     with pytest.raises(UserNotFoundError):
-        await store.erase(session, actor="cli")
+        await store.erase(session, by=By("cli"))
 
 
 async def test_the_role_may_only_read(stage: Stage, database: Database) -> None:

@@ -44,6 +44,6 @@ async def test_a_session_is_changed_while_sixty_enroll_in_it(
 
     rush = Rush(enroll)
     async with host.untouched(), rush.going_on():
-        came_first = await rush.overtaking(changes[change])
+        came_first, _ = await rush.overtaking(changes[change])
     await crowd.aclose()
     assert came_first <= SOON

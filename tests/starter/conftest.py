@@ -16,7 +16,6 @@ from fastapi import FastAPI
 from temporalio.client import Client
 
 import worker
-from activities.delivery import DeliveryActivities
 from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
@@ -25,6 +24,8 @@ from reminders.domain.ports import Deliverer
 from reminders.observability.listening import listen
 from reminders.settings import Settings
 from starter.app import create_app
+from starter.assembly import assemble
+from starter.plugin import activities
 from starter.services import enrollments
 from starter.services.sweeps import ensure_sweep_schedule
 from tests.leaks import watch
@@ -127,14 +128,11 @@ class _NobodyIsDue:
 @asynccontextmanager
 async def a_worker(client: Client, settings: Settings) -> AsyncIterator[None]:
     """A worker, for workflows that sleep, for changes of their sessions, and for sweeps."""
-    activities = DeliveryActivities(cast(Deliverer, _NobodyIsDue()))
     database = Database(settings.require_database_url())
+    parts = assemble(settings, database, client)
     async with worker.build_worker(
         client,
-        activities,
-        session_change=worker.session_changes(settings, client, database),
-        sweep=worker.reconciliation(settings, client, database),
-        forgetting=worker.retention(database),
+        activities(parts, cast(Deliverer, _NobodyIsDue())),
         task_queue=settings.temporal_task_queue,
     ):
         yield

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from reminders.db.audit import By
 from reminders.domain.errors import ConflictError, InvalidInputError
 from reminders.domain.model import OptOut
 from reminders.settings import Settings
@@ -25,7 +26,7 @@ async def test_what_a_person_of_the_platform_chose_is_read(
     other = OptOut(session_id=await api.session(), reminder_type="30min")
     async with assembled(settings) as parts:
         chosen = frozenset({scope, other})
-        await parts.preferences.put(user_id, chosen, actor="test")
+        await parts.preferences.put(user_id, chosen, by=By("test"))
         _, played = await rehearsed(parts, session_id, user_id=user_id)
         assert {} == await parts.catalogue.counts(session_id)
     kinds = {r.reminder.reminder_type for r in played if r.reminder.reason == "opted_out"}

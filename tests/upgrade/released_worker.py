@@ -19,10 +19,11 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import WorkerDeploymentConfig
 
 import worker
-from activities.delivery import DeliveryActivities
 from devstack.stack import WORKER_IS_READY
 from reminders import settings
 from reminders.db.engine import Database
+from starter.assembly import assemble
+from starter.plugin import ReminderWorkerPlugin
 from tests.upgrade.released.v1.plugin import SessionReminderPlugin as ReleasedPlugin
 
 BUILD = "released-v1"
@@ -35,17 +36,12 @@ async def main() -> None:
     config = settings.load()
     client = await Client.connect(os.environ["TEMPORAL_ADDRESS"], plugins=[ReleasedPlugin()])
     database = Database(config.require_database_url(), pool_size=config.database_pool_size)
-    async with (
-        worker.delivery(config, database=database) as pipeline,
-        worker.build_worker(
-            client,
-            DeliveryActivities(pipeline),
-            sweep=worker.reconciliation(config, client, database),
-            session_change=worker.session_changes(config, client, database),
-            task_queue=config.temporal_task_queue,
-            deployment=WorkerDeploymentConfig(
-                version=WorkerDeploymentVersion("reminders", BUILD), use_worker_versioning=False
-            ),
+    async with worker.build_worker(
+        client,
+        task_queue=config.temporal_task_queue,
+        plugins=[ReminderWorkerPlugin(assemble(config, database, client))],
+        deployment=WorkerDeploymentConfig(
+            version=WorkerDeploymentVersion("reminders", BUILD), use_worker_versioning=False
         ),
     ):
         logging.getLogger(__name__).info(WORKER_IS_READY)

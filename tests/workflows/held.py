@@ -22,7 +22,7 @@ from reminders.domain.contracts import (
 )
 from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import ReminderStatus, Session
-from reminders.domain.ports import ReplannedPage
+from reminders.domain.ports import Deliverer, ReplannedPage
 from tests.stage import Handle, Stage, eventually, has_timer
 
 
@@ -90,14 +90,35 @@ class HeldDeliverer:
         """See `Deliverer.close`."""
         raise AssertionError(request)
 
-    def worker(self, stage: Stage) -> Worker:
-        """A worker that does what this one says."""
-        activities = DeliveryActivities(self)
-        return Worker(
-            stage.client,
-            task_queue=stage.settings.temporal_task_queue,
-            activities=[activities.deliver_reminder, activities.close_reminders],
-        )
+
+class LateCloser:
+    """Gives every reminder up, and records that only when it is let."""
+
+    def __init__(self, deliverer: Deliverer) -> None:
+        """Record by this one."""
+        self._deliverer = deliverer
+        self.reached = asyncio.Event()
+        self.go = asyncio.Event()
+
+    async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
+        """See `Deliverer.deliver`."""
+        raise ApplicationError(run_id, reminder, type="MailQuotaExceededError", non_retryable=True)
+
+    async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
+        """See `Deliverer.close`."""
+        self.reached.set()
+        await self.go.wait()
+        return await self._deliverer.close(request)
+
+
+def worker_for(stage: Stage, deliverer: Deliverer) -> Worker:
+    """A worker that delivers by this, on the stage's task queue."""
+    activities = DeliveryActivities(deliverer)
+    return Worker(
+        stage.client,
+        task_queue=stage.settings.temporal_task_queue,
+        activities=[activities.deliver_reminder, activities.close_reminders],
+    )
 
 
 @asynccontextmanager
@@ -124,7 +145,7 @@ async def an_overtaken_delivery(
             starts_at=session.starts_at + found,
         )
     )
-    async with deliverer.worker(stage):
+    async with worker_for(stage, deliverer):
         due_in = session.starts_at - half_an_hour - stage.clock.now()
         passing = asyncio.create_task(
             stage.skipper.fast_forward(handle, due_in + timedelta(minutes=1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -12,6 +13,7 @@ import pytest
 from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
+from reminders.db.audit import By
 from reminders.db.preferences import PreferenceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
 from reminders.domain.contracts import SweepKind
@@ -20,9 +22,12 @@ from reminders.domain.errors import (
     TemporalUnavailableError,
 )
 from reminders.domain.model import EnrollmentStatus, OptOut, ReminderStatus, Session
+from starter.plugin import Delivery
+from starter.services import enrollments
 from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.preferences import Preferences
-from tests.stage import Stage, eventually, is_running
+from tests.stage import Stage, eventually, has_timer, is_running
+from tests.workflows.held import LateCloser, worker_for
 from tests.workflows.stepping import broken_off, overtaken
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -51,7 +56,7 @@ async def opt_out(stage: Stage, session: Session, user: UUID) -> None:
     """They want no reminders of the session any more."""
     store = PreferenceStore(stage.database, stage.clock)
     preferences = Preferences(store=store, planner=stage.planner, handover=stage.handover)
-    await preferences.put(user, [OptOut(session_id=session.id)], actor="test")
+    await preferences.put(user, [OptOut(session_id=session.id)], by=By("test"))
 
 
 async def cancel_by_hand(stage: Stage, session: Session, user: UUID) -> None:
@@ -205,8 +210,37 @@ async def test_cancelled_by_hand_before_a_plan_was_handed_over(stage: Stage, by:
     assert await agree(stage, session, user)
 
 
-async def test_a_run_that_was_cancelled_takes_no_plan(stage: Stage) -> None:
+async def test_a_late_close_ends_nothing_that_was_planned_anew(stage: Stage) -> None:
+    """A reminder is given up, and planned anew before that is recorded: it still goes out."""
+    session, user = await stage.session(starts_in=31 * MINUTE), await stage.attendee()
+    await enroll(stage, session, user)
+    handle = stage.handle(session, user)
+    await eventually(lambda: has_timer(handle))
+    await stage.stop_worker()
+    later_start = session.starts_at + 2 * HOUR
+    delivery = Delivery.of(stage.settings, stage.database, stage.clock)
+    async with delivery.running():
+        closer = LateCloser(delivery.pipeline)
+        async with worker_for(stage, closer):
+            passing = asyncio.create_task(stage.skipper.fast_forward(handle, 2 * MINUTE))
+            await closer.reached.wait()
+            await stage.catalogue.put_session(replace(session, starts_at=later_start))
+            await replan(stage, session, user)
+            closer.go.set()
+            await passing
+            await eventually(lambda: stage.is_at_rest(handle))
+    assert ReminderStatus.SCHEDULED == (await stage.statuses(session, user))["30min"]
+    await stage.start_worker()
+    await stage.wind_to(later_start - 29 * MINUTE, handle)
+    await handle.result()
+    assert ReminderStatus.SENT == (await stage.statuses(session, user))["30min"]
+
+
+async def test_a_run_that_was_cancelled_takes_no_plan(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is planned while it closes what it knows is not lost with it, nor does it come back."""
+    monkeypatch.setattr(enrollments, "UPDATE_TIMEOUT", MINUTE)  # a worker may be slow to start
     session, user = await stage.session(starts_in=3 * HOUR), await stage.attendee()
     await enroll(stage, session, user)
     await stage.stop_worker()

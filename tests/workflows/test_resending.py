@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, By
 from reminders.db.resends import Requested
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import ReminderNotFoundError, SendRefusedError
@@ -33,12 +33,12 @@ async def row(stage: Stage, session: Session, reminder_type: str = "24h") -> Rem
 
 async def resent(stage: Stage, reminder: Reminder) -> Requested:
     """A reminder that an operator asked for once more."""
-    return await stage.resending.resend(reminder.id, reason="ticket 4711", actor="test")
+    return await stage.resending.resend(reminder.id, By("test", "ticket 4711"))
 
 
 async def sent_now(stage: Stage, reminder: Reminder) -> Requested:
     """A reminder that an operator does not want to wait for."""
-    return await stage.resending.send_now(reminder.id, reason="ticket 4711", actor="test")
+    return await stage.resending.send_now(reminder.id, By("test", "ticket 4711"))
 
 
 async def reminded(stage: Stage) -> tuple[Session, Handle]:
@@ -98,7 +98,7 @@ async def test_sent_once_more_and_asked_for_twice(stage: Stage) -> None:
     await stage.forward(DAY, handle)
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
     assert 4 == await subjects(stage)
-    (entry,) = await AuditLog(stage.database).entries()
+    (entry,) = await AuditLog(stage.database).entries(session_id=session.id)
     assert (Action.REMINDER_RESENT, "test", "ticket 4711", again.reminder.id) == (
         entry.action, entry.actor, entry.reason, entry.reminder_id
     )  # fmt: skip
@@ -121,7 +121,7 @@ async def test_it_survives_plans_sweeps_and_moves(stage: Stage) -> None:
     """Waiting for a worker past its own instant, nothing takes it for past due, drifted or lost."""
     session, handle = await reminded(stage)
     async with without_worker(stage):
-        again = await stage.requests.resend((await row(stage, session)).id, reason="r", actor="t")
+        again = await stage.requests.resend((await row(stage, session)).id, by=By("t", "r"))
         for _ in range(2):
             planned = await stage.planner.replan(session.id, again.reminder.user_id)
             assert not planned.is_changed
@@ -151,7 +151,7 @@ async def test_moved_far_while_it_waits_it_is_an_ordinary_reminder_again(stage: 
     """Its new instant lies ahead: it goes out then, and not twice."""
     session, handle = await reminded(stage)
     async with without_worker(stage):
-        await stage.requests.resend((await row(stage, session)).id, reason="r", actor="t")
+        await stage.requests.resend((await row(stage, session)).id, by=By("t", "r"))
         moved = replace(session, starts_at=session.starts_at + 7 * DAY)
         await stage.catalogue.put_session(moved)
         await stage.planner.replan(session.id, (await row(stage, session)).user_id)
@@ -172,7 +172,7 @@ async def test_two_that_were_asked_for_do_not_supersede_each_other(stage: Stage)
     async with without_worker(stage):
         for reminder_type in ("24h", "2h"):
             reminder = await row(stage, session, reminder_type)
-            await stage.requests.resend(reminder.id, reason="r", actor="t")
+            await stage.requests.resend(reminder.id, by=By("t", "r"))
     await stage.gateway.session_changed(session.id, wait=PATIENCE)
     await stage.forward(31 * MINUTE, handle)
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
@@ -209,7 +209,7 @@ async def test_what_waits_is_sent_now_and_once(stage: Stage) -> None:
     await stage.forward(2 * DAY + 105 * MINUTE, handle)
     assert {"24h": "sent", "2h": "sent", "30min": "sent"} == await stage.statuses(session)
     assert 3 == await subjects(stage)
-    (entry,) = await AuditLog(stage.database).entries()
+    (entry,) = await AuditLog(stage.database).entries(session_id=session.id)
     assert (Action.REMINDER_SENT_NOW, "test", "ticket 4711", waits.id) == (
         entry.action, entry.actor, entry.reason, entry.reminder_id
     )  # fmt: skip
@@ -220,7 +220,7 @@ async def test_sent_now_without_a_worker_it_survives_plans_and_sweeps(stage: Sta
     session = await stage.session(starts_in=50 * HOUR)
     handle = await stage.enroll(session)
     async with without_worker(stage):
-        asked = await stage.requests.send_now((await row(stage, session)).id, reason="r", actor="t")
+        asked = await stage.requests.send_now((await row(stage, session)).id, by=By("t", "r"))
         planned = await stage.planner.replan(session.id, asked.reminder.user_id)
         assert not planned.is_changed
     result = await stage.sweep()
@@ -231,7 +231,7 @@ async def test_sent_now_without_a_worker_it_survives_plans_and_sweeps(stage: Sta
     other = await stage.session(starts_in=50 * HOUR)
     await stage.enroll(other)
     async with without_worker(stage):
-        await stage.requests.send_now((await row(stage, other)).id, reason="r", actor="t")
+        await stage.requests.send_now((await row(stage, other)).id, by=By("t", "r"))
         moved = replace(other, starts_at=other.starts_at + DAY)
         await stage.catalogue.put_session(moved)
         await stage.planner.replan(other.id, (await row(stage, other)).user_id)
@@ -310,7 +310,7 @@ async def test_what_may_not_be_sent_once_more_is_refused(
             await handle.result()
     elif state == "switched off":
         await stage.rules.change(
-            "24h", None, RuleFields(is_enabled=False), actor="test", wait=PATIENCE
+            "24h", None, RuleFields(is_enabled=False), by=By("test"), wait=PATIENCE
         )
     before = await stage.ledger(session)
     with pytest.raises(SendRefusedError) as refused:
@@ -322,7 +322,7 @@ async def test_what_may_not_be_sent_once_more_is_refused(
 async def test_a_reminder_that_is_none(stage: Stage) -> None:
     """An id that the ledger does not know is an error of its own."""
     with pytest.raises(ReminderNotFoundError):
-        await stage.resending.resend(UUID(int=7), reason="r", actor="test")
+        await stage.resending.resend(UUID(int=7), By("test", "r"))
 
 
 async def test_what_failed_is_redriven_once_a_person(stage: Stage) -> None:
@@ -332,19 +332,19 @@ async def test_what_failed_is_redriven_once_a_person(stage: Stage) -> None:
     await stage.enroll(doubtful)
     await fail(stage, soon, "24h", "2h")
     await fail(stage, doubtful, "2h", reason="outcome_unknown")
-    counted = await stage.resending.redrive(reason="r", actor="test", dry_run=True)
-    done = await stage.resending.redrive(reason="r", actor="test")
+    counted = await stage.resending.redrive(By("test", "r"), dry_run=True)
+    done = await stage.resending.redrive(By("test", "r"))
     assert (1, 3) == (done.resent, done.found)
     assert {"outcome_unknown": 1, "superseded": 1} == done.left_alone
     assert counted == done
-    assert 0 == (await stage.resending.redrive(reason="r", actor="test")).resent
+    assert 0 == (await stage.resending.redrive(By("test", "r"))).resent
     await stage.forward(MINUTE, one)
     assert 1 == await subjects(stage)
     sent = await row(stage, soon, "2h")
     assert (2, ReminderStatus.SENT) == (sent.generation, sent.status)
     await fail(stage, soon, "30min")
     stage.clock.set(max(soon.starts_at, doubtful.starts_at))
-    assert 0 == (await stage.resending.redrive(reason="r", actor="test")).found
+    assert 0 == (await stage.resending.redrive(By("test", "r"))).found
 
 
 async def test_pages_of_a_redrive_follow_each_other(stage: Stage) -> None:
@@ -359,7 +359,7 @@ async def test_pages_of_a_redrive_follow_each_other(stage: Stage) -> None:
     seen, cursor = 0, None
     while True:
         page = await stage.resending.redrive(
-            reason="r", actor="test", session_id=session.id, cursor=cursor, limit=2
+            By("test", "r"), session_id=session.id, cursor=cursor, limit=2
         )
         seen += page.resent
         if (cursor := page.next_cursor) is None:

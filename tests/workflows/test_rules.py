@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, By
 from reminders.domain.errors import SameLeadError, TemporalUnavailableError
 from reminders.domain.model import Session, StatusReason
 from reminders.domain.rules import Fate, RuleFields
+from starter.gateway import ReminderGateway
 from starter.services.rules import RuleReceipt
 from tests.stage import Handle, Stage, eventually
 
@@ -35,7 +36,7 @@ ON, OFF = RuleFields(is_enabled=True), RuleFields(is_enabled=False)
 async def changed(stage: Stage, reminder_type: str, fields: RuleFields, **more: Any) -> RuleReceipt:
     """A rule changed by an operator, and everybody told."""
     receipt = await stage.rules.change(
-        reminder_type, more.get("session_id"), fields, actor="test", wait=PATIENCE
+        reminder_type, more.get("session_id"), fields, by=By("test"), wait=PATIENCE
     )
     assert receipt.counts is not None
     return receipt
@@ -103,7 +104,7 @@ async def test_a_rule_for_what_is_past_mails_nobody_and_says_so_before(stage: St
     assert {Fate.SKIPPED: 200} == dict(said.total.fates)
     assert {StatusReason.PAST_DUE: 200} == dict(said.total.skipped)
     assert not any(r.reminder_type == "48h" for r in await stage.ledger(session))
-    done = await stage.rules.add("48h", None, fields, actor="test", wait=PATIENCE)
+    done = await stage.rules.add("48h", None, fields, by=By("test"), wait=PATIENCE)
     assert done.counts is not None
     assert 200 == done.counts.replanned
     for user in users[:3]:
@@ -160,7 +161,7 @@ async def test_one_session_has_a_rule_of_its_own(stage: Stage) -> None:
     assert 1 == receipt.sessions
     await changed(stage, "2h", OFF, session_id=special.id)
     await stage.rules.add(
-        "3h", special.id, replace(own, lead=3 * HOUR), actor="test", wait=PATIENCE
+        "3h", special.id, replace(own, lead=3 * HOUR), by=By("test"), wait=PATIENCE
     )
     await stage.forward(HOUR + MINUTE, there, elsewhere)
     assert ["Usual"] == [m["subject"][10:15] for m in await stage.provider.accepted()]
@@ -179,7 +180,7 @@ async def test_a_session_without_its_own_rule_again(stage: Stage) -> None:
     session = await stage.session(starts_in=30 * HOUR)
     await stage.enroll(session)
     await changed(stage, "24h", OFF, session_id=session.id)
-    done = await stage.rules.delete("24h", session.id, actor="test", wait=PATIENCE)
+    done = await stage.rules.delete("24h", session.id, by=By("test"), wait=PATIENCE)
     assert done.change.after is not None
     assert (None, True) == (done.change.after.session_id, done.change.after.is_enabled)
     rows = [r for r in await stage.ledger(session) if r.reminder_type == "24h"]
@@ -257,16 +258,16 @@ async def test_a_process_that_dies_before_telling_anybody_loses_nothing(
         raise TemporalUnavailableError
 
     with monkeypatch.context() as broken:
-        broken.setattr(stage.gateway, "session_changed", away)
+        broken.setattr(ReminderGateway, "replan", away)
         receipt = await stage.rules.change(
-            "24h", None, RuleFields(lead=20 * HOUR), actor="test", wait=PATIENCE
+            "24h", None, RuleFields(lead=20 * HOUR), by=By("test"), wait=PATIENCE
         )
-        assert (1, 0, None) == (receipt.sessions, receipt.told, receipt.counts)
+        assert (1, 0, None) == (receipt.sessions, receipt.begun, receipt.counts)
         await stage.rules.add(
             "5h",
             None,
             RuleFields(lead=5 * HOUR, subject_template="{session_title}"),
-            actor="test",
+            by=By("test"),
             wait=PATIENCE,
         )
     await stage.forward(HOUR + MINUTE, handle)
@@ -285,12 +286,12 @@ async def test_many_sessions_do_not_hold_a_caller_up(stage: Stage) -> None:
             await connection.execute(text(statement))
     await stage.stop_worker()
     receipt = await stage.rules.change(
-        "24h", None, RuleFields(lead=20 * HOUR), actor="test", wait=timedelta(milliseconds=50)
+        "24h", None, RuleFields(lead=20 * HOUR), by=By("test"), wait=timedelta(milliseconds=50)
     )
     assert (40, None) == (receipt.sessions, receipt.counts)
-    assert receipt.told < 40
-    await stage.rules.all_told()
-    assert 40 == receipt.told
+    assert receipt.begun < 40
+    await stage.rules.all_reached()
+    assert 40 == receipt.begun
     await stage.start_worker()
 
     async def planned() -> bool:
@@ -322,7 +323,7 @@ async def test_every_change_has_its_entry(stage: Stage) -> None:
     """Who, what before and after, and why; the repetition of a call adds none."""
     await changed(stage, "24h", OFF)
     await changed(stage, "24h", OFF)
-    await stage.rules.delete("24h", None, actor="test", reason="no longer wanted")
+    await stage.rules.delete("24h", None, by=By("test", "no longer wanted"))
     deleted, switched = await AuditLog(stage.database).entries()
     assert (Action.RULE_DELETED, "test", "no longer wanted") == (
         deleted.action, deleted.actor, deleted.reason

@@ -20,7 +20,9 @@ from reminders.domain.keys import session_change_workflow_id
 from reminders.domain.model import ReminderStatus, Session, SessionStatus
 from reminders.domain.ports import ReplannedPage
 from reminders.temporal import SESSION_ID
+from starter.assembly import assemble
 from starter.services import enrollments
+from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.receipts import ChangeReceipt
 from tests.stage import Handle, Stage, eventually
 from tests.workflows.held import HeldReplanner
@@ -108,7 +110,9 @@ async def test_cancelled_half_way_through_an_import(stage: Stage, count: int) ->
         return await waiting(stage, session) >= count * 3 // 2
 
     await eventually(half_way, within=count * timedelta(milliseconds=200))
-    receipt = await stage.gateway.cancel_session(session.id, wait=count * timedelta(seconds=0.2))
+    receipt = await stage.gateway.cancel_session(
+        session.id, wait=max(PATIENCE, count * timedelta(seconds=0.2))
+    )
     assert receipt.is_done
     assert receipt.enrollments >= count // 2
     await importing
@@ -126,14 +130,13 @@ async def test_a_workflow_that_starts_after_its_cancel_ends(
 ) -> None:
     """A cancel between an enrollment's plan and the start of its workflow is not missed."""
     session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
-    workflows = stage.gateway._workflows
-    start = workflows.start
+    start = EnrollmentWorkflows.start
 
     async def overtaken(*args: Any, **options: Any) -> str | None:
         await stage.gateway.cancel_session(session.id, wait=PATIENCE)
         return await start(*args, **options)
 
-    monkeypatch.setattr(workflows, "start", overtaken)
+    monkeypatch.setattr(EnrollmentWorkflows, "start", overtaken)
     late = await stage.gateway.enroll(session.id, user)
     assert {ReminderStatus.CANCELLED} == {r.status for r in late.reminders}
     with pytest.raises(WorkflowFailureError):
@@ -306,8 +309,9 @@ async def test_an_unanswering_workflow_is_tried_again_and_counted(
     session = await stage.session(starts_in=25 * HOUR)
     await enrolled(stage, session, 2)
     silent = await stage.attendee()
-    monkeypatch.setattr(stage.gateway._workflows, "_task_queue", "nobody-polls-this")
-    await stage.gateway.enroll(session.id, silent)
+    elsewhere = stage.settings.model_copy(update={"temporal_task_queue": "nobody-polls-this"})
+    parts = assemble(elsewhere, stage.database, stage.client, clock=stage.clock)
+    await parts.gateway.enroll(session.id, silent)
     moved = replace(session, starts_at=session.starts_at + HOUR)
     _, receipt = await stage.gateway.put_session(moved, wait=PATIENCE)
     assert (3, 2, 1) == (receipt.enrollments, receipt.replanned, receipt.unconfirmed)
@@ -484,7 +488,7 @@ async def test_whoever_told_an_earlier_change_leaves_the_later_one(stage: Stage)
     first = await stage.catalogue.put_session(replace(session, starts_at=session.starts_at + HOUR))
     later = replace(session, starts_at=session.starts_at + 2 * HOUR)
     await stage.catalogue.put_session(later)
-    await stage.catalogue.told(first)
+    await stage.catalogue.passed_on(first)
     assert 1 == (await stage.gateway.put_session(later, wait=PATIENCE))[1].enrollments
 
 

@@ -16,6 +16,7 @@ from reminders.db.tables import EnrollmentRow, SessionRow
 from reminders.delivery.policy import Step
 from reminders.domain.model import Session, SessionStatus, StatusReason
 from reminders.temporal import SESSION_ID
+from starter.services.enrollments import EnrollmentWorkflows
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
 from tests.workflows.held import an_overtaken_delivery
 
@@ -451,14 +452,15 @@ async def test_a_cancel_that_comes_after_the_next_enrollment_is_not_the_last_wor
     """Failure 18: who enrolls again while leaving is under way is enrolled, and gets one each."""
     session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
     await stage.enroll(session, user)
-    workflows = stage.gateway._workflows
-    cancel = workflows.cancel
+    cancel = EnrollmentWorkflows.cancel
 
-    async def cancel_late(session_id: UUID, user_id: UUID, reason: StatusReason) -> bool:
+    async def cancel_late(
+        workflows: EnrollmentWorkflows, session_id: UUID, user_id: UUID, reason: StatusReason
+    ) -> bool:
         await stage.gateway.enroll(session.id, user)
-        return await cancel(session_id, user_id, reason)
+        return await cancel(workflows, session_id, user_id, reason)
 
-    monkeypatch.setattr(workflows, "cancel", cancel_late)
+    monkeypatch.setattr(EnrollmentWorkflows, "cancel", cancel_late)
     receipt = await stage.gateway.unenroll(session.id, user)
     assert 3 == receipt.cancelled
     handle = stage.handle(session, user)

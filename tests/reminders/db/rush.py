@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -11,8 +12,10 @@ RUSH = 60
 """Who enroll at once, each time somebody else as soon as one is done."""
 SOON = 3 * RUSH
 """Who may come first: those who were there before, and some while a change is on its way."""
+AT_ONCE = 1.0
+"""Seconds that a change takes at most: the median, as one may meet a machine with more to do."""
 PATIENCE = 10.0
-"""Seconds that a change may take on a machine with more to do."""
+"""Seconds for a single one."""
 
 Change = Callable[[int], Awaitable[object]]
 """A change, and how often it was made before."""
@@ -38,15 +41,19 @@ class Rush:
             self._is_over = True
             await asyncio.gather(*tasks)
 
-    async def overtaking(self, change: Change) -> float:
-        """How many come first while a change waits, the median of five."""
-        came_first = []
+    async def overtaking(self, change: Change) -> tuple[float, float]:
+        """How many come first while a change waits, and how many seconds it takes.
+
+        Both are the median of five.
+        """
+        came_first, took = [], []
         for nth in range(5):
-            before = self._done
+            before, began = self._done, time.monotonic()
             async with asyncio.timeout(PATIENCE):
                 await change(nth)
+            took.append(time.monotonic() - began)
             came_first.append(self._done - before)
-        return statistics.median(came_first)
+        return statistics.median(came_first), statistics.median(took)
 
     async def _again_and_again(self) -> None:
         while not self._is_over:

@@ -12,6 +12,7 @@ from sqlalchemy import text, update
 
 from reminders.clock import SystemClock
 from reminders.db import plans
+from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.ledger import ReminderQueries
@@ -157,7 +158,7 @@ async def test_planning_and_erasing_a_person_never_wait_for_each_other(
     write, erasing = plans.write, []
 
     async def write_while_somebody_erases(*args: Any, **kwargs: Any) -> Any:
-        erasure = ErasureStore(database, SystemClock()).erase(person.user_id, actor="test")
+        erasure = ErasureStore(database, SystemClock()).erase(person.user_id, by=By("test"))
         erasing.append(asyncio.create_task(erasure))
         await eventually(lambda: waits_for_a_lock(database))
         return await write(*args, **kwargs)

@@ -14,6 +14,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
+from reminders.db.audit import By
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
@@ -571,7 +572,7 @@ async def test_nothing_of_an_erased_person_comes_back(
     ana = await world.person()
     own = {} if status == "sent" else {"resend_email_id": None, "sent_at": None}
     reminder = await world.reminder(status, ana, **own)
-    await ErasureStore(world.database, SystemClock()).erase(ana, actor="test")
+    await ErasureStore(world.database, SystemClock()).erase(ana, by=By("test"))
     event = world.event("bounced", reminder)
     assert await world.events.record(event)
     async with world.database.transaction() as connection:

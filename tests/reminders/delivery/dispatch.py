@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, insert, select, text
 
-import worker
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, EnrollmentRow, ReminderRow, SessionRow, UserRow
@@ -18,7 +18,9 @@ from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import Step
 from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
+from reminders.domain.ports import DeliveryObserver
 from reminders.settings import Settings
+from starter.plugin import Delivery
 from tests.provider import Json, ProviderClient
 
 
@@ -71,11 +73,30 @@ async def deliver(
     return await asyncio.gather(*calls, return_exceptions=True)
 
 
-def a_pipeline(settings: Settings, on_step: Callable[[Step], None] = ignore, **changed: Any) -> Any:
-    """A running pipeline as a worker has it; an async context manager."""
-    return worker.delivery(
-        settings.model_copy(update=changed), clock=SystemClock(), on_step=on_step
+@asynccontextmanager
+async def a_pipeline(
+    settings: Settings,
+    on_step: Callable[[Step], None] = ignore,
+    *,
+    observer: DeliveryObserver | None = None,
+    **changed: Any,
+) -> AsyncIterator[Any]:
+    """A running `DeliveryPipeline` as a worker has it, with connections of its own.
+
+    `Any`, because tests look and reach into it.
+    """
+    settings = settings.model_copy(update=changed)
+    database = Database(
+        settings.require_database_url(),
+        pool_size=settings.database_pool_size,
+        host_schema=settings.existing_host_schema(),
     )
+    delivery = Delivery.of(settings, database, SystemClock(), on_step=on_step, observer=observer)
+    try:
+        async with delivery.running():
+            yield delivery.pipeline
+    finally:
+        await database.aclose()
 
 
 async def statuses(database: Database) -> dict[str, int]:

@@ -15,7 +15,7 @@ from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.provider import ProviderState
-from reminders.delivery.pipeline import _SEARCH
+from reminders.delivery.searching import LONGEST
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.errors import (
     DeliveryError,
@@ -86,7 +86,7 @@ async def test_the_search_for_the_one_ends_where_all_are_refused(
     async with a_pipeline(settings) as pipeline:
         assert {MailBlockedError} == statuses_of(await deliver(pipeline, reminders))
         assert (
-            len(await posts(provider)) <= _SEARCH + 3 * 7
+            len(await posts(provider)) <= LONGEST + 3 * 7
         )  # halves of three batches that were left
         assert await statuses(database) == {"scheduled": 300}
         await provider.clear_faults()

@@ -67,7 +67,7 @@ async def test_a_request_is_never_posted_in_another_delivery_mode(
     before, after = modes
     await left_in_doubt(settings, provider, await due_reminders(database, 3), **before)
     await lapse_leases(database)
-    with caplog.at_level(logging.WARNING, "reminders.delivery.pipeline"):
+    with caplog.at_level(logging.WARNING, "reminders.delivery.watching"):
         async with a_pipeline(settings, **after) as pipeline:
             await eventually(lambda: named(caplog))
             in_doubt = await batches(database)

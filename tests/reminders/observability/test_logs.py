@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
-import worker
 from reminders.db.engine import Database
 from reminders.observability import logs
 from reminders.settings import Settings
 from tests.provider import ProviderClient
-from tests.reminders.delivery.dispatch import deliver, due_reminders
+from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 
 PERSON = "ana.ruiz@hospital.example"
 
@@ -52,7 +51,7 @@ async def test_nothing_personal_is_logged_however_the_provider_misbehaves(
     people = await due_reminders(database, 3, address=lambda _: PERSON)
     broken = await due_reminders(database, 1, address=lambda _: f"{PERSON} broken")
     with logged() as told:
-        async with worker.delivery(settings) as pipeline:
+        async with a_pipeline(settings) as pipeline:
             await deliver(pipeline, [*people, *broken])
         logging.getLogger("unexpected").error("failed", exc_info=ValueError(PERSON))
     assert all({"level", "timestamp", "event", "logger"} <= line.keys() for line in told)

@@ -9,7 +9,6 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
-import worker
 from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
 from reminders.domain.model import Attendee, Session
@@ -18,7 +17,7 @@ from reminders.observability.metrics import DeliveryMetrics
 from reminders.settings import Settings
 from starter.assembly import assembled
 from tests.provider import ProviderClient
-from tests.reminders.delivery.dispatch import deliver, due_reminders
+from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 from tests.reminders.observability.running import RunningWorker, a_running_worker
 from tests.stage import eventually
 
@@ -89,7 +88,7 @@ async def test_every_end_is_counted_by_its_reason(
         *await due_reminders(database, 1, status="cancelled"),
         *await due_reminders(database, 2),
     ]
-    pipeline = worker.delivery(settings, observer=DeliveryMetrics(registry))
+    pipeline = a_pipeline(settings, observer=DeliveryMetrics(registry))
     async with pipeline as running:
         await deliver(running, reminders)
     value = registry.get_sample_value
@@ -122,6 +121,6 @@ async def test_what_the_provider_refuses_is_counted_by_kind(
     registry = CollectorRegistry()
     await provider.faults(**fault, count=1, path="/emails/batch")
     reminders = await due_reminders(database, 1)
-    async with worker.delivery(settings, observer=DeliveryMetrics(registry)) as running:
+    async with a_pipeline(settings, observer=DeliveryMetrics(registry)) as running:
         await deliver(running, reminders)
     assert 1 == registry.get_sample_value("reminders_provider_errors_total", {"kind": kind})

@@ -63,7 +63,7 @@ class House:
 
     async def person(self, user_id: UUID) -> None:
         """A stored person."""
-        await self.platform.gateway._catalogue.put_user(
+        await self.platform.gateway.catalogue.put_user(
             Attendee(user_id=user_id, email=f"{user_id.hex[:8]}@hospital.example", full_name="Ana")
         )
 

@@ -12,7 +12,7 @@ from sqlalchemy import func, update
 from typer.testing import CliRunner
 
 from reminders import api_keys
-from reminders.db.audit import Action, AuditLog, Event, asked_by
+from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
 from reminders.db.tables import ProviderPaceRow
 from reminders.settings import Settings
@@ -105,15 +105,6 @@ def test_the_command_refuses_a_name_that_settings_would() -> None:
     result = CliRunner().invoke(app, ["api-key", "Bill,ing"])
     assert result.exit_code == 1
     assert "lower-case" in result.stderr
-
-
-async def test_the_audit_log_says_whose_key_it_was(database: Database) -> None:
-    """An entry made while a caller asks carries its name; others are as they were."""
-    log = AuditLog(database)
-    with asked_by("billing"):
-        await log.record(Event(action=Action.DELIVERY_RESUMED, actor="api"))
-    await log.record(Event(action=Action.DELIVERY_RESUMED, actor="cli"))
-    assert ["cli", "api:billing"] == [e.actor for e in await log.entries(limit=2)]
 
 
 async def test_the_api_names_the_key_in_the_audit_log(

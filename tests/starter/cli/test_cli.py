@@ -24,14 +24,13 @@ from devstack.ports import free_ports
 from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, By
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.domain.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
 from starter.cli import progress, running
 from starter.cli.main import app
-from starter.services.deeds import By
 from tests.stage import eventually
 from tests.starter.conftest import ADDRESS, a_worker
 
@@ -511,9 +510,8 @@ async def test_a_cancel_that_takes_long_is_followed_on_a_terminal(
     """Until the workflow is done, with a bar; without a worker nobody is kept waiting for ever."""
     session_id = await a_session(parts)
     await parts.gateway.enroll(session_id, await a_user(parts))
-    change = (
-        await parts.deeds.cancel_session(session_id, By("cli"), wait=timedelta(seconds=0.1))
-    ).receipt
+    wait = timedelta(seconds=0.1)
+    change = await parts.gateway.cancel_session(session_id, By("cli"), wait=wait)
     assert not change.is_done
     monkeypatch.setattr(progress, "STILL", timedelta(milliseconds=100))
     assert change == await progress.followed(parts, session_id, change)

@@ -18,10 +18,13 @@ from temporalio.client import (
 )
 
 from reminders import temporal
+from reminders.db.engine import Database
+from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
 from reminders.temporal import Ensured, ensure_schedule
+from starter.assembly import assemble
 from starter.services.sweeps import MANUAL_ID, Sweeps, ensure_sweep_schedule, sweep_schedule
 from tests.stage import eventually
 from tests.starter.conftest import a_worker, serving
@@ -45,7 +48,12 @@ def settings(settings: Settings, database_url: str) -> Settings:
 async def swept(client: Client, settings: Settings) -> AsyncIterator[Sweeps]:
     """Sweeps, with a worker that runs them."""
     async with a_worker(client, settings):
-        yield Sweeps(client, task_queue=settings.temporal_task_queue)
+        yield sweeping(client, settings)
+
+
+def sweeping(client: Client, settings: Settings) -> Sweeps:
+    """Sweeps as they are assembled."""
+    return assemble(settings, Database(settings.require_database_url()), client).sweeps
 
 
 @pytest.fixture
@@ -117,7 +125,7 @@ async def test_the_schedule_starts_the_sweep(
 
 async def test_a_sweep_by_hand_is_not_doubled(client: Client, settings: Settings) -> None:
     """Without a worker the first one waits, and whoever asks again is told of it."""
-    sweeps = Sweeps(client, task_queue=settings.temporal_task_queue)
+    sweeps = sweeping(client, settings)
     first, second = await sweeps.start(), await sweeps.start()
     assert (True, False) == (first.started, second.started)
     assert first.run_id == second.run_id
@@ -146,7 +154,7 @@ async def test_a_scheduled_sweep_is_waited_for_on_our_own_task_queue_only(
         return bool(running)
 
     await eventually(runs)
-    started = await Sweeps(client, task_queue=settings.temporal_task_queue).start()
+    started = await sweeping(client, settings).start()
     await client.get_workflow_handle(running[0]).terminate()
     assert (not is_ours, running[0] if is_ours else MANUAL_ID) == (
         started.started,
@@ -175,9 +183,7 @@ async def test_the_api_starts_a_sweep_and_tells_what_it_found(
         assert {"processed", "totalReminders", "totalFailed", "results", "forgotten"} == set(
             run["result"]
         )
-        assert {"unconfirmed", "lost", "drifted", "overdue", "missing", "in_doubt"} == set(
-            run["result"]["results"]
-        )
+        assert set(SweepKind) == set(run["result"]["results"])
         assert run["closed_at"] >= run["started_at"]
 
 

@@ -11,7 +11,7 @@ from reminders.domain.model import Message
 from reminders.mail.preview import preview
 from reminders.mail.samples import RULE, SESSION
 from reminders.settings import load
-from starter.services.composing import mail_composer
+from starter.services.composer import mail_composer
 
 
 def previewed(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Message:

@@ -12,21 +12,24 @@ from temporalio.client import Client
 from typer.testing import CliRunner
 
 from devstack.ports import free_ports
-from reminders.db.audit import Action, AuditLog
+from reminders.db.audit import Action, AuditLog, By
 from reminders.db.engine import Database
 from reminders.settings import Settings
+from starter.assembly import assembled
 from starter.cli import running
 from starter.cli.main import app
+from starter.gateway import ReminderGateway
+from starter.services.handover import Handover
 from tests.starter.conftest import Api, a_worker, serving
 
 WHY = "ticket 4711"
 
-SESSION_DEEDS = [
+SESSION_VERBS = [
     (Action.SESSION_REPLANNED, "changed", ("session", "changed")),
     (Action.SESSION_CANCELLED, "cancel", ("cancel", "--yes")),
     (Action.SESSION_RESTORED, "restore", ("session", "restore")),
 ]
-"""The deed, its route below the session, and its command."""
+"""The entry, its route below the session, and its command."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +73,12 @@ async def test_a_session_is_replanned_cancelled_and_restored_on_record(
     session_id, _ = await api.enrolled()
     await api.post(f"/v1/sessions/{session_id}/cancel", json={"dry_run": True})
     await command("cancel", session_id, "--dry-run")
-    for _, path, words in SESSION_DEEDS:
+    for _, path, words in SESSION_VERBS:
         route = f"/v1/sessions/{session_id}/{path}"
         response = await api.post(route, json={"reason": WHY})
         assert response.status_code == 200, response.text
         await command(*words, session_id, "--reason", WHY)
-    expected = [(action, actor, WHY) for action, _, _ in SESSION_DEEDS for actor in ("api", "cli")]
+    expected = [(action, actor, WHY) for action, _, _ in SESSION_VERBS for actor in ("api", "cli")]
     assert expected == await told(log, session_id)
     newest = (await log.entries(session_id=session_id))[0]
     assert newest.details["enrollments"] == 1
@@ -93,7 +96,7 @@ async def test_an_enrollment_is_ended_on_record(api: Api, log: AuditLog) -> None
 
 @pytest.mark.usefixtures("working")
 async def test_a_session_that_is_stored_is_on_record(api: Api, log: AuditLog) -> None:
-    """Renamed, moved, cancelled and held after all; new, or stored as it is, nothing has changed."""
+    """Renamed, moved, cancelled and restored; new, or stored as it is, nothing has changed."""
     session_id = await api.session()
     body = (await api.get(f"/v1/sessions/{session_id}")).json()
     stored = {k: body[k] for k in ("title", "start_time", "time_zone", "status")}
@@ -168,7 +171,7 @@ async def test_a_sweep_by_hand_is_on_record(api: Api, log: AuditLog) -> None:
 async def test_what_is_done_without_temporal_is_on_record(
     settings: Settings, log: AuditLog, monkeypatch: pytest.MonkeyPatch, api: Api
 ) -> None:
-    """The ledger is cancelled and nothing is sent any more: that is a deed, whoever is away."""
+    """The ledger is cancelled and nothing is sent any more: that is on record, whoever is away."""
     session_id, user_id = await api.enrolled()
     (port,) = free_ports(1)
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{port}")
@@ -176,6 +179,30 @@ async def test_what_is_done_without_temporal_is_on_record(
         refused = await cut_off.delete(f"/v1/enrollments/{session_id}/{user_id}")
     assert refused.status_code == 503
     assert [(Action.UNENROLLED, "api", None)] == await told(log, session_id)
+
+
+@pytest.mark.parametrize("verb", ["cancel_session", "restore_session", "unenroll"])
+async def test_what_a_process_did_before_it_died_is_on_record(
+    settings: Settings, log: AuditLog, monkeypatch: pytest.MonkeyPatch, api: Api, verb: str
+) -> None:
+    """Ledger and audit log are written together, whatever becomes of the rest."""
+
+    class KilledError(BaseException):
+        """Nothing after it runs."""
+
+    async def killed(*_: object, **__: object) -> None:
+        raise KilledError
+
+    session_id, user_id = await api.enrolled()
+    monkeypatch.setattr(ReminderGateway, "_start_change", killed)
+    monkeypatch.setattr(Handover, "hand_over", killed)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+    async with assembled(settings) as parts:
+        call = getattr(parts.gateway, verb)
+        whom = (session_id, user_id) if verb == "unenroll" else (session_id,)
+        with pytest.raises(KilledError):
+            await call(*whom, By("test", WHY))
+    assert [("test", WHY)] == [(actor, why) for _, actor, why in await told(log, session_id)]
 
 
 async def test_a_reason_that_cannot_be_kept_is_refused_before_anything_is_done(

@@ -1,0 +1,176 @@
+"""What makes a Temporal worker one of ours: every workflow, every activity, and what delivers.
+
+A module of its own, because it brings the provider's client and the e-mails' templates along, which
+most commands start without.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.plugin import SimplePlugin
+
+from activities.delivery import DeliveryActivities
+from activities.retention import RetentionActivities
+from activities.session_change import SessionChangeActivities
+from activities.sweep import SweepActivities
+from reminders.db.deliveries import PostgresDeliveryLedger
+from reminders.db.engine import Database
+from reminders.db.retention import PostgresRetention
+from reminders.db.sweep import SweepQueries
+from reminders.delivery.pipeline import DeliveryPipeline, ignore
+from reminders.delivery.policy import DeliveryPolicy, Step
+from reminders.domain.ports import Clock, Deliverer, DeliveryObserver
+from reminders.mail.resend import ResendMailer
+from reminders.observability.tracing import TracedMailer, Tracing
+from reminders.settings import Settings
+from starter.assembly import Parts
+from starter.services.composer import attendee_links, mail_composer
+from starter.services.reconciler import EnrollmentReconciler
+from starter.services.replanning import EnrollmentReplanner
+from workflows.plugin import WORKFLOWS
+
+
+class ReminderWorkerPlugin(SimplePlugin):
+    """Gives a worker our workflows and activities, and delivers for as long as it runs.
+
+    `Worker(parts.client, task_queue=..., plugins=[ReminderWorkerPlugin(parts)])` is a whole worker,
+    of ours or of a host's own.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        on_step: Callable[[Step], None] = ignore,
+        observer: DeliveryObserver | None = None,
+        traced: Tracing | None = None,
+    ) -> None:
+        """Put the delivery together; nothing runs before the worker does.
+
+        Args:
+            parts: Assembled, and open for longer than the worker runs.
+            on_step: Called at every step of every batch; tests kill the process in it.
+            observer: Hears of what happens, for metrics.
+            traced: Requests to the provider get spans.
+
+        Raises:
+            ConfigurationError: If a setting is missing or contradicts another.
+        """
+        delivery = Delivery.of(
+            parts.settings,
+            parts.database,
+            parts.clock,
+            on_step=on_step,
+            observer=observer,
+            traced=traced,
+        )
+        super().__init__(
+            "session-reminders-worker",
+            workflows=_with_ours,
+            activities=activities(parts, delivery.pipeline),
+            run_context=delivery.running,
+        )
+
+
+def _with_ours(workflows: Sequence[type] | None) -> Sequence[type]:
+    """A client of ours has brought them already; of each name a worker has one."""
+    known = workflows or ()
+    names = {workflow.__name__ for workflow in known}
+    return [*known, *(workflow for workflow in WORKFLOWS if workflow.__name__ not in names)]
+
+
+def activities(parts: Parts, deliverer: Deliverer) -> list[Callable[..., Any]]:
+    """Every activity of ours.
+
+    Args:
+        parts: Assembled.
+        deliverer: Running; sends what is due.
+    """
+    delivery = DeliveryActivities(deliverer)
+    change = SessionChangeActivities(
+        EnrollmentReplanner(
+            handover=parts.handover, planner=parts.planner, catalogue=parts.catalogue
+        )
+    )
+    threshold = parts.settings.reschedule_resend_threshold
+    sweep = SweepActivities(
+        EnrollmentReconciler(
+            client=parts.client,
+            handover=parts.handover,
+            queries=SweepQueries(parts.database, parts.clock, resend_threshold=threshold),
+        ),
+    )
+    retention = RetentionActivities(PostgresRetention(parts.database, parts.clock))
+    return [
+        delivery.deliver_reminder,
+        delivery.close_reminders,
+        change.replan_enrollments,
+        sweep.reconcile_enrollments,
+        retention.forget_what_is_old,
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery pipeline on the configured database and provider."""
+
+    pipeline: DeliveryPipeline
+    resend: ResendMailer
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        database: Database,
+        clock: Clock,
+        *,
+        on_step: Callable[[Step], None] = ignore,
+        observer: DeliveryObserver | None = None,
+        traced: Tracing | None = None,
+    ) -> Delivery:
+        """As the settings say; see `ReminderWorkerPlugin` for the others.
+
+        Raises:
+            ConfigurationError: If a setting is missing or contradicts another.
+        """
+        composer = mail_composer(settings, links=attendee_links(settings))
+        resend = ResendMailer(
+            api_key=settings.require_resend_api_key(), api_url=settings.resend_api_url, clock=clock
+        )
+        pipeline = DeliveryPipeline(
+            ledger=PostgresDeliveryLedger(
+                database,
+                clock,
+                owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
+                requests_per_second=settings.effective_requests_per_second(),
+                shadow=settings.shadow_mode,
+                destination=settings.destination(),
+                sender=settings.sender_fingerprint(),
+            ),
+            composer=composer,
+            mailer=TracedMailer(resend, traced.tracer) if traced else resend,
+            clock=clock,
+            policy=DeliveryPolicy(
+                batch_size=settings.email_batch_size,
+                retries=settings.email_max_retries,
+                initial_backoff=timedelta(milliseconds=settings.email_initial_backoff_ms),
+                longest_backoff=timedelta(milliseconds=settings.email_max_backoff_ms),
+                backoff_multiplier=settings.email_backoff_multiplier,
+            ),
+            on_step=on_step,
+            observer=observer,
+        )
+        return cls(pipeline, resend)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Deliver until the end of the block, then let what is in flight end."""
+        async with self.resend, self.pipeline.running():
+            yield

@@ -1,0 +1,119 @@
+"""Databases of the template's schema, handed out clean and used again.
+
+Making and dropping one costs more than most tests do. So a test's rows are deleted afterwards, and
+only a database whose schema, rights or settings the test has changed, or that it has made large,
+is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+
+from devstack.postgres import EmbeddedPostgres
+
+_TABLES = """
+SELECT c.oid::regclass::text AS name
+  FROM pg_class c
+ WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+"""
+_SEQUENCES = """
+SELECT string_agg(format('SELECT setval(%L, 1, false);', c.oid::regclass), '')
+  FROM pg_class c
+ WHERE c.relkind = 'S' AND c.relnamespace = 'public'::regnamespace
+"""
+_SHAPE = """
+SELECT concat_ws(' ',
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_class),
+    (SELECT sum(attrelid::bigint * xmin::text::bigint) FROM pg_attribute),
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_proc WHERE oid >= 16384),
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_trigger),
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_constraint),
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_rewrite),
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_policy),
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_namespace WHERE nspname !~ '^pg_toast'),
+    (SELECT concat_ws(' ', datallowconn, datconnlimit, datacl) FROM pg_database
+      WHERE datname = current_database()),
+    (SELECT string_agg(setconfig::text, ' ') FROM pg_db_role_setting s
+       JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = current_database()))
+"""
+_LARGEST = "SELECT max(pg_relation_size(oid)) FROM pg_class WHERE relkind = 'r' AND oid >= 16384"
+_END_OTHERS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+ WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+_LARGE = 2**20
+"""Bytes of a table from which on dropping is cheaper than deleting, and kinder to who comes next."""
+
+
+class Databases:
+    """Those of one server; for one process, and one event loop."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        """Copy this server's database `template`."""
+        self._server = server
+        self._clean: list[str] = []
+        self._shape: dict[str, str] = {}
+        self._empty: str | None = None
+        self._seeds: dict[str, list[Any]] = {}
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[str]:
+        """URL of a clean database, which is nobody else's until the context ends."""
+        name = self._clean.pop() if self._clean else await self._made()
+        yield self._server.url(name)
+        if await self._is_cleaned(name):
+            self._clean.append(name)
+        else:
+            await asyncio.to_thread(self._server.drop_database, name)
+
+    async def _made(self) -> str:
+        name = f"test_{uuid4().hex}"
+        await asyncio.to_thread(self._server.create_database, name, template="template")
+        connection = await self._connect(name)
+        self._shape[name] = await connection.fetchval(_SHAPE)
+        if self._empty is None:
+            await self._learn(connection)
+        await connection.close()
+        return name
+
+    async def _learn(self, connection: Any) -> None:
+        """Which tables have rows from the start, and how to get back there."""
+        tables = [row["name"] for row in await connection.fetch(_TABLES)]
+        for table in tables:
+            rows = await connection.fetch(f"SELECT * FROM {table}")
+            if rows:
+                self._seeds[table] = [tuple(row) for row in rows]
+        deletes = "".join(f"DELETE FROM {table};" for table in tables)
+        sequences = await connection.fetchval(_SEQUENCES)
+        self._empty = f"SET session_replication_role = replica; {deletes}{sequences or ''}"
+
+    async def _is_cleaned(self, name: str) -> bool:
+        """Bring a database back to the template's state, if nothing but rows has changed."""
+        try:
+            connection = await self._connect(name)
+            try:
+                await connection.execute(_END_OTHERS)
+                if (
+                    await connection.fetchval(_SHAPE) != self._shape[name]
+                    or await connection.fetchval(_LARGEST) > _LARGE
+                ):
+                    return False
+                async with connection.transaction():
+                    await connection.execute(self._empty)
+                    for table, rows in self._seeds.items():
+                        await connection.copy_records_to_table(table, records=rows)
+            finally:
+                await connection.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
+
+    async def _connect(self, name: str) -> Any:
+        url = self._server.url(name).replace("+asyncpg", "")
+        return await asyncpg.connect(url, timeout=30)
