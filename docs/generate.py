@@ -88,10 +88,10 @@ COMMANDS = """\
 
 # The command `reminders`
 
-It is configured as worker and API are: see [configuration](configuration.md).
-Every command that prints something prints JSON with `--json`: the same as the HTTP API answers.
-What cannot be undone asks first; where nobody is there to answer, say `--yes`. `--dry-run` only counts.
-Long work shows its progress on standard error, when that is a terminal.
+It reads the same [configuration](configuration.md) as the worker and the API.
+With `--json`, a command prints what the HTTP API answers.
+What cannot be undone asks for confirmation; without a terminal, pass `--yes`. `--dry-run` only shows what would happen.
+Long-running commands show their progress on standard error, if that is a terminal.
 Instants are RFC 3339 with an offset (`2026-12-01T15:00:00+01:00`), durations `90s`, `60m`, `2h` or `1d`.
 
 `reminders --install-completion` teaches bash, zsh, fish and PowerShell to complete commands and options;

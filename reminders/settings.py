@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     temporal_worker_build_id: str | None = Field(default=None, min_length=1)
     """Of these workers, in histories and in the deployment; default: the release."""
     sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
-    """When the sweep looks for what nobody told us: a cron expression, in UTC."""
+    """When the sweep looks for changes that were never reported: a cron expression, in UTC."""
 
     # E-mail
     resend_api_key: SecretStr | None = None
@@ -167,6 +167,9 @@ class Settings(BaseSettings):
     # HTTP API
     api_address: str = "127.0.0.1:8000"
     """Host and port to listen on."""
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Addresses or networks of the proxies before the API, comma-separated: their `X-Forwarded-For`, `-Proto`
+    and `-Prefix` count, and nobody else's."""
     api_keys: Secrets = ()
     """Comma-separated `name=sha256:<hex>`, made by `reminders api-key`, `ro:` before those that may
     only ask; plain keys work too, in `live` random ones of 20 characters or more. Without any, the

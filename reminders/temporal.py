@@ -29,6 +29,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from reminders import budget
 from reminders.domain.errors import ConfigurationError, TemporalUnavailableError
 
 SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
@@ -53,6 +54,22 @@ _AWAY = frozenset(
 )
 
 
+STORED = (
+    "now; what was asked for is stored and holds, workflows follow at the next sweep, and the same"
+    " call may be repeated"
+)
+"""What to say while Temporal is away, where the ledger has a change that workflows have not."""
+_WORKERS_ANSWER = frozenset(
+    {
+        "update_workflow_execution",
+        "poll_workflow_execution_update",
+        "get_workflow_execution_history",
+        "query_workflow",
+    }
+)
+"""Calls that wait for a worker: their silence says nothing of Temporal."""
+
+
 async def connect(
     plugins: Sequence[Plugin], *, lazy: bool = False, runtime: Runtime | None = None
 ) -> Client:
@@ -73,7 +90,7 @@ async def connect(
         )
         config.setdefault("target_host", "localhost:7233")
         with unavailable(f"at {config['target_host']}; start it, or set TEMPORAL_ADDRESS"):
-            return await Client.connect(
+            client = await Client.connect(
                 **config,
                 plugins=plugins,
                 lazy=lazy,
@@ -83,6 +100,32 @@ async def connect(
     except (RuntimeError, OSError, ValueError) as error:  # an unknown profile, a missing file
         msg = f"the TEMPORAL_ variables or the profile cannot be used: {error}"
         raise ConfigurationError(msg) from error
+    _share_budget(client)
+    return client
+
+
+def _share_budget(client: Client) -> None:
+    """Let each call of a client wait no longer than the request that it is made for; see `budget`."""
+    service = client.service_client
+    call = service._rpc_call  # noqa: SLF001 - the one way that every call takes
+
+    async def bounded(rpc: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the SDK's own
+        if rpc in _WORKERS_ANSWER:
+            return await call(rpc, *arguments, **options)
+        try:
+            async with budget.answer_of("Temporal"):
+                try:
+                    return await call(rpc, *arguments, **options)
+                except RPCError as error:
+                    if error.status in _AWAY:
+                        raise TimeoutError from error
+                    raise
+        except TimeoutError as silence:
+            if isinstance(silence.__cause__, RPCError):
+                raise silence.__cause__ from None
+            raise RPCError("no answer in time", RPCStatusCode.DEADLINE_EXCEEDED, b"") from None
+
+    service._rpc_call = bounded  # type: ignore[method-assign]  # noqa: SLF001
 
 
 @contextmanager
@@ -99,6 +142,8 @@ def unavailable(remedy: str | None = None) -> Iterator[None]:
     )
     try:
         yield
+    except TemporalUnavailableError as error:
+        raise (away if remedy else error) from error.__cause__
     except RPCError as error:
         if error.status in _AWAY:
             raise away from error
@@ -184,7 +229,10 @@ async def ensure_schedule(client: Client, schedule_id: str, wanted: Schedule) ->
     except RPCError as error:
         if error.status is not RPCStatusCode.INVALID_ARGUMENT:
             raise
-        msg = f"Temporal cannot read the times {said!r} of the Schedule {schedule_id}"
+        msg = (
+            f"SWEEP_CRON is {said!r}, which Temporal cannot read as a cron expression;"
+            " write for example */15 * * * *"
+        )
         raise ConfigurationError(msg) from error
     return Ensured.CREATED
 

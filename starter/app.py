@@ -36,8 +36,8 @@ from starter.api import (
 )
 from starter.api import errors as problems
 from starter.api.hosts import OwnPagesOnly, WellFormedHost
-from starter.api.middleware import BodyLimit, HeadLikeGet, Measure, SecurityHeaders
-from starter.api.reading import well_formed
+from starter.api.middleware import BodyLimit, HeadLikeGet, Measure, OneBudget, SecurityHeaders
+from starter.api.reading import route_path, well_formed
 from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
@@ -108,7 +108,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             "tracer_provider": traced.provider if traced else None,
             "tracing": traced is not None,
             # Paths elsewhere hold tokens; and what FastAPI logs and measures holds more than ids.
-            "exclude": lambda scope: not scope["path"].startswith("/v1/"),
+            "exclude": lambda scope: not route_path(scope).startswith("/v1/"),
             "operation_spans": False,
             "logs": False,
             "metrics": False,
@@ -116,7 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         },
     )
     app.state.settings = settings
-    app.state.pages = Pages()
+    app.state.pages = Pages(settings.email_locale)
     app.state.mails = Mails(settings)
     problems.install(app)
     auth.install(app, settings)
@@ -127,6 +127,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         # A signature, or the token in the path, says there who may.
         app.add_middleware(OwnPagesOnly, but=(webhook.PATH, attendee.STOP))
     app.add_middleware(WellFormedHost)
+    app.add_middleware(OneBudget)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(Measure, registry=registry)
     app.add_middleware(SecurityHeaders)
@@ -157,10 +158,10 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings)
     listener = serving.listener("API_ADDRESS", host, port)
-    logging.getLogger("uvicorn.access").addFilter(attendee.NoTokens())
+    logging.getLogger("uvicorn.access").addFilter(attendee.RedactTokens())
     logger.info("API on %s, documentation at /docs", serving.url(listener))
     with listener:
-        asyncio.run(_serve(serving.Server(app), listener))
+        asyncio.run(_serve(serving.Server(app, settings.forwarded_allow_ips), listener))
 
 
 async def _serve(server: serving.Server, listener: socket.socket) -> None:

@@ -39,7 +39,7 @@ from reminders.domain.keys import (
     session_reminder_workflow_id,
 )
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, Session
-from reminders.temporal import SESSION_ID, unavailable
+from reminders.temporal import SESSION_ID, STORED, unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
 from starter.services.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
@@ -338,7 +338,7 @@ class ReminderGateway:
     async def _start_change(self, session_id: UUID) -> ChangeReceipt:
         """The workflow that plans every enrollment anew: started, or sent round once more."""
         memo = await self.handover.planner.installation.memo()
-        with unavailable():
+        with unavailable(STORED):
             # Start and signal are one call: of a running one, nothing that changed is missed.
             handle = await self.client.start_workflow(
                 SessionChangeWorkflow.run,
@@ -395,7 +395,7 @@ async def _result(
     """The counts; `None` if there are none in time. Whatever happens, the change is on its way."""
     try:
         async with asyncio.timeout(wait.total_seconds()):
-            with unavailable():
+            with unavailable(STORED):
                 return await handle.result()
     except (TimeoutError, TemporalUnavailableError, RPCError):
         return None

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from reminders.budget import answer_of
 from reminders.domain.errors import DatabaseUnavailableError, InvalidInputError, PlatformOwnedError
 
 OUR_SCHEMA = "session_reminders"
@@ -82,14 +83,14 @@ class Database:
                 connection broke during the commit itself.
         """
         with _unavailable():
-            async with self._engine.begin() as connection:
+            async with answer_of("PostgreSQL"), self._engine.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which every statement is its own transaction: one round trip each."""
         with _unavailable():
-            async with self._autocommit.connect() as connection:
+            async with answer_of("PostgreSQL"), self._autocommit.connect() as connection:
                 yield connection
 
     async def rows(

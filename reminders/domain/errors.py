@@ -257,7 +257,7 @@ class DatabaseUnavailableError(ServiceUnavailableError):
 
 
 class TemporalUnavailableError(ServiceUnavailableError):
-    """Temporal does not answer; the ledger has the plan and the same call may be repeated."""
+    """Temporal does not answer; try again in a moment."""
 
     slug = "temporal-unavailable"
     title = "Temporal does not answer"

@@ -152,7 +152,7 @@ class Attendee:
     time_zone: str | None = None
     """IANA name; absent means the session's zone."""
     locale: str | None = None
-    """BCP 47 or POSIX name; absent means English."""
+    """BCP 47 or POSIX name; absent means the default locale."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -300,6 +300,10 @@ class OptOut:
     """Absent means every session."""
     reminder_type: str | None = None
     """Absent means every type."""
+
+    def covers(self, session_id: UUID, reminder_type: str) -> bool:
+        """Whether it stops a reminder of this session and type."""
+        return self.session_id in (None, session_id) and self.reminder_type in (None, reminder_type)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

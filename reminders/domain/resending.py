@@ -148,9 +148,7 @@ def _rule_of_wanted(recorded: Collection[Reminder], circumstances: Circumstances
     """
     session, rule = circumstances.session, circumstances.rule
     if session.status is SessionStatus.CANCELLED:
-        raise _refused(
-            Refusal.SESSION_CANCELLED, "its session is cancelled; hold the session again first"
-        )
+        raise _refused(Refusal.SESSION_CANCELLED, "its session is cancelled; restore it first")
     if circumstances.now >= session.starts_at:
         raise _refused(
             Refusal.SESSION_STARTED, "its session has begun, and nobody is reminded of the past"

@@ -31,8 +31,8 @@ def deliverable_address(text: str) -> str:
         InvalidAddressError: If it is none, or several, or carries a display name.
     """
     candidate = text.strip()
-    local, at, domain = candidate.rpartition("@")
-    is_localhost = at and (domain == "localhost" or domain.endswith(".localhost"))
+    is_localhost = is_local(candidate)
+    local, _, _ = candidate.rpartition("@")
     checked = f"{local}@localhost.test" if is_localhost else candidate
     try:
         # `test_environment` lets `.test` pass; everything else stays as strict as ever.
@@ -41,6 +41,12 @@ def deliverable_address(text: str) -> str:
         # The validator's message quotes the address; ours may end up in a history.
         raise InvalidAddressError from None
     return candidate if is_localhost else valid.ascii_email or valid.normalized
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is of the sending machine itself, where no provider delivers."""
+    _, at, domain = address.strip().lower().rpartition("@")
+    return bool(at) and (domain == "localhost" or domain.endswith(".localhost"))
 
 
 def is_mailbox(text: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from reminders.domain.errors import ConfigurationError, InvalidAddressError, RenderError
 from reminders.domain.model import DeliveryFacts, Message
-from reminders.mail.addressing import DeliveryMode, deliverable_address, is_mailbox
+from reminders.mail.addressing import DeliveryMode, deliverable_address, is_local, is_mailbox
 from reminders.mail.render import RenderedMail
 
 
@@ -78,13 +78,16 @@ class MailComposer:
 
         Raises:
             InvalidAddressError: If the attendee's address is none; in `redirect` mode as well, so
-                that a rehearsal shows what the performance will.
+                that a rehearsal shows what the performance will. In `live` mode also if it is one
+                of `localhost`.
             RenderError: If the e-mail cannot be rendered.
         """
         if facts.attendee is None:
             raise RenderError("there is no attendee to write to")
         address = deliverable_address(facts.attendee.email)
         is_for_attendee = self._test_recipient is None
+        if is_for_attendee and is_local(address):
+            raise InvalidAddressError
         mail = self._renderer.render(facts, now=now, is_for_attendee=is_for_attendee)
         to, subject = address, mail.subject
         if self._test_recipient is not None:

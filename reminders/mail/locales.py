@@ -18,7 +18,14 @@ _TAG = re.compile(
     r"(?![A-Za-z0-9])"
 )
 """The beginning that `de`, `de-AT`, `de_AT.UTF-8@euro`, `de-Latn-AT-u-hc-h23` have in common."""
+_NAME = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{1,8})*(?:\.[\w-]+)?(?:@\w+)?", re.ASCII)
+"""BCP 47, or POSIX with its encoding and variant; `C` and `POSIX` name no language."""
 _LONGEST = 100
+
+
+def is_locale_name(text: str) -> bool:
+    """Whether a text has the form of a locale's name, whichever language it is in."""
+    return len(text) <= _LONGEST and _NAME.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=1024)  # whatever is stored in profiles, parsed once

@@ -35,6 +35,25 @@ N_ = str
 """Marks a text for the catalogues without translating it here (gettext's own name for that)."""
 _SHOWN = 40
 """How much of a wrong name an error quotes, in code points."""
+_DOUBLED = re.compile(r"(?<!\{)\{\{\s*([^\W\d][\w.]*)\s*\}\}(?!\})")
+"""A name as Handlebars and others have it; here that would be braces around a word, sent as it stands."""
+_MEANT = {
+    "title": "session_title",
+    "name": "attendee_name",
+    "firstname": "attendee_name",
+    "fullname": "attendee_name",
+    "username": "attendee_name",
+    "speaker": "speaker_name",
+    "host": "speaker_name",
+    "date": "start_date",
+    "time": "start_time",
+    "when": "time_left",
+    "timeuntil": "time_left",
+    "timeremaining": "time_left",
+    "place": "location",
+    "room": "location",
+} | {name.replace("_", ""): name for name in SUBJECT_NAMES}
+"""What other systems call our names, in lower case and without punctuation."""
 _DAYS = {
     "today": 0,
     "tomorrow": 1,
@@ -63,8 +82,8 @@ def validate_subject_template(template: str) -> None:
     """Refuse a subject template that could not be filled in.
 
     Raises:
-        InvalidInputError: If it is empty, too long, not one line, has a stray brace, or has
-            anything but one of `SUBJECT_NAMES` between braces.
+        InvalidInputError: If it is empty, too long, not one line, has a stray brace, has anything
+            but one of `SUBJECT_NAMES` between braces, or a word between doubled ones.
     """
     if not template.strip():
         raise _wrong("is empty; write for example: Reminder: {session_title}")
@@ -82,6 +101,11 @@ def subject_parts(template: str) -> tuple[tuple[str, str | None], ...]:
     Raises:
         InvalidInputError: As `validate_subject_template`.
     """
+    if doubled := _DOUBLED.search(template):
+        raise _wrong(
+            f"has {doubled[0][:_SHOWN]}, which would be sent as it stands;"
+            f" names have single braces: {_instead(doubled[1]) or f'one of {_KNOWN}'}"
+        )
     parts: list[tuple[str, str | None]] = []
     try:
         for literal, name, spec, conversion in Formatter().parse(template):
@@ -89,7 +113,9 @@ def subject_parts(template: str) -> tuple[tuple[str, str | None], ...]:
                 found = (
                     name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
                 )
-                raise _wrong(f"has {{{found[:_SHOWN]}}}, which is none of {_KNOWN}")
+                meant = _instead(name)
+                instead = f"; {meant} seems to be meant" if meant else ""
+                raise _wrong(f"has {{{found[:_SHOWN]}}}, which is none of {_KNOWN}{instead}")
             parts.append((literal, name))
     except ValueError:
         raise _wrong("has a brace without its partner; write {{ or }} for a brace itself") from None
@@ -134,6 +160,14 @@ def says_when(template: str) -> bool:
 def says_which_day(template: str) -> bool:
     """Whether the template's own words say "today" or "tomorrow", in any of our languages."""
     return any(_DAY_WORDS.search(literal) for literal, _ in subject_parts(template))
+
+
+def _instead(name: str) -> str | None:
+    """The name that is meant by one of another system's, in braces: `sessionTitle`, `user.name`."""
+    words = re.findall(r"[A-Za-z]+", name)
+    whole = "".join(words).lower()
+    meant = _MEANT.get(whole) or (_MEANT.get(words[-1].lower()) if "." in name else None)
+    return f"{{{meant}}}" if meant else None
 
 
 def _wrong(what: str) -> InvalidInputError:

@@ -1,20 +1,19 @@
-"""Who did what and why; and the receipt of each deed, which follows the work until it is done."""
+"""The audit log; and the receipt of each entry, which follows the work until it is done."""
 
 from __future__ import annotations
 
-from typing import Any
 from uuid import UUID
 
 from fastapi import Request, Response
 
 from reminders.db.audit import Event
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
-from starter.admin.guard import Answering, pages
-from starter.admin.view import render
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, page_router
 from starter.assembly import Parts
 from starter.services.sweeps import Run
 
-router = pages()
+router = page_router()
 
 _PAGE = 50
 _ORDER = ("enrollments", "replanned", "resent", "cancelled", "already_sent", "in_flight")
@@ -85,8 +84,7 @@ async def _run(parts: Parts, entry: Event) -> Run | None:
 def _counts(entry: Event, run: Run | None) -> dict[str, int]:
     """What was counted: by the workflow, so far or in all, and when it was written down."""
     ran = (run.result or run.so_far or {}) if run else {}
-    found: dict[str, Any] = {**entry.details, **ran}
-    counts = {name: value for name, value in found.items() if _is_count(value)}
+    counts = {name: n for name, n in {**entry.details, **ran}.items() if _is_count(n)}
     # The database gives them back by the length of their names.
     known = {name: counts[name] for name in _ORDER if name in counts}
     return known | counts

@@ -1,4 +1,4 @@
-"""Reminders that should have been sent and were not: why, what to do, and which can still go out."""
+"""Reminders that should have been sent and were not: why, what to do, and sending them after all."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.db.reports import EXAMPLES
-from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import StatusReason
-from starter.admin.guard import Answering, pages
-from starter.admin.view import render
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
 
-router = pages()
+router = page_router()
 
 SHOWN = timedelta(days=30)
 """How far back failures are of interest here; `why` answers for ever."""
 
 REMEDIES = {
     StatusReason.INVALID_ADDRESS: "Have the platform correct the address, then send again.",
-    StatusReason.RENDER_ERROR: "Mend the subject of the rule, or what the session says; the error"
+    StatusReason.RENDER_ERROR: "Correct the subject of the rule, or the session; the error"
     " names the part. Then send again.",
     StatusReason.REJECTED: "Read the provider's words below; correct what they name, then send"
     " again.",
@@ -28,7 +28,7 @@ REMEDIES = {
     StatusReason.MISCONFIGURED: "Check RESEND_API_KEY and EMAIL_FROM against the provider's"
     " dashboard, then resume delivery. If the error is not in Resend's words: see what is between"
     " worker and provider.",
-    StatusReason.EXPIRED: "See in the log of the workers what was away. These sessions have begun.",
+    StatusReason.EXPIRED: "The log of the workers says what was away. These sessions have begun.",
     StatusReason.OUTCOME_UNKNOWN: "It may have arrived: ask the provider by the reminder's id, or"
     " the attendee, before sending again.",
 }
@@ -37,12 +37,15 @@ REMEDIES = {
 NOT_REDRIVEN = {StatusReason.OUTCOME_UNKNOWN}
 """What goes out again one by one only, after somebody has looked."""
 
+PAGE = 200
+"""Enrollments of one click: seconds of work."""
+
 
 @router.get("/failed")
 async def failed(
     request: Request,
     parts: Answering,
-    reason: str = "",
+    reason: StatusReason | None = None,
     session: UUID | None = None,
 ) -> Response:
     """Causes, and the reminders of the one that was chosen."""
@@ -50,9 +53,7 @@ async def failed(
     since = now - SHOWN
     ledger = parts.failed
     causes = await ledger.causes(now, since=since, session_id=session)
-    chosen = _reason(reason)
-    if chosen is None and causes:
-        chosen = causes[0].reason
+    chosen = causes[0].reason if reason is None and causes else reason
     examples = await ledger.of_cause(chosen, now, since=since, session_id=session)
     return render(
         request,
@@ -68,8 +69,23 @@ async def failed(
     )
 
 
-def _reason(name: str) -> StatusReason | None:
-    try:
-        return StatusReason(name) if name else None
-    except ValueError as error:
-        raise InvalidInputError("is not a reason of a status", field="reason") from error
+@router.get("/redrive")
+async def redrive_page(request: Request, parts: Answering, session: UUID | None = None) -> Response:
+    """What a redrive would do, before it is done."""
+    found = await parts.resending.redrive(By(""), session_id=session, dry_run=True, limit=PAGE)
+    return render(request, "redrive.html", found=found, session_id=session, reason=None)
+
+
+@router.post("/redrive")
+async def redrive(request: Request, parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Send again what failed, one e-mail to each person: a page of enrollments at a time."""
+    reason, session_id = form.reason(), form.uuid("session")
+    done = await parts.resending.redrive(
+        By(operator.actor, reason),
+        session_id=session_id,
+        cursor=form.raw("cursor") or None,
+        limit=PAGE,
+    )
+    if done.next_cursor is None:
+        return redirect(f"/audit/{done.event_id}")
+    return render(request, "redrive.html", found=done, session_id=session_id, reason=reason)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from fastapi import Request
 
@@ -15,18 +17,18 @@ _MEDIA_TYPE = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100
 LONGEST_FIELD = 1000
 """Code points of a field, unless it says otherwise."""
+_LONGEST_NUMBER = 9
 
 
+@dataclass(frozen=True, slots=True)
 class Form:
-    """Fields by name; of one that comes twice, the last counts."""
+    """Fields by name, as they were sent; of one that comes twice, the last counts."""
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
-        """Take the fields as they were sent."""
-        self._fields = fields
+    fields: Mapping[str, str]
 
     def raw(self, name: str) -> str:
         """A field as it was sent; empty if it was not."""
-        return self._fields.get(name, "")
+        return self.fields.get(name, "")
 
     def text(self, name: str, *, longest: int = LONGEST_FIELD) -> str:
         """A field without blanks around it; empty if it was not sent.
@@ -59,6 +61,25 @@ class Form:
         """Whether a box is ticked."""
         return bool(self.raw(name))
 
+    def number(self, name: str) -> int:
+        """A whole number from 0 on; 0 if it was not sent.
+
+        Raises:
+            InvalidInputError: If it is none.
+        """
+        text = self.text(name) or "0"
+        if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
+            raise InvalidInputError("must be a whole number, and no less than 0", field=name)
+        return int(text)
+
+    def uuid(self, name: str) -> UUID | None:
+        """An id; `None` if it was not sent.
+
+        Raises:
+            InvalidInputError: If it is none.
+        """
+        return parse_uuid(self.text(name), name)
+
 
 def clean(value: str, name: str, *, longest: int = LONGEST_FIELD) -> str:
     """A text that can be stored and searched for, without blanks around it.
@@ -71,6 +92,18 @@ def clean(value: str, name: str, *, longest: int = LONGEST_FIELD) -> str:
         raise InvalidInputError(f"at most {longest} characters", field=name)
     refuse_unstorable(value, name)
     return value
+
+
+def parse_uuid(text: str, name: str) -> UUID | None:
+    """An id, or `None` for an empty text.
+
+    Raises:
+        InvalidInputError: If it is something else.
+    """
+    try:
+        return UUID(text) if text else None
+    except ValueError as error:
+        raise InvalidInputError("is not an id (a UUID)", field=name) from error
 
 
 async def read(request: Request) -> Form:

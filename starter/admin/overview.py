@@ -3,20 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from fastapi import Request, Response
 
 from reminders.db.audit import By
+from reminders.db.provider import QuotaReading
+from reminders.db.reports import Backlog, Day, DueHour
 from reminders.domain.errors import DatabaseUnavailableError
-from starter.admin.attention import concerns
-from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
-from starter.admin.plot import by_hour
-from starter.admin.view import render
+from reminders.domain.model import ReminderStatus
+from reminders.domain.ports import Hold
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
 from starter.assembly import Parts
+from starter.health.diagnosis import Diagnosis, Level
 from starter.health.examiner import OVERDUE
 
-router = pages()
+router = page_router()
+
+QUOTA_IS_LOW = 0.8
+"""From which used part of a quota on somebody should know."""
+_SOLVED_ON = {
+    "overdue": ("/reminders?status=scheduled", "See them"),
+    "delivery": ("#delivery", "Resume"),
+    "schedule": ("/runs", "Sweep now"),
+}
+"""Pages that help with a check that is red; the others are solved on the machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figures:
+    """What the ledger says."""
+
+    backlog: Backlog
+    today: Day
+    hours: Sequence[DueHour]
+    quotas: Sequence[QuotaReading]
+    hold: Hold | None
+    """Why nothing is posted at present."""
+
+    @property
+    def highest(self) -> int:
+        """What the upper edge of the chart stands for: 1, 2, 5, 10, 20, 50, ..."""
+        most = max(hour.reminders for hour in self.hours)
+        edges: Iterator[int] = (digit * 10**n for n in range(19) for digit in (1, 2, 5))
+        return next(edge for edge in edges if edge >= most)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One thing that needs somebody, and where it is solved."""
+
+    text: str
+    link: str | None = None
+    """Path below `/admin`."""
+    link_text: str = ""
+    remedy: str | None = None
+    is_urgent: bool = True
 
 
 @router.get("")
@@ -27,27 +72,20 @@ async def overview(request: Request, parts: Answering) -> Response:
         request,
         "overview.html",
         diagnosis=diagnosis,
-        concerns=concerns(
-            parts.clock.now(),
-            diagnosis=diagnosis,
-            backlog=figures["backlog"],
-            today=figures["today"],
-            quotas=figures["quotas"],
-            hold=figures["hold"],
-        ),
-        **figures,
+        alerts=list(_alerts(parts.clock.now(), diagnosis, figures)),
+        figures=figures,
     )
 
 
 @router.post("/delivery/resume")
-async def resume(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+async def resume(parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """End the hold that keeps all workers from sending."""
-    await parts.provider.resume(By(visitor.actor, form.reason()))
+    await parts.provider.resume(By(operator.actor, form.reason()))
     return redirect("")
 
 
-async def _figures(parts: Parts) -> dict[str, Any]:
-    """What the ledger says; nothing while it cannot be asked."""
+async def _figures(parts: Parts) -> Figures | None:
+    """What the ledger says; `None` while it cannot be asked."""
     now = parts.clock.now()
     ledger = parts.overview
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -60,11 +98,46 @@ async def _figures(parts: Parts) -> dict[str, Any]:
             parts.provider.hold(),
         )
     except DatabaseUnavailableError:
-        return {"backlog": None, "today": None, "plot": None, "quotas": (), "hold": None}
-    return {
-        "backlog": backlog,
-        "today": today,
-        "plot": by_hour(hours),
-        "quotas": quotas,
-        "hold": hold,
-    }
+        return None
+    return Figures(backlog=backlog, today=today, hours=hours, quotas=quotas, hold=hold)
+
+
+def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Iterator[Alert]:
+    """What needs somebody now, the most urgent first."""
+    said = set()
+    for check in diagnosis.checks:
+        # A part that is away is found by every check that asks it, and said once.
+        if check.level is not Level.OK and check.detail not in said:
+            said.add(check.detail)
+            text = check.detail[:1].upper() + check.detail[1:]
+            link, link_text = _SOLVED_ON.get(check.name, (None, ""))
+            yield Alert(text, link, link_text, check.remedy, is_urgent=not check.ok)
+    if figures is None:
+        return
+    if failed := figures.backlog.redrivable:
+        text = f"{_some(failed, 'failed reminder')} can still be sent: the session has not begun"
+        yield Alert(text, "/failed", "See why")
+    for quota in figures.quotas:
+        if (
+            quota.limit
+            and quota.used_by_now >= QUOTA_IS_LOW * quota.limit
+            and quota.resets_at > now
+        ):
+            yield Alert(
+                f"{quota.used_by_now} of {quota.limit} e-mails of the {quota.name} quota are used",
+                remedy=f"it is renewed at {quota.resets_at:%Y-%m-%d %H:%M} UTC",
+                is_urgent=figures.hold is not None,
+            )
+    if late := figures.today.late:
+        text = f"{_some(late, 'reminder')} of today went out late"
+        yield Alert(text, "/reminders?status=sent", "See them", is_urgent=False)
+    if refused := sum(
+        figures.today.sent.get(status, 0)
+        for status in (ReminderStatus.BOUNCED, ReminderStatus.COMPLAINED)
+    ):
+        text = f"{_some(refused, 'e-mail')} of today bounced or were reported as spam"
+        yield Alert(text, "/reminders?status=bounced", "See them", is_urgent=False)
+
+
+def _some(number: int, what: str) -> str:
+    return f"1 {what}" if number == 1 else f"{number} {what}s"

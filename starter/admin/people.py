@@ -1,4 +1,4 @@
-"""People: looked for by name, address or id, and everything one of them was or was not told."""
+"""People: searched for by name, address or id, and everything that one of them is enrolled in."""
 
 from __future__ import annotations
 
@@ -7,37 +7,36 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from reminders.db.lookups import FOUND_AT_ONCE
-from starter.admin.guard import Answering, Sent, pages, redirect
-from starter.admin.view import render
-from starter.assembly import Parts
+from starter.admin.rendering import render
+from starter.admin.routing import (
+    Answering,
+    Searched,
+    Sent,
+    SignedIn,
+    page_router,
+    redirect,
+    to_results,
+)
+from starter.admin.searches import LONGEST
 
-router = pages()
+router = page_router()
 
 
 @router.get("/people")
-async def people(request: Request) -> Response:
-    """Where to look for somebody."""
-    return render(request, "people.html", search="", people=None, is_cut=False)
+async def people(request: Request, parts: Answering, searched: Searched) -> Response:
+    """Who is meant: the page of the only one, or a list; or where to search for somebody."""
+    if not searched:
+        return render(request, "people.html", search="", people=None)
+    found = await parts.browser.people(searched, limit=FOUND_AT_ONCE + 1)
+    if len(found) == 1:
+        return redirect(f"/people/{found[0].user_id}")
+    return render(request, "people.html", search=searched, people=found)
 
 
 @router.post("/people")
-async def search(request: Request, parts: Answering, form: Sent) -> Response:
-    """Who is meant; posted, because addresses do not belong into logs."""
-    return await looked_for(request, parts, form.required("q", longest=200))
-
-
-async def looked_for(request: Request, parts: Parts, wanted: str) -> Response:
-    """The page of the one who is meant, or a list of those who may be."""
-    found = await parts.browser.people(wanted, limit=FOUND_AT_ONCE + 1)
-    if len(found) == 1:
-        return redirect(f"/people/{found[0].user_id}")
-    return render(
-        request,
-        "people.html",
-        search=wanted,
-        people=found[:FOUND_AT_ONCE],
-        is_cut=len(found) > FOUND_AT_ONCE,
-    )
+async def search(request: Request, operator: SignedIn, form: Sent) -> Response:
+    """Search for people."""
+    return to_results(request, operator, "/people", form.required("q", longest=LONGEST))
 
 
 @router.get("/people/{user_id}")
@@ -47,5 +46,6 @@ async def person(request: Request, user_id: UUID, parts: Answering) -> Response:
         request,
         "person.html",
         attendee=await parts.catalogue.user(user_id),
+        default_locale=parts.settings.email_locale,
         enrollments=await parts.browser.enrollments(user_id),
     )

@@ -2,64 +2,62 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from reminders.settings import Settings
 from starter.admin import (
     audit,
-    enrollment,
+    enrollments,
     failed,
-    ledger,
+    mails,
     overview,
     people,
-    preview,
     rehearsal,
-    resending,
+    reminders,
     rules,
     runs,
     search,
-    session,
     sessions,
-    signing_in,
+    sign_in,
 )
-from starter.admin.door import Door
-from starter.admin.guard import pages
-from starter.admin.view import STATIC
+from starter.admin.auth import AdminAuth
+from starter.admin.rendering import STATIC
+from starter.admin.routing import page_router, redirect
 from starter.api.reading import Files
 
-_elsewhere = pages()
+_elsewhere = page_router()
 
 
 @_elsewhere.get("/{path:path}")
-async def elsewhere(request: Request) -> None:
-    """Whatever else is below `/admin`: a page that says so."""
+async def elsewhere(request: Request, path: str) -> Response:
+    """Whatever else is below `/admin`: a page that says so; a page, if only a slash is too much."""
+    if path.endswith("/") or not path:
+        return redirect("/" + path.strip("/") if path.strip("/") else "")
     raise HTTPException(404, detail=f"There is no page {request.url.path}.")
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Give an application its pages, behind their door.
+    """Give an application its pages.
 
     Args:
         app: Has `Parts` as `app.state.parts` once it runs.
         settings: Of this process.
     """
-    app.state.admin_door = Door(settings)
+    app.state.admin_auth = AdminAuth(settings)
     router = APIRouter()
     for page in (
-        signing_in.router,
-        signing_in.inside,
+        sign_in.router,
+        sign_in.signed_in,
         overview.router,
         search.router,
         sessions.router,
-        session.router,
-        enrollment.router,
+        enrollments.router,
         people.router,
-        ledger.router,
+        reminders.router,
         failed.router,
-        resending.router,
         rules.router,
-        preview.router,
+        mails.router,
         rehearsal.router,
         runs.router,
         audit.router,

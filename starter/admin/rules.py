@@ -17,23 +17,24 @@ from reminders.domain.errors import (
     RuleExistsError,
     RuleNotFoundError,
 )
-from reminders.domain.model import ReminderRule
-from reminders.domain.rules import RuleFields
+from reminders.domain.model import ReminderRule, Session
+from reminders.domain.rules import RuleDiff, RuleFields
 from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
 from starter.admin.form import Form
-from starter.admin.guard import Answering, Sent, SignedIn, pages
-from starter.admin.view import render
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, Sent, SignedIn, describe, page_router
 from starter.assembly import Parts
 from starter.services.mails import Mails
 
-router = pages()
+router = page_router()
 
 _VERBS = ("add", "change", "delete")
-_LONGEST_NUMBER = 9
+_FIRST_SUBJECT = "Reminder: {session_title} starts {time_left}"
+"""What a new rule begins with."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _RuleForm:
     """A change of a rule as a form says it."""
 
     verb: str
@@ -47,30 +48,22 @@ class _Wish:
         """Read a form.
 
         Raises:
-            InvalidInputError: If a field is none.
+            InvalidInputError: If a field has nothing that it may have.
         """
-        verb, session = form.text("verb"), form.text("session")
+        verb, session_id = form.text("verb"), form.uuid("session")
         if verb not in _VERBS:
             raise InvalidInputError("is none of add, change and delete", field="verb")
-        try:
-            session_id = UUID(session) if session else None
-        except ValueError as error:
-            raise InvalidInputError("is no id of a session", field="session") from error
         reminder_type = form.required("reminder_type")
         if verb == "delete":
             return cls(verb, reminder_type, session_id, None)
-        return cls(
-            verb,
-            reminder_type,
-            session_id,
-            RuleFields(
-                lead=timedelta(minutes=_number(form, "minutes_before")),
-                is_enabled=form.flag("is_enabled"),
-                subject_template=form.required("email_subject_template", longest=LONGEST_TEMPLATE),
-                display_name=form.text("display_name") or reminder_type,
-                sort_order=_number(form, "sort_order"),
-            ),
+        fields = RuleFields(
+            lead=timedelta(minutes=form.number("minutes_before")),
+            is_enabled=form.flag("is_enabled"),
+            subject_template=form.required("email_subject_template", longest=LONGEST_TEMPLATE),
+            display_name=form.text("display_name") or reminder_type,
+            sort_order=form.number("sort_order"),
         )
+        return cls(verb, reminder_type, session_id, fields)
 
 
 @router.get("/rules")
@@ -88,23 +81,26 @@ async def edit(
     """A form with the rule as it is, or an empty one for a new rule."""
     about = await parts.catalogue.session(session) if session else None
     rule = await _rule(parts, reminder_type, session) if reminder_type else None
-    return render(request, "rule_edit.html", rule=rule, session=about, names=SUBJECT_NAMES)
+    return _edit_page(request, about, rule)
 
 
 @router.post("/rules/diff")
 async def diff(request: Request, parts: Answering, form: Sent) -> Response:
-    """What the change would do, and the subject as people would get it; nothing is stored."""
-    wish = _Wish.of(form)
-    found = await parts.rules.diff(wish.reminder_type, wish.session_id, wish.fields)
-    before = found.change.before
-    if wish.verb == "add" and before is not None and before.session_id == wish.session_id:
-        raise RuleExistsError
+    """What the change would do, and the subject as people would get it; nothing is stored.
+
+    What cannot be accepted comes back in its form, with what is wrong.
+    """
+    try:
+        change = _RuleForm.of(form)
+        found = await _diff(parts, change)
+    except (InvalidInputError, RuleExistsError) as error:
+        return await _edit_again(request, parts, form, error)
     mails: Mails = request.app.state.mails
     return render(
         request,
         "rule_diff.html",
-        wish=wish,
-        session=await parts.catalogue.session(wish.session_id) if wish.session_id else None,
+        change=change,
+        session=await parts.catalogue.session(change.session_id) if change.session_id else None,
         diff=found,
         subjects={
             "before": await _subject(mails, found.change.before),
@@ -114,19 +110,70 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
 
 
 @router.post("/rules/apply")
-async def apply(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+async def apply(request: Request, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Store the change and tell every workflow that it concerns. Safe to repeat."""
-    wish, reason = _Wish.of(form), form.reason()
-    if wish.fields is None:
+    change, reason = _RuleForm.of(form), form.reason()
+    if change.fields is None:
         receipt = await parts.rules.delete(
-            wish.reminder_type, wish.session_id, by=By(visitor.actor, reason)
+            change.reminder_type, change.session_id, by=By(operator.actor, reason)
         )
     else:
-        act = parts.rules.add if wish.verb == "add" else parts.rules.change
+        act = parts.rules.add if change.verb == "add" else parts.rules.change
         receipt = await act(
-            wish.reminder_type, wish.session_id, wish.fields, by=By(visitor.actor, reason)
+            change.reminder_type, change.session_id, change.fields, by=By(operator.actor, reason)
         )
-    return render(request, "rule_receipt.html", wish=wish, receipt=receipt, reason=reason)
+    return render(request, "rule_receipt.html", change=change, receipt=receipt, reason=reason)
+
+
+async def _diff(parts: Parts, change: _RuleForm) -> RuleDiff:
+    """What a change would do.
+
+    Raises:
+        InvalidInputError: If the rule could not be stored so.
+        RuleExistsError: If one that is to be added is there.
+    """
+    found = await parts.rules.diff(change.reminder_type, change.session_id, change.fields)
+    before = found.change.before
+    if change.verb == "add" and before is not None and before.session_id == change.session_id:
+        raise RuleExistsError
+    return found
+
+
+def _edit_page(
+    request: Request,
+    session: Session | None,
+    rule: ReminderRule | None,
+    *,
+    sent: Form | None = None,
+    error: ReminderError | None = None,
+) -> Response:
+    """The form, with the fields as they were sent, or else as the rule has them."""
+    values = {
+        "reminder_type": rule.reminder_type if rule else "",
+        "minutes_before": str(rule.lead // timedelta(minutes=1)) if rule else "",
+        "is_enabled": "on" if not rule or rule.is_enabled else "",
+        "email_subject_template": rule.subject_template if rule else _FIRST_SUBJECT,
+        "display_name": rule.display_name if rule else "",
+        "sort_order": str(rule.sort_order) if rule else "0",
+    }
+    return render(
+        request,
+        "rule_edit.html",
+        http_status=error.status if error else 200,
+        rule=rule,
+        session=session,
+        names=SUBJECT_NAMES,
+        values={name: sent.raw(name) for name in values} if sent else values,
+        problem=error and describe(error),
+    )
+
+
+async def _edit_again(request: Request, parts: Parts, form: Form, error: ReminderError) -> Response:
+    session_id = form.uuid("session")
+    session = await parts.catalogue.session(session_id) if session_id else None
+    is_new = form.raw("verb") == "add"
+    rule = None if is_new else await _rule(parts, form.text("reminder_type"), session_id)
+    return _edit_page(request, session, rule, sent=form, error=error)
 
 
 async def _rule(parts: Parts, reminder_type: str, session_id: UUID | None) -> ReminderRule:
@@ -153,10 +200,3 @@ async def _subject(mails: Mails, rule: ReminderRule | None) -> str | None:
         return (await asyncio.to_thread(mails.sample, rule)).subject
     except ReminderError as error:
         return f"({error})"
-
-
-def _number(form: Form, name: str) -> int:
-    text = form.text(name) or "0"
-    if not text.isascii() or not text.isdecimal() or len(text) > _LONGEST_NUMBER:
-        raise InvalidInputError("must be a whole number, and no less than 0", field=name)
-    return int(text)

@@ -1,14 +1,14 @@
-"""What keeps house: sweeps, changes of sessions and back-fills, and a sweep by hand."""
+"""Runs of background work: sweeps, changes of sessions and back-fills; and a sweep by hand."""
 
 from __future__ import annotations
 
 from fastapi import Request, Response
 
 from reminders.db.audit import LONGEST_REASON, Action, By
-from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
-from starter.admin.view import render
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
 
-router = pages()
+router = page_router()
 
 
 @router.get("/runs")
@@ -28,8 +28,8 @@ async def runs(request: Request, parts: Answering, after: str = "") -> Response:
 
 
 @router.post("/sweeps")
-async def sweep(parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+async def sweep(parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Look now for what nobody told us; it reconciles and sends nothing."""
     reason = form.text("reason", longest=LONGEST_REASON) or None
-    done = await parts.sweeps.start(By(visitor.actor, reason))
+    done = await parts.sweeps.start(By(operator.actor, reason))
     return redirect(f"/audit/{done.event_id}")

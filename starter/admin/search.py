@@ -1,40 +1,73 @@
-"""One field for everything: an id of whatever kind goes right to its page."""
+"""One field for everything: ids of whatever kind, people and sessions."""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import quote
 from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.lookups import FOUND_AT_ONCE, Period
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
-from starter.admin.guard import Answering, Sent, pages, redirect
-from starter.admin.people import looked_for
+from starter.admin.rendering import render
+from starter.admin.routing import (
+    Answering,
+    Searched,
+    Sent,
+    SignedIn,
+    page_router,
+    redirect,
+    to_results,
+)
+from starter.admin.searches import LONGEST
 from starter.assembly import Parts
 
-router = pages()
+router = page_router()
 
+_SESSIONS = 10
+"""Of either period that are shown; the page of sessions has all."""
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _WORKFLOW = re.compile(rf"session-reminder:({_UUID}):({_UUID})", re.IGNORECASE)
 
 
 @router.post("/search")
-async def search(request: Request, parts: Answering, form: Sent) -> Response:
-    """Go to what an id names; other words are looked for among the titles of sessions.
+async def search(request: Request, parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Go to what an id names: a session, a user, a reminder, a workflow, or an e-mail at the provider.
 
-    An address is looked for among people, and shows in no URL.
-
-    The ids: of a session, a user, a reminder, a workflow, or of an e-mail at the provider.
+    Other words are searched for among people and the titles of sessions.
     """
-    wanted = form.text("q", longest=200)
+    wanted = form.text("q", longest=LONGEST)
     workflow = _WORKFLOW.fullmatch(wanted)
     if workflow:
         return redirect(f"/enrollments/{workflow[1]}/{workflow[2]}")
-    if "@" in wanted:
-        return await looked_for(request, parts, wanted)
-    path = await _named(parts, wanted) if wanted else None
-    return redirect(path or f"/sessions?q={quote(wanted, safe='')}")
+    path = await _named(parts, wanted) if wanted else "/sessions"
+    return redirect(path) if path else to_results(request, operator, "/search", wanted)
+
+
+@router.get("/search")
+async def results(request: Request, parts: Answering, searched: Searched) -> Response:
+    """Who and what is found by a part of a name, an address or a title."""
+    if not searched:
+        return redirect("/sessions")
+    browser, now = parts.browser, parts.clock.now()
+    people = await browser.people(searched, limit=FOUND_AT_ONCE + 1)
+    upcoming, past = [
+        await browser.sessions(now, period=period, search=searched, limit=_SESSIONS + 1)
+        for period in (Period.UPCOMING, Period.PAST)
+    ]
+    found = [f"/people/{person.user_id}" for person in people]
+    found += [f"/sessions/{session.id}" for session in (*upcoming, *past)]
+    if len(found) == 1:
+        return redirect(found[0])
+    return render(
+        request,
+        "search.html",
+        search=searched,
+        people=people,
+        upcoming=upcoming,
+        past=past,
+        most=_SESSIONS,
+    )
 
 
 async def _named(parts: Parts, wanted: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Sessions: looked for, listed."""
+"""Sessions: listed, and one by itself: its counts, its roster, cancel, restore and re-plan."""
 
 from __future__ import annotations
 
@@ -7,34 +7,130 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.db.lookups import PAGE, Period
 from reminders.domain.errors import InvalidInputError
-from starter.admin.form import clean
-from starter.admin.guard import Answering, pages
-from starter.admin.view import render
+from reminders.domain.model import ReminderStatus
+from starter.admin.rendering import render
+from starter.admin.routing import (
+    Answering,
+    Searched,
+    Sent,
+    SignedIn,
+    page_router,
+    redirect,
+    to_results,
+)
+from starter.admin.searches import LONGEST
 
-router = pages()
+router = page_router()
 
 
 @router.get("/sessions")
 async def sessions(
-    request: Request, parts: Answering, q: str = "", period: str = "upcoming", after: str = ""
+    request: Request,
+    parts: Answering,
+    searched: Searched,
+    *,
+    period: Period = Period.UPCOMING,
+    search: str = "",
+    after: str = "",
 ) -> Response:
     """Upcoming or past sessions, with their reminders counted."""
-    search = clean(q, "q", longest=200)
-    chosen = Period.PAST if period == Period.PAST else Period.UPCOMING
     found = await parts.browser.sessions(
-        parts.clock.now(),
-        period=chosen,
-        search=search,
-        cursor=_cursor(after),
-        limit=PAGE + 1,
+        parts.clock.now(), period=period, search=searched, cursor=_cursor(after), limit=PAGE + 1
     )
     page = found[:PAGE]
     more = f"{page[-1].starts_at.isoformat()}~{page[-1].id}" if len(found) > PAGE else None
     return render(
-        request, "sessions.html", sessions=page, search=search, period=chosen.value, more=more
+        request,
+        "sessions.html",
+        sessions=page,
+        search=searched,
+        search_id=search,
+        period=period.value,
+        more=more,
     )
+
+
+@router.post("/sessions")
+async def search_sessions(request: Request, operator: SignedIn, form: Sent) -> Response:
+    """Search for sessions."""
+    period = Period.PAST if form.raw("period") == Period.PAST else Period.UPCOMING
+    text = form.text("q", longest=LONGEST)
+    return to_results(request, operator, f"/sessions?period={period}", text)
+
+
+@router.get("/sessions/{session_id}")
+async def session(
+    request: Request,
+    session_id: UUID,
+    parts: Answering,
+    searched: Searched,
+    *,
+    status: ReminderStatus | None = None,
+    after: UUID | None = None,
+) -> Response:
+    """The session, its reminders by type and status, and its roster page by page, or searched."""
+    browser = parts.browser
+    found = await parts.catalogue.session(session_id)
+    people = await browser.roster(
+        session_id, status=status, search=searched, after=after, limit=PAGE + 1
+    )
+    return render(
+        request,
+        "session.html",
+        session=found,
+        by_type=await browser.by_type(session_id),
+        enrolled=await browser.enrolled(session_id),
+        roster=people[:PAGE],
+        status=status,
+        search=searched,
+        more=people[PAGE - 1].attendee.user_id if len(people) > PAGE and not searched else None,
+        is_cut=len(people) > PAGE and bool(searched),
+        workflows_url=parts.workflows_url(f"SessionId='{session_id}'"),
+    )
+
+
+@router.post("/sessions/{session_id}/roster")
+async def search_roster(
+    request: Request, session_id: UUID, operator: SignedIn, form: Sent
+) -> Response:
+    """Search the roster."""
+    text = form.text("q", longest=LONGEST)
+    return to_results(request, operator, f"/sessions/{session_id}", text, anchor="#roster")
+
+
+@router.get("/sessions/{session_id}/cancel")
+async def cancel_page(request: Request, session_id: UUID, parts: Answering) -> Response:
+    """What a cancel would do, before it is done."""
+    found = await parts.catalogue.session(session_id)
+    expected = (await parts.gateway.cancel_session(session_id, dry_run=True)).reminders
+    return render(request, "session_cancel.html", session=found, expected=expected)
+
+
+@router.post("/sessions/{session_id}/cancel")
+async def cancel(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Cancel the session for everybody; the receipt follows the workflow that does it."""
+    by = By(operator.actor, form.reason())
+    done = await parts.gateway.cancel_session(session_id, by)
+    return redirect(f"/audit/{done.event_id}")
+
+
+@router.post("/sessions/{session_id}/restore")
+async def restore(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Restore a cancelled session, and plan for everybody what still lies ahead."""
+    by = By(operator.actor, form.reason())
+    done = await parts.gateway.restore_session(session_id, by)
+    return redirect(f"/audit/{done.event_id}")
+
+
+@router.post("/sessions/{session_id}/replan")
+async def replan(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Plan every enrollment anew, by the session and the rules as they are stored now."""
+    by = By(operator.actor, form.reason())
+    done = await parts.gateway.session_changed(session_id, by)
+    return redirect(f"/audit/{done.event_id}")
 
 
 def _cursor(text: str) -> tuple[datetime, UUID] | None:
@@ -42,12 +138,11 @@ def _cursor(text: str) -> tuple[datetime, UUID] | None:
         return None
     starts_at, _, session_id = text.partition("~")
     try:
-        at = datetime.fromisoformat(starts_at)
-        found = at, UUID(session_id)
+        at, last = datetime.fromisoformat(starts_at), UUID(session_id)
     except ValueError as error:
         raise InvalidInputError(
             "is not one of ours; begin with the first page", field="after"
         ) from error
     if at.utcoffset() is None:
         raise InvalidInputError("has no UTC offset", field="after")
-    return found
+    return at, last

@@ -10,6 +10,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
+from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus
 from starter.api.models import Mirror, Out, ReasonBody, ReasonQuery
@@ -26,6 +27,7 @@ from starter.api.routing import (
     v1_router,
 )
 from starter.api.sessions import CancelReceiptOut
+from starter.services import reasons
 from starter.services.receipts import Story
 
 router = v1_router("enrollments")
@@ -69,7 +71,7 @@ class WorkflowOut(Out):
     id: str
     run_id: str | None
     status: str | None = Field(examples=["running"])
-    """As Temporal has it; absent when Temporal has forgotten it or is away."""
+    """As Temporal has it; null when it has forgotten it, `unknown` while it does not answer."""
     url: str | None
     """In the Temporal UI; absent unless `TEMPORAL_UI_URL` is set."""
 
@@ -84,6 +86,8 @@ class StoryOut(Out):
     start_time: datetime
     workflow: WorkflowOut
     reminders: list[ReminderOut]
+    nothing_planned: str | None = Field(examples=[None])
+    """Why there are no reminders, for people; null when there are some."""
 
     @classmethod
     def of(cls, story: Story, workflow_url: str | None) -> Self:
@@ -101,6 +105,7 @@ class StoryOut(Out):
                 url=workflow_url,
             ),
             reminders=story.reminders,
+            nothing_planned=reasons.nothing_planned(story, now=SystemClock().now()),
         )
 
 
@@ -145,7 +150,7 @@ async def enroll(
 async def why(session_id: UUID, user_id: UUID, parts: Answering) -> StoryOut:
     """Every reminder with its instant, the decision and its reason, attempts and provider's id.
 
-    Answers from the ledger while Temporal is away; `workflow.status` is null then.
+    Answers from the ledger while Temporal is away; `workflow.status` is `unknown` then.
     """
     story = await parts.gateway.why(session_id, user_id)
     return StoryOut.of(story, parts.workflow_url(story.workflow_id, story.run_id))

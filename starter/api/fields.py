@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from reminders.db.audit import LONGEST_REASON
 from reminders.domain.errors import InvalidAddressError
 from reminders.mail.addressing import deliverable_address
+from reminders.mail.locales import is_locale_name
 
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?P<offset>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
@@ -24,7 +25,6 @@ _INSTANT = re.compile(
 _EXAMPLE = "write RFC 3339 with an offset, for example 2026-12-01T15:00:00+01:00"
 _YEARS = range(2000, 2100)
 """Instants beyond are typing errors, and farther than a timer reaches."""
-_LOCALE = r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$"
 _NO_ZONES = frozenset({"Factory", "localtime"})
 """Files among the zones that name none."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -60,6 +60,12 @@ def _zones() -> frozenset[str]:
 def _zone(name: str) -> str:
     if name not in _zones():
         raise _wrong("is not an IANA time zone; write for example Europe/Madrid")
+    return name
+
+
+def _locale(name: str) -> str:
+    if not is_locale_name(name):
+        raise _wrong("is not a locale; write for example de-AT, or de_AT.UTF-8")
     return name
 
 
@@ -130,7 +136,9 @@ WebUrl = Annotated[
     AfterValidator(_web_url),
     Field(json_schema_extra={"format": "uri"}),
 ]
-LocaleName = Annotated[str, StringConstraints(max_length=35, pattern=_LOCALE)]
+LocaleName = Annotated[
+    str, StringConstraints(max_length=35), AfterValidator(_locale), Field(examples=["de-AT"])
+]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_one_line)]
 Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_one_line)]
 Reason = Annotated[

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from reminders.settings import is_loopback
 from starter.api.errors import MalformedHostError, OtherOriginError, refusal
+from starter.api.reading import route_path
 
 _HOST = re.compile(
     r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.~!$&'()*+,;=%-]+))(?::(?P<port>\d{0,5}))?",
@@ -71,7 +72,7 @@ class OwnPagesOnly:
         if (
             scope["type"] == "http"
             and scope["method"] not in _READING
-            and not scope["path"].startswith(self.but)
+            and not route_path(scope).startswith(self.but)
             and is_of_another_origin(Headers(scope=scope))
         ):
             answer = await refusal(Request(scope), OtherOriginError())
@@ -87,9 +88,12 @@ def is_of_another_origin(headers: Headers, *, also: str | None = None) -> bool:
         headers: Of the request, with a well-formed `Host`.
         also: Host and port under which our pages are reached as well, through a proxy.
     """
-    sites = headers.getlist("sec-fetch-site")
-    if any(site.strip().lower() not in _OWN for site in sites):
+    sites = [site.strip().lower() for site in headers.getlist("sec-fetch-site")]
+    if any(site not in _OWN for site in sites):
         return True
+    if sites == ["same-origin"]:
+        # The browser has compared; `Host` may be another one behind a proxy that rewrites it.
+        return False
     own = {_without_default_port(name) for name in (headers.get("host"), also) if name}
     return any(_origin(text) not in own for text in headers.getlist("origin"))
 

@@ -12,7 +12,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reminders.budget import one_budget
 from starter.api.errors import refused
+from starter.api.reading import route_path
 
 _LATENCY = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds."""
@@ -106,6 +108,18 @@ class SecurityHeaders:
 
 
 @dataclass(frozen=True, slots=True)
+class OneBudget:
+    """Bounds how long a request waits, in all, for parts that do not answer; see `reminders.budget`."""
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        with one_budget():
+            await self.app(scope, receive, send)
+
+
+@dataclass(frozen=True, slots=True)
 class BodyLimit:
     """Refuses bodies that are too large, announced or not, before they are in memory.
 
@@ -123,7 +137,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        largest = self.elsewhere.get(scope["path"], self.largest)
+        largest = self.elsewhere.get(route_path(scope), self.largest)
         too_large = HTTPException(413, detail=f"The body is larger than {largest} bytes.")
         announced = dict(scope["headers"]).get(b"content-length", b"")
         if announced.isdigit() and int(announced) > largest:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from html import escape
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 
@@ -81,12 +82,14 @@ def install(app: FastAPI) -> None:
     """Describe every error of an application as what `problems` answers, and show it at `/docs`."""
 
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(_PAGE, headers=_HEADERS)
+    async def docs(request: Request) -> HTMLResponse:
+        root = escape(request.scope.get("root_path", ""))
+        return HTMLResponse(_PAGE.replace('="/static', f'="{root}/static'), headers=_HEADERS)
 
     @app.get("/openapi.json", include_in_schema=False)
-    async def description() -> JSONResponse:
-        return JSONResponse(app.openapi())
+    async def description(request: Request) -> JSONResponse:
+        root = request.scope.get("root_path", "")
+        return JSONResponse(app.openapi() | ({"servers": [{"url": root}]} if root else {}))
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:

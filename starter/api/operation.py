@@ -47,7 +47,14 @@ class RunOut(Out):
     started_at: datetime
     closed_at: datetime | None
     result: dict[str, Any] | None = Field(
-        examples=[{"processed": 1, "totalReminders": 3, "totalFailed": 0, "results": {}}]
+        examples=[
+            {
+                "processed": 1,
+                "totalReminders": 3,
+                "totalFailed": 0,
+                "results": {"lost": {"found": 1, "repaired": 1, "reminders": 3}},
+            }
+        ]
     )
     """What a finished run counted: of a sweep `processed`, `totalReminders`, `totalFailed`, and
     `results` by kind. Null while it runs, and when it failed."""

@@ -11,7 +11,9 @@ from pydantic import BeforeValidator, Field
 
 from reminders.db.audit import By
 from reminders.db.preferences import MOST_OPT_OUTS, Choices
+from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Attendee, OptOut, StatusReason
+from reminders.mail.addressing import is_local
 from starter.api.fields import BlankIsAbsent, EmailAddress, Line, LocaleName, ZoneName
 from starter.api.models import In, Out, ReasonBody, ReasonQuery, TypeName
 from starter.api.routing import (
@@ -41,7 +43,7 @@ class UserBody(In):
     time_zone: Annotated[ZoneName | None, BlankIsAbsent] = None
     """Absent means the session's zone."""
     locale: Annotated[LocaleName | None, BlankIsAbsent] = Field(default=None, examples=["es-ES"])
-    """BCP 47 or POSIX name; absent means English."""
+    """BCP 47 or POSIX name; absent means `EMAIL_LOCALE`."""
 
     def to_attendee(self, user_id: UUID) -> Attendee:
         """In the domain's words, which are those of the fields."""
@@ -176,6 +178,8 @@ class ErasureOut(Out):
 )
 async def put_user(user_id: UUID, body: UserBody, parts: Answering, response: Response) -> UserOut:
     """Store a person, whole. Safe to repeat; reminders go to the address of the moment."""
+    if parts.settings.delivery_mode == "live" and is_local(body.email):
+        raise InvalidInputError("is of this machine: no provider delivers there", field="email")
     if await parts.catalogue.put_user(body.to_attendee(user_id)):
         response.status_code = CREATED
     return UserOut(id=user_id)

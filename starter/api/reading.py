@@ -51,6 +51,12 @@ def refuse_unstorable(text: str, field: str) -> None:
         raise InvalidInputError("has a character that cannot be stored", field=field)
 
 
+def route_path(scope: Scope) -> str:
+    """The path as our routes have it: without what a proxy, or `--root-path`, puts before it."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 class LinkRoute(APIRoute):
     """A route that links in e-mails lead to: its path is a token, which we made or did not.
 

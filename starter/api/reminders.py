@@ -9,6 +9,7 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field
 
+from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.domain.model import ReminderStatus, StatusReason
 from starter.api.fields import MaybeReason, Reason
@@ -69,13 +70,18 @@ class PlannedReminderOut(Mirror):
     id: UUID
     reminder_type: str = Field(examples=["24h"])
     due_at: datetime
-    email_status: ReminderStatus = Field(validation_alias="status")
-    status_reason: StatusReason | None = Field(validation_alias="reason")
+    email_status: ReminderStatus = Field(validation_alias="status", examples=["scheduled"])
+    status_reason: StatusReason | None = Field(validation_alias="reason", examples=[None])
 
 
 def decided(found: dict[str, Any]) -> str:
     """What was decided about a reminder and why, from the fields that are known of it."""
-    return reasons.decision(found["email_status"], found["status_reason"])
+    return reasons.decision(
+        found["email_status"],
+        found["status_reason"],
+        due_at=found["due_at"],
+        now=SystemClock().now(),
+    )
 
 
 class ReminderOut(PlannedReminderOut):
@@ -87,7 +93,7 @@ class ReminderOut(PlannedReminderOut):
     """From 1; a legitimate second sending is a new generation."""
     decision: str = Field(
         default_factory=decided,
-        examples=["not sent: its instant had passed when it was planned"],
+        examples=["waits for its due instant"],
     )
     """What was decided and why, for people."""
     attempts: int

@@ -242,33 +242,38 @@ def in_words(diff: RuleDiff) -> tuple[str, ...]:
     """A diff in sentences; the last one says that nobody is mailed for the past."""
     fates = diff.total.fates
     said = []
-    if fates[Fate.MOVED] and diff.moved_from and diff.moved_to:
-        said.append(
-            f"{fates[Fate.MOVED]} waiting reminders move, from {_span(diff.moved_from)}"
-            f" to {_span(diff.moved_to)}."
-        )
-    if fates[Fate.PLANNED] and diff.planned_for:
-        said.append(
-            f"{fates[Fate.PLANNED]} reminders are newly planned, for {_span(diff.planned_for)}."
-        )
-    if fates[Fate.SWITCHED_OFF]:
-        said.append(f"{fates[Fate.SWITCHED_OFF]} waiting reminders are not sent: the rule is off.")
+    if (moved := fates[Fate.MOVED]) and diff.moved_from and diff.moved_to:
+        moves = f"{_some(moved, 'waiting reminder')} {'moves' if moved == 1 else 'move'}"
+        said.append(f"{moves} from {_span(diff.moved_from)} to {_span(diff.moved_to)}.")
+    if (planned := fates[Fate.PLANNED]) and diff.planned_for:
+        said.append(f"{_are(planned, 'reminder')} newly planned, due {_span(diff.planned_for)}.")
+    if off := fates[Fate.SWITCHED_OFF]:
+        said.append(f"{_are(off, 'waiting reminder')} not sent: the rule is off.")
     said += [
-        f"{count} reminders are recorded as skipped ({reason}) and not sent."
+        f"{_are(count, 'reminder')} recorded as skipped ({reason}) and not sent."
         for reason, count in sorted(diff.total.skipped.items())
     ]
-    if fates[Fate.ALREADY_SENT]:
-        said.append(f"{fates[Fate.ALREADY_SENT]} have been sent, and are not sent again.")
+    if sent := fates[Fate.ALREADY_SENT]:
+        has = "has been sent, and is" if sent == 1 else "have been sent, and are"
+        said.append(f"{_some(sent, 'reminder')} {has} not sent again.")
     if not said:
         said.append("Nothing that is planned changes.")
     if not diff.is_complete:
         said.append("There are more sessions ahead than were counted; the nearest were.")
-    return (*said, "Nobody is mailed for the past: what is due before now is never sent.")
+    return (*said, "Nobody gets an e-mail for the past: what was due before now is never sent.")
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _are(count: int, what: str) -> str:
+    return f"{_some(count, what)} {'is' if count == 1 else 'are'}"
 
 
 def _span(found: Range) -> str:
     earliest, latest = (f"{i:%Y-%m-%d %H:%M}" for i in (found.earliest, found.latest))
-    return f"{earliest} UTC" if earliest == latest else f"{earliest} to {latest} UTC"
+    return f"{earliest} UTC" if earliest == latest else f"between {earliest} and {latest} UTC"
 
 
 def _fates(counts: Counts) -> dict[str, Any]:

@@ -51,10 +51,15 @@ class StopPage:
 class Pages:
     """Renders; stateless after it is built, safe to share."""
 
-    def __init__(self) -> None:
-        """Compile templates and translations."""
+    def __init__(self, default_locale: str = "en") -> None:
+        """Compile templates and translations.
+
+        Args:
+            default_locale: For readers without a language of ours, as in their e-mails.
+        """
         self._catalogues = dict(_catalogues())
         self._languages = frozenset(self._catalogues)
+        self._default = self._known(default_locale) or _ENGLISH
         css = (_HERE / "templates" / "page.css").read_text(encoding="utf-8")
         self._css = Markup(css)  # noqa: S704 - our own file
         digest = base64.b64encode(sha256(css.encode()).digest()).decode()
@@ -93,16 +98,16 @@ class Pages:
         return self._render("unavailable.html", locale, action=action)
 
     def locale(self, name: str | None) -> Locale:
-        """The locale of that name if there are texts in its language; else English."""
-        return self._known(name or "") or _ENGLISH
+        """The locale of that name if there are texts in its language; else the default."""
+        return self._known(name or "") or self._default
 
     def preferred(self, header: str) -> Locale:
-        """The first language of `Accept-Language` that there are texts in; else English.
+        """The first language of `Accept-Language` that there are texts in; else the default.
 
         Browsers write the preferred one first, so their weights are passed over.
         """
         names = (part.partition(";")[0].strip() for part in header[:_LONGEST_HEADER].split(","))
-        return next(filter(None, map(self._known, names)), _ENGLISH)
+        return next(filter(None, map(self._known, names)), self._default)
 
     def _known(self, name: str) -> Locale | None:
         return locale_called(name, self._languages)

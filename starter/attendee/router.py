@@ -8,8 +8,10 @@ preview does by opening an address changes anything: only a POST does.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import timedelta
 from hashlib import sha256
+from typing import get_args
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
@@ -31,12 +33,15 @@ logger = logging.getLogger(__name__)
 
 STOP = "/stop/"
 """What the path of a stop link begins with."""
+CALENDAR = "/calendar/"
+"""What the path of a calendar link begins with."""
+_LINK = re.compile(f"{STOP}|{CALENDAR}")
 _ONE_CLICK = ("List-Unsubscribe", "One-Click")
 """The one field that a mail program posts (RFC 8058 §3.2)."""
 _MOST_FIELDS = 10
 _LONGEST_FIELD = 1024
 """Bytes."""
-_ACTIONS: dict[str, Action] = {a: a for a in ("session", "everything", "resume")}
+_ACTIONS: dict[str, Action] = {action: action for action in get_args(Action)}
 _PRIVATE = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -74,15 +79,15 @@ def _as_pages(documented: Documented) -> Documented:
     response_class=HTMLResponse,
     responses=_as_pages({**_NO_LINK, **_AWAY}),
 )
-async def ask(token: str, request: Request) -> Response:
+async def stop_page(token: str, request: Request) -> Response:
     """The page of an attendee's stop link. Opening it changes nothing."""
     try:
-        reader = await _reader(request, _named(request, Purpose.STOP, token))
+        reader = await _reader_of(request, _enrollment_of(request, Purpose.STOP, token))
     except LinkNotFoundError:
         return _unknown(request)
     except ServiceUnavailableError as error:
         return _unavailable(request, error, None)
-    return _page(request, _pages(request).stop(reader, now=_parts(request).clock.now()))
+    return _stop_page(request, reader)
 
 
 @router.post(
@@ -94,35 +99,32 @@ async def ask(token: str, request: Request) -> Response:
         {**_NO_LINK, **_AWAY, 400: {"description": "Says neither what to stop nor to resume"}}
     ),
 )
-async def act(token: str, request: Request) -> Response:
+async def stop(token: str, request: Request) -> Response:
     """Stop the session's reminders, or all, or take that back. Safe to repeat.
 
     A mail program's one-click (`List-Unsubscribe=One-Click`) stops the session's, at once.
     """
     action: Action | None = None
     try:
-        enrollment = _named(request, Purpose.STOP, token)
+        enrollment = _enrollment_of(request, Purpose.STOP, token)
         fields = await _fields(request)
         if fields.get(_ONE_CLICK[0]) == _ONE_CLICK[1]:
             return await _one_click(request, enrollment)
         action = _ACTIONS.get(fields.get("action", ""))
-        reader = await _reader(request, enrollment)
+        reader = await _reader_of(request, enrollment)
         if action is None or (action == "session" and reader.session is None):
-            return _page(
-                request, _pages(request).stop(reader, now=_parts(request).clock.now()), status=400
-            )
+            return _stop_page(request, reader, status=400)
         preferences = _parts(request).preferences
         if action == "resume":
             await preferences.resume(enrollment)
         else:
             await preferences.stop(enrollment, everything=action == "everything")
-        reader = await _reader(request, enrollment)
+        reader = await _reader_of(request, enrollment)
     except (LinkNotFoundError, UserNotFoundError):
         return _unknown(request)
     except ServiceUnavailableError as error:
         return _unavailable(request, error, action)
-    now = _parts(request).clock.now()
-    return _page(request, _pages(request).stop(reader, now=now, resumed=action == "resume"))
+    return _stop_page(request, reader, resumed=action == "resume")
 
 
 @router.get(
@@ -138,7 +140,7 @@ async def act(token: str, request: Request) -> Response:
 )
 async def calendar(token: str, request: Request) -> Response:
     """The same address for ever: the same UID, and a higher SEQUENCE after every change."""
-    enrollment = _named(request, Purpose.CALENDAR, token)
+    enrollment = _enrollment_of(request, Purpose.CALENDAR, token)
     parts = _parts(request)
     entry = await parts.calendar.entry(enrollment.session_id, enrollment.user_id)
     if entry is None or _is_out_of_date(parts, entry.session):
@@ -160,7 +162,7 @@ async def calendar(token: str, request: Request) -> Response:
 
 async def _one_click(request: Request, enrollment: Enrollment) -> Response:
     """What RFC 8058 asks for: no cookies, no page, no redirect, no further question."""
-    reader = await _reader(request, enrollment)
+    reader = await _reader_of(request, enrollment)
     if reader.session is not None:  # of a session that was deleted there is nothing to stop
         await _parts(request).preferences.stop(enrollment, everything=False)
     return Response(status_code=200, headers=_PRIVATE | {"Cache-Control": "no-store"})
@@ -171,7 +173,7 @@ def _parts(request: Request) -> Parts:
     return parts
 
 
-def _named(request: Request, purpose: Purpose, token: str) -> Enrollment:
+def _enrollment_of(request: Request, purpose: Purpose, token: str) -> Enrollment:
     """Whose link it is, without asking anything but the token."""
     tokens = _parts(request).tokens
     if tokens is None:
@@ -184,7 +186,7 @@ def _pages(request: Request) -> Pages:
     return pages
 
 
-async def _reader(request: Request, enrollment: Enrollment) -> Reader:
+async def _reader_of(request: Request, enrollment: Enrollment) -> Reader:
     parts = _parts(request)
     reader = await parts.preferences.reader(enrollment)
     if reader is None or (reader.session and _is_out_of_date(parts, reader.session)):
@@ -222,6 +224,14 @@ def _page(request: Request, html: str, *, status: int = 200, **headers: str) -> 
     )
 
 
+def _stop_page(
+    request: Request, reader: Reader, *, resumed: bool = False, status: int = 200
+) -> Response:
+    now = _parts(request).clock.now()
+    html = _pages(request).stop(reader, now=now, resumed=resumed)
+    return _page(request, html, status=status)
+
+
 def _unknown(request: Request) -> Response:
     locale = _pages(request).preferred(request.headers.get("accept-language", ""))
     return _page(request, _pages(request).unknown(locale), status=404)
@@ -235,14 +245,14 @@ def _unavailable(request: Request, error: Exception, action: Action | None) -> R
     return _page(request, html, status=503, **{"Retry-After": str(RETRY_AFTER)})
 
 
-class NoTokens(logging.Filter):
+class RedactTokens(logging.Filter):
     """Takes the tokens out of uvicorn's access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Shorten the path, which is the third argument; everything passes."""
         if isinstance(record.args, tuple) and len(record.args) > 2:
             path = str(record.args[2])
-            for kind in ("/stop/", "/calendar/"):
-                if path.startswith(kind):
-                    record.args = (*record.args[:2], f"{kind}...", *record.args[3:])
+            link = _LINK.search(path)
+            if link:
+                record.args = (*record.args[:2], f"{path[: link.end()]}...", *record.args[3:])
         return True

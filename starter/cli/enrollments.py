@@ -84,7 +84,7 @@ def cancel(
 
 @app.command()
 def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
-    """Say why a user was, will be or was not reminded of a session."""
+    """Explain why a user was, will be or was not reminded of a session."""
     from starter.api.enrollments import StoryOut
 
     async def looked_up(parts: Parts) -> StoryOut:
@@ -107,11 +107,19 @@ def _print_enrollment(answer: EnrollmentOut) -> None:
 
 
 def _print_cancelled(answer: CancelReceiptOut, *, dry_run: bool) -> None:
-    """What was called off, or would be."""
+    """What was cancelled, or would be."""
     tables.table(
         ("would be cancelled" if dry_run else "cancelled", "already sent", "in flight"),
         [(answer.cancelled, answer.already_sent, answer.in_flight)],
     )
+
+
+def _workflow_status(status: str | None) -> str:
+    from starter.services.receipts import UNKNOWN
+
+    if status == UNKNOWN:
+        return "status unknown: Temporal does not answer"
+    return status or "not known to Temporal (any more)"
 
 
 def _print_story(answer: StoryOut) -> None:
@@ -121,10 +129,13 @@ def _print_story(answer: StoryOut) -> None:
         session=f"{answer.session_id}, {answer.session_status}",
         starts=f"{tables.plain(answer.start_time)} UTC",
         enrollment=str(answer.enrollment_status),
-        workflow=f"{workflow.id}, {workflow.status or 'not known to Temporal'}",
+        workflow=f"{workflow.id}, {_workflow_status(workflow.status)}",
         run=workflow.run_id,
         link=workflow.url,
+        reminders=f"none: {answer.nothing_planned}" if answer.nothing_planned else None,
     )
+    if answer.nothing_planned:
+        return
     tables.table(
         (
             "reminder",

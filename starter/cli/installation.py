@@ -66,7 +66,7 @@ class _SetUp:
 def api_key(
     name: Annotated[str, typer.Argument(help="Who will use it; the audit log says so.")],
     *,
-    read_only: Annotated[bool, typer.Option("--read-only", help="It may change nothing.")] = False,
+    read_only: Annotated[bool, typer.Option("--read-only", help="The key may only read.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make an API key: the key for the caller, and its hash for API_KEYS. Nothing is stored."""
@@ -96,7 +96,7 @@ def ledger_restored(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring a ledger restored from a backup up to what has happened since. Stop all workers first."""
+    """Bring a ledger that was restored from a backup up to date. Stop all workers first."""
     from reminders.db.restoring import RestoredLedger
     from starter.services.restoring import polling_now, reconcile
 
@@ -183,7 +183,7 @@ def upgrade(*, as_json: AsJson = False) -> None:
 
 @_db.command("check")
 def check(*, as_json: AsJson = False) -> None:
-    """See whether an existing platform's tables can be read; exit code 5 if not."""
+    """Check whether an existing platform's tables can be read; exit code 5 if not."""
 
     def table(done: _Checked) -> None:
         _print_each("problem", done.problems)

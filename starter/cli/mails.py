@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,71 +12,92 @@ from uuid import UUID
 import typer
 
 from starter.cli import tables
-from starter.cli.options import AsJson, Reason, by, parsed, show
+from starter.cli.options import AsJson, Reason, by, parsed, show, with_options
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from starter.api.mails import PreviewOut, TestSentOut
     from starter.assembly import Parts
+    from starter.services.mails import Scene
 
 app = typer.Typer()
 
 _duration = parsed("reminders.settings:Duration")
 
-_Session = Annotated[
-    UUID | None,
-    typer.Argument(metavar="[SESSION]", help="Id of a session; a sample one if left out."),
-]
-_User = Annotated[UUID | None, typer.Option(help="Id of the attendee; a sample one if left out.")]
-_Type = Annotated[
-    str | None, typer.Option("--type", metavar="TYPE", help="Which reminder, such as 30min.")
-]
-_At = Annotated[
-    datetime | None,
-    typer.Option(
-        parser=parsed("starter.api.fields:Instant"),
-        metavar="INSTANT",
-        help="As sent at this instant.",
-    ),
-]
-_Before = Annotated[
-    timedelta | None,
-    typer.Option(parser=_duration, metavar="DURATION", help="As sent this long before: 25h, 10m."),
-]
-_Late = Annotated[
-    timedelta | None,
-    typer.Option(parser=_duration, metavar="DURATION", help="As sent this late: 3m."),
-]
-_Locale = Annotated[
-    str | None,
-    typer.Option(
-        parser=parsed("starter.api.fields:LocaleName"),
-        metavar="LOCALE",
-        help="Of the sample attendee.",
-    ),
-]
-_Zone = Annotated[
-    str | None,
-    typer.Option(
-        "--time-zone",
-        parser=parsed("starter.api.fields:ZoneName"),
-        metavar="ZONE",
-        help="Of the sample attendee.",
-    ),
-]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Email:
+    """Which e-mail is meant."""
+
+    session: Annotated[
+        UUID | None,
+        typer.Argument(metavar="[SESSION]", help="Id of a session; a sample one if left out."),
+    ] = None
+    user: Annotated[
+        UUID | None, typer.Option(help="Id of the attendee; a sample one if left out.")
+    ] = None
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Which reminder, such as 30min.")
+    ] = None
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=parsed("starter.api.fields:Instant"),
+            metavar="INSTANT",
+            help="As sent at this instant.",
+        ),
+    ] = None
+    before: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=_duration, metavar="DURATION", help="As sent this long before: 25h, 10m."
+        ),
+    ] = None
+    late: Annotated[
+        timedelta | None,
+        typer.Option(parser=_duration, metavar="DURATION", help="As sent this late: 3m."),
+    ] = None
+    locale: Annotated[
+        str | None,
+        typer.Option(
+            parser=parsed("starter.api.fields:LocaleName"),
+            metavar="LOCALE",
+            help="Of the sample attendee.",
+        ),
+    ] = None
+    time_zone: Annotated[
+        str | None,
+        typer.Option(
+            parser=parsed("starter.api.fields:ZoneName"),
+            metavar="ZONE",
+            help="Of the sample attendee.",
+        ),
+    ] = None
+
+    async def scene(self, parts: Parts) -> Scene:
+        """It, looked up."""
+        from starter.services.mails import Wanted, scene
+
+        return await scene(
+            parts,
+            Wanted(
+                session_id=self.session,
+                user_id=self.user,
+                reminder_type=self.kind,
+                at=self.at,
+                before=self.before,
+                late=self.late,
+                locale=self.locale,
+                time_zone=self.time_zone,
+            ),
+        )
 
 
 @app.command()
+@with_options
 def preview(
-    session: _Session = None,
+    email: _Email,
     *,
-    user: _User = None,
-    kind: _Type = None,
-    at: _At = None,
-    before: _Before = None,
-    late: _Late = None,
-    locale: _Locale = None,
-    time_zone: _Zone = None,
     html: Annotated[
         Path | None,
         typer.Option("--html", metavar="FILE", help="Write the HTML there; - prints it."),
@@ -86,22 +108,11 @@ def preview(
 ) -> None:
     """Show an e-mail as it would be sent, at any moment, to anybody. Sends nothing."""
     from starter.api.mails import PreviewOut
-    from starter.services.mails import Mails, Wanted, scene
-
-    wanted = Wanted(
-        session_id=session,
-        user_id=user,
-        reminder_type=kind,
-        at=at,
-        before=before,
-        late=late,
-        locale=locale,
-        time_zone=time_zone,
-    )
+    from starter.services.mails import Mails
 
     async def composed(parts: Parts) -> PreviewOut:
-        found = await scene(parts, wanted)
-        return PreviewOut.of(found, Mails(parts.settings).preview(found), session)
+        scene = await email.scene(parts)
+        return PreviewOut.of(scene, Mails(parts.settings).preview(scene), email.session)
 
     made = ask(composed)
     if in_browser:
@@ -121,38 +132,16 @@ def preview(
 
 
 @app.command("test-send")
-def send_test(
-    session: _Session = None,
-    *,
-    user: _User = None,
-    kind: _Type = None,
-    at: _At = None,
-    before: _Before = None,
-    late: _Late = None,
-    locale: _Locale = None,
-    time_zone: _Zone = None,
-    reason: Reason = None,
-    as_json: AsJson = False,
-) -> None:
-    """Send an e-mail to VERIFIED_TEST_EMAIL, and to nobody else; five a minute at the most."""
+@with_options
+def send_test(email: _Email, *, reason: Reason = None, as_json: AsJson = False) -> None:
+    """Send an e-mail to VERIFIED_TEST_EMAIL, and to nobody else; at most five per minute."""
     from starter.api.mails import TestSentOut
-    from starter.services.mails import Mails, Wanted, scene
-
-    wanted = Wanted(
-        session_id=session,
-        user_id=user,
-        reminder_type=kind,
-        at=at,
-        before=before,
-        late=late,
-        locale=locale,
-        time_zone=time_zone,
-    )
+    from starter.services.mails import Mails
 
     async def sent(parts: Parts) -> TestSentOut:
-        found = await scene(parts, wanted)
-        done = await Mails(parts.settings).send_test(parts, found, by(reason))
-        return TestSentOut.of(found, done)
+        scene = await email.scene(parts)
+        done = await Mails(parts.settings).send_test(parts, scene, by(reason))
+        return TestSentOut.of(scene, done)
 
     show(ask(sent), _print_test, as_json=as_json)
 

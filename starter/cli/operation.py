@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _delivery = typer.Typer(
-    cls=Group, no_args_is_help=True, help="The provider: held or not, and its quotas."
+    cls=Group, no_args_is_help=True, help="Delivery: held or not, and the provider's quotas."
 )
 app.add_typer(_delivery, name="delivery")
 
@@ -30,7 +30,7 @@ def sweep(
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look now for what nobody told us, and repair it. Sends nothing; a running one is found."""
+    """Find changes that were never reported, and repair them. Sends nothing; joins a running sweep."""
     from starter.api.operation import RunOut, SweepOut
 
     async def waited(parts: Parts) -> RunOut:
@@ -70,7 +70,7 @@ def runs(
 
 @_delivery.command("show")
 def show_delivery(*, as_json: AsJson = False) -> None:
-    """Say whether the provider takes e-mails at present, and how much of its quotas is left."""
+    """Show whether the provider accepts e-mails now, and how much of its quotas is left."""
     from starter.api.operation import DeliveryStateOut
 
     async def read(parts: Parts) -> DeliveryStateOut:
@@ -81,7 +81,7 @@ def show_delivery(*, as_json: AsJson = False) -> None:
 
 @_delivery.command()
 def resume(reason: Reason = None, *, as_json: AsJson = False) -> None:
-    """Send again, now that key, sender or quota is in order: ends the hold for every worker."""
+    """End the hold on delivery for every worker, once the key, sender or quota is fixed."""
     from starter.api.operation import ResumedOut
 
     held_because = ask(lambda parts: parts.provider.resume(by(reason)))
@@ -129,11 +129,14 @@ def _totals(result: dict[str, Any] | None) -> str:
 
 
 def _print_delivery(answer: DeliveryStateOut) -> None:
-    """Whether the provider takes e-mails, and its quotas."""
+    """Whether the provider accepts e-mails, and its quotas."""
+    from starter.services import reasons
+
     held, sender = answer.held_because, answer.held_sender
     whose = f" for workers with key and sender {sender}" if sender else ""
     tables.lines(
-        delivery=f"held ({held}){whose}, tried again {answer.held_until}" if held else "going on"
+        delivery=f"held{whose} ({held}): {reasons.hold(held)}" if held else "not held",
+        retried=f"{tables.plain(answer.held_until)} UTC" if held else None,
     )
     tables.table(
         ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)", "sent since"),

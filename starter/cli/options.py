@@ -6,11 +6,14 @@ imported when it runs, so that `--help` and shell completion take no longer than
 
 from __future__ import annotations
 
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 from uuid import UUID
 
 import typer
@@ -74,6 +77,34 @@ def parsed(kind: str) -> Callable[[str], Any]:
             raise typer.BadParameter(error.errors()[0]["msg"]) from None
 
     return parse
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command, each of whose parameters that is a dataclass stands for its fields.
+
+    So that several commands take the same options, which are written down once.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+
+    def called(**given: object) -> None:
+        for name, kind in groups.items():
+            given[name] = kind(**{f.name: given.pop(f.name) for f in fields(kind)})
+        command(**given)
+
+    taken: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        if name not in groups:
+            taken.append(parameter.replace(annotation=hints[name]))
+            continue
+        annotations = get_type_hints(groups[name], include_extras=True)
+        for inner, field in inspect.signature(groups[name]).parameters.items():
+            taken.append(field.replace(annotation=annotations[inner]))
+    update_wrapper(called, command)
+    taken = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in taken]
+    called.__signature__ = inspect.Signature(taken)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in taken}
+    return called
 
 
 _REASON = typer.Option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -19,30 +20,42 @@ from starter.cli.options import (
     by,
     only_counted,
     show,
+    with_options,
 )
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
     from starter.assembly import Parts
+    from starter.services.preferences import PreferenceReceipt
 
 app = typer.Typer()
 _preferences = typer.Typer(
-    cls=Group, no_args_is_help=True, help="What people are not to be reminded of."
+    cls=Group, no_args_is_help=True, help="Which reminders people have stopped."
 )
 app.add_typer(_preferences, name="preferences")
 
-_OfSession = Annotated[
-    UUID | None, typer.Option("--session", metavar="SESSION", help="Only of this session.")
-]
-_OfType = Annotated[
-    str | None, typer.Option("--type", metavar="TYPE", help="Only this type, such as 24h.")
-]
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """What is stopped: everything, what is about a session, of a type, or both."""
+
+    session: Annotated[
+        UUID | None, typer.Option(metavar="SESSION", help="Only of this session.")
+    ] = None
+    kind: Annotated[
+        str | None, typer.Option("--type", metavar="TYPE", help="Only this type, such as 24h.")
+    ] = None
+
+    @property
+    def opt_out(self) -> OptOut:
+        """For the services."""
+        return OptOut(self.session, self.kind)
 
 
 @_preferences.command("show")
 def show_preferences(user: User, *, as_json: AsJson = False) -> None:
-    """Show what a user is not to be reminded of."""
+    """Show which reminders a user has stopped."""
     from starter.api.people import PreferencesOut
 
     found = ask(lambda parts: parts.preferences.of(user))
@@ -50,37 +63,19 @@ def show_preferences(user: User, *, as_json: AsJson = False) -> None:
 
 
 @_preferences.command()
-def stop(
-    user: User,
-    session: _OfSession = None,
-    kind: _OfType = None,
-    *,
-    reason: Reason = None,
-    as_json: AsJson = False,
-) -> None:
+@with_options
+def stop(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Stop a user's reminders: all, those of a session, of a type, or both. Safe to repeat."""
-    from starter.api.people import ChangedPreferences
-
-    receipt = ask(lambda parts: parts.preferences.add(user, OptOut(session, kind), by=by(reason)))
-    show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
+    receipt = ask(lambda p: p.preferences.add(user, stop.opt_out, by=by(reason)))
+    _show_changed(user, receipt, as_json=as_json)
 
 
 @_preferences.command()
-def resume(
-    user: User,
-    session: _OfSession = None,
-    kind: _OfType = None,
-    *,
-    reason: Reason = None,
-    as_json: AsJson = False,
-) -> None:
-    """Take one stop back, named as it was made, and plan what still lies ahead. Safe to repeat."""
-    from starter.api.people import ChangedPreferences
-
-    receipt = ask(
-        lambda parts: parts.preferences.remove(user, OptOut(session, kind), by=by(reason))
-    )
-    show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
+@with_options
+def resume(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = False) -> None:
+    """Undo a stop, given with the same options, and plan what still lies ahead. Safe to repeat."""
+    receipt = ask(lambda p: p.preferences.remove(user, stop.opt_out, by=by(reason)))
+    _show_changed(user, receipt, as_json=as_json)
 
 
 @app.command()
@@ -125,6 +120,12 @@ def _print_preferences(answer: PreferencesOut) -> None:
             for o in answer.opt_outs
         ),
     )
+
+
+def _show_changed(user: UUID, receipt: PreferenceReceipt, *, as_json: bool) -> None:
+    from starter.api.people import ChangedPreferences
+
+    show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
 
 
 def _print_changed(answer: ChangedPreferences) -> None:

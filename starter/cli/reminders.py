@@ -70,7 +70,7 @@ def list_(
 
 @app.command()
 def resend(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> None:
-    """Send one reminder once more, as a new generation. Asked twice, it goes out once."""
+    """Send a reminder again, as a new generation. Asked twice, it goes out once."""
     from starter.api.reminders import ReminderOut
 
     done = ask(lambda parts: parts.resending.resend(reminder, by(reason)))
@@ -79,7 +79,7 @@ def resend(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> N
 
 @app.command("send-now")
 def send_now(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> None:
-    """Send a reminder that waits for its instant now. Asked twice, it goes out once."""
+    """Send a waiting reminder now, ahead of its due instant. Asked twice, it goes out once."""
     from starter.api.reminders import ReminderOut
 
     done = ask(lambda parts: parts.resending.send_now(reminder, by(reason)))
@@ -95,7 +95,7 @@ def redrive(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send once more what failed, of sessions that have not begun: one e-mail to each person."""
+    """Send failed reminders again, for sessions that have not begun: at most one e-mail per person."""
     from starter.api.reminders import RedriveOut
 
     async def redriven(parts: Parts, *, only_count: bool = False) -> RedriveOut:

@@ -32,7 +32,7 @@ _BAR = 40
 
 @app.command()
 def overview(*, as_json: AsJson = False) -> None:
-    """Show how things stand: today, what is still to come, and the next 24 hours."""
+    """Show today's figures, what is still to come, and the next 24 hours."""
     from starter.api import reports
 
     show(ask(reports.overview), _print_overview, as_json=as_json)
@@ -81,7 +81,7 @@ def find(
 
 @_user.command("show")
 def show_user(user: User, *, as_json: AsJson = False) -> None:
-    """Show what a user is or was enrolled in, the latest session first."""
+    """Show the sessions that a user is or was enrolled in, the latest first."""
     from starter.api import reports
 
     show(ask(lambda p: reports.enrollments(p, user)), _print_enrollments, as_json=as_json)

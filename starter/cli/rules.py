@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -20,6 +21,7 @@ from starter.cli.options import (
     by,
     only_counted,
     show,
+    with_options,
 )
 from starter.cli.running import ask
 from starter.cli.sessions import print_changes
@@ -36,17 +38,39 @@ app.add_typer(_config, name="config")
 _MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)
 _Type = Annotated[str, typer.Argument(metavar="TYPE", help="The rule's type, such as 24h.")]
 _Session = Annotated[UUID | None, typer.Option("--session", help="Only for this session.")]
-_Minutes = Annotated[
-    int | None,
-    typer.Option("--minutes", min=1, max=_MOST_MINUTES, help="Minutes before the start."),
-]
-_Subject = Annotated[
-    str | None, typer.Option("--subject", help="Subject, with {session_title} and such.")
-]
-_Name = Annotated[str | None, typer.Option("--name", help="Display name.")]
-_Order = Annotated[int | None, typer.Option("--order", help="Place in lists.")]
-_On = Annotated[bool | None, typer.Option("--on/--off", help="Switch it on or off.")]
+_Minutes = typer.Option("--minutes", min=1, max=_MOST_MINUTES, help="Minutes before the start.")
+_Subject = typer.Option("--subject", help="Subject, with {session_title} and such.")
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _NewRule:
+    """The fields of a rule to add."""
+
+    minutes: Annotated[int, _Minutes]
+    subject: Annotated[str, _Subject]
+    name: Annotated[str | None, typer.Option(help="Display name.")] = None
+    order: Annotated[int | None, typer.Option(help="Place in lists.")] = None
+    on: Annotated[bool | None, typer.Option("--on/--off", help="Switch it on or off.")] = None
+
+    @property
+    def fields(self) -> RuleFields:
+        """For the services; absent ones are left as they are."""
+        return RuleFields(
+            lead=None if self.minutes is None else timedelta(minutes=self.minutes),
+            is_enabled=self.on,
+            subject_template=self.subject,
+            display_name=self.name,
+            sort_order=self.order,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _ChangedRule(_NewRule):
+    """The fields of a rule to change; what is left out stays."""
+
+    minutes: Annotated[int | None, _Minutes] = None  # type: ignore[assignment]
+    subject: Annotated[str | None, _Subject] = None  # type: ignore[assignment]
 
 
 @_config.command("list")
@@ -59,54 +83,46 @@ def list_rules(session: _Session = None, *, as_json: AsJson = False) -> None:
 
 
 @_config.command()
+@with_options
 def add(
     reminder_type: _Type,
     *,
-    minutes: Annotated[int, typer.Option(min=1, max=_MOST_MINUTES, help="Before the start.")],
-    subject: Annotated[str, typer.Option(help="Subject, with {session_title} and such.")],
-    name: _Name = None,
-    order: _Order = None,
+    rule: _NewRule,
     session: _Session = None,
     reason: Reason = None,
-    on: _On = None,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add a rule, for every session or for one. Nobody is mailed for the past."""
-    fields = _fields(minutes, subject, name, order, on=on)
+    """Add a rule, for every session or for one. Nobody gets an e-mail for the past."""
     if dry_run:
-        show(ask(_diff(reminder_type, session, fields)), _print_diff, as_json=as_json)
+        show(ask(_diff(reminder_type, session, rule.fields)), _print_diff, as_json=as_json)
         return
     _change(
         lambda parts: parts.rules.add(
-            reminder_type, session, fields, by=by(reason), wait=CHANGE_WAIT
+            reminder_type, session, rule.fields, by=by(reason), wait=CHANGE_WAIT
         ),
         as_json=as_json,
     )
 
 
 @_config.command("set")
+@with_options
 def set_(
     reminder_type: _Type,
     *,
-    minutes: _Minutes = None,
-    subject: _Subject = None,
-    name: _Name = None,
-    order: _Order = None,
+    rule: _ChangedRule,
     session: _Session = None,
     reason: Reason = None,
-    on: _On = None,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a rule, or switch it on or off; with --session, only for that session."""
-    fields = _fields(minutes, subject, name, order, on=on)
     if dry_run:
-        show(ask(_diff(reminder_type, session, fields)), _print_diff, as_json=as_json)
+        show(ask(_diff(reminder_type, session, rule.fields)), _print_diff, as_json=as_json)
         return
     _change(
         lambda parts: parts.rules.change(
-            reminder_type, session, fields, by=by(reason), wait=CHANGE_WAIT
+            reminder_type, session, rule.fields, by=by(reason), wait=CHANGE_WAIT
         ),
         as_json=as_json,
     )
@@ -122,7 +138,7 @@ def delete(
     dry_run: _DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a rule: what waits because of it is not sent."""
+    """Delete a rule: its waiting reminders are not sent."""
     diff = only_counted(
         _diff(reminder_type, session, None),
         lambda diff: f"{' '.join(diff.in_words)} Delete it?",
@@ -139,20 +155,17 @@ def delete(
 
 
 @_config.command()
+@with_options
 def diff(
     reminder_type: _Type,
     *,
-    minutes: _Minutes = None,
-    subject: _Subject = None,
-    name: _Name = None,
-    order: _Order = None,
+    rule: _ChangedRule,
     session: _Session = None,
-    on: _On = None,
     deletion: Annotated[bool, typer.Option("--delete", help="If it were deleted.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a change would do: who moves, who is skipped, and that nobody is mailed for it."""
-    fields = None if deletion else _fields(minutes, subject, name, order, on=on)
+    """Show what a change would do: which reminders would move, and which would be skipped."""
+    fields = None if deletion else rule.fields
     show(ask(_diff(reminder_type, session, fields)), _print_diff, as_json=as_json)
 
 
@@ -177,28 +190,6 @@ def _diff(
         return RuleDiffOut.of(await parts.rules.diff(reminder_type, session, fields))
 
     return compared
-
-
-def _fields(
-    minutes: int | None,
-    subject: str | None,
-    name: str | None,
-    order: int | None,
-    *,
-    on: bool | None,
-) -> RuleFields:
-    try:
-        lead = None if minutes is None else timedelta(minutes=minutes)
-    except OverflowError:
-        msg = "is more than a rule can have"
-        raise typer.BadParameter(msg, param_hint="--minutes") from None
-    return RuleFields(
-        lead=lead,
-        is_enabled=on,
-        subject_template=subject,
-        display_name=name,
-        sort_order=order,
-    )
 
 
 def _print_rules(answer: RuleListOut) -> None:
@@ -230,7 +221,7 @@ def _print_change(answer: RuleChangeOut) -> None:
         print_changes(answer.changes)
     if answer.under_way is not None:
         tables.lines(
-            state="stored, and no old instant fires; workers bring it to the workflows: reminders runs",
+            state="stored, and no old instant fires; workers update the workflows: see reminders runs",
             sessions=f"{answer.under_way.sessions}, {answer.under_way.told} of them started",
         )
 

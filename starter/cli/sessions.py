@@ -82,7 +82,7 @@ def roster(
 
 @_session.command("changed")
 def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
-    """Say that a session, or a rule, changed: plan every enrollment anew. Safe to repeat."""
+    """Report that a session or a rule changed: replan every enrollment. Safe to repeat."""
     done = waited_for(
         lambda parts: parts.gateway.session_changed(session, by(reason), wait=CHANGE_WAIT),
         session,
@@ -93,7 +93,7 @@ def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False)
 
 @_session.command("restore")
 def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
-    """Restore a cancelled session: plan what still lies ahead anew. Safe to repeat."""
+    """Restore a cancelled session, and replan what still lies ahead. Safe to repeat."""
     done = waited_for(
         lambda parts: parts.gateway.restore_session(session, by(reason), wait=CHANGE_WAIT),
         session,
@@ -131,7 +131,7 @@ def print_changes(answer: ChangesOut) -> None:
 def print_under_way(answer: UnderWayOut) -> None:
     """Which workflow goes on with a change that the ledger holds already."""
     tables.lines(
-        state="stored, and nothing goes out that it forbids; a worker brings it to the workflows",
+        state="stored, and nothing goes out that it forbids; a worker updates the workflows",
         workflow=answer.workflow_id,
         run=answer.run_id,
     )

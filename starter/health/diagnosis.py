@@ -74,15 +74,25 @@ class FoundError(Exception):
         self.level = level
 
 
-async def bounded(name: str, look: Callable[[], Awaitable[str]], patience: timedelta) -> Check:
-    """The outcome of one check, in time and whatever happens."""
+async def bounded(
+    name: str, look: Callable[[], Awaitable[str]], patience: timedelta, *, asks: str
+) -> Check:
+    """The outcome of one check, in time and whatever happens.
+
+    Args:
+        name: Of the check.
+        look: What looks; raises `FoundError` if it finds something.
+        patience: How long it may take.
+        asks: The part that is asked, for when it does not answer.
+    """
     try:
         async with asyncio.timeout(patience.total_seconds()):
             detail = await look()
     except FoundError as found:
         return Check(name=name, level=found.level, detail=found.detail, remedy=found.remedy)
     except TimeoutError:
-        detail, remedy = f"no answer within {patience.seconds} s", "see that it is up and reachable"
+        detail = f"{asks} does not answer within {patience.seconds} s"
+        remedy = "see that it is up and reachable"
     except DatabaseUnavailableError:
         detail, remedy = "PostgreSQL does not answer", "see that it is up, and DATABASE_URL"
     except TemporalUnavailableError:

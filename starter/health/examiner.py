@@ -47,6 +47,14 @@ _REMEDIES = {
         "check RESEND_API_KEY and EMAIL_FROM of these workers against Resend's dashboard"
     ),
 }
+_ASKS = {
+    "clock": "PostgreSQL or Temporal",
+    "temporal": "Temporal",
+    "search_attributes": "Temporal",
+    "schedule": "Temporal",
+    "worker": "Temporal",
+}
+"""The part that a check asks, if it is not PostgreSQL."""
 _NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 
@@ -93,7 +101,8 @@ class Examiner:
 
     async def _examine(self) -> Diagnosis:
         def check(name: str, look: Callable[[], Awaitable[str]]) -> asyncio.Task[Check]:
-            return asyncio.create_task(bounded(name, look, PATIENCE))
+            asks = _ASKS.get(name, "PostgreSQL")
+            return asyncio.create_task(bounded(name, look, PATIENCE, asks=asks))
 
         overdue = check("overdue", self._overdue)
         state = asyncio.create_task(self._ledger.state())

@@ -60,31 +60,35 @@ def import_cron(
     show(ask(imported), _print_import, as_json=as_json)
 
 
+_BEGUN = "the session has begun: nobody is reminded of the past, so nothing is planned for it"
+
+
 @app.command()
 def backfill(
     session: _OneSession = None,
     after: Annotated[
-        str | None, typer.Option(metavar="SESSION:USER", help="Go on behind this enrollment.")
+        str | None, typer.Option(metavar="SESSION:USER", help="Continue after this enrollment.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Look at no more than this many.")
+        int | None, typer.Option(min=1, help="Look at no more than this many enrollments.")
     ] = None,
     rate: Annotated[
-        float, typer.Option(min=0.1, max=1000, help="Enrollments a second at the most.")
+        float, typer.Option(min=0.1, max=1000, help="At most this many enrollments per second.")
     ] = 50,
     *,
     reason: Reason = None,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plan and start who is enrolled already. Safe to repeat; sends nothing for the past."""
+    """Plan reminders for everybody who is already enrolled. Safe to repeat; sends nothing for the past."""
     import asyncio
 
     async def filled(parts: Parts) -> dict[str, Any]:
         clock = asyncio.get_running_loop().time
         began = clock()
-        if session is not None:
-            await parts.catalogue.session(session)
+        has_begun = session is not None and (
+            (await parts.catalogue.session(session)).starts_at <= parts.clock.now()
+        )
         total = await parts.backfill.expected(session)
         with progress.bar("enrollments", total, quiet=as_json) as shown:
             done = await parts.backfill.run(
@@ -104,6 +108,7 @@ def backfill(
             **counts,
             "per_second": round(done.enrollments / seconds, 1) if seconds else 0,
             "after": f"{behind.session_id}:{behind.user_id}" if behind else None,
+            "note": _BEGUN if has_begun else None,
         }
 
     done = ask(filled)
@@ -119,10 +124,11 @@ def shadow_diff(
     schema: _Schema = "public",
     session: _OneSession = None,
     since: Annotated[
-        datetime | None, typer.Option(help="From when on, in UTC; default: our first record.")
+        datetime | None,
+        typer.Option(help="Start of the comparison, in UTC; by default our first record."),
     ] = None,
     tolerance_minutes: Annotated[
-        int, typer.Option(min=1, max=1440, help="How far apart is fine.")
+        int, typer.Option(min=1, max=1440, help="Tolerated difference between the two.")
     ] = 20,
     *,
     as_json: AsJson = False,
@@ -147,17 +153,19 @@ def cutover(
     ] = None,
     schema: _Schema = "public",
     grace_minutes: Annotated[
-        int, typer.Option(min=1, max=120, help="How long a run of the cron job takes at the most.")
+        int, typer.Option(min=1, max=120, help="How long a run of the cron job takes at most.")
     ] = 5,
     cron_minutes: Annotated[
         int, typer.Option(min=1, max=1440, help="How far apart its runs are.")
     ] = 15,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every session, and all to come.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every session, and all future ones.")
+    ] = False,
     reason: Reason = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a session over from the cron job. Waits for the grace; safe to break off and repeat."""
+    """Take a session over from the cron job. Waits for its last run; safe to interrupt and repeat."""
     if (session is None) is not every:
         typer.echo("reminders: name a session, or say --all", err=True)
         raise typer.Exit(ExitCode.USAGE)
@@ -241,6 +249,8 @@ def _print_import(answer: Mapping[str, Any]) -> None:
 def _print_backfill(answer: Mapping[str, Any]) -> None:
     """What a back-fill did, and where it stopped."""
     _print_counts(answer, _BACKFILLED)
+    if answer["note"] is not None:
+        typer.echo(answer["note"])
     if answer["after"] is not None:
         typer.echo(f"go on with: --after {answer['after']}")
     if answer["stopped_because"] is not None:

@@ -42,7 +42,8 @@ from reminders.domain.contracts import (
 from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import TASK_QUEUE, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from reminders.temporal import SESSION_ID, SESSION_START, USER_ID, unavailable
+from reminders.temporal import SESSION_ID, SESSION_START, STORED, USER_ID, unavailable
+from starter.services.receipts import UNKNOWN
 from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
 
 logger = logging.getLogger(__name__)
@@ -96,7 +97,8 @@ class EnrollmentWorkflows:
             TemporalUnavailableError: If Temporal is away, as everywhere below.
         """
         workflow_id = session_reminder_workflow_id(session_id, user_id)
-        found = await temporal.described(self.client, workflow_id)
+        with unavailable(STORED):
+            found = await temporal.described(self.client, workflow_id)
         if found is None:
             return None
         raw = found.raw_description
@@ -128,7 +130,7 @@ class EnrollmentWorkflows:
         session = planned.session
         memo = await self.installation.memo() if self.installation else None
         try:
-            with unavailable():
+            with unavailable(STORED):
                 handle = await self.client.start_workflow(
                     SessionReminderWorkflow.run,
                     SessionReminderInput(
@@ -156,7 +158,7 @@ class EnrollmentWorkflows:
     async def replan(self, run: EnrollmentRun, planned: PlannedEnrollment) -> Answer:
         """Give a run the plan; one that it has been given before costs nothing."""
         try:
-            with unavailable():
+            with unavailable(STORED):
                 await self._handle(run).execute_update(
                     SessionReminderWorkflow.replan,
                     _plan(planned),
@@ -183,7 +185,7 @@ class EnrollmentWorkflows:
         """Cancel an enrollment's workflow; false if it has ended or never started."""
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         try:
-            with unavailable():
+            with unavailable(STORED):
                 await self.client.get_workflow_handle(workflow_id).cancel(
                     reason=reason, rpc_timeout=RPC_TIMEOUT
                 )
@@ -197,7 +199,7 @@ class EnrollmentWorkflows:
         """Wait a little for a run to end, whichever way it does."""
         try:
             async with asyncio.timeout(UPDATE_TIMEOUT.total_seconds()):
-                with unavailable():
+                with unavailable(STORED):
                     await self._handle(run).result(follow_runs=False)
         except TimeoutError:
             return False
@@ -207,17 +209,22 @@ class EnrollmentWorkflows:
 
     async def terminate(self, run: EnrollmentRun) -> None:
         """End a run that does not end by itself, and no other; the ledger has all it knew."""
-        with suppress(RPCError), unavailable():  # it has ended, as it should
+        with suppress(RPCError), unavailable(STORED):  # it has ended, as it should
             await self._handle(run).terminate(
                 reason="does not answer, or was cancelled and does not end; a new run follows",
                 rpc_timeout=RPC_TIMEOUT,
             )
 
     async def describe(self, workflow_id: str) -> tuple[str | None, str | None]:
-        """Status and run id as Temporal has them; `None` when it does not say."""
+        """Status and run id as Temporal has them; `None` when it has no such workflow.
+
+        While Temporal is away the status is `UNKNOWN`.
+        """
         try:
             found = await temporal.described(self.client, workflow_id, patience=UPDATE_TIMEOUT)
-        except (RPCError, TemporalUnavailableError):
+        except TemporalUnavailableError:
+            return UNKNOWN, None
+        except RPCError:
             found = None
         if found is None:
             return None, None

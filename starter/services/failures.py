@@ -52,5 +52,5 @@ def _remedy(error: RPCError) -> str:
     if error.status is RPCStatusCode.NOT_FOUND and str(error).startswith("Namespace "):
         return "create it with `temporal operator namespace create`, or correct TEMPORAL_NAMESPACE"
     if error.status in (RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.PERMISSION_DENIED):
-        return "correct TEMPORAL_API_KEY or the certificate, or what they may do"
+        return "correct TEMPORAL_API_KEY or the certificate, or grant what they lack"
     return "see that TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE are what is meant"

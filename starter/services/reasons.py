@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from reminders.domain.model import ReminderStatus, StatusReason
+from datetime import datetime, timedelta
+
+from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus, StatusReason
+from starter.services.receipts import Story
+
+OVERDUE = timedelta(minutes=1)
+"""A reminder that waits so long after its due instant is overdue."""
 
 _STATUSES = {
     ReminderStatus.SCHEDULED: "waits for its due instant",
@@ -43,10 +49,50 @@ _REASONS = {
     StatusReason.NOT_FOUND: "the ledger had no such reminder",
 }
 
+_HOLDS = {
+    StatusReason.QUOTA: "the provider's quota is used up",
+    StatusReason.MISCONFIGURED: "the provider refuses our key or sender, or something before the"
+    " provider refuses our requests",
+}
 
-def decision(status: ReminderStatus, why: StatusReason | None) -> str:
-    """What was decided about a reminder, and why."""
+
+def decision(
+    status: ReminderStatus, why: StatusReason | None, *, due_at: datetime, now: datetime
+) -> str:
+    """What was decided about a reminder, and why.
+
+    Args:
+        status: Of the reminder.
+        why: Its reason, if it has one.
+        due_at: When it is, or was, due; aware.
+        now: Tells what waits from what is overdue; aware.
+    """
+    if status is ReminderStatus.SCHEDULED and now - due_at > OVERDUE:
+        return "overdue: its due instant has passed, and it has not been sent yet"
     return f"{_STATUSES[status]}: {_REASONS[why]}" if why else _STATUSES[status]
+
+
+def nothing_planned(story: Story, *, now: datetime) -> str | None:
+    """Why an enrollment has no reminders at all; `None` if it has some.
+
+    Args:
+        story: Of the enrollment.
+        now: Tells whether its session has begun; aware.
+    """
+    if story.reminders:
+        return None
+    if story.session.status is SessionStatus.CANCELLED:
+        return "the session was cancelled before anything was planned"
+    if story.enrollment_status is EnrollmentStatus.CANCELLED:
+        return "the enrollment ended before anything was planned"
+    if story.session.starts_at <= now:
+        return "the session had begun before the enrollment was known here; nobody is reminded of the past"
+    return "nothing is planned yet: no rule is on, or nobody reported the enrollment; the next sweep looks"
+
+
+def hold(why: StatusReason) -> str:
+    """Why nothing is posted at present."""
+    return _HOLDS.get(why, str(why))
 
 
 def reason(why: StatusReason | None) -> str:

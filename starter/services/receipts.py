@@ -9,6 +9,9 @@ from uuid import UUID
 from reminders.db.plans import PlannedEnrollment
 from reminders.domain.model import EnrollmentStatus, Reminder, Session
 
+UNKNOWN = "unknown"
+"""Status of a workflow while Temporal does not answer."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Enrolled:
@@ -93,7 +96,7 @@ class Story:
     enrollment_status: EnrollmentStatus
     workflow_id: str
     workflow_status: str | None
-    """As Temporal has it; `None` when Temporal has forgotten it or is away."""
+    """As Temporal has it: `None` when it has forgotten it, `UNKNOWN` when it is away."""
     run_id: str | None
     reminders: tuple[Reminder, ...]
     """All generations."""

@@ -21,7 +21,7 @@ from devstack.demo.platform import Arrival, Entry
 from devstack.demo.play import Verdict, arrived
 from devstack.demo.scenario import Mail, Meeting, Person
 from reminders.settings import load
-from starter.admin.door import Access, Door
+from starter.admin.auth import Access, AdminAuth
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OTHERS = (*scenario.MEETINGS[:-1], scenario.MOVED)
@@ -160,12 +160,12 @@ def test_the_admin_pages_that_the_demo_names_let_people_in(
     told = {**settings(key), "RESEND_API_KEY": "re_x", "EMAIL_FROM": "R <r@example.com>"}
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    door = Door(load())
-    assert Access.SIGN_IN is door.access
+    auth = AdminAuth(load())
+    assert Access.SIGN_IN is auth.access
     asked = Request({"type": "http", "headers": [], "client": ("127.0.0.1", 1)})
-    visitor = door.sign_in(asked, OPERATOR, key)
-    assert visitor is not None
-    assert OPERATOR == visitor.name
+    operator = auth.sign_in(asked, OPERATOR, key)
+    assert operator is not None
+    assert OPERATOR == operator.name
 
 
 def test_what_is_to_be_typed_brings_the_commands_to_a_stack(

@@ -1,7 +1,7 @@
 // Ours: starts Swagger UI on the API's own description.
 
 window.ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
   presets: [SwaggerUIBundle.presets.apis],

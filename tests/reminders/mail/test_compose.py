@@ -142,7 +142,6 @@ def test_ordinary_senders_pass(mailbox: str) -> None:
         ("o'neil@example.com", "o'neil@example.com"),
         ("ana@bücher.example", "ana@xn--bcher-kva.example"),
         ("ana@inbox.test", "ana@inbox.test"),
-        ("ana@localhost", "ana@localhost"),
         ("delivered@resend.dev", "delivered@resend.dev"),
     ],
 )
@@ -150,6 +149,17 @@ def test_an_address_is_sent_to_as_the_provider_needs_it(stored: str, sent_to: st
     """Spaces are forgiven, international domains are written in ASCII, test systems are allowed."""
     mail = composer().compose(facts(attendee=replace(ANA, email=stored)), now=NOW)
     assert mail.to == sent_to
+
+
+def test_an_address_of_this_machine_is_for_tests_alone() -> None:
+    """A redirected e-mail names it; no attendee has it."""
+    ana = facts(attendee=replace(ANA, email="ana@localhost"))
+    redirected = composer(DeliveryMode.REDIRECT, test_recipient="me@localhost").compose(
+        ana, now=NOW
+    )
+    assert ("me@localhost", True) == (redirected.to, "ana@localhost" in redirected.subject)
+    with pytest.raises(InvalidAddressError):
+        composer(DeliveryMode.LIVE).compose(ana, now=NOW)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,17 @@ def test_names_are_filled_in(template: str, subject: str) -> None:
         ("{session_title:{time_left}}", "none of"),
         ("{ session_title }", "none of"),
         ("{" + "x" * 150 + "}", "none of"),
+        ("{{sessionTitle}} soon", "has {{sessionTitle}}, which would be sent as it stands"),
+        ("{{sessionTitle}} soon", "single braces: {session_title}"),
+        ("{{ session.title }}", "single braces: {session_title}"),
+        ("{{session_title}}", "single braces: {session_title}"),
+        ("{{unsubscribe}}", "single braces: one of {session_title}, {speaker_name}"),
+        ("{{{sessionTitle}}}", "{session_title} seems to be meant"),
+        ("${sessionTitle} soon", "{session_title} seems to be meant"),
+        ("Hi {firstName}", "{attendee_name} seems to be meant"),
+        ("{user.name}", "{attendee_name} seems to be meant"),
+        ("{timeUntil}", "{time_left} seems to be meant"),
+        ("{" + "{" + "x" * 150 + "}" + "}", "single braces"),
     ],
 )
 def test_anything_but_bare_names_is_refused(template: str, problem: str) -> None:

@@ -17,7 +17,7 @@ from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.domain.model import Reminder
 from reminders.settings import Settings
-from starter.admin import resending
+from starter.admin import failed
 from tests.starter.admin.conftest import NAME, PASSWORD, Pages, planned, updates
 from tests.starter.conftest import Api, a_worker, listening, serving
 
@@ -43,7 +43,7 @@ async def failing(api: Api, database: Database, people: int) -> UUID:
 @pytest.fixture
 def one_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """One enrollment a page."""
-    monkeypatch.setattr(resending, "PAGE", 1)
+    monkeypatch.setattr(failed, "PAGE", 1)
 
 
 @pytest.mark.usefixtures("impatient", "one_a_page")
@@ -97,7 +97,7 @@ async def test_a_browser_continues_to_the_last_page(
         await page.get_by_role("link", name="Send again what still can be").click()
         would_be = page.locator("dl.figures div", has_text="would be sent")
         await expect(would_be).to_contain_text("at least 1")
-        await page.get_by_label("What was mended?").fill("the key")
+        await page.get_by_label("What was fixed?").fill("the key")
         await page.get_by_role("button", name="Send again").click()
         for _ in range(3):
             await expect(page.get_by_role("heading", name="Planned again")).to_be_visible()

@@ -7,7 +7,7 @@ from hashlib import sha256
 
 import pytest
 
-from starter.admin.view import STATIC, TEMPLATES
+from starter.admin.rendering import STATIC, TEMPLATES
 from tests.starter.conftest import Api
 
 _SUM = re.compile(r"^([0-9a-f]{64})  (\S+)$", re.MULTILINE)

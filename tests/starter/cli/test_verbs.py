@@ -8,7 +8,7 @@ import pytest
 
 from docs import generate
 from reminders.settings import Settings
-from starter.admin.door import PATH
+from starter.admin.auth import PATH
 from starter.app import create_app
 from tests.starter.conftest import Api
 
@@ -46,6 +46,7 @@ VERBS: dict[str, tuple[set[str], set[str]]] = {
     "GET /failed": ({"GET /v1/failures"}, {"failed"}),
     "POST /redrive": ({"POST /v1/reminders/redrive"}, {"redrive"}),
     "POST /people": ({"POST /v1/users/search"}, {"user find"}),
+    "GET /search": ({"POST /v1/users/search", "GET /v1/sessions"}, {"user find", "session list"}),
     "GET /people/{user_id}": ({"GET /v1/users/{user_id}/enrollments"}, {"user show"}),
     "GET /rules": ({"GET /v1/reminder-configurations"}, {"config list"}),
     "POST /rules/diff": ({"POST /v1/reminder-configurations/diff"}, {"config diff"}),
@@ -74,6 +75,7 @@ WAYS = {
     "POST /sign-in",
     "POST /sign-out",
     "POST /search",
+    "POST /sessions",
     "GET /{path:path}",
     "GET /people",
     "GET /sessions/{session_id}/cancel",

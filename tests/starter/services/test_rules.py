@@ -67,7 +67,7 @@ async def test_a_rule_from_its_diff_to_its_end(
         said = (await api.post(f"{PATH}/diff", json=A_RULE)).json()
         assert {"past_due": 1} == said["total"]["skipped"]
         assert [str(session_id)] == [s["session_id"] for s in said["sessions"]]
-        assert "Nobody is mailed for the past" in said["in_words"][-1]
+        assert "Nobody gets an e-mail for the past" in said["in_words"][-1]
         assert said["before"] is None
         added = await api.post(PATH, json=A_RULE)
         assert 201 == added.status_code
@@ -218,7 +218,7 @@ async def test_rules_by_command(settings: Settings) -> None:
     changed = await answer("config", "set", "48h", "--minutes", 2000, "--off")
     assert not changed["configuration"]["is_enabled"]
     said = await reminders("config", "diff", "48h", "--on")
-    assert "Nobody is mailed for the past" in said.stdout
+    assert "Nobody gets an e-mail for the past" in said.stdout
     assert 2 == (await reminders("config", "delete", "48h")).exit_code
     assert (await answer("config", "delete", "48h", "--yes"))["configuration"] is None
     assert 3 == (await reminders("config", "set", "48h", "--on")).exit_code

@@ -1,17 +1,15 @@
-"""The e-mail itself: at any moment, for any attendee, in light and dark; and one to oneself."""
+"""The e-mail itself: at any moment, for any attendee, in light and dark; and a test e-mail."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 from urllib.parse import urlencode
-from uuid import UUID
 
-from fastapi import Depends, Request, Response
+from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from reminders.db.audit import By
 from reminders.domain.errors import (
@@ -21,15 +19,23 @@ from reminders.domain.errors import (
     TooManyTestsError,
 )
 from reminders.domain.model import Message
-from starter.admin.form import clean
-from starter.admin.guard import Answering, Sent, SignedIn, pages, redirect
-from starter.admin.view import render
-from starter.api.fields import ZoneName
+from starter.admin.form import parse_uuid
+from starter.admin.rendering import render
+from starter.admin.routing import (
+    Answering,
+    Sent,
+    SignedIn,
+    describe,
+    error_page,
+    page_router,
+    redirect,
+)
+from starter.api.fields import LocaleName, ZoneName
 from starter.assembly import Parts
 from starter.services.mails import Mails, Scene, Wanted
 from starter.services.mails import scene as looked_up
 
-router = pages()
+router = page_router()
 
 _MAIL_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src https: data:;"
@@ -38,53 +44,43 @@ _MAIL_POLICY = (
 """An e-mail styles itself and shows pictures; it runs nothing, and only our page frames it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+_Text = Annotated[str, StringConstraints(max_length=100)]
+_ZONE: TypeAdapter[str] = TypeAdapter(ZoneName)
+_LOCALE: TypeAdapter[str] = TypeAdapter(LocaleName)
+
+
+class Choice(BaseModel):
     """What is to be seen, as the URL says: ids and instants only."""
 
-    session: str = ""
+    model_config = ConfigDict(frozen=True, str_strip_whitespace=True)
+
+    session: _Text = ""
     """Empty means a sample one."""
-    user: str = ""
+    user: _Text = ""
     """Empty means a sample one."""
-    rule: str = ""
+    rule: _Text = ""
     """Empty means the first."""
-    at: str = ""
+    at: _Text = ""
     """`2026-12-01T15:00`, in UTC; empty means the rule's own instant."""
-    locale: str = ""
-    zone: str = ""
+    locale: _Text = ""
+    zone: _Text = ""
 
     @property
     def query(self) -> str:
         """As a part of a URL."""
-        return urlencode({name: getattr(self, name) for name in self.__slots__})
+        return urlencode(self.model_dump())
 
 
-def _choice(
-    *,
-    session: str = "",
-    user: str = "",
-    rule: str = "",
-    at: str = "",
-    locale: str = "",
-    zone: str = "",
-) -> Choice:
-    fields = {
-        "session": session,
-        "user": user,
-        "rule": rule,
-        "at": at,
-        "locale": locale,
-        "zone": zone,
-    }
-    return Choice(**{name: clean(text, name, longest=100) for name, text in fields.items()})
+class _Frame(Choice):
+    """One of the two frames that show it."""
 
-
-_ZONE: TypeAdapter[str] = TypeAdapter(ZoneName)
-Chosen = Annotated[Choice, Depends(_choice)]
+    scheme: Literal["light", "dark"] = "light"
 
 
 @router.get("/preview")
-async def preview_page(request: Request, parts: Answering, choice: Chosen) -> Response:
+async def preview_page(
+    request: Request, parts: Answering, choice: Annotated[Choice, Query()]
+) -> Response:
     """The e-mail in two frames, its text, and the form to choose another moment."""
     mails: Mails = request.app.state.mails
     message, problem, scene = None, None, None
@@ -92,8 +88,7 @@ async def preview_page(request: Request, parts: Answering, choice: Chosen) -> Re
         scene = await _scene(parts, choice)
         message = await _composed(mails, scene)
     except ReminderError as error:
-        field = f"{error.field}: " if isinstance(error, InvalidInputError) else ""
-        problem = f"{field}{error}"
+        problem = describe(error)
     return render(
         request,
         "preview.html",
@@ -107,15 +102,13 @@ async def preview_page(request: Request, parts: Answering, choice: Chosen) -> Re
 
 
 @router.get("/preview/mail")
-async def mail(
-    request: Request, parts: Answering, choice: Chosen, scheme: Literal["light", "dark"] = "light"
-) -> Response:
+async def mail(request: Request, parts: Answering, frame: Annotated[_Frame, Query()]) -> Response:
     """The HTML part alone, for the frames; nothing in it can run or reach our pages.
 
     A frame has the colours of the reader's system, so the wanted ones are written into its style.
     """
-    message = await _composed(request.app.state.mails, await _scene(parts, choice))
-    wanted = "@media all" if scheme == "dark" else "@media not all"
+    message = await _composed(request.app.state.mails, await _scene(parts, frame))
+    wanted = "@media all" if frame.scheme == "dark" else "@media not all"
     return HTMLResponse(
         message.html.replace("@media (prefers-color-scheme: dark)", wanted),
         headers={"Content-Security-Policy": _MAIL_POLICY, "X-Frame-Options": "SAMEORIGIN"},
@@ -123,31 +116,19 @@ async def mail(
 
 
 @router.post("/preview/test")
-async def send_test(request: Request, parts: Answering, visitor: SignedIn, form: Sent) -> Response:
+async def send_test(request: Request, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Send it to `VERIFIED_TEST_EMAIL`, and to nobody else; a few a minute."""
     mails: Mails = request.app.state.mails
-    choice = _choice(**{name: form.raw(name) for name in Choice.__slots__})
+    choice = Choice(**{name: form.text(name, longest=100) for name in Choice.model_fields})
     scene = await _scene(parts, choice)
     try:
-        sent = await mails.send_test(parts, scene, By(visitor.actor))
+        sent = await mails.send_test(parts, scene, By(operator.actor))
     except TooManyTestsError as error:
-        page = render(
-            request,
-            "error.html",
-            http_status=429,
-            title="Not so many at once",
-            detail=f"{error}.",
-        )
+        page = error_page(request, 429, "Too many test e-mails", f"{error}.")
         page.headers["Retry-After"] = str(round(error.retry_after.total_seconds()))
         return page
     except DeliveryError as error:
-        return render(
-            request,
-            "error.html",
-            http_status=502,
-            title="The provider did not take it",
-            detail=str(error),
-        )
+        return error_page(request, 502, "The provider did not take it", str(error))
     return redirect(f"/audit/{sent.event_id}")
 
 
@@ -158,16 +139,16 @@ async def _scene(parts: Parts, choice: Choice) -> Scene:
         InvalidInputError: If something is no id or no instant.
         NotFoundError: If something does not exist.
     """
-    user_id = _uuid(choice.user, "user")
+    user_id = parse_uuid(choice.user, "user")
     return await looked_up(
         parts,
         Wanted(
-            session_id=_uuid(choice.session, "session"),
+            session_id=parse_uuid(choice.session, "session"),
             user_id=user_id,
             reminder_type=choice.rule or None,
             at=_instant(choice.at),
-            locale=None if user_id else choice.locale or None,
-            time_zone=None if user_id else _zone(choice.zone),
+            locale=None if user_id else _checked(_LOCALE, choice.locale, "locale"),
+            time_zone=None if user_id else _checked(_ZONE, choice.zone, "zone"),
         ),
     )
 
@@ -176,18 +157,11 @@ async def _composed(mails: Mails, scene: Scene) -> Message:
     return await asyncio.to_thread(mails.preview, scene)
 
 
-def _uuid(text: str, field: str) -> UUID | None:
+def _checked(kind: TypeAdapter[str], text: str, field: str) -> str | None:
     try:
-        return UUID(text) if text else None
-    except ValueError as error:
-        raise InvalidInputError("is no id", field=field) from error
-
-
-def _zone(text: str) -> str | None:
-    try:
-        return _ZONE.validate_python(text) if text else None
+        return kind.validate_python(text) if text else None
     except ValidationError as error:
-        raise InvalidInputError(error.errors()[0]["msg"], field="zone") from error
+        raise InvalidInputError(error.errors()[0]["msg"], field=field) from error
 
 
 def _instant(text: str) -> datetime | None:

@@ -14,16 +14,17 @@ from fastapi import Request, Response
 from reminders.clock import SystemClock
 from reminders.domain.ports import Clock
 from reminders.settings import Settings
+from starter.admin.cookies import COOKIE, Operator, SignInCookies, signing_key
 from starter.admin.form import Form
-from starter.admin.throttle import Throttle
-from starter.admin.visitors import COOKIE, Visitor, Visitors, signing_key
+from starter.admin.rate_limit import SignInRateLimit
+from starter.admin.searches import COOKIE as SEARCHES_COOKIE
+from starter.admin.searches import SearchHistory
 from starter.api.hosts import is_of_another_origin, is_this_machine
 
 CSRF_FIELD = "csrf"
 PATH = "/admin"
 """Everything is below it, the cookie too."""
 
-_FOREIGN = "The form is from another session, or too old. Go back, reload the page, repeat."
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 """Headers by which a proxy gives itself away."""
 
@@ -32,7 +33,7 @@ class SignInNeededError(Exception):
     """Nobody is signed in."""
 
 
-class RefusedError(Exception):
+class ForbiddenError(Exception):
     """The request may not have this; the message says why, to people."""
 
 
@@ -48,23 +49,24 @@ class Access(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class SignedIn:
     """Somebody who may see the pages."""
 
-    visitor: Visitor
-    new_cookie: Visitor | None
+    operator: Operator
+    new_cookie: Operator | None
     """What the cookie is to say from now on; absent if it may stay."""
 
 
-class Door:
-    """Lets operators in, one process's worth."""
+class AdminAuth:
+    """Signs operators in and out, and checks that forms are theirs; for one process."""
 
     def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
-        """Guard the pages by these settings."""
         self._settings = settings
         self._clock = clock or SystemClock()
-        self._visitors = Visitors(signing_key(settings), self._clock)
-        self._throttle = Throttle()
+        key = signing_key(settings)
+        self._cookies = SignInCookies(key, self._clock)
+        self._searches = SearchHistory(key)
+        self._rate_limit = SignInRateLimit()
 
     @property
     def access(self) -> Access:
@@ -75,39 +77,38 @@ class Door:
             return Access.CLOSED
         return Access.THIS_MACHINE
 
-    def admit(self, request: Request) -> Admitted:
+    def authenticate(self, request: Request) -> SignedIn:
         """Who asks.
 
         Raises:
             SignInNeededError: If nobody is signed in.
-            RefusedError: If the pages are closed, or open to this machine only.
+            ForbiddenError: If the pages are closed, or open to this machine only.
         """
         if self.access is Access.CLOSED:
             msg = "Set ADMIN_USERNAME and ADMIN_PASSWORD, and restart the API, to use these pages."
-            raise RefusedError(msg)
+            raise ForbiddenError(msg)
         if self.access is Access.THIS_MACHINE and not _is_at_this_machine(request):
             msg = (
                 "Without ADMIN_USERNAME and ADMIN_PASSWORD these pages are for this machine only:"
                 " open them on it, at 127.0.0.1."
             )
-            raise RefusedError(msg)
-        visitor = self._visitors.read(request.cookies.get(COOKIE))
-        if visitor is not None:
+            raise ForbiddenError(msg)
+        operator = self._cookies.decode(request.cookies.get(COOKIE))
+        if operator is not None:
             # A page that polls in a forgotten window is nobody at work.
             polls = "hx-request" in request.headers and request.method == "GET"
-            return Admitted(visitor, None if polls else self._visitors.renewed(visitor))
+            return SignedIn(operator, None if polls else self._cookies.renewed(operator))
         if self.access is Access.THIS_MACHINE:
-            visitor = self._visitors.begin("local")
-            return Admitted(visitor, visitor)
+            operator = self._cookies.new("local")
+            return SignedIn(operator, operator)
         raise SignInNeededError
 
     def wait(self, request: Request) -> timedelta:
         """How long whoever asks has to wait before trying a password."""
-        return self._throttle.wait(_address(request), self._clock.now())
+        return self._rate_limit.wait(_address(request), self._clock.now())
 
-    def sign_in(self, request: Request, username: str, password: str) -> Visitor | None:
-        """A new session; `None` if name or password are wrong."""
-        address = _address(request)
+    def sign_in(self, request: Request, username: str, password: str) -> Operator | None:
+        """Who has just signed in; `None` if name or password are wrong."""
         right = self._settings.admin_password
         if right is None:
             return None
@@ -116,61 +117,76 @@ class Door:
             password, right.get_secret_value()
         )
         if not is_right:
-            self._throttle.failed(address, self._clock.now())
+            self._rate_limit.failed(_address(request), self._clock.now())
             return None
-        self._throttle.succeeded(address)
-        return self._visitors.begin(username)
+        self._rate_limit.succeeded(_address(request))
+        return self._cookies.new(username)
 
-    def sign_out(self, visitor: Visitor) -> None:
-        """End a session."""
-        self._visitors.end(visitor)
+    def sign_out(self, operator: Operator) -> None:
+        """End a sign-in."""
+        self._cookies.end(operator)
 
-    def csrf_token(self, visitor: Visitor) -> str:
-        """What the forms of this session carry."""
-        return self._visitors.csrf_token(visitor)
+    def csrf_token(self, operator: Operator) -> str:
+        """What the forms of this sign-in carry."""
+        return self._cookies.csrf_token(operator)
 
-    def check_form(self, request: Request, visitor: Visitor, form: Form) -> None:
-        """Let a form pass that was sent from one of our pages in this session.
+    def check_csrf(self, request: Request, operator: Operator, form: Form) -> None:
+        """Let a form pass that was sent from one of our pages in this sign-in.
 
         Raises:
-            RefusedError: If it was not.
+            ForbiddenError: If it was not.
         """
         self.check_origin(request)
         token = form.raw(CSRF_FIELD)
-        if not hmac.compare_digest(token.encode(), self.csrf_token(visitor).encode()):
-            raise RefusedError(_FOREIGN)
+        if not hmac.compare_digest(token.encode(), self.csrf_token(operator).encode()):
+            msg = "The form is from another session, or too old. Go back, reload the page, repeat."
+            raise ForbiddenError(msg)
 
     def check_origin(self, request: Request) -> None:
         """Let a request pass that no other site has a browser make.
 
         Raises:
-            RefusedError: If another site did.
+            ForbiddenError: If another site did.
         """
         public = urlsplit(self._settings.public_base_url or "").netloc
         if is_of_another_origin(request.headers, also=public):
             msg = "The form was sent from another site."
-            raise RefusedError(msg)
+            raise ForbiddenError(msg)
 
-    def write_cookie(self, request: Request, response: Response, visitor: Visitor) -> None:
-        """Have the browser keep a session."""
+    def set_cookie(self, request: Request, response: Response, operator: Operator | None) -> None:
+        """Have the browser keep a sign-in, or forget it."""
+        self._set(request, response, COOKIE, self._cookies.encode(operator) if operator else None)
+        if operator is None:
+            self._set(request, response, SEARCHES_COOKIE, None)
+
+    def searched(self, request: Request, operator: Operator, search_id: str) -> str | None:
+        """What the operator searched for; `None` if it is no longer known in this browser."""
+        return self._searches.read(request.cookies.get(SEARCHES_COOKIE), operator).get(search_id)
+
+    def remember_search(
+        self, request: Request, response: Response, operator: Operator, text: str
+    ) -> str:
+        """Have the browser keep a search.
+
+        Returns:
+            The id that stands for it in URLs.
+        """
+        cookie = request.cookies.get(SEARCHES_COOKIE)
+        search_id, cookie = self._searches.add(cookie, operator, text)
+        self._set(request, response, SEARCHES_COOKIE, cookie)
+        return search_id
+
+    def _set(self, request: Request, response: Response, name: str, value: str | None) -> None:
         response.set_cookie(
-            COOKIE,
-            self._visitors.cookie(visitor),
-            path=PATH,
+            name,
+            value or "",
+            max_age=0 if value is None else None,
+            path=request.scope.get("root_path", "") + PATH,
             httponly=True,
             samesite="strict",
-            secure=self._is_secure(request),
+            # As this request came: over plain HTTP a browser would not send it back.
+            secure=request.url.scheme == "https",
         )
-
-    def clear_cookie(self, request: Request, response: Response) -> None:
-        """Have the browser forget its session."""
-        response.delete_cookie(
-            COOKIE, path=PATH, httponly=True, samesite="strict", secure=self._is_secure(request)
-        )
-
-    def _is_secure(self, request: Request) -> bool:
-        public = self._settings.public_base_url or ""
-        return request.url.scheme == "https" or public.startswith("https:")
 
 
 def _is_at_this_machine(request: Request) -> bool:

@@ -9,8 +9,8 @@ from itsdangerous import URLSafeSerializer
 
 from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings, load
-from starter.admin.throttle import FREE_TRIES, LONGEST_WAIT, MOST_TOGETHER, Throttle
-from starter.admin.visitors import COOKIE, IDLE, LONGEST, Visitors
+from starter.admin.cookies import COOKIE, IDLE, LONGEST, SignInCookies
+from starter.admin.rate_limit import FREE_TRIES, LONGEST_WAIT, MOST_TOGETHER, SignInRateLimit
 from tests.starter.admin.conftest import PASSWORD, Pages, with_sign_in
 from tests.starter.conftest import serving
 
@@ -25,7 +25,9 @@ class _Clock:
         return self.at
 
 
-async def test_a_visitor_is_sent_to_sign_in_and_then_to_the_page_they_wanted(visit: Pages) -> None:
+async def test_an_operator_is_sent_to_sign_in_and_then_to_the_page_they_wanted(
+    visit: Pages,
+) -> None:
     """The page that was asked for comes after the password."""
     asked = await visit.get("/admin/failed?reason=quota")
     assert (303, "/admin/sign-in?next=%2Fadmin%2Ffailed%3Freason%3Dquota") == (
@@ -67,34 +69,34 @@ async def test_after_too_many_tries_even_the_right_password_has_to_wait(visit: P
 
 def test_the_wait_doubles_and_ends() -> None:
     """Each wrong password doubles the wait up to a quarter of an hour; an hour forgives."""
-    throttle, now, waits = Throttle(), NOW, []
+    limit, now, waits = SignInRateLimit(), NOW, []
     for _ in range(FREE_TRIES + 12):
-        throttle.failed("203.0.113.7", now)
-        waits.append(throttle.wait("203.0.113.7", now).total_seconds())
-        now += throttle.wait("203.0.113.7", now)
+        limit.failed("203.0.113.7", now)
+        waits.append(limit.wait("203.0.113.7", now).total_seconds())
+        now += limit.wait("203.0.113.7", now)
     assert [0, 0, 0, 0, 2, 4, 8] == waits[:7]
     assert LONGEST_WAIT.total_seconds() == waits[-1]
-    assert timedelta() == throttle.wait("203.0.113.8", now)
-    assert timedelta() == throttle.wait("203.0.113.7", now + timedelta(hours=1))
+    assert timedelta() == limit.wait("203.0.113.8", now)
+    assert timedelta() == limit.wait("203.0.113.7", now + timedelta(hours=1))
 
 
 def test_many_addresses_together_are_slowed_too() -> None:
     """A guess from each of many addresses does not help, and who signed in before is let through."""
-    throttle = Throttle()
-    throttle.succeeded("198.51.100.1")
+    limit = SignInRateLimit()
+    limit.succeeded("198.51.100.1")
     for n in range(MOST_TOGETHER):
-        throttle.failed(f"2001:db8:{n:x}::1", NOW)
-    assert throttle.wait("192.0.2.1", NOW) > timedelta()
-    assert timedelta() == throttle.wait("198.51.100.1", NOW)
-    assert timedelta() == throttle.wait("192.0.2.1", NOW + timedelta(minutes=1))
+        limit.failed(f"2001:db8:{n:x}::1", NOW)
+    assert limit.wait("192.0.2.1", NOW) > timedelta()
+    assert timedelta() == limit.wait("198.51.100.1", NOW)
+    assert timedelta() == limit.wait("192.0.2.1", NOW + timedelta(minutes=1))
 
 
 def test_a_whole_ipv6_network_counts_as_one_address() -> None:
     """Whoever has a /64 has all of its addresses."""
-    throttle = Throttle()
+    limit = SignInRateLimit()
     for n in range(FREE_TRIES):
-        throttle.failed(f"2001:db8::{n + 1:x}", NOW)
-    assert throttle.wait("2001:db8::ffff", NOW) > timedelta()
+        limit.failed(f"2001:db8::{n + 1:x}", NOW)
+    assert limit.wait("2001:db8::ffff", NOW) > timedelta()
 
 
 async def test_signing_out_ends_the_session_for_a_copy_of_its_cookie_too(pages: Pages) -> None:
@@ -129,19 +131,19 @@ async def test_a_forged_cookie_is_none(visit: Pages, kind: str) -> None:
 def test_a_session_ends_when_idle_or_old() -> None:
     """An hour without a click, or half a day in any case."""
     clock = _Clock()
-    visitors = Visitors(b"key", clock)
-    visitor = visitors.begin("maria")
+    cookies = SignInCookies(b"key", clock)
+    operator = cookies.new("maria")
     clock.at += IDLE
-    assert visitors.read(visitors.cookie(visitor)) is not None
+    assert cookies.decode(cookies.encode(operator)) is not None
     clock.at += timedelta(seconds=1)
-    assert visitors.read(visitors.cookie(visitor)) is None
+    assert cookies.decode(cookies.encode(operator)) is None
     clock.at = NOW
     while clock.at - NOW <= LONGEST:
-        seen = visitors.read(visitors.cookie(visitor))
+        seen = cookies.decode(cookies.encode(operator))
         assert seen is not None
-        visitor = visitors.renewed(seen) or seen
+        operator = cookies.renewed(seen) or seen
         clock.at += IDLE / 2
-    assert visitors.read(visitors.cookie(visitor)) is None
+    assert cookies.decode(cookies.encode(operator)) is None
 
 
 async def test_a_new_password_ends_every_session(pages: Pages, admin_settings: Settings) -> None:

@@ -16,13 +16,16 @@ from markupsafe import Markup
 
 from reminders.clock import SystemClock
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
-from starter.admin.door import CSRF_FIELD, Door
-from starter.admin.visitors import Visitor
-from starter.services import reasons as decisions
+from starter.admin.auth import CSRF_FIELD, Access, AdminAuth
+from starter.admin.cookies import Operator
+from starter.api.reading import route_path
+from starter.services import reasons
 
 _HERE = Path(__file__).resolve().parent
 TEMPLATES = _HERE / "templates"
 STATIC = _HERE.parent / "static"
+_CSRF = Markup('<input type="hidden" name="{}" value="{}">')
+"""The hidden field that every form has."""
 
 NAVIGATION = (
     ("", "Overview"),
@@ -64,35 +67,28 @@ def render(
     """A page.
 
     Args:
-        request: Of a signed-in visitor, or of nobody yet.
+        request: Of an operator, or of nobody yet.
         template: Its file in `templates`.
         http_status: Of the answer.
         context: What it shows; escaped where it is shown.
     """
-    visitor: Visitor | None = getattr(request.state, "visitor", None)
-    door: Door = request.app.state.admin_door
+    operator: Operator | None = getattr(request.state, "operator", None)
+    auth: AdminAuth = request.app.state.admin_auth
     html = (
         _environment()
         .get_template(template)
         .render(
-            visitor=visitor,
-            is_signed_in=visitor is not None and door.access.value == "sign-in",
-            csrf=_csrf(door, visitor),
-            path=request.url.path,
+            operator=operator,
+            is_signed_in=operator is not None and auth.access is Access.SIGN_IN,
+            csrf=_CSRF.format(CSRF_FIELD, auth.csrf_token(operator)) if operator else "",
+            root=request.scope.get("root_path", ""),
+            path=route_path(request.scope),
             delivery_mode=request.app.state.settings.delivery_mode,
             now=SystemClock().now(),
             **context,
         )
     )
     return HTMLResponse(html, status_code=http_status)
-
-
-def _csrf(door: Door, visitor: Visitor | None) -> Markup:
-    """The hidden field that every form has."""
-    if visitor is None:
-        return Markup()
-    field = Markup('<input type="hidden" name="{}" value="{}">')
-    return field.format(CSRF_FIELD, door.csrf_token(visitor))
 
 
 @cache
@@ -108,15 +104,21 @@ def _environment() -> Environment:
         navigation=NAVIGATION, static=_static, statuses=list(ReminderStatus), tones=TONES
     )
     environment.filters.update(
-        instant=instant,
-        clock_time=clock_time,
-        relative=relative,
-        number=number,
-        decision=decision,
-        reason_words=reason_words,
-        lead=lead,
-        pretty=pretty,
-        words=words,
+        {
+            f.__name__: f
+            for f in (
+                instant,
+                clock_time,
+                relative,
+                duration,
+                number,
+                decision,
+                hold_words,
+                reason_words,
+                words,
+                pretty,
+            )
+        }
     )
     return environment
 
@@ -145,31 +147,18 @@ def clock_time(value: datetime | None) -> Markup:
 
 def relative(value: datetime, now: datetime) -> str:
     """How far an instant is from now, in its two largest units at the most."""
-    seconds = (value - now).total_seconds()
-    told = _duration(abs(seconds))
-    return f"in {told}" if seconds > 0 else f"{told} ago"
+    distance = duration(abs(value - now))
+    return f"in {distance}" if value > now else f"{distance} ago"
 
 
-def lead(value: timedelta) -> str:
-    """A duration, such as a rule's."""
-    return _duration(value.total_seconds())
-
-
-def _duration(seconds: float) -> str:
-    left = round(seconds)
+def duration(value: timedelta) -> str:
+    """A duration in its two largest units, such as `1 d 2 h`; what is smaller is left out."""
+    left = round(value.total_seconds())
     if left < 60:
         return f"{left} s"
-    units = ((86400, "d"), (3600, "h"), (60, "min"))
-    parts = []
-    for size, name in units:
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {name}")
-        elif parts:
-            break
-        if len(parts) == 2:
-            break
-    return " ".join(parts)
+    counts = [(left // 86400, "d"), (left // 3600 % 24, "h"), (left // 60 % 60, "min")]
+    largest = next(n for n, (count, _) in enumerate(counts) if count)
+    return " ".join(f"{count} {unit}" for count, unit in counts[largest : largest + 2] if count)
 
 
 def number(value: int) -> str:
@@ -179,14 +168,24 @@ def number(value: int) -> str:
 
 def decision(reminder: Reminder) -> str:
     """Why a reminder is as it is, as a sentence."""
-    told = decisions.decision(reminder.status, reminder.reason)
-    return told[0].upper() + told[1:] + "."
+    now = SystemClock().now()
+    return _capitalized(
+        reasons.decision(reminder.status, reminder.reason, due_at=reminder.due_at, now=now) + "."
+    )
+
+
+def hold_words(reason: StatusReason) -> str:
+    """Why nothing is posted, as a sentence without its full stop."""
+    return _capitalized(reasons.hold(reason))
 
 
 def reason_words(reason: StatusReason | None) -> str:
-    """A reason as a sentence."""
-    told = decisions.reason(reason)
-    return told[0].upper() + told[1:]
+    """A reason as a sentence, without its full stop."""
+    return _capitalized(reasons.reason(reason))
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def words(name: str) -> str:

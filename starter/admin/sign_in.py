@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from starter.admin import form
-from starter.admin.door import PATH, Access, Door, SignInNeededError
-from starter.admin.guard import SEE_OTHER, PageRoute, SignedIn, pages, redirect
-from starter.admin.view import render
+from starter.admin.auth import PATH, Access, AdminAuth, SignInNeededError
+from starter.admin.rendering import render
+from starter.admin.routing import SEE_OTHER, PageRoute, SignedIn, page_router, redirect
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _OURS = re.compile(rf"{PATH}(?:[/?][\w\-./?=&%:+]*)?", re.ASCII)
 """Paths to go on to; anything else could lead to another site."""
 
 router = APIRouter(prefix=PATH, route_class=PageRoute, include_in_schema=False)
-inside = pages()
+signed_in = page_router()
 
 
 @router.get("/sign-in")
@@ -29,9 +29,9 @@ async def sign_in_page(request: Request, next: str = "") -> Response:  # noqa: A
     if request.headers.get("sec-fetch-site") == "cross-site":
         # A strict cookie does not come along with a link from elsewhere; from our page it does.
         return render(request, "come_again.html", target=_ours(next))
-    door: Door = request.app.state.admin_door
+    auth: AdminAuth = request.app.state.admin_auth
     try:
-        door.admit(request)
+        auth.authenticate(request)
     except SignInNeededError:
         return render(request, "sign_in.html", next=_ours(next), problem=None)
     return RedirectResponse(_ours(next), SEE_OTHER)
@@ -39,47 +39,36 @@ async def sign_in_page(request: Request, next: str = "") -> Response:  # noqa: A
 
 @router.post("/sign-in")
 async def sign_in(request: Request) -> Response:
-    """Compare name and password; too many wrong ones have to wait."""
-    door: Door = request.app.state.admin_door
-    door.check_origin(request)
+    """Compare name and password; after too many wrong ones, one has to wait."""
+    auth: AdminAuth = request.app.state.admin_auth
+    auth.check_origin(request)
     sent = await form.read(request)
     target = _ours(sent.raw("next"))
-    if door.access is not Access.SIGN_IN:
+    if auth.access is not Access.SIGN_IN:
         return redirect("")
-    wait = door.wait(request)
-    if wait:
+    if wait := auth.wait(request):
         seconds = math.ceil(wait.total_seconds())
-        page = render(
-            request,
-            "sign_in.html",
-            http_status=429,
-            next=target,
-            problem=f"Too many wrong passwords. Try again in {seconds} s.",
-        )
+        problem = f"Too many wrong passwords. Try again in {seconds} s."
+        page = render(request, "sign_in.html", http_status=429, next=target, problem=problem)
         page.headers["Retry-After"] = str(seconds)
         return page
-    visitor = door.sign_in(request, sent.raw("username"), sent.raw("password"))
-    if visitor is None:
+    operator = auth.sign_in(request, sent.raw("username"), sent.raw("password"))
+    if operator is None:
         logger.warning("a sign-in to %s was refused", PATH)
-        return render(
-            request,
-            "sign_in.html",
-            http_status=401,
-            next=target,
-            problem="Name or password is wrong.",
-        )
+        problem = "Name or password is wrong."
+        return render(request, "sign_in.html", http_status=401, next=target, problem=problem)
     response = RedirectResponse(target, SEE_OTHER)
-    door.write_cookie(request, response, visitor)
+    auth.set_cookie(request, response, operator)
     return response
 
 
-@inside.post("/sign-out")
-async def sign_out(request: Request, visitor: SignedIn) -> Response:
-    """End the session; a copy of its cookie is good for nothing afterwards."""
-    door: Door = request.app.state.admin_door
-    door.sign_out(visitor)
+@signed_in.post("/sign-out")
+async def sign_out(request: Request, operator: SignedIn) -> Response:
+    """Sign out; a copy of the cookie is good for nothing afterwards."""
+    auth: AdminAuth = request.app.state.admin_auth
+    auth.sign_out(operator)
     response = redirect("/sign-in")
-    door.clear_cookie(request, response)
+    auth.set_cookie(request, response, None)
     return response
 
 

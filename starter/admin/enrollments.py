@@ -1,0 +1,99 @@
+"""One enrollment: why each of its reminders was sent, will be, or was not; and ending it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from reminders.db.audit import By
+from reminders.domain.errors import SendRefusedError
+from reminders.domain.model import Reminder, StatusReason
+from reminders.domain.plan import newest_of
+from reminders.domain.resending import Circumstances, at_once, once_more
+from starter.admin.rendering import render
+from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
+from starter.assembly import Parts
+from starter.services import reasons
+from starter.services.receipts import Story
+
+router = page_router()
+
+_Ask = Callable[[Reminder, Collection[Reminder], Circumstances], Reminder]
+
+
+@router.get("/enrollments/{session_id}/{user_id}")
+async def enrollment(
+    request: Request, session_id: UUID, user_id: UUID, parts: Answering
+) -> Response:
+    """Every reminder of it, all generations; from the ledger, whatever Temporal still knows."""
+    story = await parts.gateway.why(session_id, user_id)
+    attendee = await parts.catalogue.user(user_id)
+    events = await parts.provider_history.of([r.id for r in story.reminders])
+    waiting, resendable = await _allowed(parts, story)
+    return render(
+        request,
+        "enrollment.html",
+        story=story,
+        session=story.session,
+        attendee=attendee,
+        events=events,
+        nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
+        waiting=waiting,
+        resendable=resendable,
+        entries=await parts.audit.of_enrollment(session_id, user_id),
+        workflow_url=parts.workflow_url(story.workflow_id, story.run_id),
+        run_url=lambda reminder: parts.workflow_url(reminder.workflow_id, reminder.run_id),
+    )
+
+
+async def _allowed(parts: Parts, story: Story) -> tuple[set[UUID], set[UUID]]:
+    """Which reminders may be sent now, and which once more; decided anew when somebody asks."""
+    session = story.session
+    rules = {r.reminder_type: r for r in await parts.rules.of_session(session.id)}
+    choices = await parts.preferences.of(story.user_id)
+
+    def is_allowed(ask: _Ask, row: Reminder) -> bool:
+        opted_out = any(o.covers(session.id, row.reminder_type) for o in choices.opt_outs)
+        circumstances = Circumstances(
+            session=session,
+            enrollment=story.enrollment_status,
+            rule=rules.get(row.reminder_type),
+            stopped=StatusReason.OPTED_OUT if opted_out else next(iter(choices.withheld), None),
+            now=parts.clock.now(),
+        )
+        try:
+            return ask(row, story.reminders, circumstances) is not row
+        except SendRefusedError:
+            return False
+
+    newest = newest_of(story.reminders).values()
+    return (
+        {row.id for row in newest if is_allowed(at_once, row)},
+        {row.id for row in newest if is_allowed(once_more, row)},
+    )
+
+
+@router.get("/enrollments/{session_id}/{user_id}/cancel")
+async def cancel_page(
+    request: Request, session_id: UUID, user_id: UUID, parts: Answering
+) -> Response:
+    """What ending the enrollment would do, before it is done."""
+    return render(
+        request,
+        "enrollment_cancel.html",
+        session=await parts.catalogue.session(session_id),
+        attendee=await parts.catalogue.user(user_id),
+        expected=await parts.gateway.expected(session_id, user_id),
+    )
+
+
+@router.post("/enrollments/{session_id}/{user_id}/cancel")
+async def cancel(
+    session_id: UUID, user_id: UUID, parts: Answering, operator: SignedIn, form: Sent
+) -> Response:
+    """End the enrollment and cancel its workflow."""
+    by = By(operator.actor, form.reason())
+    done = await parts.gateway.unenroll(session_id, user_id, by)
+    return redirect(f"/audit/{done.event_id}")

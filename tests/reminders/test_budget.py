@@ -1,0 +1,61 @@
+"""Calls of one request share what they wait for a part; whoever has no budget waits as before."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from reminders import budget
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget that a test can wait for."""
+    monkeypatch.setattr(budget, "PATIENCE", dict.fromkeys(budget.PATIENCE, 0.3))
+    monkeypatch.setattr(budget, "_LEAST", 0.01)
+
+
+async def silence(part: str) -> None:
+    """A call that gets no answer."""
+    async with budget.answer_of(part):
+        await asyncio.Event().wait()
+
+
+async def test_several_calls_share_one_budget() -> None:
+    """The second one does not wait as long again; another part has a budget of its own."""
+    with budget.one_budget():
+        with pytest.raises(TimeoutError):
+            await silence("PostgreSQL")
+        began = monotonic()
+        with pytest.raises(TimeoutError):
+            await silence("PostgreSQL")
+        assert monotonic() - began < 0.25
+        began = monotonic()
+        with pytest.raises(TimeoutError):
+            await silence("Temporal")
+        assert monotonic() - began > 0.25
+
+
+async def test_an_answer_renews_it() -> None:
+    """A request that makes many calls may take long, as long as each is answered."""
+    with budget.one_budget():
+        for _ in range(4):
+            async with budget.answer_of("PostgreSQL"):
+                await asyncio.sleep(0.1)
+
+
+async def test_calls_at_the_same_time_do_not_add_up() -> None:
+    """What counts is how long somebody has waited."""
+    began = monotonic()
+    with budget.one_budget():
+        await asyncio.gather(*(silence("Temporal") for _ in range(20)), return_exceptions=True)
+    assert monotonic() - began < 3
+
+
+async def test_without_a_budget_nothing_is_cut_off() -> None:
+    """A worker, or a command, has time-outs of its own."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await silence("Temporal")
