@@ -50,6 +50,10 @@ HEADERS = {
 }
 """Of every answer, unless a page says otherwise."""
 
+_STORED = (
+    "The change is stored and takes effect: nothing is sent that it forbids. Workflows that do not"
+    " know it yet follow at the next sweep, or when you repeat it once Temporal answers again."
+)
 _TITLES = {404: "No such page", 410: "This search has expired"}
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -201,6 +205,8 @@ def describe(error: ReminderError) -> str:
     said = str(error)
     if not isinstance(error, InvalidInputError) or said.startswith(f"{error.field} "):
         return said
+    if said.startswith("the subject template "):  # which is the label of that field
+        return said[:1].upper() + said[1:]
     return f"{error.field}: {said}"
 
 
@@ -230,7 +236,8 @@ def _error_page(request: Request, error: Exception) -> Response:
         logger.warning("%s %s: %s", request.method, request.url.path, known)
         is_stored = STORED in str(known)
         title = "Stored, but Temporal does not answer" if is_stored else known.title
-        page = error_page(request, known.status, title, str(known), back=_before(request))
+        detail = _STORED if is_stored else str(known)
+        page = error_page(request, known.status, title, detail, back=_before(request))
         page.headers["Retry-After"] = str(RETRY_AFTER)
         return page
     return error_page(request, known.status, known.title, str(known))

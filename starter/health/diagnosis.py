@@ -74,6 +74,11 @@ class FoundError(Exception):
         self.level = level
 
 
+def silence(part: str, patience: timedelta) -> tuple[str, str]:
+    """What is found of a part that does not answer, and what to do."""
+    return f"{part} does not answer within {patience.seconds} s", "see that it is up and reachable"
+
+
 async def bounded(
     name: str, look: Callable[[], Awaitable[str]], patience: timedelta, *, asks: str
 ) -> Check:
@@ -91,8 +96,7 @@ async def bounded(
     except FoundError as found:
         return Check(name=name, level=found.level, detail=found.detail, remedy=found.remedy)
     except TimeoutError:
-        detail = f"{asks} does not answer within {patience.seconds} s"
-        remedy = "see that it is up and reachable"
+        detail, remedy = silence(asks, patience)
     except DatabaseUnavailableError:
         detail, remedy = "PostgreSQL does not answer", "see that it is up, and DATABASE_URL"
     except TemporalUnavailableError:

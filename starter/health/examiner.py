@@ -24,7 +24,7 @@ from reminders.domain.keys import SWEEP_ID
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
-from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded
+from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
 
 PATIENCE = timedelta(seconds=3)
 """How long one check may take; they run at the same time."""
@@ -48,7 +48,7 @@ _REMEDIES = {
     ),
 }
 _ASKS = {
-    "clock": "PostgreSQL or Temporal",
+    "clock": "Temporal",
     "temporal": "Temporal",
     "search_attributes": "Temporal",
     "schedule": "Temporal",
@@ -229,7 +229,11 @@ class Examiner:
         return max(polls, default=None)
 
     async def _clocks(self, state: asyncio.Task[LedgerState]) -> str:
-        skew = (await asyncio.shield(state)).clock_skew
+        try:
+            async with asyncio.timeout(PATIENCE.total_seconds() * 0.9):
+                skew = (await asyncio.shield(state)).clock_skew
+        except TimeoutError:
+            raise FoundError(*silence("PostgreSQL", PATIENCE)) from None
         if abs(skew) > SKEW:
             direction = "behind" if skew > timedelta() else "ahead of"
             seconds = f"{abs(skew).total_seconds():.0f} s"
