@@ -93,8 +93,9 @@ async def bounded(
     except TimeoutError:
         detail = f"{asks} does not answer within {patience.seconds} s"
         remedy = "see that it is up and reachable"
-    except DatabaseUnavailableError:
-        detail, remedy = "PostgreSQL does not answer", "see that it is up, and DATABASE_URL"
+    except DatabaseUnavailableError as error:
+        detail = str(error).partition("; ")[0]
+        remedy = "see that it is up, and takes connections and writes; then DATABASE_URL"
     except TemporalUnavailableError:
         detail, remedy = "Temporal does not answer", "see that it is up, and TEMPORAL_ADDRESS"
     except Exception as error:  # noqa: BLE001 - a check must say something, whatever happens
