@@ -19,6 +19,7 @@ from reminders import temporal
 from reminders.db import existing_platform, migrate
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
+from reminders.db.reading import Unreadable
 from reminders.domain.keys import SWEEP_ID
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
@@ -90,7 +91,7 @@ class Examiner:
         self._task_queue = settings.temporal_task_queue
         self._clock = clock
         self._running: asyncio.Task[Diagnosis] | None = None
-        self._unreadable: tuple[existing_platform.Unreadable, ...] = ()
+        self._unreadable: tuple[Unreadable, ...] = ()
         self._read_at: datetime | None = None
         self._undated: str | None = None
         self._dated_at: datetime | None = None

@@ -69,7 +69,7 @@ class PgBouncer(Server):
             "admin_users": "postgres",
         }
         (folder / "users.txt").write_text(
-            "".join(f'"{name}" ""\n' for name in ("postgres", "session_reminders"))
+            "".join(f'"{name}" ""\n' for name in ("postgres", "session_reminders", "app"))
         )
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\n* = host={socket} port={POSTGRES_PORT}\n[pgbouncer]\n"
