@@ -106,7 +106,7 @@ async def test_a_function_that_is_wrongly_parallel_safe_does_no_harm(
     await host.person("Ana")
     safe = RAISES.replace("STABLE", "STABLE PARALLEL SAFE").replace(
         "RAISE EXCEPTION 'no name for %', who;",
-        "BEGIN RETURN who::text; EXCEPTION WHEN others THEN RETURN NULL; END;",
+        "PERFORM set_config('reminders.who', who::text, true); RETURN 'Ana';",
     )
     name = settings.require_database_url().partition("@/")[2].partition("?")[0]
     await host.run(safe, SHOWS_NAMES, f"ALTER DATABASE {name} SET debug_parallel_query = on")

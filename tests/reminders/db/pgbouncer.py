@@ -68,6 +68,8 @@ class PgBouncer(Server):
             "auth_file": folder / "users.txt",
             "admin_users": "postgres",
         }
+        # Of one that was killed.
+        (folder / f".s.PGSQL.{PORT}").unlink(missing_ok=True)
         (folder / "users.txt").write_text(
             "".join(f'"{name}" ""\n' for name in ("postgres", "session_reminders", "app"))
         )
