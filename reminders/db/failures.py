@@ -75,14 +75,14 @@ _FORGOTTEN = Failure(
 )
 _BAD_STATE = Failure(_AGAIN, "a transaction had failed already", spoils=True)
 _LOGIN = Failure(
-    _OURS, "PostgreSQL refuses the user or password of DATABASE_URL", "mend the URL or pg_hba.conf"
+    _OURS, "PostgreSQL refuses the user or password of DATABASE_URL", "correct the URL or pg_hba.conf"
 )
 _TLS = Failure(
-    _OURS, "PostgreSQL's certificate is not trusted", "mend sslmode or sslrootcert in DATABASE_URL"
+    _OURS, "PostgreSQL's certificate is not trusted", "correct sslmode or sslrootcert in DATABASE_URL"
 )
-_NO_TLS = Failure(_OURS, "PostgreSQL has no TLS, and DATABASE_URL asks for it", "mend sslmode")
+_NO_TLS = Failure(_OURS, "PostgreSQL has no TLS, and DATABASE_URL asks for it", "correct sslmode")
 _NO_DATABASE = Failure(
-    _OURS, "the database that DATABASE_URL names does not exist", "create it, or mend the URL"
+    _OURS, "the database that DATABASE_URL names does not exist", "create it, or correct the URL"
 )
 _UPGRADE = "run `reminders db upgrade`"
 _VIEW = Failure(
@@ -283,11 +283,11 @@ def _of_client(error: BaseException) -> Failure | None:
     """What our side of a connection says."""
     if isinstance(error, driver.ClientConfigurationError):
         said = " ".join(str(error).split())[:_LONGEST_WORDS]
-        return Failure(_OURS, f"DATABASE_URL cannot be used: {said}", "mend it")
+        return Failure(_OURS, f"DATABASE_URL cannot be used: {said}", "correct it")
     reason = str(getattr(error, "reason", None)) if isinstance(error, ssl.SSLError) else ""
     if "ALERT" in reason:
         return Failure(
-            _OURS, f"PostgreSQL refuses our TLS ({reason})", "mend sslcert, sslkey or sslmode"
+            _OURS, f"PostgreSQL refuses our TLS ({reason})", "correct sslcert, sslkey or sslmode"
         )
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
         return _NO_TLS
