@@ -306,3 +306,17 @@ def test_the_driver_s_reading_is_ours() -> None:
     )
     assert [("h1", 1), ("::1", 2)] == list(addresses)
     assert ("u", "a/b", "d x") == (found.user, found.password, found.database)
+
+
+def test_the_page_about_it_names_everything() -> None:
+    """Every parameter of libpq and every variable is on the page, by name or by its family's."""
+    page = (Path(__file__).parents[3] / "docs" / "database.md").read_text(encoding="utf-8")
+    names = [*LIBPQ, *parameters.ENVIRONMENT, *parameters.DRIVERS_OWN, *parameters.SETTINGS]
+    families = {"oauth": "oauth_", "scram": "scram_", "PGSSL": "`PGSSL...`"}
+    missing = [
+        name
+        for name in names
+        if f"`{name}" not in page
+        and not any(name.startswith(f) and said in page for f, said in families.items())
+    ]
+    assert missing == []
