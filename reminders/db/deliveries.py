@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from reminders.db import delivery_statements as statements
 from reminders.db import mapping
-from reminders.db.engine import Database, is_about_a_value
+from reminders.db.engine import Database
+from reminders.db.failures import is_about_a_value
 from reminders.db.installation import here
 from reminders.db.preferences import STOPPING
 from reminders.domain.contracts import CloseRemindersResult
