@@ -75,10 +75,14 @@ _FORGOTTEN = Failure(
 )
 _BAD_STATE = Failure(_AGAIN, "a transaction had failed already", spoils=True)
 _LOGIN = Failure(
-    _OURS, "PostgreSQL refuses the user or password of DATABASE_URL", "correct the URL or pg_hba.conf"
+    _OURS,
+    "PostgreSQL refuses the user or password of DATABASE_URL",
+    "correct the URL or pg_hba.conf",
 )
 _TLS = Failure(
-    _OURS, "PostgreSQL's certificate is not trusted", "correct sslmode or sslrootcert in DATABASE_URL"
+    _OURS,
+    "PostgreSQL's certificate is not trusted",
+    "correct sslmode or sslrootcert in DATABASE_URL",
 )
 _NO_TLS = Failure(_OURS, "PostgreSQL has no TLS, and DATABASE_URL asks for it", "correct sslmode")
 _NO_DATABASE = Failure(

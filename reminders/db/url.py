@@ -262,7 +262,9 @@ def _encrypted(given: dict[str, str]) -> None:
     for name in _FILES:
         path = given.get(name)
         if path and path != "system" and not os.access(path, os.R_OK):
-            raise _refused(name, "names no file that can be read here; mount it, or correct the path")
+            raise _refused(
+                name, "names no file that can be read here; mount it, or correct the path"
+            )
 
 
 def _bound(given: dict[str, str]) -> None:
