@@ -76,9 +76,18 @@ def _said(state: str, words: str = "x") -> asyncpg.PostgresError:
 )
 def test_what_a_server_says_has_a_meaning(state: str, words: str, meaning: Meaning) -> None:
     """By its SQLSTATE, and by the words of poolers, which have few of them."""
-    failure = failure_of(_said(state, words))
+    error = _said(state, words)
+    failure = failure_of(error)
     assert failure is not None
     assert meaning is failure.meaning
+    known = refusal(error)
+    if known is None:
+        assert meaning is VALUE
+    else:
+        assert known.retryable, "a worker tries again, whoever has to act"
+        assert state in str(known)
+        assert "; " in str(known), "the remedy comes last"
+        assert (known.status, known.exit_code) == ((500, 1) if meaning is OURS else (503, 4))
 
 
 @pytest.mark.parametrize(
