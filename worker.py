@@ -130,11 +130,13 @@ async def run(
                 runtime=own.runtime,
             )
         )
-        # Our own settings first: what cannot work leaves no trace in Temporal.
+        await boot.refuse_old_schema(parts.database)
+        await boot.ensure_search_attributes(parts.client)
+        # Before the Schedule: a worker whose settings cannot work leaves none in Temporal.
         ours = ReminderWorkerPlugin(
             parts, on_step=on_step, observer=DeliveryMetrics(registry), traced=traced
         )
-        await boot.prepare(parts)
+        await boot.ensure_schedule(config, parts.client)
         worker = build_worker(
             parts.client,
             task_queue=config.temporal_task_queue,

@@ -85,7 +85,8 @@ class Settings(BaseSettings):
 
     # Database
     database_url: SecretStr | None = None
-    """PostgreSQL; `postgresql://` and `postgresql+asyncpg://` both work. Required."""
+    """PostgreSQL, as your host hands it out: `postgresql://`, whatever driver and parameters follow;
+    see `docs/database.md`. Required."""
     database_mode: Literal["owned", "existing"] = "owned"
     """`owned`: the tables `sessions`, `users` and `enrollments` are ours. `existing`: they are a
     platform's, and only read; all that is ours is in the schema `session_reminders`."""

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from fastapi import Depends, FastAPI
 
 from reminders import settings as environment
-from reminders.db.engine import asyncpg_url
+from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import a_registry
@@ -75,10 +75,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used.
-        InvalidInputError: If `DATABASE_URL` does not name a PostgreSQL database.
+        InvalidInputError: If `DATABASE_URL` cannot be used.
     """
     settings = settings or environment.load()
-    asyncpg_url(settings.require_database_url())
+    database_url.read(settings.require_database_url())
     traced = tracing.start(settings.otel_exporter_otlp_endpoint, service="reminders-api")
     registry = a_registry()
 
@@ -152,7 +152,7 @@ def run(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: If a setting is missing or cannot be used, or the address is taken.
-        InvalidInputError: If `DATABASE_URL` does not name a PostgreSQL database.
+        InvalidInputError: If `DATABASE_URL` cannot be used.
     """
     host, port = settings.listen_on()
     logs.configure(settings.log_format, settings.log_level)

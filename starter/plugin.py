@@ -153,6 +153,7 @@ class Delivery:
                 shadow=settings.shadow_mode,
                 destination=settings.destination(),
                 sender=settings.sender_fingerprint(),
+                resend_threshold=settings.reschedule_resend_threshold,
             ),
             composer=composer,
             mailer=TracedMailer(resend, traced.tracer) if traced else resend,

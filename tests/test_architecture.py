@@ -25,8 +25,6 @@ IO = ["alembic", "asyncpg", "httpx", "jinja2", "pydantic_settings", "resend", "s
 INDEX = {"https://pypi.org", "https://files.pythonhosted.org"}
 MAY_IMPORT_THE_WORKER = {"starter/cli/installation.py"}
 """It is a composition root: only the command that runs it knows it, and tests."""
-GOING = {"starter/api/answers/", "starter/api/bodies/", "starter/cli/printing/"}
-"""Folders that may be there or not; take them out once they are gone."""
 
 
 def project() -> Any:
@@ -64,7 +62,7 @@ def test_every_room_is_on_the_map_once() -> None:
     }
     versions = {name for name in packages if name.endswith("/versions/")}
     assert sorted(set(named)) == sorted(named)
-    assert packages - versions - GOING <= set(named)
+    assert packages - versions <= set(named)
     assert [] == [name for name in named if not (ROOT / name).is_dir()]
 
 

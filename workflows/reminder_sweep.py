@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
 
 LIMIT = 5000
 """Enrollments that one run works on; what is left, the next run finds."""
-ATTEMPT_TIMEOUT = timedelta(minutes=3)
-"""For one kind, all attempts together; a run as a whole has 14 minutes."""
+ATTEMPT_TIMEOUT = timedelta(minutes=2)
+"""For one kind, all attempts together; with all kinds and what is forgotten it fits into a run's 14 minutes."""
 RETENTION_TIMEOUT = timedelta(minutes=1)
 HEARTBEAT_TIMEOUT = timedelta(seconds=30)
 RETRY = RetryPolicy(

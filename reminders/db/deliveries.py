@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from reminders.db import delivery_statements as statements
 from reminders.db import mapping
-from reminders.db.engine import Database, is_about_a_value
+from reminders.db.engine import Database
+from reminders.db.failures import is_about_a_value
 from reminders.db.installation import here
 from reminders.db.preferences import STOPPING
 from reminders.domain.contracts import CloseRemindersResult
@@ -59,6 +60,7 @@ class PostgresDeliveryLedger:
         shadow: bool = False,
         destination: Destination | None = None,
         sender: str | None = None,
+        resend_threshold: timedelta = timedelta(hours=1),
     ) -> None:
         """Keep the ledger for one worker.
 
@@ -71,6 +73,7 @@ class PostgresDeliveryLedger:
             destination: Where this worker's e-mails go; absent means to the attendees.
             sender: Fingerprint of what this worker posts as; a hold for refused keys and senders
                 is of those who have the same. Absent, it is everybody's.
+            resend_threshold: How far a session must move for a second e-mail of the same kind.
         """
         self._database = database
         self._clock = clock
@@ -79,6 +82,7 @@ class PostgresDeliveryLedger:
         self._shadow = shadow
         self._here = here(destination or Destination())
         self._sender = sender
+        self._resend_threshold = resend_threshold
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
         """See `DeliveryLedger.read`.
@@ -107,7 +111,12 @@ class PostgresDeliveryLedger:
         unreadable: dict[UUID, str] = {}
         rows = await self._database.rows(
             statements.READ,
-            {"ids": list(reminder_ids), "shadow": self._shadow, "sender": self._sender},
+            {
+                "ids": list(reminder_ids),
+                "shadow": self._shadow,
+                "sender": self._sender,
+                "threshold": self._resend_threshold,
+            },
         )
         if (left := rows[0]["held_for"]) is not None:
             hold = Hold(
@@ -355,6 +364,7 @@ def _facts(row: mapping.Record) -> DeliveryFacts:
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
         moved_from=told_start if told_start != row["s_start_time"] else None,
+        was_told=row["was_told"],
         turn=Turn(row["turn"]),
         row_version=row["row_version"],
     )

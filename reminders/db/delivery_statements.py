@@ -40,6 +40,13 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
          WHERE told.session_id = r.session_id AND told.user_id = r.user_id
            AND told.sent_at IS NOT NULL
          ORDER BY told.sent_at DESC LIMIT 1) AS told_start,
+       coalesce(
+       (SELECT greatest(told.starts_at, s.start_time) - least(told.starts_at, s.start_time)
+               <= :threshold
+          FROM session_reminder_emails told
+         WHERE told.session_id = r.session_id AND told.user_id = r.user_id
+           AND told.reminder_type = r.reminder_type AND told.sent_at IS NOT NULL
+         ORDER BY told.generation DESC LIMIT 1), false) AS was_told,
        -- Of several reasons the last by name: what the person asked for comes before all else.
        (SELECT max(p.reason) FROM {stopping("r")}) AS stopped,
        CASE WHEN NOT :shadow THEN 'ours' ELSE coalesce(

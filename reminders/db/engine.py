@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Executable, RowMapping, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy import Executable, RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reminders.budget import answer_of
-from reminders.domain.errors import DatabaseUnavailableError, InvalidInputError, PlatformOwnedError
+from reminders.db import url as urls
+from reminders.db.connections import Connections
+from reminders.db.failures import Meaning, failure_of, refusal
+from reminders.domain.errors import (
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
+    PlatformOwnedError,
+)
+
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 OUR_SCHEMA = "session_reminders"
 """Where everything of ours is when the platform's tables are its own (existing mode)."""
 
-_DRIVER = "postgresql+asyncpg"
-_AWAY = ("08", "53", "57P")
-"""SQLSTATE classes of a server that is away: connection lost, out of resources, shutting down."""
-_VALUE = "22"
-"""SQLSTATE class of a value that cannot be read, cast or computed with: it lies in some row."""
-_DEADLOCK = "40P01"
-"""SQLSTATE of a transaction that was rolled back so that another could go on."""
+_STATE = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
 
 
 class Database:
@@ -42,23 +46,26 @@ class Database:
                 which are only read; absent means that these tables are ours.
 
         Raises:
-            InvalidInputError: If the URL names another database system.
+            InvalidInputError: If the URL cannot be used; names the parameter.
         """
+        server = urls.read(url)
+        # Parallel workers would gain nothing for statements as short as ours, and a function of the
+        # platform's that is wrongly `PARALLEL SAFE` fails in them.
+        settings = {} if host_schema is None else {"max_parallel_workers_per_gather": "0"}
+        # Found in our schema only: our tables, and the views of ours over the platform's.
+        search_path = server.schema if host_schema is None else OUR_SCHEMA
+        self._connections = Connections(server, search_path=search_path, settings=settings)
         self._engine: AsyncEngine = create_async_engine(
-            asyncpg_url(url),
+            "postgresql+asyncpg://",  # `Connections` knows how to connect
             pool_size=pool_size,
             max_overflow=0,
             hide_parameters=True,  # frozen e-mails are among them; errors end up in logs
             pool_timeout=10,
-            # After a restart of PostgreSQL the first use of each pooled connection would fail.
+            # What the other side has closed is noticed without asking, see `Connections`.
             pool_pre_ping=False,
-            connect_args={"timeout": 5, "command_timeout": 30},
         )
-        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._connections.watch(self._engine.sync_engine)
         self.host_schema = host_schema
-        if host_schema is not None:
-            # First of all listeners: what is read of a new connection is read in this schema.
-            event.listen(self._engine.sync_engine, "connect", _use_our_schema, insert=True)
 
     def require_owned(self) -> None:
         """See that sessions, users and enrollments are ours to write.
@@ -74,6 +81,14 @@ class Database:
         """The engine itself, for migrations and tests."""
         return self._engine
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler is before the server, as far as is known: once something was connected.
+
+        What needs a session of its own, such as `LISTEN`, cannot be had then.
+        """
+        return self._connections.is_pooled
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is committed at the end, or rolled back by an exception.
@@ -81,100 +96,126 @@ class Database:
         Raises:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was committed unless the
                 connection broke during the commit itself.
+            DatabaseRefusedError: If an operator has to act first; nothing was committed.
         """
-        with _unavailable():
-            async with answer_of("PostgreSQL"), self._engine.begin() as connection:
+        with _in_our_words():
+            async with (
+                answer_of("PostgreSQL"),
+                self._engine.begin() as connection,
+                _dropped_when_late(connection),
+            ):
                 yield connection
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which every statement is its own transaction: one round trip each."""
-        with _unavailable():
-            async with answer_of("PostgreSQL"), self._autocommit.connect() as connection:
+        """A connection on which every statement is its own transaction: one round trip each.
+
+        Behind a pooler all of them are one transaction, committed at the end.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away.
+            DatabaseRefusedError: If an operator has to act first.
+        """
+        with _in_our_words():
+            async with (
+                answer_of("PostgreSQL"),
+                self._engine.connect() as connection,
+                _dropped_when_late(connection),
+            ):
+                if not self.is_pooled:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield connection
+                await connection.commit()
 
     async def rows(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[RowMapping]:
         """The rows of one statement, by column; its own transaction."""
-        async with self.autocommit() as connection:
+
+        async def asked(connection: AsyncConnection) -> Sequence[RowMapping]:
             return (await connection.execute(statement, parameters)).mappings().all()
+
+        return await self._asked(asked)
 
     async def row(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> RowMapping | None:
         """The first row of one statement, by column, if there is any; its own transaction."""
-        async with self.autocommit() as connection:
+
+        async def asked(connection: AsyncConnection) -> RowMapping | None:
             return (await connection.execute(statement, parameters)).mappings().first()
+
+        return await self._asked(asked)
 
     async def tuples(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Any]:
         """The rows of one statement, by position and name; its own transaction."""
-        async with self.autocommit() as connection:
+
+        async def asked(connection: AsyncConnection) -> Sequence[Any]:
             return (await connection.execute(statement, parameters)).all()
+
+        return await self._asked(asked)
 
     async def scalar(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Any:  # noqa: ANN401 - whatever it selects
         """The first value of one statement, if there is any; its own transaction."""
-        async with self.autocommit() as connection:
+
+        async def asked(connection: AsyncConnection) -> Any:  # noqa: ANN401
             return await connection.scalar(statement, parameters)
+
+        return await self._asked(asked)
+
+    async def _asked(self, question: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
+        """The answer to one statement, which is put once more if others had to go first."""
+        try:
+            async with self.autocommit() as connection:
+                return await question(connection)
+        except DatabaseUnavailableError as error:
+            failure = failure_of(error.__cause__) if error.__cause__ else None
+            if failure is None or failure.meaning is not Meaning.AGAIN:
+                raise
+        async with self.autocommit() as connection:
+            return await question(connection)
+
+    async def see_writable(self) -> None:
+        """See that the server takes writes; if not, no connection of now is used again.
+
+        Raises:
+            DatabaseUnavailableError: If it is away, a replica, or read-only.
+        """
+        [[is_replica, is_read_only]] = await self.tuples(_STATE)
+        if is_replica or is_read_only:
+            # Sessions remember what was the default when they began.
+            await self._engine.dispose()
+            what = "it is a replica" if is_replica else "transactions are read-only"
+            raise DatabaseUnavailableError(f"PostgreSQL takes no writes at present ({what})")
 
     async def aclose(self) -> None:
         """Close the pool."""
         await self._engine.dispose()
 
 
-def _use_our_schema(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's adapter
-    """Look for every table in our schema only, the platform's views among them.
-
-    By a statement and not in the connection's options, which connection poolers refuse.
-    """
-    connection.run_async(lambda driver: driver.execute(f"SET search_path TO {OUR_SCHEMA}"))
-
-
-def asyncpg_url(url: str) -> str:
-    """The URL with the driver that we use.
-
-    Raises:
-        InvalidInputError: If the URL cannot be parsed or names another database system.
-    """
+@asynccontextmanager
+async def _dropped_when_late(connection: AsyncConnection) -> AsyncIterator[None]:
+    """Do not wait once more for a server that has not answered in time."""
     try:
-        parsed = make_url(url)
-    except Exception as error:
-        raise InvalidInputError(
-            "DATABASE_URL is no URL; write postgresql://user:password@host:5432/database",
-            field="DATABASE_URL",
-        ) from error
-    if parsed.drivername not in ("postgresql", "postgres", _DRIVER):
-        raise InvalidInputError(
-            f"DATABASE_URL starts with {parsed.drivername}://; only PostgreSQL is supported",
-            field="DATABASE_URL",
-        )
-    return parsed.set(drivername=_DRIVER).render_as_string(hide_password=False)
-
-
-def is_about_a_value(error: Exception) -> bool:
-    """Whether a statement, or the driver that reads its answer, stumbled over a value in some row."""
-    if not isinstance(error, DBAPIError):
-        return isinstance(error, OverflowError)
-    return str(getattr(error.orig, "sqlstate", None) or "").startswith(_VALUE)
+        yield
+    except TimeoutError:
+        await connection.invalidate()
+        raise
 
 
 @contextmanager
-def _unavailable() -> Iterator[None]:
-    """Turn the many ways in which a server can be away into one error; let real mistakes pass."""
+def _in_our_words() -> Iterator[None]:
+    """Turn the many ways in which a server can fail into two errors; let mistakes pass."""
     try:
         yield
-    except (OSError, PoolTimeoutError) as error:
-        raise DatabaseUnavailableError from error
-    except DBAPIError as error:
-        state = str(getattr(error.orig, "sqlstate", None) or "")
-        lost = error.connection_invalidated or isinstance(error, InterfaceError | OperationalError)
-        if lost or state.startswith(_AWAY):
-            raise DatabaseUnavailableError from error
-        if state == _DEADLOCK:
-            msg = "PostgreSQL let another transaction go first; repeat the same call"
-            raise DatabaseUnavailableError(msg) from error
-        raise
+    except Exception as error:
+        known = refusal(error)
+        if known is None:
+            raise
+        if isinstance(known, DatabaseRefusedError):
+            logger.error("%s", known)  # noqa: TRY400 - the traceback says no more
+        raise known from error

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import OUR_SCHEMA, Database
+from reminders.db.reading import Unreadable, failing
 from reminders.db.tables import END_OF_TIME, FIRST_INSTANT
 from reminders.domain.errors import ConfigurationError
 
@@ -124,12 +125,35 @@ class Examined:
 
 async def examine(database: Database) -> Examined:
     """Look at the platform's relations: whether we can read them, and what is odd in their rows."""
+    if found := await unreadable(database):
+        return Examined(columns={}, problems=tuple(map(str, found)))
     async with database.transaction() as connection:
         examined = await _examine(connection, database.host_schema or "")
-        if examined.problems:
-            return examined
         warnings = await _odd_rows(connection, database.host_schema or "", examined.columns)
         return Examined(columns=examined.columns, problems=(), warnings=warnings)
+
+
+async def unreadable(database: Database) -> tuple[Unreadable, ...]:
+    """What of the platform's cannot be read; what concerns every row comes first.
+
+    What the catalogue says of a view is not all: whatever it computes may fail when it is read. So
+    every column of some rows is.
+
+    Raises:
+        DatabaseUnavailableError: If PostgreSQL is away.
+    """
+    host_schema = database.host_schema or ""
+    async with database.transaction() as connection:
+        examined = await _examine(connection, host_schema)
+    found = [
+        Unreadable(what=what, remedy=remedy)
+        for what, _, remedy in (problem.partition("; ") for problem in examined.problems)
+    ]
+    if not found:
+        for relation, ours in _RELATIONS.items():
+            columns = {c.name: c.type for c in ours if c.name in examined.columns[relation]}
+            found += await failing(database, f'"{host_schema}"."{relation}"', columns)
+    return tuple(sorted(found, key=lambda one: not one.is_about_all))
 
 
 async def undated(database: Database) -> str | None:

@@ -86,13 +86,20 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
     )
     if now < due_at:
         return Wait(due_at, session.starts_at)
-    if (
-        facts.reminder.requested_at is None
-        and facts.next_due_at is not None
-        and now >= facts.next_due_at
-    ):
+    return _needless(facts, session, now=now) or _IN_TURN[facts.turn]
+
+
+def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close | None:
+    """Why a reminder that is due would tell nothing new; what an operator asked for always does."""
+    if facts.reminder.requested_at is not None:
+        return None
+    # Planned for another start, to which the session had moved for a while. What was planned for
+    # this start is wanted, whatever was told before.
+    if facts.was_told and facts.reminder.starts_at != session.starts_at:
+        return Close(ReminderStatus.SKIPPED, StatusReason.ALREADY_TOLD)
+    if facts.next_due_at is not None and now >= facts.next_due_at:
         return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
-    return _IN_TURN[facts.turn]
+    return None
 
 
 def superseded_at(facts: DeliveryFacts, *, now: datetime) -> datetime | None:

@@ -20,6 +20,7 @@ ReminderError
 ├── TooManyTestsError              test e-mails within a minute; carries `retry_after`
 ├── ServiceUnavailableError        PostgreSQL or Temporal is away; the same call succeeds later
 │   ├── DatabaseUnavailableError
+│   ├── DatabaseRefusedError       it answers, and an operator must act before the call succeeds
 │   └── TemporalUnavailableError
 ├── ConfigurationError             the operator must change a setting
 └── DeliveryError                  an e-mail did not go out, this time
@@ -254,6 +255,15 @@ class DatabaseUnavailableError(ServiceUnavailableError):
 
     slug = "database-unavailable"
     title = "PostgreSQL does not answer"
+
+
+class DatabaseRefusedError(ServiceUnavailableError):
+    """PostgreSQL refuses what we need; an operator must act, then the same call succeeds."""
+
+    slug = "misconfigured"
+    status = 500
+    title = "The server is not set up correctly"
+    exit_code = 1
 
 
 class TemporalUnavailableError(ServiceUnavailableError):

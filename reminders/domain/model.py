@@ -236,6 +236,8 @@ class DeliveryFacts:
     """Why this person is not to get it, by what they asked for or what became of earlier e-mails."""
     moved_from: datetime | None = None
     """The start that the person was told by the e-mail before, if it is another one now."""
+    was_told: bool = False
+    """Whether an e-mail of this kind has told them the start that counts now, or nearly that."""
     turn: Turn = Turn.OURS
     row_version: str = ""
     """Changes with every change of the ledger's row."""

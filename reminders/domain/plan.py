@@ -187,7 +187,8 @@ def revise(
         if row is not None and row.status is ReminderStatus.SCHEDULED:
             want = _as_requested(want, row, starts_at)  # noqa: PLW2901 - nothing else is to see it without
         before = told.get(want.reminder_type)
-        if before is not None and abs(starts_at - before.starts_at) <= threshold:
+        was_told = before is not None and abs(starts_at - before.starts_at) <= threshold
+        if was_told:
             want = _as_told(want, row, starts_at)  # noqa: PLW2901 - as above
         if row is None or _again(row, want, starts_at, threshold, enrolling=enrolling):
             if called_off:  # neither a new rule nor a move revives what somebody called off
@@ -205,7 +206,7 @@ def revise(
                     starts_at=starts_at,
                     status=want.status,
                     reason=want.reason,
-                    requested_at=_still_requested(row, want),
+                    requested_at=row.requested_at if was_told else _still_requested(row, want),
                 )
             )
         else:
@@ -363,7 +364,10 @@ def _as_told(want: DueReminder, row: Reminder | None, starts_at: datetime) -> Du
 
 
 def _still_requested(row: Reminder, want: DueReminder) -> datetime | None:
-    """Nothing, once its own instant lies ahead again: it is an ordinary reminder then."""
+    """Nothing, once its own instant lies ahead again: it is an ordinary reminder then.
+
+    Not for somebody who was told already: they get it once more because an operator said so.
+    """
     if row.requested_at is None or want.due_at > row.requested_at:
         return None
     return row.requested_at

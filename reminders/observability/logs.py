@@ -11,6 +11,12 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 from reminders.domain.errors import ReminderError
+from reminders.observability.repeats import OncePerMinute
+
+_DEEPEST = 5
+"""Causes of an exception that are told."""
+_MOST_FRAMES = 30
+"""Of a traceback, those nearest to where it was raised."""
 
 
 def configure(log_format: Literal["json", "console"], level: str) -> None:
@@ -42,6 +48,7 @@ def configure(log_format: Literal["json", "console"], level: str) -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
+    handler.addFilter(OncePerMinute())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -59,9 +66,12 @@ def _describe_exception(_logger: object, _method: str, event: EventDict) -> Even
     if isinstance(exc_info, tuple) and exc_info[1] is not None:
         lines = []
         error: BaseException | None = exc_info[1]
-        while error is not None:
+        for _ in range(_DEEPEST):
+            if error is None:
+                break
             message = f": {error}" if isinstance(error, ReminderError) else ""
-            lines += [*traceback.format_tb(error.__traceback__), f"{type(error).__name__}{message}"]
+            frames = traceback.format_tb(error.__traceback__, -_MOST_FRAMES)
+            lines += [*frames, f"{type(error).__name__}{message}"]
             error = error.__cause__
         event["exception"] = "\n".join(line.rstrip() for line in lines)
     return event

@@ -97,8 +97,9 @@ async def bounded(
         return Check(name=name, level=found.level, detail=found.detail, remedy=found.remedy)
     except TimeoutError:
         detail, remedy = silence(asks, patience)
-    except DatabaseUnavailableError:
-        detail, remedy = "PostgreSQL does not answer", "see that it is up, and DATABASE_URL"
+    except DatabaseUnavailableError as error:
+        detail = str(error).partition("; ")[0]
+        remedy = "see that it is up, and takes connections and writes; then DATABASE_URL"
     except TemporalUnavailableError:
         detail, remedy = "Temporal does not answer", "see that it is up, and TEMPORAL_ADDRESS"
     except Exception as error:  # noqa: BLE001 - a check must say something, whatever happens

@@ -9,7 +9,6 @@ from functools import cache
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
-from sqlalchemy import text
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
@@ -20,6 +19,7 @@ from reminders import temporal
 from reminders.db import existing_platform, migrate
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
+from reminders.db.reading import Unreadable
 from reminders.domain.keys import SWEEP_ID
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
@@ -36,6 +36,8 @@ WORKER_SILENT = timedelta(seconds=65)
 """With reminders overdue, one long poll without a sign of a worker is reason enough."""
 SKEW = timedelta(seconds=2)
 """How far clocks may differ; delivery waits for up to five seconds."""
+PLATFORM_EVERY = timedelta(minutes=1)
+"""How often some rows of an existing platform's are read."""
 DATES_EVERY = timedelta(minutes=10)
 """How often an existing platform's sessions are looked through."""
 LITTLE_QUOTA = 0.2
@@ -89,6 +91,8 @@ class Examiner:
         self._task_queue = settings.temporal_task_queue
         self._clock = clock
         self._running: asyncio.Task[Diagnosis] | None = None
+        self._unreadable: tuple[Unreadable, ...] = ()
+        self._read_at: datetime | None = None
         self._undated: str | None = None
         self._dated_at: datetime | None = None
 
@@ -119,7 +123,11 @@ class Examiner:
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
             overdue,
-            *([check("dates", self._dates)] if self._database.host_schema else []),
+            *(
+                [check("platform", self._platform), check("dates", self._dates)]
+                if self._database.host_schema
+                else []
+            ),
         )
         state.cancel()
         return Diagnosis(checks=tuple(checks))
@@ -131,9 +139,9 @@ class Examiner:
         return f"nothing contradicts itself; DELIVERY_MODE is {self._settings.delivery_mode}"
 
     async def _reach_database(self) -> str:
-        async with self._database.autocommit() as connection:
-            await connection.execute(text("SELECT 1"))
-        return "PostgreSQL answers"
+        await self._database.see_writable()
+        way = ", through a pooler" if self._database.is_pooled else ""
+        return f"PostgreSQL answers and takes writes{way}"
 
     async def _schema(self) -> str:
         current, head = await migrate.current(self._database), _head()
@@ -287,6 +295,24 @@ class Examiner:
                 _REMEDIES.get(hold.reason, "see the worker's log"),
             )
         return "nothing holds delivery back"
+
+    async def _platform(self) -> str:
+        """Whether its relations can be read, every column of some rows; asked once a minute."""
+        now = self._clock.now()
+        if self._read_at is None or now - self._read_at > PLATFORM_EVERY:
+            try:
+                async with asyncio.timeout(PATIENCE.total_seconds() / 2):
+                    self._unreadable = await existing_platform.unreadable(self._database)
+            except TimeoutError:
+                return "not known: the platform's relations take long to read"
+            self._read_at = now
+        if self._unreadable:
+            # What is wrong with every row comes first.
+            found, *more = self._unreadable
+            others = f" (and {len(more)} more)" if more else ""
+            level = Level.RED if found.is_about_all else Level.WARNING
+            raise FoundError(f"{found.what}{others}", found.remedy, level)
+        return "every column of some rows of each relation can be read"
 
     async def _dates(self) -> str:
         """Asked seldom, and not for long: the platform's table may be large, and lack an index."""

@@ -5,20 +5,11 @@ from __future__ import annotations
 from sqlalchemy.exc import DBAPIError
 from temporalio.service import RPCError, RPCStatusCode
 
+from reminders.db.failures import platforms_failure
 from reminders.domain.errors import ConfigurationError, InvalidInputError, ReminderError
 
 FOREIGN = (DBAPIError, RPCError)
 """Errors that may be expected; `understood` says."""
-
-_REFUSALS = {
-    "42P01": "the database lacks a table of this release; run `reminders db upgrade`",
-    "42703": "the database lacks a column of this release; run `reminders db upgrade`",
-    "3D000": "the database that DATABASE_URL names does not exist; create it",
-    "28000": "PostgreSQL refuses the user of DATABASE_URL; correct the URL or pg_hba.conf",
-    "28P01": "PostgreSQL refuses the password of DATABASE_URL; correct it",
-    "42501": "the user of DATABASE_URL lacks a privilege; grant it",
-}
-"""What an operator has to do, by SQLSTATE (PostgreSQL, appendix A)."""
 
 _UNSTORABLE = ("22000", "22003", "22021", "22P05")
 """A value that its column cannot hold: a number too large, text with NUL or half a character.
@@ -34,11 +25,9 @@ def understood(error: BaseException) -> ReminderError | None:
     if isinstance(error, ReminderError):
         return error
     if isinstance(error, DBAPIError):
-        state = str(getattr(error.orig, "sqlstate", ""))
-        if state in _UNSTORABLE:
+        if str(getattr(error.orig, "sqlstate", "")) in _UNSTORABLE:
             return InvalidInputError("has a value that cannot be stored", field="request")
-        remedy = _REFUSALS.get(state)
-        return ConfigurationError(remedy) if remedy else None
+        return platforms_failure(error)
     if isinstance(error, RPCError):
         words = str(error)[:_LONGEST_REFUSAL].rstrip(".")
         return ConfigurationError(

@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from activities.failures import application_error, as_application_errors
 from reminders.domain.errors import (
     BatchBusyError,
+    DatabaseRefusedError,
     DatabaseUnavailableError,
     MailBlockedError,
     MailNotConfiguredError,
@@ -29,6 +30,7 @@ SECOND = timedelta(seconds=1)
     [
         (ReminderNotFoundError(), True, None),
         (DatabaseUnavailableError(), False, None),
+        (DatabaseRefusedError(), False, None),
         (MailUnavailableError(outcome_unknown=True), False, None),
         (MailRateLimitedError(retry_after=7 * SECOND), False, 7 * SECOND),
         (BatchBusyError(retry_after=SECOND), False, SECOND),

@@ -11,13 +11,13 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
-from sqlalchemy.exc import ProgrammingError
 from temporalio.client import Client
 
 from reminders.db import migrate
 from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.tables import Base
+from reminders.domain.errors import DatabaseRefusedError
 from reminders.settings import Settings
 from starter.assembly import assembled
 from tests.provider import ProviderClient
@@ -97,7 +97,9 @@ async def test_everything_works_with_the_minimal_role(
 async def test_what_the_minimal_role_may_not(statement: str, minimal: Settings) -> None:
     """Neither change the schema, nor remove what was recorded, nor reach beyond our tables."""
     database = Database(minimal.require_database_url())
-    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner|InsufficientPriv"):
+    with pytest.raises(
+        DatabaseRefusedError, match=r"permission denied|must be owner|InsufficientPriv"
+    ):
         async with database.transaction() as connection:
             await connection.execute(text(statement))
     await database.aclose()

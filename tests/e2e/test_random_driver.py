@@ -56,7 +56,7 @@ THIRTY_MINUTES = Form(
 )
 MOST_SHOWN = 5
 """Enrollments that are traced."""
-LONGEST_TRACE = 80
+LONGEST_TRACE = 400
 """Lines of each."""
 
 

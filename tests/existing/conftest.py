@@ -28,12 +28,12 @@ async def _templates(postgres: EmbeddedPostgres) -> AsyncIterator[None]:
     """Follow the guide once, and see that the platform does not notice."""
     postgres.create_database(BARE)
     bare = Database(postgres.url(BARE))
-    await Host(bare).run(*filter(str.strip, PLATFORM.split(";")))
+    await Host(bare, "").run(*filter(str.strip, PLATFORM.split(";")))
     await bare.aclose()
     postgres.create_database(SHOWN, template=BARE)
     shown = Database(postgres.url(SHOWN))
     ours = Database(_as_role(postgres.url(SHOWN)), host_schema="reminders_host")
-    host = Host(shown)
+    host = Host(shown, "")
     async with host.untouched():
         await host.run(*statements(GUIDE, "1. Show us your tables"))
         await migrate.upgrade(ours)
@@ -44,7 +44,7 @@ async def _templates(postgres: EmbeddedPostgres) -> AsyncIterator[None]:
     for name in (SHOWN, BARE):
         postgres.drop_database(name)
     administrator = Database(postgres.url("postgres"))
-    await Host(administrator).run(
+    await Host(administrator, "").run(
         statements(GUIDE, "Removing it")[-1], "DROP ROLE IF EXISTS service_role"
     )
     await administrator.aclose()
@@ -62,7 +62,7 @@ async def host(postgres: EmbeddedPostgres, _templates: None, template: str) -> A
     name = f"test_{uuid4().hex}"
     await asyncio.to_thread(postgres.create_database, name, template=template)
     database = Database(postgres.url(name))
-    yield Host(database)
+    yield Host(database, postgres.url(name))
     await database.aclose()
     await asyncio.to_thread(postgres.drop_database, name)
 
@@ -78,9 +78,8 @@ async def cron(host: Host) -> CronJob:
 @pytest.fixture
 def settings(settings: Settings, host: Host) -> Settings:
     """Settings of the guide's second step."""
-    url = host.database.engine.url.render_as_string(hide_password=False)
     changed = {
-        "database_url": _as_role(url),
+        "database_url": _as_role(host.url),
         "database_mode": "existing",
         "host_schema": "reminders_host",
     }

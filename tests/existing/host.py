@@ -100,9 +100,10 @@ def statements(document: str, heading: str) -> list[str]:
 class Host:
     """The platform's own doings, as its owner."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, url: str) -> None:
         """Write to this database, as its administrator."""
         self.database = database
+        self.url = url
 
     async def run(self, *commands: str, **values: Any) -> None:
         """Run statements in one transaction."""

@@ -424,7 +424,7 @@ async def test_the_cron_job_may_read_whose_turn_it_is(host: Host, database: Data
     """With the guide's two grants its role sees what is cut over, and nothing else of ours."""
     use, read = statements("migration.md", "6. Cut over")
     await host.run("CREATE ROLE service_role", use)
-    await Host(database).run(read)
+    await Host(database, "").run(read)
     await Cutovers(database).request(None, now=datetime.now(UTC))
     async with host.database.transaction() as connection:
         await connection.execute(text("SET LOCAL ROLE service_role"))

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event, insert, select, text, update
+from sqlalchemy import event, func, insert, select, text, update
 
 from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
@@ -19,6 +19,7 @@ from reminders.db.tables import (
     ReminderConfigurationRow,
     ReminderPreferenceRow,
     ReminderRow,
+    SessionRow,
 )
 from reminders.domain.keys import reminder_id
 from reminders.domain.model import ReminderStatus, StatusReason
@@ -167,6 +168,39 @@ async def test_the_next_reminder_is_one_that_will_go_out(database: Database) -> 
             )
         )
     assert await next_due_at() is None
+
+
+async def test_what_was_told_is_known_by_kind_and_within_the_threshold(database: Database) -> None:
+    """The newest e-mail of the same kind counts, and how far the session has moved since."""
+    [first] = await due_reminders(database, 1)
+    row = await row_of(database, first.reminder_id)
+    again = {
+        "id": reminder_id(row.session_id, row.user_id, row.reminder_type, 2),
+        "session_id": row.session_id,
+        "user_id": row.user_id,
+        "reminder_type": row.reminder_type,
+        "generation": 2,
+        "due_at": row.due_at,
+        "starts_at": row.starts_at + timedelta(hours=3),
+        "workflow_id": "w",
+    }
+    async with database.transaction() as connection:
+        await connection.execute(insert(ReminderRow).values(again))
+
+    async def was_told(**parts: Any) -> bool:
+        [fact] = (await a_ledger(database, **parts).read([again["id"]])).facts
+        return fact.was_told
+
+    assert not await was_told()
+    async with database.transaction() as connection:
+        sent = update(ReminderRow).where(ReminderRow.id == first.reminder_id)
+        await connection.execute(sent.values(email_status="sent", sent_at=func.now()))
+    assert await was_told()
+    async with database.transaction() as connection:
+        moved = update(SessionRow).values(start_time=row.starts_at + timedelta(minutes=2))
+        await connection.execute(moved)
+    assert await was_told()
+    assert not await was_told(resend_threshold=timedelta(minutes=1))
 
 
 # ---------------------------------------------------------------- closing

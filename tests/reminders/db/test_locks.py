@@ -40,6 +40,8 @@ from tests.reminders.db.rush import AT_ONCE, RUSH, SOON, Change, Rush
 
 ADDRESS = "ana@hospital.example"
 HOUR = timedelta(hours=1)
+CALLS = 12
+"""Of each of the many who call at once."""
 
 
 @pytest.fixture
@@ -232,7 +234,7 @@ async def test_whatever_happens_at_once_nobody_waits_for_each_other(
         return chance.choice(calls)()
 
     async def some_calls() -> None:
-        for _ in range(40):
+        for _ in range(CALLS):
             with suppress(NotFoundError, ConflictError):
                 await some_call()
 

@@ -9,9 +9,9 @@ from sqlalchemy.exc import IntegrityError
 
 from devstack.postgres import EmbeddedPostgres
 from reminders.db import migrate
-from reminders.db.engine import Database, asyncpg_url
+from reminders.db.engine import Database
 from reminders.db.tables import ReminderConfigurationRow
-from reminders.domain.errors import DatabaseUnavailableError, InvalidInputError
+from reminders.domain.errors import DatabaseUnavailableError
 
 
 async def test_models_and_migrations_agree(database: Database) -> None:
@@ -70,26 +70,6 @@ async def test_the_default_rules_are_the_platform_s(database: Database) -> None:
                 4,
             ),
         ] == [tuple(row) for row in found]
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("postgresql://u:p@h:1/d", "postgresql+asyncpg://u:p@h:1/d"),
-        ("postgres://h/d", "postgresql+asyncpg://h/d"),
-        ("postgresql+asyncpg://h/d?host=%2Frun", "postgresql+asyncpg://h/d?host=%2Frun"),
-    ],
-)
-def test_every_spelling_of_a_postgresql_url_works(url: str, expected: str) -> None:
-    """The driver is ours to choose, not the user's."""
-    assert expected == asyncpg_url(url)
-
-
-@pytest.mark.parametrize("url", ["mysql://h/d", "nonsense"])
-def test_other_databases_are_refused_by_the_variable_s_name(url: str) -> None:
-    """The error says what is wrong and what to write."""
-    with pytest.raises(InvalidInputError, match="DATABASE_URL"):
-        asyncpg_url(url)
 
 
 async def test_a_server_that_is_away_is_one_error() -> None:

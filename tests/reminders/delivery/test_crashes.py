@@ -65,7 +65,7 @@ async def deliver_with_retries(
         await asyncio.sleep(1)
 
 
-@pytest.mark.parametrize("size", [1, 100])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 100])
 @pytest.mark.parametrize("step", list(Step))
 async def test_killed_at_a_step(
     settings: Settings, database: Database, provider: ProviderClient, step: Step, size: int
@@ -85,7 +85,7 @@ async def test_killed_at_a_step(
     assert size == len(accepted) == len({mail["tags"]["reminder_id"] for mail in accepted})
 
 
-@pytest.mark.parametrize("count", [2_000, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(20_000, marks=pytest.mark.slow)])
 async def test_a_worker_that_is_paused_beyond_every_time_out_repeats_nothing(
     settings: Settings, database: Database, provider: ProviderClient, count: int
 ) -> None:

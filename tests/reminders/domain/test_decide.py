@@ -111,6 +111,19 @@ def test_asked_for_once_more_it_goes_out_whatever_else_is_due() -> None:
     assert Wait(NOW, session.starts_at) == early
 
 
+def test_moved_away_and_back_it_tells_nothing_new() -> None:
+    """Told 12:00, planned again for 15:00, and 12:00 once more before the plan follows: no e-mail."""
+    session = a_session(starts_in=23 * HOUR)
+    elsewhere = a_reminder("24h", starts_at=NOW + 24 * HOUR, generation=2)
+    told = facts(reminder=elsewhere, session=session, was_told=True)
+    assert Close(ReminderStatus.SKIPPED, StatusReason.ALREADY_TOLD) == decide(told, now=NOW)
+    assert Send() == decide(facts(reminder=elsewhere, session=session), now=NOW)
+    asked = a_reminder("24h", starts_at=NOW + 24 * HOUR, due_at=NOW, requested_at=NOW)
+    assert Send() == decide(facts(reminder=asked, session=session, was_told=True), now=NOW)
+    planned = a_reminder("24h", starts_at=session.starts_at, generation=2)
+    assert Send() == decide(facts(reminder=planned, session=session, was_told=True), now=NOW)
+
+
 def test_asked_for_now_it_goes_out_before_its_instant() -> None:
     """A day ahead of start minus lead, for the start that was known; the start itself stays a bound."""
     asked = a_reminder("24h", starts_at=NOW + 48 * HOUR, due_at=NOW, requested_at=NOW)

@@ -363,6 +363,19 @@ def test_what_an_operator_asked_for_now_stays_so_until_its_session_moves() -> No
         assert (NOW + (days - 1) * 24 * HOUR, None) == (asked.due_at, asked.requested_at)
 
 
+def test_asked_for_once_more_and_nearly_moved_it_stays_asked_for() -> None:
+    """Told already, a person gets it again because an operator said so, and the ledger says that."""
+    told = a_reminder("24h", starts_at=NOW + 48 * HOUR, status=ReminderStatus.SENT)
+    asked = a_reminder("24h", starts_at=NOW + 48 * HOUR, due_at=NOW, requested_at=NOW, generation=2)
+    after = revised([told, asked], NOW + 48 * HOUR + timedelta(minutes=5)).reminders
+    asked = next(r for r in after if r.reminder_type == "24h")
+    assert (2, ReminderStatus.SCHEDULED, NOW) == (
+        asked.generation,
+        asked.status,
+        asked.requested_at,
+    )
+
+
 def test_what_a_person_does_not_want_is_planned_as_skipped() -> None:
     """By type; what is past due stays past due."""
     starts_at = NOW + 23 * HOUR

@@ -6,6 +6,7 @@ import asyncio
 import re
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
@@ -23,7 +24,7 @@ from starter.health import examiner
 from starter.health.diagnosis import Check, Diagnosis, Level
 from starter.services.sweeps import ensure_sweep_schedule
 from tests.stage import eventually
-from tests.starter.conftest import Api, a_worker, serving
+from tests.starter.conftest import Api, a_body, a_worker, serving
 
 NAMES = [
     "settings",
@@ -94,6 +95,20 @@ async def test_alive(shared_api: Api) -> None:
     """`/healthz` only says that the process answers."""
     answer = await shared_api.get("/healthz")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_a_server_that_takes_no_writes(settings: Settings) -> None:
+    """It answers, and nothing can be planned or recorded: red, and 503 for who asks to."""
+    url = f"{settings.require_database_url()}&options=-c%20default_transaction_read_only%3Don"
+    read_only = settings.model_copy(update={"database_url": SecretStr(url)})
+    found = red(await examine(read_only))["database"]
+    assert "takes no writes" in found.detail
+    assert found.remedy
+    async with serving(read_only) as api:
+        refused = await api.put(f"/v1/sessions/{uuid4()}", json=a_body())
+    assert refused.status_code == 503
+    assert refused.headers["Retry-After"]
+    assert "25006" in refused.json()["detail"]
 
 
 async def test_all_is_well(

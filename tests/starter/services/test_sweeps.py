@@ -25,9 +25,16 @@ from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
 from reminders.temporal import Ensured, ensure_schedule
 from starter.assembly import assemble
-from starter.services.sweeps import MANUAL_ID, Sweeps, ensure_sweep_schedule, sweep_schedule
+from starter.services.sweeps import (
+    EXECUTION_TIMEOUT,
+    MANUAL_ID,
+    Sweeps,
+    ensure_sweep_schedule,
+    sweep_schedule,
+)
 from tests.stage import eventually
 from tests.starter.conftest import a_worker, serving
+from workflows.reminder_sweep import ATTEMPT_TIMEOUT, RETENTION_TIMEOUT
 
 
 def wanted(cron: str = "*/15 * * * *", task_queue: str = "nobody-polls-this") -> Schedule:
@@ -36,6 +43,11 @@ def wanted(cron: str = "*/15 * * * *", task_queue: str = "nobody-polls-this") ->
 
 
 pytestmark = pytest.mark.usefixtures("no_sweep_left")
+
+
+def test_a_run_has_time_for_all_that_may_take_long() -> None:
+    """One kind that takes all its time keeps no other from its own, and the counts are kept."""
+    assert len(SweepKind) * ATTEMPT_TIMEOUT + RETENTION_TIMEOUT < EXECUTION_TIMEOUT
 
 
 @pytest.fixture

@@ -1,0 +1,286 @@
+"""Whatever becomes of the database for a while, what is due goes out once, and nobody restarts us.
+
+{direct, session pooler, transaction pooler} x {owned, existing} x {restart, read-only, full,
+statement time-out}, with worker and API in this process: they are started once and go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from datetime import timedelta
+from functools import partial
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from devstack.postgres import EmbeddedPostgres
+from devstack.temporal import EmbeddedTemporal
+from reminders.db import migrate
+from reminders.db.engine import Database
+from reminders.settings import Settings
+from tests.provider import ProviderClient
+from tests.reminders.db.pgbouncer import PgBouncer, binary
+from tests.stage import Stage, eventually
+from tests.starter.conftest import Api, serving
+
+WAYS = ("direct", "session", "transaction")
+MODES = ("owned", "existing")
+FAULTS = ("restart", "read-only", "full", "time-out")
+LEAD = timedelta(minutes=30)
+"""Of a rule that every installation has."""
+PLATFORM = """
+CREATE SCHEMA platform;
+CREATE TABLE platform.sessions (id uuid PRIMARY KEY, title text, start_time timestamptz);
+CREATE TABLE platform.users (id uuid PRIMARY KEY, email text);
+CREATE TABLE platform.enrollments (session_id uuid, user_id uuid, PRIMARY KEY (session_id, user_id));
+GRANT USAGE ON SCHEMA platform TO app;
+GRANT SELECT ON ALL TABLES IN SCHEMA platform TO app;
+"""
+
+
+class Place:
+    """A database that is reached in one way and used in one mode, and what may become of it."""
+
+    def __init__(self, postgres: EmbeddedPostgres, way: str, mode: str) -> None:
+        self.postgres, self.way, self.mode = postgres, way, mode
+        self.name = f"faults_{uuid4().hex}"
+        self.bouncer: PgBouncer | None = None
+        if way != "direct":
+            size = 4 if way == "transaction" else 50
+            self.bouncer = PgBouncer(postgres, way, default_pool_size=size, query_wait_timeout=1)
+
+    @asynccontextmanager
+    async def prepared(self) -> AsyncIterator[str]:
+        """Its `DATABASE_URL`."""
+        with nullcontext() if self.bouncer is None else self.bouncer:
+            async with self.administering("postgres") as administrator:
+                await administrator.execute(f"CREATE DATABASE {self.name} OWNER app")
+            if self.mode == "existing":
+                async with self.administering(self.name) as administrator:
+                    await administrator.execute(PLATFORM)
+            url = self.postgres.url(self.name).replace("postgres@", "app@")
+            if self.bouncer is not None:
+                url = self.bouncer.url(self.name, user="app")
+            database = Database(url, host_schema="platform" if self.mode == "existing" else None)
+            await migrate.upgrade(database)
+            await database.aclose()
+            yield url
+        async with self.administering("postgres") as administrator:
+            await administrator.execute(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    @asynccontextmanager
+    async def administering(self, database: str) -> AsyncIterator[asyncpg.Connection]:
+        """A connection that the faults do not concern."""
+        well = {"statement_timeout": "0", "default_transaction_read_only": "off"}
+        url = self.postgres.url(database).replace("+asyncpg", "")
+        connection = await asyncpg.connect(url, server_settings=well)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def suffers(self, fault: str, seconds: float) -> None:
+        """Something becomes of it, for so long."""
+        if fault == "restart":
+            self.postgres.kill()
+            await asyncio.sleep(seconds)
+            self.postgres.start()
+        elif fault == "full" and self.way == "transaction":
+            await self._hogged(seconds)
+        else:
+            change, back = {
+                "full": ("ALTER ROLE app CONNECTION LIMIT 0", "ALTER ROLE app CONNECTION LIMIT -1"),
+                "read-only": _setting("default_transaction_read_only", "on"),
+                "time-out": _setting("statement_timeout", "1ms"),
+            }[fault]
+            async with self.administering(self.name) as administrator:
+                await administrator.execute(change)
+                await administrator.execute("SELECT pg_reload_conf()")
+                if fault == "full":
+                    await administrator.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'"
+                    )
+                await asyncio.sleep(seconds)
+                await administrator.execute(back)
+                await administrator.execute("SELECT pg_reload_conf()")
+
+    async def _hogged(self, seconds: float) -> None:
+        """Somebody else has all of the pooler's connections."""
+        assert self.bouncer is not None
+        url = self.bouncer.url(self.name, user="app")
+        async with AsyncExitStack() as stack:
+            for _ in range(4):
+                # They compete with us, and some of them lose.
+                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                    connection = await asyncpg.connect(url, statement_cache_size=0)
+                    stack.callback(connection.terminate)
+                    await connection.execute("BEGIN; SELECT 1")
+            await asyncio.sleep(seconds)
+
+
+def _setting(name: str, value: str) -> tuple[str, str]:
+    return f"ALTER SYSTEM SET {name} = '{value}'", f"ALTER SYSTEM RESET {name}"
+
+
+class People:
+    """Who is to be reminded, and how the API answered meanwhile."""
+
+    def __init__(self, place: Place, stage: Stage, api: Api) -> None:
+        self.place, self.stage, self.api = place, stage, api
+        self.enrolled: list[tuple[UUID, UUID]] = []
+        self.statuses: Counter[int] = Counter()
+        self.is_over = False
+
+    async def enroll(self, due_in: timedelta) -> None:
+        """Somebody in a session of their own."""
+        if self.place.mode == "owned":
+            session = await self.stage.session(starts_in=LEAD + due_in)
+            pair = session.id, await self.stage.attendee()
+        else:
+            pair = uuid4(), uuid4()
+            starts_at = self.stage.clock.now() + LEAD + due_in
+            async with self.place.administering(self.place.name) as platform:
+                await platform.execute(
+                    "INSERT INTO platform.sessions VALUES ($1, 'Cardiology', $2)",
+                    pair[0],
+                    starts_at,
+                )
+                await platform.execute(
+                    "INSERT INTO platform.users VALUES ($1, $2)",
+                    pair[1],
+                    f"ana.{pair[1].hex[:8]}@hospital.example",
+                )
+                await platform.execute("INSERT INTO platform.enrollments VALUES ($1, $2)", *pair)
+        await self.stage.gateway.enroll(*pair)
+        self.enrolled.append(pair)
+
+    async def ask(self) -> None:
+        """Call the API all the time: reads, and a write that is safe to repeat."""
+        number = 0
+        while not self.is_over:
+            session, user = self.enrolled[number % len(self.enrolled)]
+            number += 1
+            for answer in (
+                await self.api.get(f"/v1/enrollments/{session}/{user}"),
+                await self.api.enroll(session, user),
+            ):
+                self.statuses[answer.status_code] += 1
+                if answer.status_code == 503:
+                    assert answer.headers["Retry-After"]
+            await asyncio.sleep(0.1)
+
+
+async def _played(
+    place: Place,
+    *,
+    settings: Settings,
+    client: Client,
+    provider: ProviderClient,
+    faults: tuple[str, ...],
+    seconds: float,
+) -> None:
+    """Reminders fall due before, during and after each fault."""
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(place.prepared())
+        changed = {
+            "database_url": SecretStr(url),
+            "database_mode": place.mode,
+            "host_schema": "platform",
+        }
+        settings = Settings(**{**settings.model_dump(), **changed})
+        database = Database(url, host_schema=settings.existing_host_schema())
+        stack.push_async_callback(database.aclose)
+        stage = await stack.enter_async_context(Stage(settings, database, client, provider))
+        people = People(place, stage, await stack.enter_async_context(serving(settings)))
+        count = int(2 * (seconds + 1) * len(faults))
+        for number in range(count):
+            await people.enroll(timedelta(seconds=3 + number / 2))
+        asking = asyncio.create_task(people.ask())
+        await asyncio.sleep(2)
+        for fault in faults:
+            await place.suffers(fault, seconds)
+            await asyncio.sleep(1)
+
+        async def all_sent() -> bool:
+            return len(await provider.accepted()) >= len(people.enrolled)
+
+        await eventually(all_sent, within=timedelta(seconds=90))
+        people.is_over = True
+        await asking
+        session, user = people.enrolled[0]
+        assert (await people.api.get(f"/v1/enrollments/{session}/{user}")).status_code == 200
+        accepted = await provider.accepted()
+        once = Counter(mail["to"][0] for mail in accepted)
+        assert len(once) == len(people.enrolled)
+        assert set(once.values()) == {1}
+        assert set(people.statuses) <= {200, 503}, people.statuses
+        assert people.statuses[503], "the fault was felt"
+        for session, user in people.enrolled:
+            rows = await stage.queries.of_enrollment(session, user)
+            ended = {row.reminder_type: str(row.status) for row in rows}
+            assert ended["30min"] == "sent", ended
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """A server that may be killed."""
+    with EmbeddedPostgres(durable=False) as server:
+
+        async def with_role() -> None:
+            connection = await asyncpg.connect(server.url("postgres").replace("+asyncpg", ""))
+            await connection.execute("CREATE ROLE app LOGIN")
+            await connection.close()
+
+        asyncio.run(with_role())
+        yield server
+
+
+Play = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def play(
+    temporal_server: EmbeddedTemporal,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    client: Client,
+    provider: ProviderClient,
+) -> Play:
+    """Play faults in a place."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
+    return partial(_played, settings=settings, client=client, provider=provider)
+
+
+@pytest.mark.skipif(binary() is None, reason="PgBouncer is not installed")
+@pytest.mark.timeout(150)
+async def test_one_fault_after_the_other_behind_a_transaction_pooler(
+    own_postgres: EmbeddedPostgres, play: Play
+) -> None:
+    """The hardest place, on an existing platform: all four, two seconds each."""
+    place = Place(own_postgres, "transaction", "existing")
+    await play(place, faults=FAULTS, seconds=2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_fault(
+    way: str,
+    mode: str,
+    fault: str,
+    own_postgres: EmbeddedPostgres,
+    play: Play,
+) -> None:
+    """One alone, for longer."""
+    if way != "direct" and binary() is None:
+        pytest.skip("PgBouncer is not installed")
+    place = Place(own_postgres, way, mode)
+    await play(place, faults=(fault,), seconds=6)
