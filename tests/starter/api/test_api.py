@@ -503,7 +503,7 @@ class TestAway:
         async with serving(settings) as lonely:
             answer = await lonely.get(f"/v1/enrollments/{session_id}/{user_id}")
         assert answer.status_code == 200
-        assert answer.json()["workflow"]["status"] is None
+        assert answer.json()["workflow"]["status"] == "unknown"
         assert len(answer.json()["reminders"]) == 3
 
     async def test_postgres_away(self, settings: Settings) -> None:

@@ -142,7 +142,11 @@ async def test_signing_in_works_where_a_proxy_rewrites_host(settings: Settings) 
 
 async def test_a_cookie_over_plain_http_comes_back(settings: Settings) -> None:
     """It is not `Secure` there, even if the public address is https: that would be a loop."""
-    public = with_sign_in(settings, public_base_url="https://example.org", token_secret=("s" * 40,))
+    public = with_sign_in(
+        settings,
+        public_base_url="https://example.org",
+        token_secret=("N7vQ2pXw9LrT4cKz8mYbF3hJ6dGs1uAe",),
+    )
     async with visiting(public, scheme="http") as client:
         answer = await sign_in(client)
         assert "Secure" not in answer.headers["set-cookie"]
