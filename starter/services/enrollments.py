@@ -51,6 +51,8 @@ logger = logging.getLogger(__name__)
 RPC_TIMEOUT = timedelta(seconds=10)
 UPDATE_TIMEOUT = timedelta(seconds=5)
 """How long a change waits for a workflow to confirm it; without, the ledger is right all the same."""
+PATIENCE = timedelta(seconds=30)
+"""How long one waits in the background for a run that was cancelled, before the sweep has to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,10 +197,11 @@ class EnrollmentWorkflows:
             return False
         return True
 
-    async def has_ended(self, run: EnrollmentRun) -> bool:
-        """Wait a little for a run to end, whichever way it does."""
+    async def has_ended(self, run: EnrollmentRun, *, is_patient: bool = False) -> bool:
+        """Wait for a run to end, whichever way it does: a little, or as long as a busy worker needs."""
+        patience = PATIENCE if is_patient else UPDATE_TIMEOUT
         try:
-            async with asyncio.timeout(UPDATE_TIMEOUT.total_seconds()):
+            async with asyncio.timeout(patience.total_seconds()):
                 with unavailable(STORED):
                     await self._handle(run).result(follow_runs=False)
         except TimeoutError:

@@ -63,7 +63,8 @@ class Handover:
             planned: As it was just written, or read.
             enrolling: Whether somebody asked for this enrollment now: what was cancelled by hand
                 is revived.
-            is_patient: Whether a run that does not answer is left alone. It may be busy, and the
+            is_patient: Whether a run that does not answer is left alone, and one that ends is
+                waited for, however long a busy worker takes. It may be busy, and the
                 sweep hands the plan over once more.
 
         Raises:
@@ -102,7 +103,7 @@ class Handover:
         if run is None or not run.is_running:
             return await self._follow(planned, run)
         if run.is_ending:
-            return await self._see_off(planned, run, enrolling=enrolling)
+            return await self._see_off(planned, run, enrolling=enrolling, is_patient=is_patient)
         if planned.is_unconfirmed or planned.is_first:
             answer = await self.workflows.replan(run, planned)
             if answer is Answer.REFUSED:
@@ -128,12 +129,12 @@ class Handover:
         return HandedOver(planned=newest, run_id=run_id, is_confirmed=True, is_found=True)
 
     async def _see_off(
-        self, planned: PlannedEnrollment, run: EnrollmentRun, *, enrolling: bool
+        self, planned: PlannedEnrollment, run: EnrollmentRun, *, enrolling: bool, is_patient: bool
     ) -> HandedOver | None:
         """Wait for a run that was cancelled to end; `None` once it has."""
         if enrolling:
             planned = await self.planner.renew(planned)
-        if await self.workflows.has_ended(run):
+        if await self.workflows.has_ended(run, is_patient=is_patient):
             return None
         if enrolling:
             await self.workflows.terminate(run)

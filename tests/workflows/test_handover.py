@@ -236,6 +236,32 @@ async def test_a_late_close_ends_nothing_that_was_planned_anew(stage: Stage) -> 
     assert ReminderStatus.SENT == (await stage.statuses(session, user))["30min"]
 
 
+@pytest.mark.parametrize("is_patient", [True, False])
+async def test_a_run_that_takes_long_to_end_is_waited_for_in_the_background(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, is_patient: bool
+) -> None:
+    """A caller is told soon that the sweep goes on; whoever changes a session waits for it."""
+    monkeypatch.setattr(enrollments, "UPDATE_TIMEOUT", timedelta(milliseconds=100))
+    session, user = await stage.session(starts_in=3 * HOUR), await stage.attendee()
+    await enroll(stage, session, user)
+    handle = stage.handle(session, user)
+    await eventually(lambda: has_timer(handle))
+    await stage.stop_worker()
+    delivery = Delivery.of(stage.settings, stage.database, stage.clock)
+    async with delivery.running():
+        closer = LateCloser(delivery.pipeline)
+        async with worker_for(stage, closer):
+            await handle.cancel()
+            await closer.reached.wait()
+            await switch_on(stage, "1h")
+            planned = await stage.planner.replan(session.id, user)
+            handing = asyncio.create_task(stage.handover.hand_over(planned, is_patient=is_patient))
+            await asyncio.wait({handing}, timeout=2)
+            assert is_patient is not handing.done()
+            closer.go.set()
+            assert is_patient is (await handing).is_confirmed
+
+
 async def test_a_run_that_was_cancelled_takes_no_plan(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
