@@ -84,8 +84,22 @@ async def test_a_session_is_changed_while_sixty_enroll_in_it(
     }
     rush = Rush(lambda: planner.enroll(session.id, next(waiting)))
     async with rush.going_on():
-        came_first, seconds = await rush.overtaking(changes[change])
+        came_first, _ = await rush.overtaking(changes[change])
     assert came_first <= SOON
+
+
+@pytest.mark.slow
+async def test_a_session_is_cancelled_within_a_second_while_sixty_enroll_in_it(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """By the clock, so on a machine that has nothing else to do."""
+    catalogue, session = Catalogue(database), in_two_days()
+    await catalogue.put_session(session)
+    waiting = iter(await people(database, 4000))
+    rush = Rush(lambda: planner.enroll(session.id, next(waiting)))
+    async with rush.going_on():
+        _, seconds = await rush.overtaking(lambda _: catalogue.cancel_session(session.id))
+    print(f"a cancel takes {seconds:.2f} s, the median of five")
     assert seconds <= AT_ONCE
 
 
@@ -121,9 +135,8 @@ async def test_a_person_is_changed_while_they_enroll_in_sixty_sessions(
 
     rush = Rush(enroll)
     async with rush.going_on():
-        came_first, seconds = await rush.overtaking(changes[change])
+        came_first, _ = await rush.overtaking(changes[change])
     assert came_first <= SOON
-    assert seconds <= AT_ONCE
 
 
 async def test_a_rule_is_changed_while_sixty_enroll(
@@ -135,13 +148,12 @@ async def test_a_rule_is_changed_while_sixty_enroll(
     waiting = iter(await people(database, 4000))
     rush = Rush(lambda: planner.enroll(session.id, next(waiting)))
     async with rush.going_on():
-        came_first, seconds = await rush.overtaking(
+        came_first, _ = await rush.overtaking(
             lambda nth: rules.change(
                 "1h", session.id, RuleFields(is_enabled=bool(nth % 2)), by=By("test")
             )
         )
     assert came_first <= SOON
-    assert seconds <= AT_ONCE
 
 
 async def test_enrolling_does_not_lock_the_rows_of_session_and_person(
