@@ -52,6 +52,7 @@ pytest_plugins = ["tests.browser"]
 _TOGETHER = (
     "tests/e2e/test_crashes.py",
     "tests/reminders/db/test_scale.py",
+    "tests/reminders/db/test_sweep.py",
     "tests/devstack/test_postgres.py",
     "tests/devstack/test_stack.py",
     "tests/devstack/test_temporal.py",
