@@ -400,7 +400,7 @@ class TestFailures:
     @pytest.mark.parametrize(
         ("variable", "value", "exit_code", "told"),
         [
-            ("DATABASE_URL", "{missing}", 1, "does not exist; create it"),
+            ("DATABASE_URL", "{missing}", 1, "create it, or correct the URL"),
             ("TEMPORAL_ADDRESS", "127.0.0.1:{port}", 4, "; start it, or set TEMPORAL_ADDRESS"),
         ],
     )
