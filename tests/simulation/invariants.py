@@ -112,7 +112,11 @@ def nothing_for_who_does_not_want_it(e: Evidence) -> Violations:
         row, batch = e.store.rows[a.reminder_id], e.store.batches[UUID(a.key)]
         lead = e.store.rules[row.reminder_type].lead
         frozen_by = batch.frozen_at + OFF
-        live = [s for s in _merged(spells(e, row.session_id, row.user_id)) if s.since <= frozen_by]
+        live = [
+            s
+            for s in _merged(spells(e, row.session_id, row.user_id, until_it_ended=True))
+            if s.since <= frozen_by
+        ]
         if not any(s.wants(row, a.tells) and s.until >= frozen_by - UNDER_WAY for s in live):
             yield f"{_name(e, row.id)} was frozen at {_at(batch.frozen_at)}, and not wanted then"
         elif not any(s.since <= s.starts_at - lead for s in live):
@@ -312,16 +316,30 @@ class Spell:
     @property
     def is_live(self) -> bool:
         """Whether anything is wanted."""
-        is_held = self.session.status is SessionStatus.SCHEDULED
-        return self.is_enrolled and not self.is_stopped and is_held
+        return self.is_enrolled and not self.is_stopped and self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the session takes place."""
+        return self.session.status is SessionStatus.SCHEDULED
 
     def wants(self, row: Row, tells: datetime) -> bool:
         """Whether this reminder is wanted, telling this start."""
         return self.is_live and self.starts_at == tells and row.reminder_type not in self.off
 
 
-def spells(e: Evidence, session_id: UUID, user_id: UUID) -> list[Spell]:
-    """What was true of an enrollment, one spell after the other."""
+def spells(
+    e: Evidence, session_id: UUID, user_id: UUID, *, until_it_ended: bool = False
+) -> list[Spell]:
+    """What was true of an enrollment, one spell after the other.
+
+    Args:
+        e: The evidence.
+        session_id: Of the enrollment.
+        user_id: Of the enrollment.
+        until_it_ended: Whether a cancel by hand counts once the run has ended, and not before.
+    """
+    by_hand_at = e.ended_by_hand if until_it_ended else e.by_hand
     key = session_id, user_id
     events: list[tuple[datetime, str, object]] = [
         (at, what, value)
@@ -331,7 +349,7 @@ def spells(e: Evidence, session_id: UUID, user_id: UUID) -> list[Spell]:
         or (what == "stopped" and about == user_id)
     ]
     events += [(at, "off", about) for at, what, about, _ in e.store.timeline if what == "rule"]
-    events += [(at, "by hand", is_so) for at, about, is_so in e.by_hand if about == key]
+    events += [(at, "by hand", is_so) for at, about, is_so in by_hand_at if about == key]
     events.sort(key=lambda event: event[0])
     found: list[Spell] = []
     enrolled = by_hand = opted_out = False
@@ -369,7 +387,7 @@ def _merged(found: list[Spell]) -> list[Spell]:
             and last.session == spell.session
             and last.off == spell.off
         ):
-            merged[-1] = Spell(last.since, spell.until, True, False, last.session, last.off)  # noqa: FBT003
+            merged[-1] = Spell(last.since, spell.until, True, False, last.session, last.off)
         else:
             merged.append(spell)
     return merged
@@ -483,46 +501,29 @@ _NEVER = frozenset(
     {Reason.NOT_FOUND, Reason.SESSION_DELETED, Reason.UNCONFIRMED, Reason.RENDER_ERROR}
 )
 """Reasons for which no story gives a cause."""
+_BEGUN = (Reason.EXPIRED, Reason.QUOTA, Reason.MISCONFIGURED, Reason.SESSION_STARTED)
+"""Reasons that say that the session had begun."""
 
 
 def _is_true(e: Evidence, row: Row, reason: Reason | None, at: datetime) -> bool:
     """Whether it was so, at some moment shortly before a reminder ended for it."""
     since = at - timedelta(minutes=3)
-    around = [
-        s
-        for s in spells(e, row.session_id, row.user_id)
-        if s.since <= at + OFF and s.until >= since
-    ]
+    all_spells = spells(e, row.session_id, row.user_id)
+    around = [s for s in all_spells if s.since <= at + OFF and s.until >= since]
+    lead = e.store.rules[row.reminder_type].lead
     email = e.store.users[row.user_id].email
-    if reason in _NEVER:
-        return False
-    match reason:
-        case Reason.UNENROLLED:
-            return any(not s.is_enrolled for s in around)
-        case Reason.SESSION_CANCELLED:
-            return any(s.session.status is SessionStatus.CANCELLED for s in around)
-        case Reason.WORKFLOW_CANCELLED:
-            return any(
-                key == (row.session_id, row.user_id) and by for _, key, by in e.by_hand
-            ) or any(
-                not s.is_enrolled or s.session.status is SessionStatus.CANCELLED
-                for s in spells(e, row.session_id, row.user_id)
-            )
-        case Reason.OPTED_OUT:
-            return any(s.is_stopped for s in around)
-        case Reason.RULE_DISABLED:
-            return any(row.reminder_type in s.off for s in around)
-        case Reason.EXPIRED | Reason.QUOTA | Reason.MISCONFIGURED:
-            return any(s.starts_at <= at + OFF for s in around)
-        case Reason.SESSION_STARTED:
-            return any(s.starts_at <= at + OFF for s in around)
-        case Reason.PAST_DUE:
-            lead = e.store.rules[row.reminder_type].lead
-            return any(s.starts_at - lead <= at + OFF for s in around)
-        case Reason.REJECTED:
-            return email in (e.provider.bad_address, e.provider.disliked)
-        case _:
-            return True
+    was = {
+        Reason.UNENROLLED: any(not s.is_enrolled for s in around),
+        Reason.SESSION_CANCELLED: any(not s.is_held for s in around),
+        Reason.WORKFLOW_CANCELLED: any(not s.is_live for s in all_spells),
+        Reason.OPTED_OUT: any(s.is_stopped for s in around),
+        Reason.RULE_DISABLED: any(row.reminder_type in s.off for s in around),
+        Reason.PAST_DUE: any(s.starts_at - lead <= at + OFF for s in around),
+        Reason.REJECTED: email in (e.provider.bad_address, e.provider.disliked),
+    }
+    if reason in _BEGUN:
+        return any(s.starts_at <= at + OFF for s in around)
+    return reason is None or was.get(reason, reason not in _NEVER)
 
 
 def _was_disliked(e: Evidence) -> bool:

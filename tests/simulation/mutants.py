@@ -6,7 +6,6 @@ changed, that is an error: the table must not go stale.
 """
 
 from __future__ import annotations
-
 import __future__
 
 import importlib
@@ -97,9 +96,11 @@ MUTANTS = (
         (
             f"{_LEDGER}.read",
             'return await self._link.ask("read", lambda: self._read(reminder_ids))',
-            'reading = await self._link.ask("read", lambda: self._read(reminder_ids))\n'
-            '    hold = await self._link.ask("hold", lambda: self._read(()).hold)\n'
-            "    return Reading(facts=reading.facts, hold=hold)",
+            (
+                'rows = await self._link.ask("read", lambda: self._read(reminder_ids)); '
+                'hold = await self._link.ask("hold", lambda: self._read(()).hold); '
+                "return Reading(facts=rows.facts, hold=hold)"
+            ),
         ),
         (
             f"{_DELIVERY}.pipeline:DeliveryPipeline._freeze",

@@ -13,8 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from reminders.db import preferences
-from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.planning import SETTLED, _called_off
+from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.domain.errors import EnrollmentNotFoundError, SessionNotFoundError
 from reminders.domain.model import (
     EnrollmentStatus,
@@ -112,9 +112,9 @@ class ModelPlanner:
             entry = self.store.unconfirmed.get(key)
             newest = max((r.plan_version for r in self._recorded(key)), default=0)
             newest = max(newest, entry[0] if entry else 0)
-            if entry and entry[0] <= planned.version:
-                if is_found or entry[1] < self.clock.now() - SETTLED:
-                    del self.store.unconfirmed[key]
+            is_known = entry is not None and entry[0] <= planned.version
+            if entry and is_known and (is_found or entry[1] < self.clock.now() - SETTLED):
+                del self.store.unconfirmed[key]
             return newest <= planned.version
 
         return await self.link.ask("confirm", work)

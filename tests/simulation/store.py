@@ -7,7 +7,7 @@ happens at the same time, is not assumed here but shown by `tests/interleavings`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -670,6 +670,3 @@ class ModelLedger:
             return CloseRemindersResult(closed=len(closed), in_doubt=in_doubt)
 
         return await self._link.ask("close", work)
-
-
-Ask = Callable[[str, Callable[[], Any]], Awaitable[Any]]

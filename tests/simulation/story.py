@@ -74,7 +74,7 @@ def story(seed: int) -> Story:
     events = [
         Event(0.1 + 0.2 * p, "enroll", (p, s)) for p in range(people) for s in range(len(starts))
     ]
-    for _ in range(r.choice((0, 1, 1, 1, 2))):  # what goes wrong, goes wrong together
+    for _ in range(r.choice((1, 1, 1, 2))):  # what goes wrong, goes wrong together
         moment = r.choice((*instants, *instants, starts[0], instants[0] - 30.0))
 
         def about(moment: float = moment) -> float:
@@ -90,7 +90,7 @@ def story(seed: int) -> Story:
 
         for _ in range(r.choice((0, 1, 1, 2))):
             events += _platform(r, about, people, len(starts))
-        for _ in range(r.choice((0, 1, 1, 2))):
+        for _ in range(r.choice((0, 1, 1, 2, 2))):
             events += _trouble(r, about(), workers)
     return Story(
         seed=seed,
@@ -103,7 +103,7 @@ def story(seed: int) -> Story:
         skews=tuple(r.choice((0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, -7.0)) for _ in range(workers)),
         old_keys=tuple(i > 0 and r.random() < 0.2 for i in range(workers)),
         lead_in=r.choice((0.0, 0.0, 3.0, 40.0)),
-        bad_person=r.randrange(people) if r.random() < 0.1 else None,
+        bad_person=r.randrange(people) if r.random() < 0.05 else None,
         dislikes=r.randrange(people) if r.random() < 0.5 else None,
         events=tuple(sorted(events)),
     )
@@ -151,6 +151,8 @@ def _trouble(r: Random, at: float, workers: int) -> list[Event]:
     lasts = r.choice((0.5, 3.0, 10.0, 25.0, 70.0, 150.0))
     match r.choice(
         (
+            "weather",
+            "weather",
             "weather",
             "weather",
             "die",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,9 +25,11 @@ from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     CancelledError,
-    TimeoutError as ActivityTimeoutError,
     TimeoutType,
     is_cancelled_exception,
+)
+from temporalio.exceptions import (
+    TimeoutError as ActivityTimeoutError,
 )
 from temporalio.workflow import ActivityCancellationType
 
@@ -38,7 +40,7 @@ from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import StatusReason
 from starter.services.enrollments import UPDATE_TIMEOUT, Answer, Run, _plan
-from tests.simulation.virtual import PROCESS, Process, VirtualLoop
+from tests.simulation.virtual import Process, VirtualLoop
 from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
 
 RUN: ContextVar[Execution] = ContextVar("run")
@@ -334,9 +336,9 @@ class Activity:
         self.server.loop.outside(self.server.latency(), self._finish, token, *answer)
 
     def _heartbeat(self, token: object, worker: Worker) -> None:
-        if self.is_done or self.current is not token or self.cancel_requested:
-            if self.task is not None and self.task[0] is worker.process:
-                self.task[1].cancel()
+        is_unwanted = self.is_done or self.current is not token or self.cancel_requested
+        if is_unwanted and self.task is not None and self.task[0] is worker.process:
+            self.task[1].cancel()
         if self.current is token:
             self._expect_heartbeat(token)
 
@@ -451,7 +453,9 @@ def _of(argument: Any) -> str:
 class ModelWorkflows:
     """`EnrollmentWorkflows`, asked over a way that takes time and may break."""
 
-    def __init__(self, server: TemporalServer, random: Random, *, loses: float = 0.0) -> None:
+    def __init__(
+        self, server: TemporalServer, random: Random, *, loses: Callable[[], float] = float
+    ) -> None:
         """Ask this server; a part of the calls is lost."""
         self._server = server
         self._random = random
@@ -460,7 +464,7 @@ class ModelWorkflows:
     async def _call(self, work: Callable[[], Any]) -> Any:
         server = self._server
         await asyncio.sleep(self._random.random() * 0.05)
-        is_lost = server.is_away or self._random.random() < self.loses
+        is_lost = server.is_away or self._random.random() < self.loses()
         if is_lost and (server.is_away or self._random.random() < 0.5):
             raise TemporalUnavailableError
         answer = work()
@@ -665,7 +669,3 @@ def installed() -> Iterator[None]:
         patch("activities.failures.activity", _ActivitySide),
     ):
         yield
-
-
-Asks = Awaitable[Any]
-_ = PROCESS

@@ -12,7 +12,8 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextvars import Context
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import count
 from random import Random
@@ -36,7 +37,6 @@ from reminders.domain.model import (
     Session,
     SessionStatus,
 )
-from reminders.domain.plan import plan
 from reminders.domain.ports import Composer, Destination, Enrollment
 from tests.simulation.parts import Services
 from tests.simulation.planner import ModelPlanner
@@ -48,9 +48,9 @@ from tests.simulation.provider import (
     Weather,
 )
 from tests.simulation.store import ModelLedger, Row, Store
-from tests.simulation.story import Event, Story
+from tests.simulation.story import Story
 from tests.simulation.temporal import ModelWorkflows, TemporalServer, Worker, installed
-from tests.simulation.virtual import EPOCH, EndlessError, Process, SkewedClock, VirtualLoop
+from tests.simulation.virtual import EPOCH, Process, SkewedClock, VirtualLoop
 
 _T = TypeVar("_T")
 SETTLING = 420.0
@@ -79,6 +79,8 @@ class Evidence:
     """When a call, or a sweep, that had read the ledger was sure that the run follows it."""
     by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]]
     """Whose run an operator cancelled, or who was enrolled by a call, which ends that."""
+    ended_by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]]
+    """The same, from when on the run has ended as Canceled: that is the receipt."""
     ill: list[tuple[datetime, datetime]]
     """When something was not well."""
     troubles: list[tuple[datetime, datetime, Weather]]
@@ -90,17 +92,12 @@ class Evidence:
     settled_at: datetime
 
 
-class Broken(Exception):
-    """A schedule could not be played to its end."""
-
-
 class _Way:
     """A process's way to the database: takes time, and loses some calls before or after."""
 
-    def __init__(self, world: World, process: Process | None, name: str) -> None:
+    def __init__(self, world: World, name: str) -> None:
         self._world = world
         self._name = name
-        _ = process
 
     async def ask(self, name: str, work: Callable[[], _T]) -> _T:
         """See `store.Link.ask`."""
@@ -109,7 +106,7 @@ class _Way:
         answered: asyncio.Future[_T] = loop.create_future()
 
         def arrive() -> None:
-            lost = world.is_database_away or (world.story.loses and r.random() < world.story.loses)
+            lost = world.is_database_away or (world.loses and r.random() < world.loses)
             if lost and (world.is_database_away or r.random() < 0.5):
                 world.note(self._name, "{}: lost on the way there", name)
                 loop.outside(0.001, _fail, answered, DatabaseUnavailableError())
@@ -130,7 +127,7 @@ class _Way:
                 _give(answered, result)
 
         chance = r.random()
-        loop.outside(chance * 0.01 if chance < 0.97 else r.random() * 6, arrive)
+        loop.outside(chance * 0.01 if chance < 0.97 else r.random() * 2.5, arrive)
         return await answered
 
 
@@ -157,6 +154,7 @@ class World:
         self.composer = composer
         self.loop = VirtualLoop(keepers=_keepers())
         self.is_database_away = False
+        self.loses = story.loses
         self.store = Store(now=self.loop.now)
         self.store.lead_in = timedelta(seconds=story.lead_in) if story.lead_in else None
         self.provider = Provider(self.loop, Random(story.seed ^ 0xFACE))
@@ -168,6 +166,7 @@ class World:
         self.receipts: list[Receipt] = []
         self.confirmations: dict[tuple[UUID, UUID], list[tuple[datetime, datetime]]] = {}
         self.by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]] = []
+        self.ended_by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]] = []
         self.ill: list[tuple[datetime, datetime]] = []
         self.troubles: list[tuple[datetime, datetime, Weather]] = []
         self.webhooks: set[str] = set()
@@ -237,6 +236,7 @@ class World:
         self.note("story", "all is well from now on")
         self.provider.weather = Weather.FINE
         self.is_database_away = self.temporal.is_away = False
+        self.loses = 0.0
         for n in range(story.workers):
             process = self.workers[n].process
             if process.paused is not None:
@@ -272,6 +272,7 @@ class World:
             receipts=self.receipts,
             confirmations=self.confirmations,
             by_hand=self.by_hand,
+            ended_by_hand=self.ended_by_hand,
             ill=self.ill,
             troubles=self.troubles,
             webhooks=self.webhooks,
@@ -296,7 +297,7 @@ class World:
         pipeline = DeliveryPipeline(
             ledger=ModelLedger(
                 self.store,
-                _Way(self, process, process.name),
+                _Way(self, process.name),
                 clock,
                 owner=f"w{n}-{self.loop.steps}",
                 requests_per_second=8,
@@ -332,14 +333,14 @@ class World:
             self.loop.resume(self.workers[n].process)
             self.temporal.poll()
 
-    def _database(self, is_there: bool) -> None:  # noqa: FBT001
+    def _database(self, is_there: bool) -> None:
         self.is_database_away = not is_there
 
-    def _temporal(self, is_there: bool) -> None:  # noqa: FBT001
+    def _temporal(self, is_there: bool) -> None:
         self.temporal.is_away = not is_there
 
     def _lose_answers(self, part: float) -> None:
-        self.story = replace(self.story, loses=part)
+        self.loses = part
 
     def _weather(self, weather: Weather) -> None:
         now, was = self.loop.now(), self.provider.weather
@@ -356,7 +357,7 @@ class World:
             if w.is_polling and not story.old_keys[n] and abs(story.skews[n]) < 1
         ]
         self._is_ill("worker", is_so=not able)
-        self._is_ill("database", is_so=self.is_database_away or story.loses > 0)
+        self._is_ill("database", is_so=self.is_database_away or self.loses > 0)
         self._is_ill("temporal", is_so=self.temporal.is_away)
         # Who is refused for one person's sake, or for an old key, keeps nobody else.
         alone = (Weather.FINE, Weather.FIREWALL, Weather.REFUSES_ONE, Weather.REFUSES_KEY)
@@ -375,10 +376,10 @@ class World:
     # ------------------------------------------------------------ people and the platform
 
     def _made_services(self, name: str) -> Services:
-        way = _Way(self, None, name)
+        way = _Way(self, name)
         clock = SkewedClock(self.loop)
         planner = ModelPlanner(self.store, way, clock, enrolled=self._enrolled)
-        workflows = ModelWorkflows(self.temporal, self.random, loses=self.story.loses)
+        workflows = ModelWorkflows(self.temporal, self.random, loses=lambda: self.loses)
         return Services(planner, workflows)
 
     async def _enrolled(
@@ -425,6 +426,7 @@ class World:
             planned = await services.planner.enroll(*key)
             began = self.loop.now()
             self.by_hand.append((began, key, False))
+            self.ended_by_hand.append((began, key, False))
             handed = await services.handover.hand_over(planned, enrolling=True)
             if handed.is_confirmed:
                 self._confirmed(key, began)
@@ -486,6 +488,16 @@ class World:
         if run is not None and run.is_running:
             self.by_hand.append((self.loop.now(), key, True))
             run.request_cancel("")
+            asked = self.loop.now()
+
+            def ended(_: object) -> None:
+                revived = any(
+                    k == key and at > asked and not is_so for at, k, is_so in self.by_hand
+                )
+                if run.status == "canceled" and not revived:
+                    self.ended_by_hand.append((self.loop.now(), key, True))
+
+            run.ended.add_done_callback(ended, context=Context())
 
     def _change(self, session: Session, told: str) -> None:
         """The platform changes a session, and tells us by a call or not at all."""
@@ -660,6 +672,3 @@ def quiet() -> Iterator[None]:
         gc.enable()
         sys.unraisablehook = hook
         logging.disable(logging.NOTSET)
-
-
-_ = (plan, field, Event, EndlessError)
