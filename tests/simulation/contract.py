@@ -368,9 +368,7 @@ class Pair:
         random.shuffle(ids)
         sending = ids[: random.randint(0, len(ids))]
         closings = [
-            Settlement(
-                reminder_id=i, status=ReminderStatus.SKIPPED, reason=StatusReason.SUPERSEDED
-            )
+            Settlement(reminder_id=i, status=ReminderStatus.SKIPPED, reason=StatusReason.SUPERSEDED)
             for i in ids[len(sending) :]
         ]
         now = self.clock.at
@@ -560,7 +558,8 @@ async def _answer(call: Callable[[], Awaitable[Any]]) -> Any:
         return type(error)
 
 
-def _plan(planned: PlannedEnrollment) -> tuple[Any, ...]:
+def _plan(answer: PlannedEnrollment | tuple[PlannedEnrollment, int]) -> tuple[Any, ...]:
+    planned = answer if isinstance(answer, PlannedEnrollment) else answer[0]
     return (
         planned.version,
         planned.is_first,

@@ -31,8 +31,10 @@ UNDER_WAY = timedelta(seconds=50)
 """From the moment a reminder is read until its request arrives: patience, a pause, an answer lost."""
 ENOUGH = timedelta(seconds=125)
 """A worker that was alive so long, with everything well, has sent what was due."""
-PATIENT = timedelta(minutes=8)
+PATIENT = timedelta(minutes=4)
 """The same where a worker with an old key may be handed a reminder several times in a row."""
+SOON = timedelta(seconds=40)
+"""The same where nothing went wrong at all, or for some other person only."""
 POSTS_A_MINUTE = 30
 """Requests under one key, at the most."""
 ATTEMPTS_A_MINUTE = 20
@@ -86,7 +88,9 @@ def nothing_superseded(e: Evidence) -> Violations:
             if later.lead < lead and later.is_enabled:
                 due_at = a.tells - later.lead
                 is_wanted = any(
-                    spell.starts_at == a.tells and spell.since <= due_at and kind not in spell.off
+                    spell.starts_at == a.tells
+                    and kind not in spell.off
+                    and (_known_at(e, (row.session_id, row.user_id), spell.since) or a.at) <= due_at
                     for spell in _merged(spells(e, row.session_id, row.user_id))
                 )
                 if is_wanted and a.at > due_at + _behind(e) + timedelta(seconds=1):
@@ -223,7 +227,7 @@ def what_could_go_out_went_out(e: Evidence) -> Violations:
                 ):
                     continue
                 until = min(useful_until, spell.until, _given_up_at(e, session_id, user_id, kind))
-                enough = ENOUGH if not any(e.story.old_keys) else PATIENT
+                enough = _enough(e)
                 if (well_from := _well_within(e, due_at, until, enough)) is not None:
                     yield (
                         f"{kind} of {e.store.users[user_id].email}, due at {_at(due_at)}, did not"
@@ -434,6 +438,17 @@ def _given_up_at(e: Evidence, session_id: UUID, user_id: UUID, kind: str) -> dat
             if what == "session" and about in told_of and at > batch.frozen_at - OFF
         ]
     return min(ends)
+
+
+def _enough(e: Evidence) -> timedelta:
+    """How long all must be well before a reminder has to be out."""
+    if any(e.story.old_keys):
+        return PATIENT
+    verbs = {event.verb for event in e.story.events}
+    is_calm = e.story.loses == 0 and not verbs & {
+        "die", "pause", "database", "temporal", "lose answers"
+    }  # fmt: skip
+    return SOON if is_calm and all(w in _OF_SOME for _, _, w in e.troubles) else ENOUGH
 
 
 def _well_within(

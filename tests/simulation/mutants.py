@@ -114,13 +114,13 @@ MUTANTS = (
     ),
     _mutant(
         "who has waited applies once more what they were asked for",
-        (f"{_HANDOVER}._reread", "self._planner.reconcile(", "self._planner.enroll("),
+        (f"{_HANDOVER}._reread", "self.planner.reconcile(", "self.planner.enroll("),
     ),
     _mutant(
         "who has waited uses the plan that they had",
         (
             f"{_HANDOVER}._reread",
-            "newest = await self._planner.reconcile(planned.session.id, planned.user_id)",
+            "newest = await self.planner.reconcile(planned.session.id, planned.user_id)",
             "newest = planned",
         ),
     ),
@@ -154,7 +154,7 @@ MUTANTS = (
     _mutant(
         "a batch mixes starts",
         (
-            f"{_DELIVERY}.pipeline:DeliveryPipeline._judge",
+            f"{_DELIVERY}.verdict:Judge.verdict",
             "sending.setdefault(fact.session.starts_at, [])",
             "sending.setdefault(min(sending, default=fact.session.starts_at), [])",
         ),
@@ -265,9 +265,9 @@ MUTANTS = (
     _mutant(
         "one refusal fails all of a request",
         (
-            f"{_DELIVERY}.pipeline:DeliveryPipeline._may_be_taken_apart",
-            "return many\n    now",
-            "return False\n    now",
+            f"{_DELIVERY}.pipeline:DeliveryPipeline._post",
+            "goes_on = len(batch.reminder_ids) > 1",
+            "goes_on = False",
         ),
     ),
     _mutant(
@@ -375,8 +375,8 @@ MUTANTS = (
         "nobody looks whether there is a newer plan",
         (
             f"{_HANDOVER}.hand_over",
-            "if await self._planner.confirm(met.planned, is_found=met.is_found):",
-            "if await self._planner.confirm(met.planned, is_found=met.is_found) or True:",
+            "if await self.planner.confirm(met.planned, is_found=met.is_found):",
+            "if await self.planner.confirm(met.planned, is_found=met.is_found) or True:",
         ),
     ),
     _mutant(

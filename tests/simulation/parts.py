@@ -18,13 +18,10 @@ class Services:
         """Put them together."""
         as_is: Any = cast("Any", planner)
         self.planner = planner
-        self.workflows = workflows
-        self.handover = Handover(cast("Any", workflows), planner=as_is)
-        self.replanner = EnrollmentReplanner(self.handover, planner=as_is, catalogue=as_is)
+        self.handover = Handover(workflows=cast("Any", workflows), planner=as_is)
+        self.replanner = EnrollmentReplanner(handover=self.handover, planner=as_is, catalogue=as_is)
         # Its repair alone: what it lists is Temporal's and PostgreSQL's.
+        nobody: Any = None
         self.reconciler = EnrollmentReconciler(
-            cast("Any", None),
-            workflows=cast("Any", workflows),
-            planner=as_is,
-            queries=cast("Any", None),
+            client=nobody, handover=self.handover, queries=nobody
         )

@@ -45,6 +45,7 @@ class ModelPlanner:
         user_id: UUID,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
+        is_meant: bool = False,
     ) -> PlannedEnrollment:
         """See `EnrollmentPlanner.enroll`."""
 
@@ -53,7 +54,9 @@ class ModelPlanner:
             key = session_id, user_id
             was = self.store.enrollments.get(key)
             if not (status is EnrollmentStatus.PENDING and was is EnrollmentStatus.CONFIRMED):
-                self.store.set_enrollment(key, status)
+                self.store.enrollments[key] = status
+                if is_meant:  # by somebody who asks for it: that makes it true
+                    self.store.set_enrollment(key, status)
             recorded = self._recorded(key)
             return self._plan(session, user_id, recorded, self._situation(key), enrolling=True)
 
@@ -146,19 +149,18 @@ class ModelPlanner:
 
         return await self.link.ask("close_waiting", work)
 
-    async def unenroll(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
-        """See `EnrollmentPlanner.unenroll`."""
+    async def unenroll(self, session_id: UUID, user_id: UUID) -> tuple[PlannedEnrollment, int]:
+        """See `EnrollmentPlanner.unenroll`; there is no audit log here."""
 
-        def work() -> PlannedEnrollment:
+        def work() -> tuple[PlannedEnrollment, int]:
             session, key = self._session(session_id), (session_id, user_id)
             if key not in self.store.enrollments:
                 raise EnrollmentNotFoundError
             self.store.set_enrollment(key, EnrollmentStatus.CANCELLED)
             called_off = StatusReason.UNENROLLED
             revision = call_off(self._recorded(key), called_off)
-            return self._write(
-                session, user_id, revision, self._situation(key), called_off=called_off
-            )
+            situation = self._situation(key)
+            return self._write(session, user_id, revision, situation, called_off=called_off), 0
 
         return await self.link.ask("unenroll", work)
 

@@ -67,7 +67,7 @@ def story(seed: int) -> Story:
     people = r.choice((1, 1, 2, 2, 3, 5))
     first = leads[0][1] * MINUTE + r.choice((20.0, 90.0, 300.0))
     starts = [first]
-    if r.random() < 0.35:
+    if r.random() < 0.5:
         starts.append(first + r.choice((0.0, 0.0, 7.0 * MINUTE, -10.0)))
     workers = r.choice((1, 2, 2, 3))
     instants = sorted({s - lead * MINUTE for s in starts for _, lead in leads})
@@ -92,6 +92,13 @@ def story(seed: int) -> Story:
             events += _platform(r, about, people, len(starts))
         for _ in range(r.choice((0, 1, 1, 2, 2))):
             events += _trouble(r, about(), workers)
+    dislikes = r.randrange(people) if r.random() < 0.5 else None
+    if r.random() < 0.3:
+        moment = r.choice(instants)
+        events = [e for e in events if e.verb == "enroll" and e.at < 2.0] + _knot(
+            r, moment, workers
+        )
+        dislikes = 0 if people > 1 else None
     return Story(
         seed=seed,
         leads=leads,
@@ -101,18 +108,66 @@ def story(seed: int) -> Story:
         batch_size=r.choice((1, 2, 100, 100)),
         loses=r.choice((0.0, 0.0, 0.0, 0.02, 0.1)),
         skews=tuple(r.choice((0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, -7.0)) for _ in range(workers)),
-        old_keys=tuple(i > 0 and r.random() < 0.2 for i in range(workers)),
+        old_keys=tuple(i == 1 and r.random() < 0.25 for i in range(workers)),
         lead_in=r.choice((0.0, 0.0, 3.0, 40.0)),
         bad_person=r.randrange(people) if r.random() < 0.05 else None,
-        dislikes=r.randrange(people) if r.random() < 0.5 else None,
+        dislikes=dislikes,
         events=tuple(sorted(events)),
     )
+
+
+def _knot(r: Random, moment: float, workers: int) -> list[Event]:
+    """Things that must come together closely, and seldom would by chance."""
+    soon, lasts = moment + r.uniform(0.0, 0.6), r.choice((8.0, 30.0, 70.0, 150.0))
+    change = r.choice(
+        (
+            Event(
+                soon + r.uniform(0.1, 20.0), "move", (0, r.choice((1, 50, 90)) * MINUTE, "sweep")
+            ),
+            Event(soon + r.uniform(0.1, 20.0), "cancel", (0, r.choice(("call", "sweep")))),
+        )
+    )
+    match r.randrange(6):
+        case 0:  # a worker stands still with the answer in its hands, and the world changes
+            stopped = [
+                Event(soon + r.choice((0.0, 0.2)), "pause", (w,))
+                for w in range(r.randint(1, workers))
+            ]
+            return [*stopped, change, *(Event(soon + lasts, "go on", e.arguments) for e in stopped)]
+        case 1:  # of two sessions that start together one is moved, and nobody tells us
+            earlier = -r.choice((0.5, 1.0, 3.0)) * MINUTE
+            return [Event(moment - r.uniform(0.0, 1.0), "move", (r.randrange(2), earlier, "sweep"))]
+        case 2:
+            kind = r.choice((Weather.FIREWALL, Weather.REFUSES_ONE, Weather.REFUSES_KEY))
+            return [
+                Event(max(1.0, moment - 5.0), "weather", (kind,)),
+                Event(moment + 10 * MINUTE, "weather", (Weather.FINE,)),
+            ]
+        case 3:
+            kind = r.choice((Weather.QUOTA, Weather.HOUR, Weather.REFUSES_SENDER, Weather.DOWN))
+            return [
+                Event(max(1.0, moment - 5.0), "weather", (kind,)),
+                Event(moment + lasts, "weather", (Weather.FINE,)),
+            ]
+        case 4:  # nothing certain is known of a request, and it is overtaken by the world
+            silent = r.choice((Weather.DOWN, Weather.SILENT))
+            return [
+                Event(max(1.0, moment - 1.0), "weather", (silent,)),
+                change,
+                Event(moment + 4 * lasts, "weather", (Weather.FINE,)),
+            ]
+        case _:
+            return [
+                *(Event(soon, "die", (w,)) for w in range(workers)),
+                *(Event(soon + 0.1, "revive", (w, "redirect")) for w in range(workers)),
+                *(Event(soon + lasts, "revive", (w, "live")) for w in range(workers)),
+            ]
 
 
 def _platform(r: Random, about: Callable[[], float], people: int, sessions: int) -> list[Event]:
     """Something that people or the platform do."""
     person, session, at = r.randrange(people), r.randrange(sessions), about()
-    told = r.choice(("call", "call", "call", "call and die", "sweep"))
+    told = r.choice(("call", "call", "call", "call and die", "sweep", "sweep"))
     shift = r.choice((-25, -3, -1, 1, 4, 20, 50, 90, 200)) * MINUTE
     soon = at + r.choice((0.01, 0.05, 0.2, 0.5, 4.0, 30.0))
     match r.randrange(10):
@@ -168,7 +223,7 @@ def _trouble(r: Random, at: float, workers: int) -> list[Event]:
     ):
         case "weather":
             kind = r.choice([w for w in Weather if w is not Weather.FINE])
-            if kind is Weather.REFUSES_KEY:
+            if kind in (Weather.REFUSES_KEY, Weather.FIREWALL):
                 lasts *= 10  # until somebody has noticed
             return [Event(at, "weather", (kind,)), Event(at + lasts, "weather", (Weather.FINE,))]
         case "die":

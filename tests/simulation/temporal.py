@@ -39,7 +39,7 @@ from reminders.domain.contracts import SessionReminderInput
 from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from starter.services.enrollments import UPDATE_TIMEOUT, Answer, Run, _plan
+from starter.services.enrollments import UPDATE_TIMEOUT, Answer, EnrollmentRun, _plan
 from tests.simulation.virtual import Process, VirtualLoop
 from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
 
@@ -474,17 +474,17 @@ class ModelWorkflows:
             raise TemporalUnavailableError
         return answer
 
-    async def latest(self, session_id: UUID, user_id: UUID) -> Run | None:
+    async def latest(self, session_id: UUID, user_id: UUID) -> EnrollmentRun | None:
         """See `EnrollmentWorkflows.latest`."""
         workflow_id = session_reminder_workflow_id(session_id, user_id)
 
-        def work() -> Run | None:
+        def work() -> EnrollmentRun | None:
             run = self._server.newest(workflow_id)
             if run is None:
                 return None
             is_ending = run.is_running and run.cancel_requested
             is_at_work = is_ending or (run.is_running and (bool(run.pending) or run._is_scheduled))
-            return Run(
+            return EnrollmentRun(
                 workflow_id=workflow_id,
                 run_id=run.run_id,
                 is_running=run.is_running,
@@ -493,7 +493,7 @@ class ModelWorkflows:
                 cancelled_at=run.closed_at if run.status == "canceled" else None,
             )
 
-        found: Run | None = await self._call(work)
+        found: EnrollmentRun | None = await self._call(work)
         return found
 
     async def start(self, planned: PlannedEnrollment) -> str | None:
@@ -525,7 +525,7 @@ class ModelWorkflows:
         started: str | None = await self._call(work)
         return started
 
-    async def replan(self, run: Run, planned: PlannedEnrollment) -> Answer:
+    async def replan(self, run: EnrollmentRun, planned: PlannedEnrollment) -> Answer:
         """See `EnrollmentWorkflows.replan`."""
 
         def work() -> asyncio.Future[Any] | Answer:
@@ -557,7 +557,7 @@ class ModelWorkflows:
 
         return bool(await self._call(work))
 
-    async def has_ended(self, run: Run) -> bool:
+    async def has_ended(self, run: EnrollmentRun) -> bool:
         """See `EnrollmentWorkflows.has_ended`."""
         found = self._find(run)
         if found is None or not found.is_running:
@@ -569,12 +569,12 @@ class ModelWorkflows:
             return False
         return True
 
-    async def terminate(self, run: Run) -> None:
+    async def terminate(self, run: EnrollmentRun) -> None:
         """See `EnrollmentWorkflows.terminate`."""
         found = self._find(run)
         await self._call(lambda: found.terminate() if found else None)
 
-    def _find(self, run: Run) -> Execution | None:
+    def _find(self, run: EnrollmentRun) -> Execution | None:
         runs = self._server.executions.get(run.workflow_id, [])
         return next((r for r in runs if r.run_id == run.run_id), None)
 

@@ -26,6 +26,7 @@ from activities.delivery import DeliveryActivities
 from reminders.delivery.doubt import Doubts
 from reminders.delivery.pipeline import DeliveryPipeline
 from reminders.delivery.policy import DeliveryPolicy
+from reminders.delivery.watching import Watches
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import DatabaseUnavailableError, NotFoundError, ServiceUnavailableError
 from reminders.domain.model import (
@@ -423,7 +424,7 @@ class World:
             return
 
         async def work(services: Services) -> None:
-            planned = await services.planner.enroll(*key)
+            planned = await services.planner.enroll(*key, is_meant=True)
             began = self.loop.now()
             self.by_hand.append((began, key, False))
             self.ended_by_hand.append((began, key, False))
@@ -442,7 +443,7 @@ class World:
             return
 
         async def work(services: Services) -> None:
-            planned = await services.planner.unenroll(*key)
+            planned, _ = await services.planner.unenroll(*key)
             ids = frozenset(r.id for r in planned.reminders if r.status is ReminderStatus.CANCELLED)
             self.receipts.append(Receipt(self.loop.now(), f"unenroll {person}", ids))
             await services.handover.hand_over(planned)
@@ -450,7 +451,7 @@ class World:
         self._call(work, told)
 
     def _move(self, session: int, by: float, told: str) -> None:
-        found = self.store.sessions[self.sessions[session]]
+        found = self.store.sessions[self.sessions[session % len(self.sessions)]]
         self._change(replace(found, starts_at=found.starts_at + timedelta(seconds=by)), told)
 
     def _cancel(self, session: int, told: str) -> None:
@@ -635,8 +636,8 @@ def _keepers() -> frozenset[Any]:
         function.__code__
         for function in (
             DeliveryPipeline._recover,
-            DeliveryPipeline._watch_quota,
-            DeliveryPipeline._watch_stranded,
+            Watches.quota,
+            Watches.stranded,
             Doubts.watch,
         )
     )
