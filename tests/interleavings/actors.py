@@ -8,12 +8,13 @@ time it takes: PostgreSQL says by whom its backend is blocked.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import event, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import await_only
 
 from reminders.db.engine import Database
@@ -22,6 +23,20 @@ from reminders.domain.errors import ReminderError
 DONE = "done"
 PATIENCE = 0.01
 """Seconds after which PostgreSQL is asked whether somebody waits for a lock."""
+
+
+class Halting(Database):
+    """A database on which a statement by itself is two steps as well: done, and committed.
+
+    In between it holds its locks, and nobody sees what it has written. That is so of every
+    statement; here the moment is long enough for others to meet it.
+    """
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """See `Database.autocommit`."""
+        async with self.transaction() as connection:
+            yield connection
 
 
 class Actor:
@@ -144,37 +159,51 @@ async def play(
     waiting: set[int] = set()
     """Actors that wait for a lock."""
     while True:
-        for n in sorted(waiting):
-            if await actors[n].arrived(0 if len(waiting) < len(actors) else 5):
-                waiting.discard(n)
-        ready = [n for n, a in enumerate(actors) if n not in waiting and a.at not in (None, DONE)]
+        ready = await _ready(actors, waiting, monitor, played)
         if not ready:
-            if all(a.at == DONE for a in actors):
-                return played
-            if waiting and not await _unblocked(actors, waiting, monitor):
-                raise AssertionError("\n".join([*played.script, "they wait for each other"]))
-            continue
-        wanted = (
-            choices[len(played.choices)] if len(played.choices) < len(choices) else choose(ready)
-        )
+            return played
+        wanted = choices[len(played.choices)] if len(played.choices) < len(choices) else None
         chosen = wanted if wanted in ready else choose(ready)
+        assert chosen is not None
         actor = actors[chosen]
         played.choices.append(chosen)
         played.options.append(ready)
         played.script.append(f"{actor.name:>24}: {actor.at}")
         actor.release()
-        while not await actor.arrived(PATIENCE):
-            if await _is_blocked(actor, monitor):
-                waiting.add(chosen)
-                played.script.append(f"{actor.name:>24}:     waits for a lock")
-                break
+        if await _comes_to_wait(actor, monitor):
+            waiting.add(chosen)
+            played.script.append(f"{actor.name:>24}:     waits for a lock")
         # Whoever waited for what this step has let go is on its way now.
         for n in sorted(waiting - {chosen}):
-            while not await actors[n].arrived(PATIENCE):
-                if await _is_blocked(actors[n], monitor):
-                    break
-            else:
+            if not await _comes_to_wait(actors[n], monitor):
                 waiting.discard(n)
+
+
+async def _ready(
+    actors: list[Actor], waiting: set[int], monitor: Database, played: Played
+) -> list[int]:
+    """Who can take a step; nobody once all are done.
+
+    Raises:
+        AssertionError: If those who are not done wait for each other.
+    """
+    while True:
+        for n in sorted(waiting):
+            if await actors[n].arrived(0):
+                waiting.discard(n)
+        ready = [n for n, a in enumerate(actors) if n not in waiting and a.at not in (None, DONE)]
+        if ready or all(a.at == DONE for a in actors):
+            return ready
+        if not await _unblocked(actors, waiting, monitor):
+            raise AssertionError("\n".join([*played.script, "they wait for each other"]))
+
+
+async def _comes_to_wait(actor: Actor, monitor: Database) -> bool:
+    """Whether an actor on its way comes to wait for a lock, and not to its next statement."""
+    while not await actor.arrived(PATIENCE):
+        if await _is_blocked(actor, monitor):
+            return True
+    return False
 
 
 async def _is_blocked(actor: Actor, monitor: Database) -> bool:

@@ -14,7 +14,7 @@ from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.ports import FrozenBatch
-from tests.interleavings.actors import Actor, Played, play
+from tests.interleavings.actors import Actor, Halting, Played, play
 from tests.interleavings.operations import (
     ADDRESS,
     KNOWN,
@@ -76,7 +76,7 @@ class Stage:
         now = SystemClock().now()
         return cls(
             monitor=Database(url),
-            actors=[Actor("", Database(url, pool_size=3)) for _ in range(actors)],
+            actors=[Actor("", Halting(url, pool_size=3)) for _ in range(actors)],
             outside=Outside(now),
         )
 

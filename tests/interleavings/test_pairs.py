@@ -18,6 +18,7 @@ from tests.interleavings import operations as ops
 from tests.interleavings.explore import explore, sample
 from tests.interleavings.operations import OPERATIONS, Operation
 from tests.interleavings.stage import STATES, Stage, waiting
+from tests.simulation.sql_mutants import MUTANTS, StatementMutant
 
 PART = 4
 """One in so many pairs from one state is played without `--slow`."""
@@ -59,6 +60,18 @@ async def test_all_orders_of_two_deliveries(
     """Few statements, and every order of them."""
     for state in STATES[:3]:
         assert await explore(stage, state, pair, most=40) > 1 or state is not waiting
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.seed is None], ids=lambda m: m.name)
+async def test_a_fault_between_statements_is_found(stage: Stage, mutant: StatementMutant) -> None:
+    """One that answers as it should as long as nothing else happens."""
+    with mutant.made(), pytest.raises(AssertionError):
+        await _closely(stage)
+
+
+async def _closely(stage: Stage) -> None:
+    for pair in CLOSELY:
+        await explore(stage, waiting, pair, most=40)
 
 
 @pytest.mark.slow

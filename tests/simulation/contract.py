@@ -170,6 +170,12 @@ class Pair:
         if random.random() < 0.3:
             await self.compare()
 
+    async def play(self, random: Random, operations: int) -> None:
+        """So many operations, and a look at all rows at the end."""
+        for _ in range(operations):
+            await self.step(random)
+        await self.compare()
+
     async def compare(self) -> None:
         """See that all rows are the same."""
         async with self.database.autocommit() as connection:
@@ -208,7 +214,8 @@ class Pair:
         return random.choice(self.sessions), random.choice(self.people)
 
     def _ids(self, random: Random, most: int = 4) -> list[UUID]:
-        known = sorted(self.store.rows)
+        waiting = [i for i, row in self.store.rows.items() if row.status.is_pending]
+        known = sorted(waiting if waiting and random.random() < 0.8 else self.store.rows)
         ids = random.sample(known, min(len(known), random.randint(1, most)))
         return ids + [UUID(int=7)] * (random.random() < 0.1)
 
@@ -217,7 +224,7 @@ class Pair:
     async def enroll(self, random: Random) -> None:
         """Also again, and unconfirmed."""
         key = self._key(random)
-        status = random.choice([EnrollmentStatus.CONFIRMED] * 3 + [EnrollmentStatus.PENDING])
+        status = random.choice([EnrollmentStatus.CONFIRMED] * 6 + [EnrollmentStatus.PENDING])
         await self._planned(
             f"enroll {status}",
             lambda: self.real_planner.enroll(*key, status=status),
@@ -327,9 +334,15 @@ class Pair:
 
     async def pass_time(self, random: Random) -> None:
         """A moment, or more than a lease."""
-        self.clock.at += random.choice(
-            (timedelta(milliseconds=50), timedelta(seconds=6), timedelta(seconds=70), HOUR)
+        await self.pass_by(
+            random.choice(
+                (timedelta(milliseconds=50), timedelta(seconds=6), timedelta(seconds=70), HOUR)
+            )
         )
+
+    async def pass_by(self, duration: timedelta) -> None:
+        """For both."""
+        self.clock.at += duration
         await self._write("UPDATE pretended.clock SET at = :at", at=self.clock.at)
 
     async def _write(self, statement: str, **values: Any) -> None:
@@ -358,7 +371,8 @@ class Pair:
         if not self.readings:
             return
         worker = random.randrange(len(WORKERS))
-        real, model = random.choice(self.readings[-3:])
+        is_old = random.random() < 0.2
+        real, model = random.choice(self.readings[-4:]) if is_old else self.readings[-1]
         is_odd = random.random() < 0.1  # nobody freezes what does not wait
         ids = [
             i
@@ -366,7 +380,7 @@ class Pair:
             if is_odd or model[i].reminder.status is ReminderStatus.SCHEDULED
         ]
         random.shuffle(ids)
-        sending = ids[: random.randint(0, len(ids))]
+        sending = ids[: random.choice((len(ids), len(ids), random.randint(0, len(ids))))]
         closings = [
             Settlement(reminder_id=i, status=ReminderStatus.SKIPPED, reason=StatusReason.SUPERSEDED)
             for i in ids[len(sending) :]
@@ -400,6 +414,34 @@ class Pair:
         """As a delivery does."""
         await self.read(random)
         await self.freeze(random)
+
+    async def read_change_and_freeze(self, random: Random) -> None:
+        """As a delivery does, and somebody comes in between."""
+        await self.read(random)
+        await random.choice((Pair.move_last, Pair.move_last, Pair.move_last, Pair.close_waiting))(
+            self, random
+        )
+        await self.freeze(random)
+
+    async def take_over(self, random: Random) -> None:
+        """A batch whose owner has been silent for a while."""
+        await self.read_and_freeze(random)
+        await self.pass_by(timedelta(seconds=6))
+        await self.resume(random)
+        await self.with_batch(random)
+
+    async def move_last(self, random: Random) -> None:
+        """What was read last: it is due at another instant, and waits as before."""
+        if not self.readings:
+            return
+        real, model = self.readings[-1]
+        for key in sorted(model):
+            due_at = self.clock.at + HOUR
+            await self.both(
+                "move",
+                lambda: self.real[0].move(real[key], due_at, due_at + HOUR),  # noqa: B023
+                lambda: self.model[0].move(model[key], due_at, due_at + HOUR),  # noqa: B023
+            )
 
     async def move(self, random: Random) -> None:
         """A reminder that waits."""
@@ -542,9 +584,9 @@ class Pair:
 
 
 _OPERATIONS = (
-    *4 * [Pair.enroll], Pair.plan_anew, *2 * [Pair.distrust], Pair.renew_plan, Pair.confirm,
-    Pair.close_waiting, Pair.change_session, Pair.change_preference, Pair.change_rule,
-    *2 * [Pair.pass_time], Pair.read, *2 * [Pair.freeze], *5 * [Pair.read_and_freeze], Pair.move, *3 * [Pair.settle],
+    *6 * [Pair.enroll], Pair.plan_anew, *2 * [Pair.distrust], Pair.renew_plan, Pair.confirm,
+    Pair.change_session, Pair.change_preference, Pair.change_rule,
+    *2 * [Pair.pass_time], Pair.read, *2 * [Pair.freeze], *3 * [Pair.read_and_freeze], *3 * [Pair.read_change_and_freeze], *3 * [Pair.take_over], Pair.move, *3 * [Pair.settle],
     *3 * [Pair.resume], *3 * [Pair.with_batch], Pair.look, Pair.hold, Pair.close,
     Pair.provider_event,
 )  # fmt: skip

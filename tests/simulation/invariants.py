@@ -73,7 +73,7 @@ def nothing_before_its_instant(e: Evidence) -> Violations:
 
 def nothing_after_its_start(e: Evidence) -> Violations:
     """Nothing is accepted after the start that it tells, nor once its words are outdated."""
-    for a in e.provider.accepted:
+    for a in _of_batches(e):
         until = min(a.tells, e.store.batches[UUID(a.key)].ends_at)
         if a.at > until + _behind(e) + timedelta(seconds=1):
             yield f"{_name(e, a.reminder_id)} was accepted at {_at(a.at)}, after {_at(until)}"
@@ -112,7 +112,7 @@ def nothing_for_who_does_not_want_it(e: Evidence) -> Violations:
     nobody had cancelled their run by hand, and its rule was on. And it was planned before its
     instant: nobody is mailed for the past.
     """
-    for a in e.provider.accepted:
+    for a in _of_batches(e):
         row, batch = e.store.rows[a.reminder_id], e.store.batches[UUID(a.key)]
         lead = e.store.rules[row.reminder_type].lead
         frozen_by = batch.frozen_at + OFF
@@ -128,9 +128,11 @@ def nothing_for_who_does_not_want_it(e: Evidence) -> Violations:
 
 
 def the_bytes_under_a_key_never_change(e: Evidence) -> Violations:
-    """Whatever is posted under an idempotency key is the same, to the byte."""
+    """Whatever is posted under an idempotency key is the same, to the byte, and was stored before."""
     bodies: dict[str, bytes] = {}
     for request in e.provider.requests:
+        if UUID(request.key) not in e.store.batches:
+            yield f"nothing was stored under {request.key}, posted at {_at(request.at)}"
         if bodies.setdefault(request.key, request.body) != request.body:
             yield f"another body under {request.key} at {_at(request.at)}"
 
@@ -539,6 +541,11 @@ def _is_true(e: Evidence, row: Row, reason: Reason | None, at: datetime) -> bool
     if reason in _BEGUN:
         return any(s.starts_at <= at + OFF for s in around)
     return reason is None or was.get(reason, reason not in _NEVER)
+
+
+def _of_batches(e: Evidence) -> Iterator[Acceptance]:
+    """What was accepted under a key that the ledger has."""
+    return (a for a in e.provider.accepted if UUID(a.key) in e.store.batches)
 
 
 def _was_disliked(e: Evidence) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from reminders.db.engine import Database
 from tests.simulation.contract import Pair
+from tests.simulation.sql_mutants import MUTANTS, StatementMutant
 
 OPERATIONS = 150
 """Of one run."""
@@ -18,7 +19,15 @@ async def test_the_model_answers_as_postgresql(database: Database, seed: int) ->
     """Whatever is asked of both, in any order, comes out the same, and leaves the same rows."""
     random = Random(seed)
     pair = await Pair.made(database, random)
-    for _ in range(OPERATIONS):
-        await pair.step(random)
-    await pair.compare()
+    await pair.play(random, OPERATIONS)
     assert pair.batches
+
+
+@pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.seed is not None], ids=lambda m: m.name)
+async def test_a_fault_in_a_statement_is_found(database: Database, mutant: StatementMutant) -> None:
+    """By the operations that are noted for it: the two ledgers do not answer the same any more."""
+    assert mutant.seed is not None
+    random = Random(mutant.seed)
+    pair = await Pair.made(database, random)
+    with mutant.made(), pytest.raises(AssertionError):
+        await pair.play(random, 200)
