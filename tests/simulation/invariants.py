@@ -162,6 +162,9 @@ def the_ledger_agrees_with_the_provider(e: Evidence) -> Violations:
         a = accepted.get(row.id)
         if row.status.is_accepted and a is None:
             yield f"{_name(e, row.id)} is {row.status}, and was never accepted"
+        was = e.before_events.get(row.id)
+        if was is not None and not was.is_accepted:
+            yield f"{_name(e, row.id)} had the provider's id, and was {was}"
         if a is not None and row.resend_email_id not in (None, a.email_id):
             yield f"{_name(e, row.id)} has the id of another e-mail"
         if a is None or row.status.is_accepted:
@@ -205,7 +208,7 @@ def rows_move_forward(e: Evidence) -> Violations:
 
 
 def what_could_go_out_went_out(e: Evidence) -> Violations:
-    """A reminder that was wanted goes out if all was well for two minutes while it was useful.
+    """A reminder that was wanted is out once all was well for two minutes while it was useful.
 
     Well are the provider, the ways to database and Temporal, and a worker whose clock and key are
     right; useful it is from its instant until the next one's, or the start.
@@ -223,17 +226,21 @@ def what_could_go_out_went_out(e: Evidence) -> Violations:
                 known_at = _known_at(e, (session_id, user_id), spell.since)
                 if known_at is None or known_at > due_at:
                     continue
-                if any(
-                    abs(a.tells - spell.starts_at) <= THRESHOLD
-                    for a in told[session_id, user_id, kind]
-                ):
-                    continue
+                out_at = min(
+                    (
+                        a.at
+                        for a in told[session_id, user_id, kind]
+                        if abs(a.tells - spell.starts_at) <= THRESHOLD
+                    ),
+                    default=e.settled_at,
+                )
                 until = min(useful_until, spell.until, _given_up_at(e, session_id, user_id, kind))
                 enough = _enough(e)
-                if (well_from := _well_within(e, due_at, until, enough)) is not None:
+                well_from = _well_within(e, due_at, until, enough)
+                if well_from is not None and out_at > well_from + enough:
                     yield (
-                        f"{kind} of {e.store.users[user_id].email}, due at {_at(due_at)}, did not"
-                        f" go out, though all was well from {_at(well_from)} on"
+                        f"{kind} of {e.store.users[user_id].email}, due at {_at(due_at)}, was not"
+                        f" out by {_at(well_from + enough)}, though all was well"
                     )
 
 

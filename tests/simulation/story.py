@@ -164,6 +164,38 @@ def _knot(r: Random, moment: float, workers: int) -> list[Event]:
             ]
 
 
+def _quiet_knot(r: Random, moment: float, workers: int) -> list[Event]:
+    """What nobody tells us of, shortly before it matters; and what lasts."""
+    before = max(3.0, moment - r.uniform(0.05, 3.0))
+    match r.randrange(5):
+        case 0 | 1:
+            return [
+                r.choice(
+                    (
+                        Event(before, "unenroll", (0, 0, "sweep")),
+                        Event(before, "cancel", (0, "sweep")),
+                        Event(before, "opt out", (0,)),
+                        Event(before, "rule off", ("late", "sweep")),
+                    )
+                )
+            ]
+        case 2:  # nobody is there until the next one is due as well
+            gone = [Event(max(1.5, moment - 1.0), "die", (w,)) for w in range(workers)]
+            back = moment + r.choice((25.0, 40.0)) * MINUTE + r.choice((20.0, 90.0))
+            return gone + [Event(back, "revive", (w, "live")) for w in range(workers)]
+        case 3:  # it moves, and nearly back
+            return [
+                Event(moment + 5.0, "move", (0, 90 * MINUTE, "call")),
+                Event(moment + r.choice((9.0, 200.0)), "move", (0, -50 * MINUTE, "call")),
+            ]
+        case _:
+            return [
+                Event(moment + r.uniform(0.0, 0.6), "cancel by hand", (0, 0)),
+                Event(moment + r.uniform(20.0, 90.0), "unenroll", (0, 1, "call")),
+                Event(moment + r.uniform(100.0, 120.0), "enroll", (0, 1, "call")),
+            ]
+
+
 def _platform(r: Random, about: Callable[[], float], people: int, sessions: int) -> list[Event]:
     """Something that people or the platform do."""
     person, session, at = r.randrange(people), r.randrange(sessions), about()

@@ -54,6 +54,8 @@ from tests.simulation.temporal import ModelWorkflows, TemporalServer, Worker, in
 from tests.simulation.virtual import EPOCH, Process, SkewedClock, VirtualLoop
 
 _T = TypeVar("_T")
+_LONG_ENOUGH = 240.0
+"""Seconds in which a run that is cancelled by hand ends, if some worker lives."""
 SETTLING = 420.0
 """Seconds after a story in which everything comes to rest."""
 
@@ -85,6 +87,8 @@ class Evidence:
     ill: list[tuple[datetime, datetime]]
     """When something was not well."""
     troubles: list[tuple[datetime, datetime, Weather]]
+    before_events: dict[UUID, ReminderStatus]
+    """Rows with the provider's id, before it told by events what became of its e-mails."""
     webhooks: set[str]
     """Ids of e-mails of which an event was taken in."""
     steps: int
@@ -170,6 +174,7 @@ class World:
         self.ended_by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]] = []
         self.ill: list[tuple[datetime, datetime]] = []
         self.troubles: list[tuple[datetime, datetime, Weather]] = []
+        self.before_events: dict[UUID, ReminderStatus] = {}
         self.webhooks: set[str] = set()
         self._ill_since: dict[str, datetime] = {}
         self._weather_since = EPOCH
@@ -249,6 +254,9 @@ class World:
         await self._swept()
         await self._until(self.loop.time() + SETTLING / 2)
         await self._swept()
+        self.before_events = {
+            row.id: row.status for row in self.store.rows.values() if row.resend_email_id
+        }
         self._deliver_webhooks()
         await self._until(self.loop.time() + 65)
 
@@ -276,6 +284,7 @@ class World:
             ended_by_hand=self.ended_by_hand,
             ill=self.ill,
             troubles=self.troubles,
+            before_events=self.before_events,
             webhooks=self.webhooks,
             steps=self.loop.steps,
             seconds=self.loop.time(),
@@ -415,7 +424,7 @@ class World:
             self.loop.outside(self.random.random() * 0.15, setattr, process, "is_dead", True)
 
     def _key(self, person: int, session: int) -> tuple[UUID, UUID]:
-        return self.sessions[session], self.people[person]
+        return self.sessions[session % len(self.sessions)], self.people[person]
 
     def _enroll(self, person: int, session: int, told: str = "call") -> None:
         key = self._key(person, session)
@@ -499,6 +508,12 @@ class World:
                     self.ended_by_hand.append((self.loop.now(), key, True))
 
             run.ended.add_done_callback(ended, context=Context())
+            self.loop.outside(_LONG_ENOUGH, lambda: self._should_have_ended(key, asked))
+
+    def _should_have_ended(self, key: tuple[UUID, UUID], asked: datetime) -> None:
+        """Whatever happened since: what was cancelled by hand so long ago is not wanted any more."""
+        if not any(k == key and at > asked for at, k, _ in self.ended_by_hand):
+            self.ended_by_hand.append((self.loop.now(), key, True))
 
     def _change(self, session: Session, told: str) -> None:
         """The platform changes a session, and tells us by a call or not at all."""
