@@ -142,7 +142,7 @@ class Played:
 
 async def play(
     actors: list[Actor],
-    operations: list[Callable[[], Awaitable[Any]]],
+    operations: Sequence[Callable[[], Awaitable[Any]]],
     choices: Sequence[int],
     monitor: Database,
     *,

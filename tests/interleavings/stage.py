@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -164,8 +165,8 @@ class Stage:
         for actor, operation in zip(self.actors, operations, strict=True):
             actor.name = operation.__name__
         calls = [
-            lambda op=op, actor=actor: op(Parts(actor.database, self.outside))  # type: ignore[misc]
-            for op, actor in zip(operations, self.actors, strict=True)
+            partial(operation, Parts(actor.database, self.outside))
+            for operation, actor in zip(operations, self.actors, strict=True)
         ]
         played = await play(self.actors, calls, choices, self.monitor, choose=choose)
         return played, await self.violations()

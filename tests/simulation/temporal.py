@@ -231,7 +231,7 @@ class Execution:
                 if not future.done():
                     future.set_result(Answer.REFUSED if error.type == IS_ENDING else Answer.NONE)
                 return
-            self.workflow.replan(plan)
+            SessionReminderWorkflow.replan(self.workflow, plan)
             if not future.done():
                 future.set_result(Answer.CONFIRMED)
 

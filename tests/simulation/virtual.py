@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from asyncio import events
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
@@ -47,6 +48,8 @@ PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """See the module."""
+
+    _ready: deque[asyncio.Handle]
 
     def __init__(self, *, keepers: frozenset[CodeType] = frozenset()) -> None:
         """Begin at second 0.
@@ -91,7 +94,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._keeping.add(task)
         return task
 
-    def call_at(  # type: ignore[override]
+    def call_at(
         self,
         when: float,
         callback: Callable[..., object],
@@ -104,7 +107,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         heapq.heappush(self._looks if is_look else self._timers, (when, next(self._count), handle))
         return handle
 
-    def call_later(  # type: ignore[override]
+    def call_later(
         self,
         delay: float,
         callback: Callable[..., object],
