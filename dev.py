@@ -57,6 +57,10 @@ VERBS = {
     ),
     "setup": ("only make the environment, in .venv",),
     "bench": ("benchmarks, all or by name; a table, then one JSON line", "python -m bench ARGS"),
+    "simulate": (
+        "thousands of schedules of the delivery, in virtual time (--seed N tells one)",
+        "python -m tests.simulation ARGS",
+    ),
     "lint": (
         "style, format and import contracts",
         "ruff check ARGS",

@@ -1,0 +1,570 @@
+"""What must hold, however things happen. Each is a sentence, and a check of what is left over.
+
+`Evidence` is what a schedule leaves: what the provider has accepted, the ledger, what was true of
+whom and when, and which receipts were given. `docs/proof.md` quotes the sentences.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from uuid import UUID
+
+from reminders.domain.model import EnrollmentStatus, ReminderStatus, Session, SessionStatus
+from reminders.domain.model import StatusReason as Reason
+from tests.simulation.provider import SINK, Acceptance, Weather
+from tests.simulation.store import Row
+from tests.simulation.virtual import EPOCH
+from tests.simulation.world import Evidence
+
+Violations = Iterator[str]
+Invariant = Callable[[Evidence], Violations]
+
+THRESHOLD = timedelta(hours=1)
+"""`RESCHEDULE_RESEND_THRESHOLD`."""
+OFF = timedelta(seconds=5)
+"""A clock that is further off than this belongs to no worker that may send."""
+UNDER_WAY = timedelta(seconds=50)
+"""From the moment a reminder is read until its request arrives: patience, a pause, an answer lost."""
+ENOUGH = timedelta(seconds=125)
+"""A worker that was alive so long, with everything well, has sent what was due."""
+PATIENT = timedelta(minutes=4)
+"""The same where a worker with an old key may be handed a reminder several times in a row."""
+SOON = timedelta(seconds=40)
+"""The same where nothing went wrong at all, or for some other person only."""
+POSTS_A_MINUTE = 30
+"""Requests under one key, at the most."""
+ATTEMPTS_A_MINUTE = 20
+"""Attempts of one delivery, at the most."""
+
+
+def accepted_at_most_once(e: Evidence) -> Violations:
+    """The provider accepts an e-mail for a reminder at most once."""
+    counts = Counter(a.reminder_id for a in e.provider.accepted)
+    for reminder_id, n in counts.items():
+        if n > 1:
+            yield f"{_name(e, reminder_id)} was accepted {n} times"
+
+
+def told_once(e: Evidence) -> Violations:
+    """A person gets a second e-mail of a type only for a start that is another one by more than the threshold."""
+    told: dict[tuple[UUID, UUID, str], list[Acceptance]] = defaultdict(list)
+    for a in e.provider.accepted:
+        row = e.store.rows[a.reminder_id]
+        key = row.session_id, row.user_id, row.reminder_type
+        for before in told[key]:
+            if before.reminder_id != a.reminder_id and abs(before.tells - a.tells) <= THRESHOLD:
+                yield f"{_name(e, a.reminder_id)} tells {_at(a.tells)} once more, at {_at(a.at)}"
+        told[key].append(a)
+
+
+def nothing_before_its_instant(e: Evidence) -> Violations:
+    """Nothing is accepted before its due instant, by true time."""
+    for a in e.provider.accepted:
+        row = e.store.rows[a.reminder_id]
+        due_at = a.tells - e.store.rules[row.reminder_type].lead
+        ahead = max(timedelta(seconds=s) for s in (*e.story.skews, 0.0))
+        if a.at < due_at - min(ahead, OFF):
+            yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, due at {_at(due_at)}"
+
+
+def nothing_after_its_start(e: Evidence) -> Violations:
+    """Nothing is accepted after the start that it tells, nor once its words are outdated."""
+    for a in _of_batches(e):
+        until = min(a.tells, e.store.batches[UUID(a.key)].ends_at)
+        if a.at > until + _behind(e) + timedelta(seconds=1):
+            yield f"{_name(e, a.reminder_id)} was accepted at {_at(a.at)}, after {_at(until)}"
+
+
+def nothing_superseded(e: Evidence) -> Violations:
+    """Nobody gets a late e-mail once the next one is due as well."""
+    for a in e.provider.accepted:
+        row = e.store.rows[a.reminder_id]
+        lead = e.store.rules[row.reminder_type].lead
+        for kind, later in e.store.rules.items():
+            if later.lead < lead and later.is_enabled:
+                due_at = a.tells - later.lead
+                is_wanted = any(
+                    spell.starts_at == a.tells
+                    and kind not in spell.off
+                    and (_known_at(e, (row.session_id, row.user_id), spell.since) or a.at) <= due_at
+                    for spell in _merged(spells(e, row.session_id, row.user_id))
+                )
+                if is_wanted and a.at > due_at + _behind(e) + timedelta(seconds=1):
+                    yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, {kind} due at {_at(due_at)}"
+
+
+def nothing_after_a_receipt(e: Evidence) -> Violations:
+    """What a receipt said is cancelled is never accepted."""
+    for receipt in e.receipts:
+        for a in e.provider.accepted:
+            if a.reminder_id in receipt.reminder_ids:
+                yield f"{_name(e, a.reminder_id)} went out although {receipt.what} said cancelled"
+
+
+def nothing_for_who_does_not_want_it(e: Evidence) -> Violations:
+    """What goes out was true and wanted at some moment while it was made ready.
+
+    Its session was held at the start that it tells, the person was enrolled and had not opted out,
+    nobody had cancelled their run by hand, and its rule was on. And it was planned before its
+    instant: nobody is mailed for the past.
+    """
+    for a in _of_batches(e):
+        row, batch = e.store.rows[a.reminder_id], e.store.batches[UUID(a.key)]
+        lead = e.store.rules[row.reminder_type].lead
+        frozen_by = batch.frozen_at + OFF
+        live = [
+            s
+            for s in _merged(spells(e, row.session_id, row.user_id, until_it_ended=True))
+            if s.since <= frozen_by
+        ]
+        if not any(s.wants(row, a.tells) and s.until >= frozen_by - UNDER_WAY for s in live):
+            yield f"{_name(e, row.id)} was frozen at {_at(batch.frozen_at)}, and not wanted then"
+        elif not any(s.since <= s.starts_at - lead for s in live):
+            yield f"{_name(e, row.id)} was past due when it was planned"
+
+
+def the_bytes_under_a_key_never_change(e: Evidence) -> Violations:
+    """Whatever is posted under an idempotency key is the same, to the byte, and was stored before."""
+    bodies: dict[str, bytes] = {}
+    for request in e.provider.requests:
+        if UUID(request.key) not in e.store.batches:
+            yield f"nothing was stored under {request.key}, posted at {_at(request.at)}"
+        if bodies.setdefault(request.key, request.body) != request.body:
+            yield f"another body under {request.key} at {_at(request.at)}"
+
+
+def one_start_a_request(e: Evidence) -> Violations:
+    """A request never mixes reminders of sessions that start at different instants."""
+    for request in e.provider.requests:
+        if len(request.starts) > 1:
+            yield f"{request.key} tells {sorted(map(_at, request.starts))}"
+
+
+def only_under_its_mode(e: Evidence) -> Violations:
+    """Nothing is posted under another delivery mode than the one that it was made for."""
+    for request in e.provider.requests:
+        made_for = "redirect" if SINK.encode() in request.body else "live"
+        if made_for != request.mode:
+            yield f"{request.key}, made for {made_for}, was posted in {request.mode}"
+
+
+def the_ledger_agrees_with_the_provider(e: Evidence) -> Violations:
+    """Accepted is what the ledger says is sent or later; if it could not know, it says so.
+
+    `outcome_unknown` is the only other word for it, and an event of the provider corrects that.
+    """
+    accepted = {a.reminder_id: a for a in e.provider.accepted}
+    for row in e.store.rows.values():
+        a = accepted.get(row.id)
+        if row.status.is_accepted and a is None:
+            yield f"{_name(e, row.id)} is {row.status}, and was never accepted"
+        was = e.before_events.get(row.id)
+        if was is not None and not was.is_accepted:
+            yield f"{_name(e, row.id)} had the provider's id, and was {was}"
+        if a is not None and row.resend_email_id not in (None, a.email_id):
+            yield f"{_name(e, row.id)} has the id of another e-mail"
+        if a is None or row.status.is_accepted:
+            continue
+        if row.reason is not Reason.OUTCOME_UNKNOWN or a.email_id in e.webhooks:
+            yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, and is {row.status}: {row.reason}"
+
+
+def every_row_ends(e: Evidence) -> Violations:
+    """Once its session has begun nothing waits, and nothing is in doubt."""
+    for row in e.store.rows.values():
+        if row.status.is_pending:
+            yield f"{_name(e, row.id)} is still {row.status}"
+    for batch in e.store.batches.values():
+        if batch.state == "frozen":
+            yield f"batch {batch.id} is still frozen"
+
+
+def reasons_are_true(e: Evidence) -> Violations:
+    """The reason for which a reminder ended was so at the time."""
+    for change in e.store.changes:
+        row, reason = e.store.rows[change.row_id], change.reason
+        if (
+            change.before is not ReminderStatus.SCHEDULED
+            and change.before is not ReminderStatus.SENDING
+        ):
+            continue
+        if not _is_true(e, row, reason, change.at):
+            yield f"{_name(e, row.id)} ended at {_at(change.at)} as {reason}, which was not so"
+
+
+def rows_move_forward(e: Evidence) -> Violations:
+    """A row goes only where `docs/lifecycle.md` has an arrow."""
+    for change in e.store.changes:
+        if change.before is None:
+            is_arrow = change.after in (ReminderStatus.SCHEDULED, ReminderStatus.SKIPPED)
+        else:
+            is_arrow = change.after in _ARROWS[change.before]
+        if not is_arrow:
+            yield f"{_name(e, change.row_id)} went from {change.before} to {change.after}"
+
+
+def what_could_go_out_went_out(e: Evidence) -> Violations:
+    """A reminder that was wanted is out once all was well for two minutes while it was useful.
+
+    Well are the provider, the ways to database and Temporal, and a worker whose clock and key are
+    right; useful it is from its instant until the next one's, or the start.
+    """
+    told: dict[tuple[UUID, UUID, str], list[Acceptance]] = defaultdict(list)
+    for a in e.provider.accepted:
+        row = e.store.rows[a.reminder_id]
+        told[row.session_id, row.user_id, row.reminder_type].append(a)
+    odd = {e.provider.bad_address, e.provider.disliked if _was_disliked(e) else None}
+    for session_id, user_id in e.store.enrollments:
+        if e.store.users[user_id].email in odd:
+            continue
+        for spell in _merged(spells(e, session_id, user_id)):
+            for kind, due_at, useful_until in _wanted(e, spell):
+                known_at = _known_at(e, (session_id, user_id), spell.since)
+                if known_at is None or known_at > due_at:
+                    continue
+                out_at = min(
+                    (
+                        a.at
+                        for a in told[session_id, user_id, kind]
+                        if abs(a.tells - spell.starts_at) <= THRESHOLD
+                    ),
+                    default=e.settled_at,
+                )
+                until = min(useful_until, spell.until, _given_up_at(e, session_id, user_id, kind))
+                enough = _enough(e)
+                well_from = _well_within(e, due_at, until, enough)
+                if well_from is not None and out_at > well_from + enough:
+                    yield (
+                        f"{kind} of {e.store.users[user_id].email}, due at {_at(due_at)}, was not"
+                        f" out by {_at(well_from + enough)}, though all was well"
+                    )
+
+
+def no_run_without_an_enrollment(e: Evidence) -> Violations:
+    """When all has come to rest, whoever has nothing to wait for has no run."""
+    for runs in e.temporal.executions.values():
+        for run in runs:
+            if run.is_running:
+                yield f"run {run.run_id} still runs"
+
+
+def attempts_are_bounded(e: Evidence) -> Violations:
+    """No request is repeated, and no delivery tried, more often than every few seconds."""
+    minutes: Counter[tuple[str, int]] = Counter()
+    for request in e.provider.requests:
+        minutes[request.key, int((request.at - EPOCH) / timedelta(minutes=1))] += 1
+    for (key, _), n in minutes.items():
+        if n > POSTS_A_MINUTE:
+            yield f"{key} was posted {n} times in a minute"
+    for (reminder_id, minute), n in e.temporal.attempts.items():
+        if n > ATTEMPTS_A_MINUTE:
+            yield f"{_name(e, reminder_id)} was tried {n} times in minute {minute}"
+
+
+def one_owner_at_a_time(e: Evidence) -> Violations:
+    """While its owner is well and renews the lease, nobody else posts a request."""
+    for first, second in pairwise(sorted(e.provider.requests, key=lambda r: (r.key, r.at))):
+        is_at_once = second.at - first.at < timedelta(seconds=2) and first.key == second.key
+        if is_at_once and first.worker != second.worker and not _was_ill(e, first.at):
+            yield f"{first.key} was posted by {first.worker} and {second.worker} at {_at(second.at)}"
+
+
+def nothing_fails_unexpectedly(e: Evidence) -> Violations:
+    """No workflow fails, and no error is left that nobody expects."""
+    yield from e.failures
+
+
+INVARIANTS: tuple[Invariant, ...] = (
+    accepted_at_most_once,
+    told_once,
+    nothing_before_its_instant,
+    nothing_after_its_start,
+    nothing_superseded,
+    nothing_after_a_receipt,
+    nothing_for_who_does_not_want_it,
+    the_bytes_under_a_key_never_change,
+    one_start_a_request,
+    only_under_its_mode,
+    the_ledger_agrees_with_the_provider,
+    every_row_ends,
+    reasons_are_true,
+    rows_move_forward,
+    what_could_go_out_went_out,
+    no_run_without_an_enrollment,
+    attempts_are_bounded,
+    one_owner_at_a_time,
+    nothing_fails_unexpectedly,
+)
+
+
+def violations(e: Evidence) -> list[tuple[str, str]]:
+    """What does not hold: the invariant's name, and what was seen."""
+    return [(check.__name__, seen) for check in INVARIANTS for seen in check(e)]
+
+
+# ---------------------------------------------------------------- what was true when
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A time in which nothing changed for an enrollment."""
+
+    since: datetime
+    until: datetime
+    is_enrolled: bool
+    is_stopped: bool
+    """By hand, or by the person."""
+    session: Session
+    off: frozenset[str]
+
+    @property
+    def starts_at(self) -> datetime:
+        """The start that counts."""
+        return self.session.starts_at
+
+    @property
+    def is_live(self) -> bool:
+        """Whether anything is wanted."""
+        return self.is_enrolled and not self.is_stopped and self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the session takes place."""
+        return self.session.status is SessionStatus.SCHEDULED
+
+    def wants(self, row: Row, tells: datetime) -> bool:
+        """Whether this reminder is wanted, telling this start."""
+        return self.is_live and self.starts_at == tells and row.reminder_type not in self.off
+
+
+def spells(
+    e: Evidence, session_id: UUID, user_id: UUID, *, until_it_ended: bool = False
+) -> list[Spell]:
+    """What was true of an enrollment, one spell after the other.
+
+    Args:
+        e: The evidence.
+        session_id: Of the enrollment.
+        user_id: Of the enrollment.
+        until_it_ended: Whether a cancel by hand counts once the run has ended, and not before.
+    """
+    by_hand_at = e.ended_by_hand if until_it_ended else e.by_hand
+    key = session_id, user_id
+    events: list[tuple[datetime, str, object]] = [
+        (at, what, value)
+        for at, what, about, value in e.store.timeline
+        if (what == "session" and about == session_id)
+        or (what == "enrollment" and about == key)
+        or (what == "stopped" and about == user_id)
+    ]
+    events += [(at, "off", about) for at, what, about, _ in e.store.timeline if what == "rule"]
+    events += [(at, "by hand", is_so) for at, about, is_so in by_hand_at if about == key]
+    events.sort(key=lambda event: event[0])
+    found: list[Spell] = []
+    enrolled = by_hand = opted_out = False
+    session: Session | None = None
+    off: frozenset[str] = frozenset()
+    for n, (at, what, value) in enumerate(events):
+        match what:
+            case "session":
+                assert isinstance(value, Session)
+                session = value
+            case "enrollment":
+                enrolled = value is EnrollmentStatus.CONFIRMED
+            case "by hand":
+                by_hand = bool(value)
+            case "stopped":
+                opted_out = True
+            case "off":
+                off |= {str(value)}
+        until = events[n + 1][0] if n + 1 < len(events) else e.settled_at
+        if session is not None:
+            found.append(Spell(at, until, enrolled, by_hand or opted_out, session, off))
+    return found
+
+
+def _merged(found: list[Spell]) -> list[Spell]:
+    """Live spells, those of one start in one."""
+    merged: list[Spell] = []
+    for spell in found:
+        if not spell.is_live:
+            continue
+        last = merged[-1] if merged else None
+        if (
+            last
+            and last.until == spell.since
+            and last.session == spell.session
+            and last.off == spell.off
+        ):
+            merged[-1] = Spell(last.since, spell.until, True, False, last.session, last.off)
+        else:
+            merged.append(spell)
+    return merged
+
+
+def _wanted(e: Evidence, spell: Spell) -> list[tuple[str, datetime, datetime]]:
+    """Types with the time in which they are useful, in a spell."""
+    due = sorted(
+        (spell.starts_at - rule.lead, kind)
+        for kind, rule in e.store.rules.items()
+        if kind not in spell.off
+    )
+    ends = [*(at for at, _ in due[1:]), spell.starts_at][: len(due)]
+    return [
+        (kind, at, until) for (at, kind), until in zip(due, ends, strict=True) if at >= spell.since
+    ]
+
+
+def _known_at(e: Evidence, key: tuple[UUID, UUID], since: datetime) -> datetime | None:
+    """When a call or a sweep that began after a change was sure that we follow it."""
+    done = [ended for began, ended in e.confirmations.get(key, []) if began >= since]
+    return min(done, default=None)
+
+
+def _given_up_at(e: Evidence, session_id: UUID, user_id: UUID, kind: str) -> datetime:
+    """When a request in doubt with this reminder in it was not to be repeated any more.
+
+    Its words are outdated by then, or a session that it tells of was moved or called off.
+    """
+    ends = [e.settled_at]
+    for row in e.store.of_enrollment.get((session_id, user_id), []):
+        if (
+            row.reminder_type != kind
+            or row.reason is not Reason.OUTCOME_UNKNOWN
+            or not row.batch_id
+        ):
+            continue
+        batch = e.store.batches[row.batch_id]
+        told_of = {e.store.rows[i].session_id for i in batch.reminder_ids}
+        ends.append(batch.ends_at)
+        ends += [
+            at
+            for at, what, about, _ in e.store.timeline
+            if what == "session" and about in told_of and at > batch.frozen_at - OFF
+        ]
+    return min(ends)
+
+
+def _enough(e: Evidence) -> timedelta:
+    """How long all must be well before a reminder has to be out."""
+    if any(e.story.old_keys):
+        return PATIENT
+    verbs = {event.verb for event in e.story.events}
+    is_calm = e.story.loses == 0 and not verbs & {
+        "die", "pause", "database", "temporal", "lose answers"
+    }  # fmt: skip
+    return SOON if is_calm and all(w in _OF_SOME for _, _, w in e.troubles) else ENOUGH
+
+
+def _well_within(
+    e: Evidence, since: datetime, until: datetime, enough: timedelta
+) -> datetime | None:
+    """From when on all was well for long enough, in a time; `None` if it was not."""
+    at = since
+    for began, ended in sorted(_ill(e)):
+        if began - at >= enough and until - at >= enough:
+            return at
+        at = max(at, ended)
+    return at if until - at >= enough else None
+
+
+def _was_ill(e: Evidence, at: datetime) -> bool:
+    """Whether a lease may have been lost rightly by then: nobody could, or did, renew it."""
+    wide = timedelta(seconds=100)
+    return any(ev.verb in ("pause", "die", "revive", "go on") for ev in e.story.events) or any(
+        began - wide <= at <= ended + wide for began, ended in e.ill
+    )
+
+
+def _behind(e: Evidence) -> timedelta:
+    """By how much the slowest clock is behind."""
+    return timedelta(seconds=max(0.0, *(-s for s in e.story.skews)))
+
+
+def _ill(e: Evidence) -> Iterator[tuple[datetime, datetime]]:
+    """When something was not well, and how long the last of it is felt."""
+    for began, ended in e.ill:
+        yield began, ended
+    for began, ended, weather in e.troubles:
+        yield (
+            (ended if weather in _OF_SOME else began),
+            ended + _AFTERMATH.get(weather, timedelta()),
+        )
+
+
+_AFTERMATH = {
+    Weather.QUOTA: timedelta(minutes=6),
+    Weather.REFUSES_SENDER: timedelta(minutes=2),
+}
+"""How long after a refusal a hold, and the waits of those who were refused, may last."""
+_OF_SOME = (Weather.FIREWALL, Weather.REFUSES_ONE, Weather.REFUSES_KEY)
+"""What keeps those alone whom it is about."""
+
+_ARROWS: dict[ReminderStatus, frozenset[ReminderStatus]] = {
+    ReminderStatus.SCHEDULED: frozenset(ReminderStatus) - {ReminderStatus.BOUNCED},
+    ReminderStatus.SENDING: frozenset(
+        {
+            ReminderStatus.SCHEDULED,
+            ReminderStatus.SENT,
+            ReminderStatus.FAILED,
+            ReminderStatus.DELIVERED,
+        }
+    ),
+    ReminderStatus.SENT: frozenset({ReminderStatus.DELIVERED}),
+    ReminderStatus.FAILED: frozenset({ReminderStatus.SENT, ReminderStatus.DELIVERED}),
+    ReminderStatus.CANCELLED: frozenset(),
+    ReminderStatus.SKIPPED: frozenset(),
+    ReminderStatus.DELIVERED: frozenset(),
+}
+
+_NEVER = frozenset(
+    {Reason.NOT_FOUND, Reason.SESSION_DELETED, Reason.UNCONFIRMED, Reason.RENDER_ERROR}
+)
+"""Reasons for which no story gives a cause."""
+_BEGUN = (Reason.EXPIRED, Reason.QUOTA, Reason.MISCONFIGURED, Reason.SESSION_STARTED)
+"""Reasons that say that the session had begun."""
+
+
+def _is_true(e: Evidence, row: Row, reason: Reason | None, at: datetime) -> bool:
+    """Whether it was so, at some moment shortly before a reminder ended for it."""
+    since = at - timedelta(minutes=3)
+    all_spells = spells(e, row.session_id, row.user_id)
+    around = [s for s in all_spells if s.since <= at + OFF and s.until >= since]
+    lead = e.store.rules[row.reminder_type].lead
+    email = e.store.users[row.user_id].email
+    was = {
+        Reason.UNENROLLED: any(not s.is_enrolled for s in around),
+        Reason.SESSION_CANCELLED: any(not s.is_held for s in around),
+        Reason.WORKFLOW_CANCELLED: any(not s.is_live for s in all_spells),
+        Reason.OPTED_OUT: any(s.is_stopped for s in around),
+        Reason.RULE_DISABLED: any(row.reminder_type in s.off for s in around),
+        Reason.PAST_DUE: any(s.starts_at - lead <= at + OFF for s in around),
+        Reason.REJECTED: email in (e.provider.bad_address, e.provider.disliked),
+    }
+    if reason in _BEGUN:
+        return any(s.starts_at <= at + OFF for s in around)
+    return reason is None or was.get(reason, reason not in _NEVER)
+
+
+def _of_batches(e: Evidence) -> Iterator[Acceptance]:
+    """What was accepted under a key that the ledger has."""
+    return (a for a in e.provider.accepted if UUID(a.key) in e.store.batches)
+
+
+def _was_disliked(e: Evidence) -> bool:
+    return any(w in (Weather.FIREWALL, Weather.REFUSES_ONE) for _, _, w in e.troubles)
+
+
+def _name(e: Evidence, reminder_id: UUID) -> str:
+    row = e.store.rows[reminder_id]
+    person = e.store.users[row.user_id].email.partition("@")[0]
+    session = e.store.sessions[row.session_id].title
+    return f"{row.reminder_type}/{row.generation} of {person}, {session} ({str(row.id)[:4]})"
+
+
+def _at(instant: datetime) -> str:
+    return f"{(instant - EPOCH).total_seconds():.3f}"

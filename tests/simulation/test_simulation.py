@@ -1,0 +1,67 @@
+"""Some schedules of the simulation, those that once went wrong, and faults that it must find."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation import mutants
+from tests.simulation.invariants import INVARIANTS
+from tests.simulation.real import real_composer
+from tests.simulation.runner import judge, play
+from tests.simulation.story import story
+from tests.simulation.world import quiet
+
+CHUNK = 100
+"""Schedules of one test."""
+
+
+@pytest.mark.parametrize("first", range(0, 600, CHUNK))
+def test_every_invariant_holds_in_hundreds_of_schedules(first: int) -> None:
+    """Whatever happens, and in which order: `python3 dev.py simulate --seed N` tells one."""
+    assert [] == play(range(first, first + CHUNK)).failures
+
+
+def test_schedules_with_real_mails() -> None:
+    """With the real composer and its templates it is the same."""
+    assert [] == play(range(6), composer=real_composer).failures
+
+
+def test_a_seed_is_always_the_same_story() -> None:
+    """Told twice, in two processes, it is the same to the last line."""
+    command = [sys.executable, "-m", "tests.simulation", "--seed", "42"]
+    told = [subprocess.run(command, capture_output=True, text=True, check=False) for _ in range(2)]
+    assert told[0].stdout == told[1].stdout
+    assert "accepted" in told[0].stdout or "enroll" in told[0].stdout
+
+
+FOUND = {m.name: mutants.found().get(m.name) for m in mutants.MUTANTS}
+
+
+@pytest.mark.parametrize("name", [n for n, seed in FOUND.items() if seed is not None])
+def test_a_fault_is_found(name: str) -> None:
+    """By the schedule that is noted for it, and not without the fault."""
+    of = story(FOUND[name] or 0)
+    with quiet():
+        with mutants.applied(name):
+            _, found = judge(of)
+        assert found, "its schedule does not find it any more: python3 dev.py simulate --mutants"
+        assert [] == judge(of)[1]
+
+
+def test_every_fault_can_still_be_put_in() -> None:
+    """The code is as each of them expects it, also of those that no schedule has found yet."""
+    for mutant in mutants.MUTANTS:
+        with mutants.applied(mutant.name):
+            pass
+
+
+def test_the_page_quotes_the_invariants() -> None:
+    """Word by word, and all of them."""
+    page = (Path(__file__).parents[2] / "docs/proof.md").read_text(encoding="utf-8")
+    for invariant in INVARIANTS:
+        sentence = (invariant.__doc__ or "").splitlines()[0]
+        assert f"- {sentence}\n" in page
