@@ -634,6 +634,7 @@ def _reading(reading: Reading) -> tuple[Any, ...]:
                 f.next_due_at,
                 f.stopped,
                 f.moved_from,
+                f.was_told,
                 f.turn,
             )
             for f in facts

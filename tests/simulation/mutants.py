@@ -333,7 +333,7 @@ MUTANTS = (
     ),
     _mutant(
         "what is late goes out beside the next one",
-        ("reminders.domain.decide:decide", "and now >= facts.next_due_at\n", "and False\n"),
+        ("reminders.domain.decide:_needless", "and now >= facts.next_due_at:\n", "and False:\n"),
     ),
     _mutant(
         "what is past due is planned",

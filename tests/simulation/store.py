@@ -55,6 +55,8 @@ FORWARD = (
     ReminderStatus.COMPLAINED,
 )
 MINUTE = timedelta(minutes=1)
+RESEND_THRESHOLD = timedelta(hours=1)
+"""How far a session must move for a second e-mail of the same kind: the default."""
 NOTHING = timedelta()
 
 
@@ -271,6 +273,8 @@ class Store:
             and self.stopping(r.user_id, r.session_id, r.reminder_type) is None
         ]
         told = max((r for r in mine if r.sent_at), key=lambda r: r.sent_at, default=None)  # type: ignore[arg-type,return-value]
+        same = (r for r in mine if r.sent_at and r.reminder_type == row.reminder_type)
+        before = max(same, key=lambda r: r.generation, default=None)
         stopped = self.stopping(row.user_id, row.session_id, row.reminder_type)
         is_moved = told is not None and session is not None and told.starts_at != session.starts_at
         return DeliveryFacts(
@@ -282,6 +286,9 @@ class Store:
             next_due_at=min(later, default=None),
             stopped=STOPPING[stopped] if stopped else None,
             moved_from=told.starts_at if is_moved and told else None,
+            was_told=before is not None
+            and session is not None
+            and abs(before.starts_at - session.starts_at) <= RESEND_THRESHOLD,
             row_version=str(row.version),
         )
 
