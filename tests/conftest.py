@@ -21,6 +21,7 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.program import Program
 from devstack.provider.server import EmbeddedProvider
 from devstack.temporal import EmbeddedTemporal
+from reminders import budget
 from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.settings import Settings
@@ -109,6 +110,15 @@ def _only_this_machine() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nobody_is_in_a_hurry() -> Iterator[None]:
+    """Let a part that is slow because four processes test at once not pass for one that is away."""
+    with pytest.MonkeyPatch.context() as patch:
+        for part in budget.PATIENCE:
+            patch.setitem(budget.PATIENCE, part, 60.0)
         yield
 
 
