@@ -139,6 +139,7 @@ async def test_a_wrong_key(stack: LocalStack, platform: Platform) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_bad_deploy(stack: LocalStack, platform: Platform) -> None:
     """Workflow tasks fail with Nondeterminism and lose nothing: rolled back, everybody is reminded."""
     temporal = str(find_temporal())
@@ -251,10 +252,11 @@ async def test_cancel_for_many(stack: LocalStack, platform: Platform) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 async def test_erase_a_person(stack: LocalStack, platform: Platform) -> None:
     """Counted first, then called off and without a name; who else is enrolled is reminded."""
     async with a_worker(stack):
-        session = await platform.enroll(2, due_in=15 * SECONDS)
+        session = await platform.enroll(2, due_in=45 * SECONDS)
         gone, _ = await platform.due_reminders(session)
         await done(stack, "erase", str(gone.user_id), "--dry-run")
         assert {ReminderStatus.SCHEDULED} == await statuses(platform, session)
@@ -264,7 +266,7 @@ async def test_erase_a_person(stack: LocalStack, platform: Platform) -> None:
         async def over() -> bool:
             return await statuses(platform, session) == ended
 
-        await eventually(over, within=40 * SECONDS)
+        await eventually(over, within=90 * SECONDS)
         assert 1 == len(await platform.accepted())
         left = {r.user_id: r.status for r in await platform.due_reminders(session)}
         assert ReminderStatus.CANCELLED is left[gone.user_id]
