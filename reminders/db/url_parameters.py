@@ -169,5 +169,3 @@ ENVIRONMENT: Mapping[str, str] = {
     "PGSERVICEFILE": "servicefile",
 }
 """Variables that stand in for a parameter which the URL leaves out."""
-DRIVERS_OWN = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGDATABASE")
-"""Variables that the driver itself reads for what the URL leaves out."""

@@ -18,6 +18,8 @@ from reminders.db.engine import Database
 from reminders.db.url import CONNECT_SECONDS, Server, read
 from reminders.domain.errors import InvalidInputError
 
+DRIVERS_OWN = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGDATABASE")
+"""Variables that the driver itself reads for what the URL leaves out."""
 LIBPQ = [
     "host",
     "hostaddr",
@@ -311,7 +313,7 @@ def test_the_driver_s_reading_is_ours() -> None:
 def test_the_page_about_it_names_everything() -> None:
     """Every parameter of libpq and every variable is on the page, by name or by its family's."""
     page = (Path(__file__).parents[3] / "docs" / "database.md").read_text(encoding="utf-8")
-    names = [*LIBPQ, *parameters.ENVIRONMENT, *parameters.DRIVERS_OWN, *parameters.SETTINGS]
+    names = [*LIBPQ, *parameters.ENVIRONMENT, *DRIVERS_OWN, *parameters.SETTINGS]
     families = {"oauth": "oauth_", "scram": "scram_", "PGSSL": "`PGSSL...`"}
     missing = [
         name
