@@ -24,7 +24,8 @@ from reminders.db.tables import (
 from reminders.domain.keys import reminder_id
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import Destination, FrozenBatch, Settlement
-from tests.reminders.delivery.dispatch import due_reminders, lapse_leases, statuses
+from reminders.settings import Settings
+from tests.reminders.delivery.dispatch import a_pipeline, due_reminders, lapse_leases, statuses
 from tests.stage import eventually
 
 ACCEPTED = "e-1"
@@ -170,8 +171,10 @@ async def test_the_next_reminder_is_one_that_will_go_out(database: Database) -> 
     assert await next_due_at() is None
 
 
-async def test_what_was_told_is_known_by_kind_and_within_the_threshold(database: Database) -> None:
-    """The newest e-mail of the same kind counts, and how far the session has moved since."""
+async def test_what_was_told_is_known_by_kind_and_within_the_threshold(
+    settings: Settings, database: Database
+) -> None:
+    """The newest e-mail of the same kind counts, and how far the setting lets the session move."""
     [first] = await due_reminders(database, 1)
     row = await row_of(database, first.reminder_id)
     again = {
@@ -187,9 +190,10 @@ async def test_what_was_told_is_known_by_kind_and_within_the_threshold(database:
     async with database.transaction() as connection:
         await connection.execute(insert(ReminderRow).values(again))
 
-    async def was_told(**parts: Any) -> bool:
-        [fact] = (await a_ledger(database, **parts).read([again["id"]])).facts
-        return fact.was_told
+    async def was_told(**changed: Any) -> bool:
+        async with a_pipeline(settings, **changed) as pipeline:
+            [fact] = (await pipeline._ledger.read([again["id"]])).facts
+            return bool(fact.was_told)
 
     assert not await was_told()
     async with database.transaction() as connection:
@@ -200,7 +204,7 @@ async def test_what_was_told_is_known_by_kind_and_within_the_threshold(database:
         moved = update(SessionRow).values(start_time=row.starts_at + timedelta(minutes=2))
         await connection.execute(moved)
     assert await was_told()
-    assert not await was_told(resend_threshold=timedelta(minutes=1))
+    assert not await was_told(reschedule_resend_threshold=timedelta(minutes=1))
 
 
 # ---------------------------------------------------------------- closing
