@@ -166,7 +166,7 @@ def _instead(name: str) -> str | None:
     """The name that is meant by one of another system's, in braces: `sessionTitle`, `user.name`."""
     words = re.findall(r"[A-Za-z]+", name)
     whole = "".join(words).lower()
-    meant = _MEANT.get(whole) or (_MEANT.get(words[-1].lower()) if "." in name else None)
+    meant = _MEANT.get(whole) or (_MEANT.get(words[-1].lower()) if words and "." in name else None)
     return f"{{{meant}}}" if meant else None
 
 

@@ -63,6 +63,7 @@ def test_names_are_filled_in(template: str, subject: str) -> None:
         ("${sessionTitle} soon", "{session_title} seems to be meant"),
         ("Hi {firstName}", "{attendee_name} seems to be meant"),
         ("{user.name}", "{attendee_name} seems to be meant"),
+        ("{.}", "{.}, which is none of {session_title}"),
         ("{timeUntil}", "{time_left} seems to be meant"),
         ("{" + "{" + "x" * 150 + "}" + "}", "single braces"),
     ],

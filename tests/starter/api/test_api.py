@@ -346,7 +346,7 @@ class TestReminders:
         assert await found(session_id=session_id) == 6
         assert await found(session_id=session_id, user_id=user_id) == 3
         assert await found(user_id=user_id, email_status="skipped") == 2
-        assert await found(email_status="sent") == 0
+        assert await found(session_id=session_id, email_status="sent") == 0
 
 
 UNACCEPTABLE: dict[str, tuple[Json, str]] = {
