@@ -1,8 +1,8 @@
-"""Every two operations at once, statement by statement, on PostgreSQL.
+"""Every two operations at once, and some three, statement by statement, on PostgreSQL.
 
 Without `--slow` each pair is played once from some of the states, in an order drawn from the pair's
-name, and those of the delivery in all orders; with it, all orders of all pairs from all states. To
-go on where it stopped: `-k` takes the name of an operation.
+name, and those of the delivery in all orders; with it, all orders of all pairs from all states, and
+many of the triples. To go on where it stopped: `-k` takes the name of an operation.
 """
 
 from __future__ import annotations
@@ -30,6 +30,23 @@ CLOSELY: tuple[tuple[Operation, Operation], ...] = (
     (ops.deliver, ops.recover),
 )
 """Few statements each: all their orders are played, always."""
+TRIPLES: tuple[tuple[Operation, Operation, Operation], ...] = (
+    (ops.deliver, ops.hold, ops.end_hold),
+    (ops.deliver, ops.close, ops.recover),
+    (ops.deliver, ops.recover, ops.delivered),
+    (ops.deliver, ops.move_session, ops.recover),
+    (ops.deliver, ops.cancel_session, ops.restore_session),
+    (ops.deliver, ops.unenroll, ops.enroll),
+    (ops.deliver, ops.send_now, ops.unenroll),
+    (ops.deliver, ops.opt_out, ops.opt_in),
+    (ops.deliver_refused, ops.deliver, ops.close),
+    (ops.unenroll, ops.enroll, ops.repair),
+    (ops.renew, ops.close, ops.deliver),
+    (ops.resend, ops.deliver, ops.complained),
+)
+"""What is likely to meet: a delivery, what undoes it, and what undoes that."""
+ORDERS = 60
+"""Of a triple from one state, with `--slow`."""
 
 
 @pytest.fixture
@@ -60,6 +77,24 @@ async def test_all_orders_of_two_deliveries(
     """Few statements, and every order of them."""
     for state in STATES[:3]:
         assert await explore(stage, state, pair, most=40) > 1 or state is not waiting
+
+
+@pytest.mark.parametrize("triple", TRIPLES, ids=lambda t: "-".join(op.__name__ for op in t))
+@pytest.mark.timeout(600)
+async def test_three_at_once(
+    database_url: str,
+    triple: tuple[Operation, Operation, Operation],
+    request: pytest.FixtureRequest,
+) -> None:
+    """Three can wait for each other in a ring, and two can undo what the third has read."""
+    stage = Stage.made(database_url, actors=3)
+    try:
+        for state in STATES:
+            for order in range(ORDERS if request.config.getoption("--slow") else 1):
+                async with asyncio.timeout(30):
+                    await sample(stage, state, triple, f"triples {order}")
+    finally:
+        await stage.aclose()
 
 
 @pytest.mark.parametrize("mutant", [m for m in MUTANTS if m.seed is None], ids=lambda m: m.name)
