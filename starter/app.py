@@ -50,20 +50,25 @@ _LARGEST_BODY = 64 * 1024
 """Bytes; the longest session with notes fits several times."""
 _SDK_EXIT_SECONDS = 0.2
 _ROUTERS = (
-    reports.router,
     sessions.router,
     people.router,
     enrollments.router,
     reminders.router,
     rules.router,
     mails.router,
+    reports.router,
     operation.router,
     operation.delivery,
     probes.router,
     webhook.router,
     attendee.router,
 )
-"""In the order of `/docs`."""
+"""In the order of `/docs`: that of their use."""
+_INTRODUCTION = """\
+Put a session and a user, enroll the user, and everything else follows by itself.
+Every call is safe to repeat. Errors are problem documents (RFC 9457): `type` is stable, `detail` says what to do.
+After a 503 or a time-out, repeat the same call. Ids are UUIDs, and yours.
+"""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -97,6 +102,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="Session reminders",
         summary="Reminds every enrolled person of every session, on time and once.",
+        description=_INTRODUCTION,
+        generate_unique_id_function=lambda route: route.name,  # `enroll`, `put_session`: verbs
         version=version("session-reminders"),
         lifespan=lifespan,
         docs_url=None,  # ours needs no other host

@@ -46,7 +46,7 @@ class Taken(BaseModel):
         503: {"description": "PostgreSQL is away; repeat the same call after `Retry-After`"},
     },
 )
-async def resend(request: Request) -> Taken:
+async def resend_webhook(request: Request) -> Taken:
     """Bring what became of an e-mail into the ledger. Safe to repeat, in any order.
 
     A permanent bounce or a complaint stops that person's remaining reminders.
