@@ -60,15 +60,35 @@ class ReminderQueries:
         user_id: UUID | None = None,
         status: ReminderStatus | None = None,
         reason: StatusReason | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        newest: bool = False,
         cursor: str | None = None,
         limit: int = 50,
     ) -> ReminderPage:
         """A page of reminders, by ascending due instant.
 
+        Args:
+            session_id: Only of this session.
+            user_id: Only this person's.
+            status: Only in this status.
+            reason: Only with this reason.
+            since: Due then or later.
+            until: Due before then.
+            newest: By descending due instant instead.
+            cursor: Where the page before ended; of the same order.
+            limit: At most this many.
+
         Raises:
             InvalidInputError: If the cursor is none of ours.
         """
-        query = select(ReminderRow.__table__).order_by(ReminderRow.due_at, ReminderRow.id)
+        place = tuple_(ReminderRow.due_at, ReminderRow.id)
+        query = select(ReminderRow.__table__).order_by(
+            *(
+                column.desc() if newest else column
+                for column in (ReminderRow.due_at, ReminderRow.id)
+            )
+        )
         for column, wanted in (
             (ReminderRow.session_id, session_id),
             (ReminderRow.user_id, user_id),
@@ -76,9 +96,11 @@ class ReminderQueries:
             (ReminderRow.status_reason, reason),
         ):
             query = query if wanted is None else query.where(column == wanted)
+        query = query if since is None else query.where(ReminderRow.due_at >= since)
+        query = query if until is None else query.where(ReminderRow.due_at < until)
         if cursor is not None:
-            after = cursors.decode(cursor, cursors.instant, UUID)
-            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) > tuple(after))
+            after = tuple(cursors.decode(cursor, cursors.instant, UUID))
+            query = query.where(place < after if newest else place > after)
         found = await self.database.rows(query.limit(limit + 1))
         reminders = tuple(mapping.reminder(row) for row in found)
         page, more = reminders[:limit], len(reminders) > limit

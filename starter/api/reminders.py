@@ -12,7 +12,7 @@ from pydantic import Field
 from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.domain.model import ReminderStatus, StatusReason
-from starter.api.fields import MaybeReason, Reason
+from starter.api.fields import Instant, MaybeReason, Reason
 from starter.api.models import Cursor, In, Mirror, Out, PageOut
 from starter.api.routing import (
     BODY,
@@ -38,6 +38,12 @@ class ReminderFilters(In):
     user_id: UUID | None = None
     email_status: ReminderStatus | None = None
     status_reason: StatusReason | None = None
+    since: Instant | None = None
+    """Due then or later."""
+    until: Instant | None = None
+    """Due before then."""
+    newest: bool = False
+    """By descending due instant; a cursor belongs to one order."""
     cursor: Cursor | None = None
     """`next_cursor` of the page before."""
     limit: int = Field(default=50, ge=1, le=200)
@@ -150,6 +156,9 @@ async def list_reminders(
         user_id=filters.user_id,
         status=filters.email_status,
         reason=filters.status_reason,
+        since=filters.since,
+        until=filters.until,
+        newest=filters.newest,
         cursor=filters.cursor,
         limit=filters.limit,
     )

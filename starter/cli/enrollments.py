@@ -59,7 +59,7 @@ def cancel(
 
     receipt = only_counted(
         lambda parts: parts.gateway.expected(session, user),
-        lambda counts: f"Cancel the session and its {counts.cancelled} pending reminders?",
+        lambda counts: f"Cancel “{_title(session)}” and its {counts.cancelled} pending reminders?",
         dry_run=dry_run,
         yes=yes or user is not None,
     )
@@ -80,6 +80,10 @@ def cancel(
         lambda answer: _print_cancelled(answer, dry_run=dry_run),
         as_json=as_json,
     )
+
+
+def _title(session: UUID) -> str:
+    return ask(lambda parts: parts.catalogue.session(session)).title
 
 
 @app.command()

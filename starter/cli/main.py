@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import _completion_classes
@@ -27,9 +27,33 @@ from starter.migration import commands as migration
 _completion_classes._sanitize_help_text = lambda text: text  # noqa: SLF001
 
 
+SECTIONS = {
+    "Enrollments, sessions and people": (
+        *("enroll", "cancel", "why", "session", "user", "preferences", "erase"),
+    ),
+    "Reminders and rules": ("list", "failed", "resend", "send-now", "redrive", "config"),
+    "E-mails": ("preview", "test-send", "rehearse", "delivery"),
+    "How things stand": ("overview", "doctor", "sweep", "runs", "events"),
+    "Running it": ("worker", "api", "db", "temporal", "api-key", "ledger-restored"),
+    "Coming from a cron job": ("import-cron", "backfill", "shadow-diff", "cutover"),
+}
+"""Every command, in the order of `--help`."""
+
+
+class _InSections(Group):
+    """The commands in groups that are read at a glance."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's own
+        """Write the help's list of commands."""
+        for title, names in SECTIONS.items():
+            found = ((name, self.get_command(ctx, name)) for name in names)
+            with formatter.section(title):
+                formatter.write_dl([(n, c.get_short_help_str(90)) for n, c in found if c])
+
+
 app = typer.Typer(
     name="reminders",
-    cls=Group,
+    cls=_InSections,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Without rich, `--help` is there in half the time.

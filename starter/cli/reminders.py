@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -18,6 +19,7 @@ from starter.cli.options import (
     Yes,
     by,
     only_counted,
+    parsed,
     show,
 )
 from starter.cli.running import ask
@@ -33,6 +35,10 @@ _Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")]
 _OfSession = Annotated[UUID | None, typer.Option(help="Only this session's.")]
 
 
+def _instant(help: str) -> Any:  # noqa: A002, ANN401 - typer's own
+    return typer.Option(parser=parsed("starter.api.fields:Instant"), metavar="INSTANT", help=help)
+
+
 @app.command("list")
 def list_(
     status: Annotated[ReminderStatus | None, typer.Option(help="Only these.")] = None,
@@ -40,12 +46,22 @@ def list_(
     reason: Annotated[StatusReason | None, typer.Option(help="Only with this reason.")] = None,
     session: _OfSession = None,
     user: Annotated[UUID | None, typer.Option(help="Only this user's.")] = None,
+    since: Annotated[
+        datetime | None,
+        _instant(help="Due then or later; without any of these options, from now on."),
+    ] = None,
+    until: Annotated[datetime | None, _instant(help="Due before then.")] = None,
+    newest: Annotated[bool, typer.Option("--newest", help="The latest due instant first.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 50,
     cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
-    """List reminders by ascending due instant."""
+    """List reminders by due instant: from now on, or those that are asked for."""
+    from reminders.clock import SystemClock
     from starter.api.reminders import ReminderOut, ReminderPageOut
+
+    if not any((status, reason, session, user, since, until, newest, cursor)):
+        since = SystemClock().now()
 
     async def listed(parts: Parts) -> ReminderPageOut:
         found: list[Reminder] = []
@@ -56,6 +72,9 @@ def list_(
                 user_id=user,
                 status=status,
                 reason=reason,
+                since=since,
+                until=until,
+                newest=newest,
                 cursor=after,
                 limit=min(limit - len(found), _LARGEST_PAGE),
             )

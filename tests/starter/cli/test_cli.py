@@ -112,6 +112,9 @@ async def test_why(parts: Parts) -> None:
     assert "ana" not in json.dumps(story)
 
 
+NOW = datetime.now(UTC).isoformat()
+
+
 async def test_list(parts: Parts) -> None:
     """`list` filters, and goes on where the list before ended."""
     session_id = await a_session(parts)
@@ -124,6 +127,16 @@ async def test_list(parts: Parts) -> None:
     assert len((await answer("list", "--user", users[0]))["items"]) == 3
     failed = ("list", "--session", session_id, "--status", "failed")
     assert (await answer(*failed))["items"] == []
+    of_session = ("list", "--session", session_id)
+    assert [] == (await answer(*of_session, "--until", NOW))["items"]
+    due = [r["due_at"] for r in (await answer(*of_session, "--since", NOW))["items"]]
+    assert due == sorted(due)
+    newest = await answer(*of_session, "--newest", "--limit", 4)
+    older = await answer(*of_session, "--newest", "--cursor", newest["next_cursor"])
+    assert due[::-1] == [r["due_at"] for r in newest["items"] + older["items"]]
+    ahead = (await answer("list", "--limit", 10_000))["items"]
+    assert set(due) <= {r["due_at"] for r in ahead}
+    assert min(r["due_at"] for r in ahead) >= NOW
     assert "--cursor" in (await reminders("list", "--limit", 1)).stdout
 
 

@@ -10,6 +10,7 @@ from docs import generate
 from reminders.settings import Settings
 from starter.admin.auth import PATH
 from starter.app import create_app
+from starter.cli.main import SECTIONS
 from tests.starter.conftest import Api
 
 VERBS: dict[str, tuple[set[str], set[str]]] = {
@@ -182,6 +183,12 @@ def test_every_command_is_known() -> None:
     """Each does what a page or a route does, or needs this machine; and the table names no other."""
     named = set().union(*(words for _, words in VERBS.values()), *WITHOUT_A_PAGE.values())
     assert named | ONLY_COMMANDS == generate.commands().keys()
+
+
+def test_every_command_is_in_the_help() -> None:
+    """Under one heading."""
+    headed = [name for names in SECTIONS.values() for name in names]
+    assert sorted(headed) == sorted({name.partition(" ")[0] for name in generate.commands()})
 
 
 def test_every_command_that_changes_something_asks_why() -> None:
