@@ -103,7 +103,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Session reminders",
         summary="Reminds every enrolled person of every session, on time and once.",
         description=_INTRODUCTION,
-        generate_unique_id_function=lambda route: route.name,  # `enroll`, `put_session`: verbs
         version=version("session-reminders"),
         lifespan=lifespan,
         docs_url=None,  # ours needs no other host
@@ -139,7 +138,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Measure, registry=registry)
     app.add_middleware(SecurityHeaders)
     for router in _ROUTERS:
-        app.include_router(router)
+        app.router.routes += router.routes
     admin.install(app, settings)
     openapi.install(app)
     return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from reminders.settings import Settings
@@ -45,7 +45,6 @@ def install(app: FastAPI, settings: Settings) -> None:
         settings: Of this process.
     """
     app.state.admin_auth = AdminAuth(settings)
-    router = APIRouter()
     for page in (
         sign_in.router,
         sign_in.signed_in,
@@ -63,6 +62,5 @@ def install(app: FastAPI, settings: Settings) -> None:
         audit.router,
         _elsewhere,
     ):
-        router.include_router(page)
-    app.include_router(router)
+        app.router.routes += page.routes
     app.mount("/static", Files(directory=STATIC), name="static")

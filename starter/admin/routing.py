@@ -25,7 +25,7 @@ from starter.admin.cookies import Operator
 from starter.admin.form import Form
 from starter.admin.rendering import render
 from starter.api.errors import RETRY_AFTER
-from starter.api.reading import route_path
+from starter.api.reading import route_path, router
 from starter.assembly import Parts
 from starter.services.failures import understood
 
@@ -108,7 +108,7 @@ class AdminRoute(PageRoute):
 
 def page_router() -> APIRouter:
     """A router for pages that require signing in."""
-    return APIRouter(prefix=PATH, route_class=AdminRoute, include_in_schema=False)
+    return router(prefix=PATH, route_class=AdminRoute, include_in_schema=False)
 
 
 def redirect(path: str) -> RedirectResponse:

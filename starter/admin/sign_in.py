@@ -6,20 +6,21 @@ import logging
 import math
 import re
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from starter.admin import form
 from starter.admin.auth import PATH, Access, AdminAuth, SignInNeededError
 from starter.admin.rendering import render
 from starter.admin.routing import SEE_OTHER, PageRoute, SignedIn, page_router, redirect
+from starter.api import reading
 
 logger = logging.getLogger(__name__)
 
 _OURS = re.compile(rf"{PATH}(?:[/?][\w\-./?=&%:+]*)?", re.ASCII)
 """Paths to go on to; anything else could lead to another site."""
 
-router = APIRouter(prefix=PATH, route_class=PageRoute, include_in_schema=False)
+router = reading.router(prefix=PATH, route_class=PageRoute, include_in_schema=False)
 signed_in = page_router()
 
 

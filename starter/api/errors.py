@@ -244,10 +244,12 @@ def _allowed(request: Request) -> list[str]:
     return [
         method
         for method in ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
-        for route in request.app.routes
         # `HEAD` is asked for as `GET`, see `HeadLikeGet`.
-        if route.matches({**request.scope, "method": method if method != "HEAD" else "GET"})[0]
-        is Match.FULL
+        if any(
+            route.matches({**request.scope, "method": method.replace("HEAD", "GET")})[0]
+            is Match.FULL
+            for route in request.app.routes
+        )
     ]
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fastapi import Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
@@ -107,6 +107,18 @@ async def well_formed(request: Request) -> None:
     for name, value in request.headers.items():
         refuse_unstorable(value, name)
     _known(request, known)
+
+
+def router(*, dependencies: Sequence[Any] = (), **options: Any) -> APIRouter:  # noqa: ANN401
+    """A router, as `APIRouter`, of routes that take well-formed requests only.
+
+    An application takes its routes as they are: `include_router` would work each of them out anew.
+    """
+    return APIRouter(
+        dependencies=[Depends(well_formed), *dependencies],
+        generate_unique_id_function=lambda route: route.name,  # `enroll`, `put_session`: verbs
+        **options,
+    )
 
 
 def _known(request: Request, known: frozenset[str]) -> None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from reminders.db.audit import By
 from starter.api.auth import KeyRoute, bearer
 from starter.api.models import ReasonBody
+from starter.api.reading import router
 from starter.assembly import Parts
 
 CREATED = 201
@@ -71,7 +72,7 @@ def v1_router(tag: str) -> APIRouter:
     Args:
         tag: Under which `/docs` shows its routes.
     """
-    return APIRouter(
+    return router(
         prefix="/v1",
         tags=[tag],
         route_class=KeyRoute,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from reminders.domain.errors import WebhookSignatureError
 from reminders.mail import webhooks
 from reminders.settings import Settings
+from starter.api import reading
 from starter.api.errors import WebhooksNotConfiguredError
 from starter.assembly import Parts
 
@@ -27,7 +28,7 @@ _EVENT = {
     "content": {"application/json": {"schema": {"type": "object"}}},
 }
 
-router = APIRouter(tags=["webhooks"])
+router = reading.router(tags=["webhooks"])
 
 
 class Taken(BaseModel):

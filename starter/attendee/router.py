@@ -13,7 +13,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import get_args
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
@@ -23,6 +23,7 @@ from reminders.domain.model import Session
 from reminders.domain.ports import Enrollment
 from reminders.mail.calendar import calendar_file
 from reminders.tokens import Purpose
+from starter.api import reading
 from starter.api.errors import RETRY_AFTER
 from starter.api.reading import LinkRoute
 from starter.api.routing import Documented
@@ -65,7 +66,7 @@ _FORM = {
 _NO_LINK: Documented = {404: {"description": "The link names nobody, or links are not configured"}}
 _AWAY: Documented = {503: {"description": "PostgreSQL or Temporal is away; repeat the same call"}}
 
-router = APIRouter(tags=["attendees"], route_class=LinkRoute)
+router = reading.router(tags=["attendees"], route_class=LinkRoute)
 
 
 def _as_pages(documented: Documented) -> Documented:

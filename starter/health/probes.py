@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from reminders.observability.scrape import Scrape
+from starter.api import reading
 from starter.api.errors import RETRY_AFTER, problem
 from starter.api.models import Mirror, Out
 from starter.health.diagnosis import Level
 
-router = APIRouter(tags=["probes"])
+router = reading.router(tags=["probes"])
 
 
 class Alive(BaseModel):
