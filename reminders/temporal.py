@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -191,11 +191,29 @@ class Ensured(StrEnum):
     UNCHANGED = "unchanged"
 
 
-async def ensure_schedule(client: Client, schedule_id: str, wanted: Schedule) -> Ensured:
+async def _as_compared(_: ScheduleDescription) -> bool:
+    """Any Schedule may be changed, and is if it differs."""
+    return False
+
+
+async def ensure_schedule(
+    client: Client,
+    schedule_id: str,
+    wanted: Schedule,
+    *,
+    look: Callable[[ScheduleDescription], Awaitable[bool]] = _as_compared,
+) -> Ensured:
     """Create a Schedule, or make an existing one like this; safe to repeat, and all at once.
 
     An operator's pause and note are kept. The times are compared by the comment that this
     function leaves in them: the server turns cron expressions into calendars and keeps no copy.
+
+    Args:
+        client: Of the namespace.
+        schedule_id: Its id.
+        wanted: What it should be.
+        look: Looks at an existing one: whether it is to be changed even if it seems the same.
+            Raises if it is not to be touched.
 
     Raises:
         ConfigurationError: If the server cannot read the times.
@@ -210,10 +228,11 @@ async def ensure_schedule(client: Client, schedule_id: str, wanted: Schedule) ->
     )
     done = Ensured.UNCHANGED
 
-    def change(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
+    async def change(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
         nonlocal done
+        must = await look(found.description)
         present = found.description.schedule
-        if _comparable(present) == _comparable(wanted, said):
+        if not must and _comparable(present) == _comparable(wanted, said):
             return None
         done = Ensured.UPDATED
         return ScheduleUpdate(schedule=replace(wanted, state=present.state))

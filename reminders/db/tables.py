@@ -391,6 +391,8 @@ class InstallationRow(Base):
     one: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
     id: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    database: Mapped[str | None]
+    """Which database this row was in when a process first looked; in a copy it still says so."""
 
 
 class CalendarRevisionRow(Base):

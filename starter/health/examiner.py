@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
 from temporalio.client import Client  # noqa: TID251 - asks how the server is, starts nothing
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import existing_platform, migrate
@@ -25,6 +25,7 @@ from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
+from starter.services.namespace import NOT_ALLOWED, Namespace
 
 PATIENCE = timedelta(seconds=3)
 """How long one check may take; they run at the same time."""
@@ -52,12 +53,12 @@ _REMEDIES = {
 _ASKS = {
     "clock": "Temporal",
     "temporal": "Temporal",
+    "installation": "PostgreSQL or Temporal",
     "search_attributes": "Temporal",
     "schedule": "Temporal",
     "worker": "Temporal",
 }
 """The part that a check asks, if it is not PostgreSQL."""
-_NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 
 class Examiner:
@@ -68,6 +69,7 @@ class Examiner:
         client: Client,
         *,
         database: Database,
+        namespace: Namespace,
         queries: ReminderQueries,
         ledger: LedgerReader,
         settings: Settings,
@@ -78,6 +80,7 @@ class Examiner:
         Args:
             client: May be lazy.
             database: Whose schema is compared with this release's.
+            namespace: Says whether it is ours.
             queries: Says what is overdue.
             ledger: Knows quotas, and what time it is in PostgreSQL.
             settings: Of this process; a worker should poll their task queue.
@@ -85,6 +88,7 @@ class Examiner:
         """
         self._client = client
         self._database = database
+        self._namespace = namespace
         self._queries = queries
         self._ledger = ledger
         self._settings = settings
@@ -115,6 +119,7 @@ class Examiner:
             check("database", self._reach_database),
             check("schema", self._schema),
             check("temporal", self._reach_temporal),
+            check("installation", self._installation),
             check("search_attributes", self._search_attributes),
             check("schedule", self._schedule),
             check("clock", lambda: self._clocks(state)),
@@ -166,11 +171,15 @@ class Examiner:
             )
         return f"Temporal answers for namespace {namespace}"
 
+    async def _installation(self) -> str:
+        await self._namespace.memo()
+        return "database and namespace are this installation's"
+
     async def _search_attributes(self) -> str:
         try:
             missing = await temporal.missing_search_attributes(self._client)
         except RPCError as error:
-            if error.status in _NOT_ALLOWED:
+            if error.status in NOT_ALLOWED:
                 return "not known: listing them is not allowed here"
             raise
         if missing:
@@ -184,7 +193,7 @@ class Examiner:
         try:
             found = await temporal.schedule(self._client, SWEEP_ID)
         except RPCError as error:
-            if error.status in _NOT_ALLOWED:
+            if error.status in NOT_ALLOWED:
                 return "not known: looking at Schedules is not allowed here"
             raise
         if found is None:

@@ -19,10 +19,11 @@ from reminders.db.engine import Database
 from reminders.db.reports import LedgerGauges
 from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
+from reminders.temporal import ensure_schedule
 from starter.assembly import assembled
 from starter.health import examiner
 from starter.health.diagnosis import Check, Diagnosis, Level
-from starter.services.sweeps import ensure_sweep_schedule
+from starter.services.sweep_schedule import sweep_schedule
 from tests.stage import eventually
 from tests.starter.conftest import Api, a_body, a_worker, serving
 
@@ -31,6 +32,7 @@ NAMES = [
     "database",
     "schema",
     "temporal",
+    "installation",
     "search_attributes",
     "schedule",
     "clock",
@@ -349,7 +351,7 @@ async def test_schedule_missing_or_paused(
         missing = red(await examine(settings))["schedule"]
         assert missing.remedy == "run `reminders temporal setup`"
         client = await Client.connect(bare.address)
-        await ensure_sweep_schedule(client, "*/15 * * * *", task_queue="q")
+        await ensure_schedule(client, SWEEP_ID, sweep_schedule("*/15 * * * *", task_queue="q"))
         there = await examine(settings)
         assert "schedule" not in red(there) | warnings(there)
         await client.get_schedule_handle(SWEEP_ID).pause()
