@@ -168,6 +168,8 @@ def assemble(
     namespace = Namespace(client, Installation(database))
     workflows = EnrollmentWorkflows(client, task_queue=task_queue, namespace=namespace)
     handover = Handover(workflows, planner=planner)
+    sweeps = Sweeps(client, audit=audit, task_queue=task_queue, namespace=namespace)
+    events = ProviderEvents(database)
     gateway = ReminderGateway(
         client,
         handover=handover,
@@ -190,7 +192,7 @@ def assemble(
         calendar=CalendarEntries(database),
         ledger=ledger,
         provider=ProviderState(database),
-        provider_events=ProviderEvents(database),
+        provider_events=events,
         provider_history=ProviderHistory(database),
         namespace=namespace,
         planner=planner,
@@ -216,11 +218,13 @@ def assemble(
         ),
         erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
         backfill=Backfill(catalogue=catalogue, planner=planner, handover=handover, clock=clock),
-        sweeps=Sweeps(client, audit=audit, task_queue=task_queue, namespace=namespace),
+        sweeps=sweeps,
         examiner=Examiner(
             client,
             database=database,
             namespace=namespace,
+            sweeps=sweeps,
+            events=events,
             queries=queries,
             ledger=ledger,
             settings=settings,

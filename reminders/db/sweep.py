@@ -166,10 +166,12 @@ class SweepQueries:
         """Enrollments with a reminder that should have gone out minutes ago."""
         return await self._page(_OVERDUE, after, limit, until=self.clock.now() - OVERDUE)
 
-    async def due_soon(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+    async def due_soon(
+        self, *, after: Enrollment | None, limit: int, within: timedelta = DUE_SOON
+    ) -> Sequence[Enrollment]:
         """Enrollments with a reminder that falls due before the next sweep but one."""
         now = self.clock.now()
-        return await self._page(_DUE_SOON, after, limit, since=now - OVERDUE, until=now + DUE_SOON)
+        return await self._page(_DUE_SOON, after, limit, since=now - OVERDUE, until=now + within)
 
     async def in_doubt(self) -> int:
         """How many reminders are frozen in a request that has had no outcome for minutes."""

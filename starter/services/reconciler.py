@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 
-from reminders.db.sweep import SweepQueries
+from reminders import temporal
+from reminders.db.sweep import DUE_SOON, SweepQueries
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import SessionNotFoundError
-from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.keys import SWEEP_ID, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Enrollment, Outcome, Repair, SweepPage
 from reminders.temporal import unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
+from starter.services.namespace import NOT_ALLOWED
+from starter.services.sweep_schedule import look_ahead, period
 from workflows.session_reminder import SessionReminderWorkflow
 
 _ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
@@ -36,13 +40,25 @@ class EnrollmentReconciler:
             SweepKind.DRIFTED: self.queries.drifted,
             SweepKind.LOST: self.queries.lost,
             SweepKind.OVERDUE: self.queries.overdue,
-            SweepKind.MISSING: self.queries.due_soon,
+            SweepKind.MISSING: self._due_soon,
         }[kind]
         found = await look(after=after, limit=limit)
         further = found[-1] if len(found) == limit else None
         if kind is SweepKind.MISSING:
             found = await self._without_workflow(found)
         return SweepPage(suspects=found, after=further)
+
+    async def _due_soon(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+        """As far ahead as the Schedule has sweeps apart."""
+        try:
+            found = await temporal.schedule(self.client, SWEEP_ID)
+        except RPCError as error:
+            if error.status not in NOT_ALLOWED:
+                raise
+            found = None
+        every = period(found) if found else None
+        within = (look_ahead(every) if every else None) or DUE_SOON
+        return await self.queries.due_soon(after=after, limit=limit, within=within)
 
     async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """See `Reconciler.repair`."""

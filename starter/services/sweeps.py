@@ -198,17 +198,30 @@ class Sweeps:
         Raises:
             TemporalUnavailableError: If Temporal does not answer.
         """
+        found = await self._newest("= 'Completed'")
+        return found.close_time if found else None
+
+    async def newest_ended(self) -> WorkflowExecutionStatus | None:
+        """How the newest sweep that has ended did; `None` if none has.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        found = await self._newest("!= 'Running'")
+        return found.status if found else None
+
+    async def _newest(self, status: str) -> WorkflowExecution | None:
         # The newest to end come first: the server's own order.
         found = self.client.list_workflows(
             f"WorkflowType = '{ReminderSweepWorkflow.__name__}'"
-            f" AND TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Completed'",
+            f" AND TaskQueue = '{self.task_queue}' AND ExecutionStatus {status}",
             page_size=1,
             limit=1,
             rpc_timeout=_RPC_TIMEOUT,
         )
         with unavailable():
             async for run in found:
-                return run.close_time
+                return run
         return None
 
     async def _scheduled_run(self) -> SweepStart | None:
