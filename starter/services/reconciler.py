@@ -14,7 +14,7 @@ from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import SWEEP_ID, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from reminders.domain.ports import Enrollment, Outcome, Repair, SweepPage
+from reminders.domain.ports import Enrollment, Outcome, Repair, Suspect, SweepPage
 from reminders.temporal import unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
@@ -33,7 +33,7 @@ class EnrollmentReconciler:
     handover: Handover
     queries: SweepQueries
 
-    async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
+    async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
         """See `Reconciler.suspects`."""
         look = {
             SweepKind.UNCONFIRMED: self.queries.unconfirmed,
@@ -42,13 +42,14 @@ class EnrollmentReconciler:
             SweepKind.OVERDUE: self.queries.overdue,
             SweepKind.MISSING: self._due_soon,
         }[kind]
-        found = await look(after=after, limit=limit)
-        further = found[-1] if len(found) == limit else None
+        page = await look(after=after, limit=limit)
+        further = page[-1] if len(page) == limit else None
+        found: Sequence[Enrollment] = [suspect.enrollment for suspect in page]
         if kind is SweepKind.MISSING:
             found = await self._without_workflow(found)
         return SweepPage(suspects=found, after=further)
 
-    async def _due_soon(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+    async def _due_soon(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
         """As far ahead as the Schedule has sweeps apart."""
         try:
             found = await temporal.schedule(self.client, SWEEP_ID)
