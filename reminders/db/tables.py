@@ -314,6 +314,8 @@ class ReminderPreferenceRow(Base):
     reminder_type: Mapped[str | None]
     """Absent means every type."""
     reason: Mapped[str]
+    address_digest: Mapped[bytes | None]
+    """Of the address that bounced or complained; absent where it is the person who asked."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

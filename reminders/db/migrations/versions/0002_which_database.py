@@ -1,4 +1,4 @@
-"""Which database an installation is in, so that a copy of it is recognised.
+"""Which database an installation is in, so that a copy of it is recognised; which address is blocked.
 
 Revision ID: 0002
 Revises: 0001
@@ -17,8 +17,10 @@ depends_on = None
 def upgrade() -> None:
     """Apply."""
     op.execute("ALTER TABLE reminder_installation ADD COLUMN database text")
+    op.execute("ALTER TABLE reminder_preferences ADD COLUMN address_digest bytea")
 
 
 def downgrade() -> None:
     """Take back."""
+    op.execute("ALTER TABLE reminder_preferences DROP COLUMN address_digest")
     op.execute("ALTER TABLE reminder_installation DROP COLUMN database")
