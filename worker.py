@@ -136,7 +136,7 @@ async def run(
         ours = ReminderWorkerPlugin(
             parts, on_step=on_step, observer=DeliveryMetrics(registry), traced=traced
         )
-        await boot.ensure_schedule(config, parts.client)
+        await boot.claim_when_known(parts, stop)
         worker = build_worker(
             parts.client,
             task_queue=config.temporal_task_queue,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import ServiceUnavailableError
-from reminders.domain.ports import Enrollment, Outcome, Reconciler, Repair
+from reminders.domain.ports import Enrollment, Outcome, Reconciler, Repair, Suspect
 from reminders.fan_out import fan_out
 
 logger = logging.getLogger(__name__)
@@ -25,6 +25,8 @@ PAGE = 200
 """Enrollments looked at between two cursors: what a worker's death costs is done again."""
 AT_ONCE = 10
 """Repairs at the same time: they mostly wait, but share the connections with delivery."""
+MOST_FAILED = 5000
+"""After so many that cannot be repaired, the next sweep goes on: with those whom this one tried last."""
 RESERVE = timedelta(seconds=30)
 """How long before its time is up an activity begins no further page, so that its counts are kept."""
 
@@ -33,13 +35,17 @@ RESERVE = timedelta(seconds=30)
 class _Progress:
     """What the next attempt goes on from."""
 
-    after: Enrollment | None = None
+    after: Suspect | None = None
     tally: SweepTally = field(default_factory=SweepTally)
 
     def details(self) -> tuple[Any, ...]:
         """As a heartbeat carries it."""
         after = self.after
-        cursor = [str(after.session_id), str(after.user_id)] if after else None
+        cursor = (
+            [str(after.session_id), str(after.user_id), after.urgent_at.isoformat()]
+            if after
+            else None
+        )
         return cursor, asdict(self.tally)
 
     @classmethod
@@ -48,7 +54,10 @@ class _Progress:
         if len(details) != 2:
             return cls()
         cursor, tally = details
-        after = Enrollment(UUID(cursor[0]), UUID(cursor[1])) if cursor else None
+        after = None
+        if cursor and len(cursor) == 3:  # an earlier release left no instant: it begins anew
+            session_id, user_id, urgent_at = cursor
+            after = Suspect(UUID(session_id), UUID(user_id), datetime.fromisoformat(urgent_at))
         return cls(after=after, tally=SweepTally(**tally))
 
 
@@ -57,6 +66,8 @@ class SweepActivities:
     """Finds enrollments that are not as they should be, and puts them right."""
 
     reconciler: Reconciler
+    _failed: dict[SweepKind, frozenset[Enrollment]] = field(default_factory=dict, init=False)
+    """Whom the last sweep that this worker ran could not repair: others come before them."""
 
     @activity.defn
     async def reconcile_enrollments(self, request: ReconcileInput) -> SweepTally:
@@ -77,21 +88,47 @@ class SweepActivities:
     async def _all_pages(self, request: ReconcileInput, progress: _Progress) -> SweepTally:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _time_left()
-        while True:
-            page = await self.reconciler.suspects(request.kind, after=progress.after, limit=PAGE)
-            left = request.limit - progress.tally.found
-            await self._repair_all(page.suspects[:left], request.kind, progress)
-            if page.after is None and len(page.suspects) <= left:
-                return progress.tally
-            if len(page.suspects) >= left or loop.time() > deadline:
-                return replace(progress.tally, stopped_early=True)
-            progress.after = page.after
-            activity.heartbeat(*progress.details())
+        failed_before, failed = self._failed.get(request.kind, frozenset()), set[Enrollment]()
+        put_off: list[Enrollment] = []
+
+        async def repaired(suspects: Sequence[Enrollment]) -> bool:
+            """Whether the bound was wide enough; what fails does not use it up."""
+            while suspects:
+                left = request.limit - progress.tally.found + progress.tally.failed
+                if left <= 0:
+                    return False
+                failed.update(await self._repair_all(suspects[:left], request.kind, progress))
+                suspects = suspects[left:]
+            return True
+
+        try:
+            while True:
+                page = await self.reconciler.suspects(
+                    request.kind, after=progress.after, limit=PAGE
+                )
+                put_off += [one for one in page.suspects if one in failed_before]
+                fresh = [one for one in page.suspects if one not in failed_before]
+                if not await repaired(fresh):
+                    return replace(progress.tally, stopped_early=True)
+                if page.after is None:
+                    break
+                left = request.limit - progress.tally.found + progress.tally.failed
+                if left <= 0 or loop.time() > deadline or len(failed) + len(put_off) > MOST_FAILED:
+                    return replace(progress.tally, stopped_early=True)
+                progress.after = page.after
+                activity.heartbeat(*progress.details())
+            is_done = loop.time() <= deadline and await repaired(put_off[:MOST_FAILED])
+            return replace(progress.tally, stopped_early=not is_done and bool(put_off))
+        finally:
+            self._failed[request.kind] = frozenset(failed)
 
     async def _repair_all(
         self, suspects: Sequence[Enrollment], kind: SweepKind, progress: _Progress
-    ) -> None:
+    ) -> list[Enrollment]:
         """Repair some enrollments and count what became of them.
+
+        Returns:
+            Those that could not be repaired.
 
         Raises:
             ServiceUnavailableError: If PostgreSQL or Temporal is away; what is repaired is counted.
@@ -124,6 +161,8 @@ class SweepActivities:
                     type(outcome).__name__,
                 )
         progress.tally = _counted(progress.tally, outcomes)
+        pairs = zip(suspects, outcomes, strict=True)
+        return [enrollment for enrollment, outcome in pairs if isinstance(outcome, Exception)]
 
 
 def _time_left() -> float:

@@ -421,6 +421,13 @@ class Settings(BaseSettings):
                     "unset RESEND_API_URL, or set DELIVERY_MODE=redirect",
                 )
             )
+        if self.shadow_mode:
+            found.append(
+                (
+                    "SHADOW_MODE is on: reminders are planned, and nobody is sent any",
+                    "set SHADOW_MODE=false once the other system no longer sends",
+                )
+            )
         if resend and self.effective_requests_per_second() > _RESEND_CEILING:
             found.append(
                 (

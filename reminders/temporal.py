@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +14,7 @@ from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
 )
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import (
     Client,
     Plugin,
@@ -59,6 +60,11 @@ STORED = (
     " call may be repeated"
 )
 """What to say while Temporal is away, where the ledger has a change that workflows have not."""
+_TAKES_NO_MORE = (
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.FAILED_PRECONDITION,
+)
+"""What a server answers that has no room for another search attribute."""
 _WORKERS_ANSWER = frozenset(
     {
         "update_workflow_execution",
@@ -155,12 +161,37 @@ def unavailable(remedy: str | None = None) -> Iterator[None]:
 
 
 async def missing_search_attributes(client: Client) -> tuple[str, ...]:
-    """Names of the search attributes that the namespace lacks."""
+    """Names of the search attributes that the namespace lacks.
+
+    Raises:
+        ConfigurationError: If it has one under such a name, and of another type.
+        TemporalUnavailableError: If the server does not answer.
+    """
     with unavailable():
         known = await client.operator_service.list_search_attributes(
             ListSearchAttributesRequest(namespace=client.namespace)
         )
-    return tuple(k.name for k in SEARCH_ATTRIBUTES if k.name not in known.custom_attributes)
+    missing = []
+    for key in SEARCH_ATTRIBUTES:
+        wanted = IndexedValueType.ValueType(key.indexed_value_type)
+        found = known.custom_attributes.get(key.name)
+        if found is None:
+            missing.append(key.name)
+        elif found != wanted:
+            msg = (
+                f"namespace {client.namespace} has the search attribute {key.name} as"
+                f" {_type_name(found)}, and {_type_name(wanted)} is needed; remove it with `temporal"
+                f" operator search-attribute remove --name {key.name}` and run `reminders temporal"
+                " setup`, or use a namespace of its own (TEMPORAL_NAMESPACE)"
+            )
+            raise ConfigurationError(msg)
+    return tuple(missing)
+
+
+def _type_name(kind: IndexedValueType.ValueType) -> str:
+    """As the `temporal` command writes it."""
+    words = IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_").split("_")
+    return "".join(word.capitalize() for word in words)
 
 
 async def ensure_search_attributes(client: Client) -> tuple[str, ...]:
@@ -168,6 +199,10 @@ async def ensure_search_attributes(client: Client) -> tuple[str, ...]:
 
     Returns:
         The names that were added.
+
+    Raises:
+        ConfigurationError: If one is there with another type, or the server takes no further one.
+        TemporalUnavailableError: If the server does not answer.
     """
     missing = await missing_search_attributes(client)
     if missing:
@@ -176,11 +211,35 @@ async def ensure_search_attributes(client: Client) -> tuple[str, ...]:
             for k in SEARCH_ATTRIBUTES
             if k.name in missing
         }
-        with unavailable():
-            await client.operator_service.add_search_attributes(
-                AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
+        try:
+            with unavailable():
+                await client.operator_service.add_search_attributes(
+                    AddSearchAttributesRequest(namespace=client.namespace, search_attributes=types)
+                )
+        except RPCError as error:
+            if error.status not in _TAKES_NO_MORE:
+                raise
+            msg = (
+                f"namespace {client.namespace} does not take the search attributes"
+                f" {', '.join(missing)} ({error}); remove some that nobody needs (`temporal operator"
+                " search-attribute list`), or use a namespace of its own (TEMPORAL_NAMESPACE)"
             )
+            raise ConfigurationError(msg) from error
     return missing
+
+
+async def retention(client: Client) -> timedelta:
+    """How long the namespace keeps runs that have ended.
+
+    Raises:
+        TemporalUnavailableError: If the server does not answer.
+    """
+    with unavailable():
+        found = await client.workflow_service.describe_namespace(
+            DescribeNamespaceRequest(namespace=client.namespace), timeout=_RPC_TIMEOUT
+        )
+    kept: timedelta = found.config.workflow_execution_retention_ttl.ToTimedelta()
+    return kept
 
 
 class Ensured(StrEnum):
@@ -191,11 +250,29 @@ class Ensured(StrEnum):
     UNCHANGED = "unchanged"
 
 
-async def ensure_schedule(client: Client, schedule_id: str, wanted: Schedule) -> Ensured:
+async def _as_compared(_: ScheduleDescription) -> bool:
+    """Any Schedule may be changed, and is if it differs."""
+    return False
+
+
+async def ensure_schedule(
+    client: Client,
+    schedule_id: str,
+    wanted: Schedule,
+    *,
+    look: Callable[[ScheduleDescription], Awaitable[bool]] = _as_compared,
+) -> Ensured:
     """Create a Schedule, or make an existing one like this; safe to repeat, and all at once.
 
     An operator's pause and note are kept. The times are compared by the comment that this
     function leaves in them: the server turns cron expressions into calendars and keeps no copy.
+
+    Args:
+        client: Of the namespace.
+        schedule_id: Its id.
+        wanted: What it should be.
+        look: Looks at an existing one: whether it is to be changed even if it seems the same.
+            Raises if it is not to be touched.
 
     Raises:
         ConfigurationError: If the server cannot read the times.
@@ -210,10 +287,11 @@ async def ensure_schedule(client: Client, schedule_id: str, wanted: Schedule) ->
     )
     done = Ensured.UNCHANGED
 
-    def change(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
+    async def change(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
         nonlocal done
+        must = await look(found.description)
         present = found.description.schedule
-        if _comparable(present) == _comparable(wanted, said):
+        if not must and _comparable(present) == _comparable(wanted, said):
             return None
         done = Ensured.UPDATED
         return ScheduleUpdate(schedule=replace(wanted, state=present.state))
@@ -274,10 +352,15 @@ async def described(
         return None
 
 
+def cron_of(schedule: Schedule) -> str:
+    """The times that `ensure_schedule` left in a Schedule, as they were written; may be empty."""
+    return " | ".join(c.comment or "" for c in schedule.spec.calendars)
+
+
 def _comparable(schedule: Schedule, said: str | None = None) -> tuple[object, ...]:
     """What must agree; the server's copy says its times in the comments of its calendars."""
     if said is None:
-        said = " | ".join(c.comment or "" for c in schedule.spec.calendars)
+        said = cron_of(schedule)
     action = schedule.action
     return (
         said,

@@ -17,6 +17,7 @@ from reminders.db.audit import AuditLog
 from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
+from reminders.db.installation import Installation
 from reminders.db.ledger import ReminderQueries
 from reminders.db.lookups import Browser
 from reminders.db.planning import EnrollmentPlanner
@@ -36,6 +37,7 @@ from starter.services.backfill import Backfill
 from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.erasure import Erasure
 from starter.services.handover import Handover
+from starter.services.namespace import Namespace
 from starter.services.preferences import Preferences
 from starter.services.resending import Resending
 from starter.services.rules import RuleAdmin
@@ -64,6 +66,7 @@ class Parts:
     provider_events: ProviderEvents
     provider_history: ProviderHistory
 
+    namespace: Namespace
     planner: EnrollmentPlanner
     workflows: EnrollmentWorkflows
     handover: Handover
@@ -162,10 +165,11 @@ def assemble(
     catalogue, queries, audit = Catalogue(database), ReminderQueries(database), AuditLog(database)
     ledger = LedgerGauges(database, clock, settings.destination())
     planner = EnrollmentPlanner(database, clock, resend_threshold=threshold)
-    workflows = EnrollmentWorkflows(
-        client, task_queue=task_queue, installation=planner.installation
-    )
+    namespace = Namespace(client, Installation(database))
+    workflows = EnrollmentWorkflows(client, task_queue=task_queue, namespace=namespace)
     handover = Handover(workflows, planner=planner)
+    sweeps = Sweeps(client, audit=audit, task_queue=task_queue, namespace=namespace)
+    events = ProviderEvents(database)
     gateway = ReminderGateway(
         client,
         handover=handover,
@@ -188,8 +192,9 @@ def assemble(
         calendar=CalendarEntries(database),
         ledger=ledger,
         provider=ProviderState(database),
-        provider_events=ProviderEvents(database),
+        provider_events=events,
         provider_history=ProviderHistory(database),
+        namespace=namespace,
         planner=planner,
         workflows=workflows,
         handover=handover,
@@ -213,12 +218,13 @@ def assemble(
         ),
         erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
         backfill=Backfill(catalogue=catalogue, planner=planner, handover=handover, clock=clock),
-        sweeps=Sweeps(
-            client, audit=audit, task_queue=task_queue, installation=planner.installation
-        ),
+        sweeps=sweeps,
         examiner=Examiner(
             client,
             database=database,
+            namespace=namespace,
+            sweeps=sweeps,
+            events=events,
             queries=queries,
             ledger=ledger,
             settings=settings,

@@ -337,8 +337,8 @@ class ReminderGateway:
 
     async def _start_change(self, session_id: UUID) -> ChangeReceipt:
         """The workflow that plans every enrollment anew: started, or sent round once more."""
-        memo = await self.handover.planner.installation.memo()
         with unavailable(STORED):
+            memo = await self.handover.workflows.namespace.memo()
             # Start and signal are one call: of a running one, nothing that changed is missed.
             handle = await self.client.start_workflow(
                 SessionChangeWorkflow.run,

@@ -22,10 +22,9 @@ from devstack.program import Program
 from devstack.provider.server import EmbeddedProvider
 from devstack.temporal import EmbeddedTemporal
 from reminders import budget
-from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.settings import Settings
-from tests.databases import Databases
+from tests.databases import Databases, migrated
 from tests.leaks import watch
 from tests.provider import ProviderClient
 from tests.stage import Stage, end_sweep_by_hand
@@ -154,12 +153,12 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     with EmbeddedPostgres(durable=False) as server:
         server.create_database("template")
 
-        async def migrated() -> None:
+        async def made() -> None:
             database = Database(server.url("template"))
-            await migrate.upgrade(database)
+            await migrated(database)
             await database.aclose()
 
-        asyncio.run(migrated())
+        asyncio.run(made())
         yield server
         watch.file(server.log_file)
 

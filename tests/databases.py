@@ -11,12 +11,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
+from sqlalchemy import text
 
 from devstack.postgres import EmbeddedPostgres
+from reminders.db import migrate
+from reminders.db.engine import Database
 
+_ONE = text("UPDATE reminder_installation SET id = :id")
 _TABLES = """
 SELECT c.oid::regclass::text AS name
   FROM pg_class c
@@ -49,6 +53,16 @@ SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 """
 _LARGE = 2**20
 """Bytes of a table from which on dropping is cheaper than deleting, and kinder to who comes next."""
+
+
+async def migrated(database: Database) -> None:
+    """Bring a database to today's schema.
+
+    All tests of a Temporal server share its namespace: they are one installation.
+    """
+    await migrate.upgrade(database)
+    async with database.transaction() as connection:
+        await connection.execute(_ONE, {"id": UUID(int=1)})
 
 
 class Databases:

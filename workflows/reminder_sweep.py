@@ -49,7 +49,7 @@ class ReminderSweepWorkflow:
         for kind in SweepKind:
             results[kind] = await self._reconcile(kind, left)
             if kind is not SweepKind.IN_DOUBT:
-                left -= results[kind].found
+                left -= results[kind].found - results[kind].failed
         errors = {tally.error for tally in results.values()}
         if None not in errors:
             message = f"nothing could be searched: {', '.join(sorted(e or '' for e in errors))}"

@@ -32,7 +32,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
        unconfirmed_plans
     TO reminders_app;
 GRANT SELECT, INSERT, UPDATE ON provider_usage, provider_pace TO reminders_app;
-GRANT SELECT ON reminder_installation TO reminders_app;
+-- A worker notes which database this is; `reminders installation` says that it is another on purpose.
+GRANT SELECT, UPDATE ON reminder_installation TO reminders_app;
 
 -- The audit log is added to, and what came of it to an entry; an erasure takes free text out of it.
 -- Nothing changes who did what and when, and nothing removes an entry.

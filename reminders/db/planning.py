@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import audit, locks, plans, preferences, unconfirmed
 from reminders.db.audit import HOST, Action, By
 from reminders.db.engine import Database
-from reminders.db.installation import Installation
 from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
@@ -43,11 +42,6 @@ class EnrollmentPlanner:
     """Decides what is past due."""
     resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
     """How far a session must move so that a reminder already sent is sent once more."""
-    installation: Installation = field(init=False)
-
-    def __post_init__(self) -> None:
-        """The installation asks for its id once."""
-        object.__setattr__(self, "installation", Installation(self.database))
 
     async def enroll(
         self,

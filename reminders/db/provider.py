@@ -85,12 +85,23 @@ _REMINDER = typed(f"""
 SELECT r.id, r.user_id FROM session_reminder_emails r WHERE r.id = {_THE_REMINDER}
 """)  # noqa: S608 - composed of constants
 
+_UNHEARD_OF = typed("""
+SELECT count(*) FROM session_reminder_emails r
+ WHERE r.email_status = 'sent' AND r.due_at BETWEEN :since AND :until
+   AND NOT EXISTS (SELECT FROM webhook_events w WHERE w.received_at >= :since)
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvents:
     """Takes events in, on PostgreSQL."""
 
     database: Database
+
+    async def unheard_of(self, *, since: datetime, until: datetime) -> int:
+        """E-mails of that time that went out and of which nothing was heard; 0 if anything was since."""
+        found: int = await self.database.scalar(_UNHEARD_OF, {"since": since, "until": until})
+        return found
 
     async def record(self, event: ProviderEvent) -> bool:
         """Bring an event into the ledger, and stop the reminders of whom it says so.

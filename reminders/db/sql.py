@@ -29,7 +29,7 @@ _TYPES: dict[str, Any] = {
         (Text(), "status reason error type reminder_type workflow_id version owner sender"),
         (Text(), "delivery_mode sink quota svix_id email_id detail"),
         (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier"),
-        (_INSTANT, "now at since until late settled due_at starts_at sent_at resets_at"),
+        (_INSTANT, "now at since until late settled after_at due_at starts_at sent_at resets_at"),
         (_INSTANT, "occurred_at accepted_at useful_until repeatable_until"),
         (ARRAY(_INSTANT), "starts"),
         (Interval(), "lease gap wait lasts threshold kept"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import TextClause
@@ -19,7 +19,7 @@ from sqlalchemy import TextClause
 from reminders.db.engine import Database
 from reminders.db.planning import SETTLED
 from reminders.db.sql import CALLED_OFF, NEWEST, counts_for, overdue, stopping, typed
-from reminders.domain.ports import Clock, Enrollment
+from reminders.domain.ports import Clock, Suspect
 
 OVERDUE = timedelta(minutes=2)
 """A reminder that still waits this long after its instant may have no workflow any more."""
@@ -30,13 +30,29 @@ OLDEST = 5000
 IN_DOUBT = timedelta(minutes=5)
 """A frozen request without an outcome for longer than any lease and its takeover last."""
 
-_FIRST = UUID(int=0)
+_FIRST = Suspect(UUID(int=0), UUID(int=0), datetime(1, 1, 2, tzinfo=UTC))
+
+
+def _paged(alias: str, urgent_at: str) -> str:
+    """The end of a question whose answers come a page at a time: the most urgent first.
+
+    Args:
+        alias: Of the relation that has session and user, with its dot.
+        urgent_at: An expression over the rows of one enrollment.
+    """
+    key = f"{urgent_at}, {alias}session_id, {alias}user_id"
+    return (
+        f" GROUP BY {alias}session_id, {alias}user_id"
+        f" HAVING ({key}) > (:after_at, :after_session, :after_user) ORDER BY {key} LIMIT :limit"
+    )
+
+
 # Four conditions must agree with `reminders.domain.plan`: what it would leave alone must not be found, or
 # it would be found for ever. These are "called off", "again", "told" and "withheld".
 _LOST = typed(f"""
 WITH ahead AS MATERIALIZED (
     SELECT id, start_time FROM sessions
-     WHERE status = 'scheduled' AND start_time > :now AND id >= :after_session),
+     WHERE status = 'scheduled' AND start_time > :now AND start_time >= :after_at),
 newest AS MATERIALIZED ({NEWEST}),
 known AS MATERIALIZED (SELECT DISTINCT session_id, user_id FROM newest),
 called_off AS MATERIALIZED ({CALLED_OFF}),
@@ -47,9 +63,9 @@ rules AS MATERIALIZED (
      WHERE c.is_enabled),
 wanted AS (
     SELECT e.session_id, e.user_id, c.start_time, c.reminder_type, c.due_at
-      FROM rules c JOIN enrollments e ON e.session_id = c.session_id AND e.status = 'confirmed'
-     WHERE (e.session_id, e.user_id) > (:after_session, :after_user))
-SELECT DISTINCT w.session_id, w.user_id
+      FROM rules c JOIN enrollments e ON e.session_id = c.session_id AND e.status = 'confirmed')
+SELECT w.session_id, w.user_id,
+       min(CASE WHEN w.due_at >= :now THEN w.due_at ELSE w.start_time END) AS urgent_at
   FROM wanted w
   LEFT JOIN newest r ON r.session_id = w.session_id AND r.user_id = w.user_id
                     AND r.reminder_type = w.reminder_type
@@ -78,18 +94,17 @@ SELECT DISTINCT w.session_id, w.user_id
    AND (w.due_at >= :now OR k.user_id IS NULL)
    AND NOT EXISTS (
         SELECT FROM called_off o WHERE o.session_id = w.session_id AND o.user_id = w.user_id)
- ORDER BY w.session_id, w.user_id LIMIT :limit
+{_paged("w.", "min(CASE WHEN w.due_at >= :now THEN w.due_at ELSE w.start_time END)")}
 """)  # noqa: S608 - composed of constants
 
 _DRIFTED = typed(f"""
-SELECT DISTINCT r.session_id, r.user_id
+SELECT r.session_id, r.user_id, min(r.due_at) AS urgent_at
   FROM session_reminder_emails r
   LEFT JOIN sessions s ON s.id = r.session_id
   LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
  WHERE r.email_status = 'scheduled'
-   AND (r.session_id, r.user_id) > (:after_session, :after_user)
    -- Whoever is not confirmed yet gets nothing: that is judged when it is due, and not before.
    AND e.status IS DISTINCT FROM 'pending'
    AND (s.id IS NULL OR s.status = 'cancelled'
@@ -99,32 +114,40 @@ SELECT DISTINCT r.session_id, r.user_id
         -- What an operator asked for is due as they asked, as long as the session does not move.
         OR r.requested_at IS NULL
            AND r.due_at <> s.start_time - c.minutes_before * interval '1 minute')
- ORDER BY r.session_id, r.user_id LIMIT :limit
+{_paged("r.", "min(r.due_at)")}
 """)  # noqa: S608 - composed of constants
 
 # The oldest first and no more than a few pages: in the order of an index, which is therefore used.
 _OVERDUE = typed(f"""
-SELECT DISTINCT o.session_id, o.user_id
-  FROM (SELECT r.session_id, r.user_id FROM session_reminder_emails r
-         WHERE {overdue("r", ":until")}
-           AND (r.session_id, r.user_id) > (:after_session, :after_user)
+SELECT o.session_id, o.user_id, min(o.due_at) AS urgent_at
+  FROM (SELECT r.session_id, r.user_id, r.due_at FROM session_reminder_emails r
+         WHERE {overdue("r", ":until")} AND r.due_at >= :after_at
+           AND NOT EXISTS (SELECT FROM session_reminder_emails e
+                            WHERE e.session_id = r.session_id AND e.user_id = r.user_id
+                              AND e.email_status = 'scheduled'
+                              AND (e.due_at, e.id) < (r.due_at, r.id))
          ORDER BY r.due_at LIMIT {OLDEST}) o
- ORDER BY o.session_id, o.user_id LIMIT :limit
+{_paged("o.", "min(o.due_at)")}
 """)  # noqa: S608 - composed of constants
 
-_DUE_SOON = typed("""
+_DUE_SOON = typed(f"""
 WITH soon AS MATERIALIZED (
-    SELECT r.session_id, r.user_id FROM session_reminder_emails r
-     WHERE r.email_status = 'scheduled' AND r.due_at >= :since AND r.due_at < :until
-       AND (r.session_id, r.user_id) > (:after_session, :after_user))
-SELECT DISTINCT session_id, user_id FROM soon ORDER BY session_id, user_id LIMIT :limit
-""")
+    SELECT r.session_id, r.user_id, r.due_at FROM session_reminder_emails r
+     WHERE r.email_status = 'scheduled' AND r.due_at >= :since AND r.due_at < :until)
+SELECT session_id, user_id, min(due_at) AS urgent_at FROM soon
+{_paged("", "min(due_at)")}
+""")  # noqa: S608 - composed of constants
 
-_UNCONFIRMED = typed("""
-SELECT session_id, user_id FROM unconfirmed_plans
- WHERE planned_at < :until AND (session_id, user_id) > (:after_session, :after_user)
- ORDER BY session_id, user_id LIMIT :limit
-""")
+# Of those who wait for nothing any more the workflow is to be told so: the longest ago first.
+_UNCONFIRMED = typed(f"""
+SELECT u.session_id, u.user_id, min(coalesce(w.due_at, u.planned_at)) AS urgent_at
+  FROM unconfirmed_plans u LEFT JOIN LATERAL (
+       SELECT min(r.due_at) AS due_at FROM session_reminder_emails r
+        WHERE r.session_id = u.session_id AND r.user_id = u.user_id
+          AND r.email_status = 'scheduled') w ON true
+ WHERE u.planned_at < :until
+{_paged("u.", "min(coalesce(w.due_at, u.planned_at))")}
+""")  # noqa: S608 - composed of constants
 
 _IN_DOUBT = typed("""
 SELECT count(*)
@@ -135,7 +158,7 @@ SELECT count(*)
 
 @dataclass(frozen=True, slots=True)
 class SweepQueries:
-    """Candidates of the sweep, a page at a time, by ascending session and user."""
+    """Candidates of the sweep, a page at a time, the most urgent first."""
 
     database: Database
     clock: Clock
@@ -144,11 +167,11 @@ class SweepQueries:
     resend_threshold: timedelta = timedelta(hours=1)
     """The planner's own."""
 
-    async def unconfirmed(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+    async def unconfirmed(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
         """Enrollments whose newest plan no workflow has confirmed, and no call is under way to it."""
         return await self._page(_UNCONFIRMED, after, limit, until=self.clock.now() - SETTLED)
 
-    async def lost(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+    async def lost(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
         """Enrollments that lack a reminder which still lies ahead, or have none at all.
 
         Those whose reminders were called off by hand are left out: nobody but the platform, by
@@ -158,18 +181,20 @@ class SweepQueries:
             _LOST, after, limit, now=self.clock.now(), threshold=self.resend_threshold
         )
 
-    async def drifted(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+    async def drifted(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
         """Enrollments with a waiting reminder that session, rule or enrollment no longer want so."""
         return await self._page(_DRIFTED, after, limit)
 
-    async def overdue(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+    async def overdue(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
         """Enrollments with a reminder that should have gone out minutes ago."""
         return await self._page(_OVERDUE, after, limit, until=self.clock.now() - OVERDUE)
 
-    async def due_soon(self, *, after: Enrollment | None, limit: int) -> Sequence[Enrollment]:
+    async def due_soon(
+        self, *, after: Suspect | None, limit: int, within: timedelta = DUE_SOON
+    ) -> Sequence[Suspect]:
         """Enrollments with a reminder that falls due before the next sweep but one."""
         now = self.clock.now()
-        return await self._page(_DUE_SOON, after, limit, since=now - OVERDUE, until=now + DUE_SOON)
+        return await self._page(_DUE_SOON, after, limit, since=now - OVERDUE, until=now + within)
 
     async def in_doubt(self) -> int:
         """How many reminders are frozen in a request that has had no outcome for minutes."""
@@ -178,11 +203,13 @@ class SweepQueries:
         return count
 
     async def _page(
-        self, statement: TextClause, after: Enrollment | None, limit: int, **values: object
-    ) -> Sequence[Enrollment]:
+        self, statement: TextClause, after: Suspect | None, limit: int, **values: object
+    ) -> Sequence[Suspect]:
+        last = after or _FIRST
         cursor = {
-            "after_session": after.session_id if after else _FIRST,
-            "after_user": after.user_id if after else _FIRST,
+            "after_at": last.urgent_at,
+            "after_session": last.session_id,
+            "after_user": last.user_id,
         }
         found = await self.database.tuples(statement, {**values, **cursor, "limit": limit})
-        return tuple(Enrollment(*row) for row in found)
+        return tuple(Suspect(*row) for row in found)

@@ -314,6 +314,8 @@ class ReminderPreferenceRow(Base):
     reminder_type: Mapped[str | None]
     """Absent means every type."""
     reason: Mapped[str]
+    address_digest: Mapped[bytes | None]
+    """Of the address that bounced or complained; absent where it is the person who asked."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
@@ -391,6 +393,8 @@ class InstallationRow(Base):
     one: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
     id: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    database: Mapped[str | None]
+    """Which database this row was in when a process first looked; in a copy it still says so."""
 
 
 class CalendarRevisionRow(Base):

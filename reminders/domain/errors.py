@@ -23,6 +23,7 @@ ReminderError
 │   ├── DatabaseRefusedError       it answers, and an operator must act before the call succeeds
 │   └── TemporalUnavailableError
 ├── ConfigurationError             the operator must change a setting
+│   └── AnotherInstallationError   namespace or database are somebody else's: nothing is touched
 └── DeliveryError                  an e-mail did not go out, this time
     ├── RetryDeliveryError         the same request may succeed soon
     │   ├── MailRateLimitedError   carries `retry_after`; provably not accepted
@@ -278,6 +279,16 @@ class ConfigurationError(ReminderError):
 
     slug = "misconfigured"
     title = "The server is not set up correctly"
+
+
+class AnotherInstallationError(ConfigurationError):
+    """The namespace, or the database, is another installation's."""
+
+    slug = "another-installation"
+    status = 503
+    title = "This is another installation's"
+
+    retryable = True  # once somebody has said which it is
 
 
 class DeliveryError(ReminderError):

@@ -447,20 +447,35 @@ class Repair:
     """Reminders put right: planned, moved or closed, or waiting under a workflow started again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An enrollment that may need a repair, and how soon."""
+
+    session_id: UUID
+    user_id: UUID
+    urgent_at: datetime
+    """When the first of its reminders concerned is due, aware; the most urgent come first."""
+
+    @property
+    def enrollment(self) -> Enrollment:
+        """Whose."""
+        return Enrollment(self.session_id, self.user_id)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepPage:
-    """Enrollments that may need a repair, and where to go on."""
+    """Enrollments that may need a repair, the most urgent first, and where to go on."""
 
     suspects: Sequence[Enrollment]
-    after: Enrollment | None
+    after: Suspect | None
     """The last one looked at; `None` when there are no further ones."""
 
 
 class Reconciler(Protocol):
     """Brings ledger and workflows in line with what the platform's tables say. Sends nothing."""
 
-    async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
-        """Look at a page of enrollments, by ascending session and user."""
+    async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
+        """Look at a page of enrollments, the most urgent first."""
 
     async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """Put one enrollment right; safe to repeat, and from several sweeps at once.

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
 
 import typer
 
 from reminders.domain.errors import ConfigurationError, InvalidInputError, ReminderError
 from starter.cli import tables
 from starter.cli.options import AsJson, DryRun, Group, Reason, by, show
-from starter.cli.running import ExitCode, ask, fail, in_loop
+from starter.cli.running import ExitCode, ask, fail
 
 if TYPE_CHECKING:
     from reminders.db import existing_platform
@@ -25,6 +26,10 @@ _db = typer.Typer(cls=Group, no_args_is_help=True, help="The database.")
 _temporal = typer.Typer(cls=Group, no_args_is_help=True, help="The Temporal namespace.")
 app.add_typer(_db, name="db")
 app.add_typer(_temporal, name="temporal")
+_installation = typer.Typer(
+    cls=Group, no_args_is_help=True, help="Which installation a moved or copied database is."
+)
+app.add_typer(_installation, name="installation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,13 @@ class _SetUp:
     added: tuple[str, ...]
     schedule: str
     """What became of the sweep's Schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Which installation this is."""
+
+    installation: UUID
 
 
 @app.command("api-key")
@@ -103,6 +115,7 @@ def ledger_restored(
     instant = _instant(down_since)
 
     async def reconciled(parts: Parts) -> Reconciled:
+        await parts.namespace.memo()  # another's workflows say nothing of ours
         if await polling_now(parts.client, parts.settings.temporal_task_queue):
             raise ConfigurationError(
                 "a worker has polled within the last 70 seconds; stop all workers, wait, and repeat"
@@ -212,18 +225,25 @@ def _print_each(kind: str, lines: Iterable[str]) -> None:
 
 
 @_temporal.command("setup")
-def setup(*, as_json: AsJson = False) -> None:
+def setup(
+    *,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Take the namespace over from another installation, which is gone or has its own.",
+        ),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Register search attributes and Schedule. Safe to repeat; a worker does it at its start."""
-    from reminders import settings as environment
     from reminders import temporal
-    from starter.assembly import connect
-    from starter.services.sweeps import ensure_sweep_schedule
 
-    async def registered() -> _SetUp:
-        config, client = environment.load(), await connect(lazy=False)
-        added = await temporal.ensure_search_attributes(client)
-        schedule = await ensure_sweep_schedule(
-            client, config.sweep_cron, task_queue=config.temporal_task_queue
+    async def registered(parts: Parts) -> _SetUp:
+        config = parts.settings
+        added = await temporal.ensure_search_attributes(parts.client)
+        schedule = await parts.namespace.claim(
+            config.sweep_cron, task_queue=config.temporal_task_queue, take_over=take_over
         )
         return _SetUp(tuple(added), schedule)
 
@@ -231,7 +251,31 @@ def setup(*, as_json: AsJson = False) -> None:
         added = ", ".join(done.added) or "nothing was missing"
         typer.echo(f"added: {added}; schedule: {done.schedule}")
 
-    show(in_loop(registered), table, as_json=as_json)
+    show(ask(registered), table, as_json=as_json)
+
+
+@_installation.command("moved")
+def moved(*, as_json: AsJson = False) -> None:
+    """This database is where the installation is now: it was moved or restored, the old one is gone."""
+
+    async def settled(parts: Parts) -> _Identity:
+        return _Identity(await parts.namespace.installation.moved())
+
+    show(ask(settled), _print_identity, as_json=as_json)
+
+
+@_installation.command("new")
+def new(*, as_json: AsJson = False) -> None:
+    """This database is a copy: make it an installation of its own, for a namespace of its own."""
+
+    async def settled(parts: Parts) -> _Identity:
+        return _Identity(await parts.namespace.installation.renewed())
+
+    show(ask(settled), _print_identity, as_json=as_json)
+
+
+def _print_identity(found: _Identity) -> None:
+    typer.echo(f"installation {found.installation}; now start, or restart, workers and API")
 
 
 def _print_reconciled(answer: Reconciled) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
+from datetime import timedelta
 
 from temporalio.client import Client  # noqa: TID251 - asks what is there, starts no workflow
 from temporalio.service import RPCError, RPCStatusCode
@@ -11,11 +14,13 @@ from reminders import temporal
 from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError, DatabaseUnavailableError
-from reminders.settings import Settings
 from starter.assembly import Parts
-from starter.services.sweeps import ensure_sweep_schedule
 
 logger = logging.getLogger(__name__)
+
+
+_ASKED_AGAIN = timedelta(seconds=3)
+"""How long a worker waits before it asks a database that is away once more."""
 
 
 async def prepare(parts: Parts) -> None:
@@ -25,27 +30,59 @@ async def prepare(parts: Parts) -> None:
         parts: Assembled, with a client that is connected.
 
     Raises:
-        ConfigurationError: If something is missing that this worker may not put in place; says the
-            remedy.
+        ConfigurationError: If something is missing that this worker may not put in place, or the
+            namespace is another installation's; says the remedy.
+        DatabaseUnavailableError: If PostgreSQL is away: who this is cannot be known.
         TemporalUnavailableError: If Temporal does not answer.
     """
     await refuse_old_schema(parts.database)
     await ensure_search_attributes(parts.client)
-    await ensure_schedule(parts.settings, parts.client)
+    await claim(parts)
 
 
-async def ensure_schedule(config: Settings, client: Client) -> None:
-    """Create the sweep's Schedule, where a worker may; else `reminders temporal setup` does."""
+async def claim(parts: Parts) -> None:
+    """Make the namespace ours by the sweep's Schedule; refuse to work in another installation's.
+
+    A worker that may not change Schedules leaves them to `reminders temporal setup`.
+
+    Raises:
+        AnotherInstallationError: If the namespace, or the database, is another's.
+        DatabaseUnavailableError: If PostgreSQL is away.
+        TemporalUnavailableError: If Temporal does not answer.
+    """
+    config = parts.settings
     try:
-        done = await ensure_sweep_schedule(
-            client, config.sweep_cron, task_queue=config.temporal_task_queue
-        )
+        done = await parts.namespace.claim(config.sweep_cron, task_queue=config.temporal_task_queue)
     except RPCError as error:
         if error.status is not RPCStatusCode.PERMISSION_DENIED:
             raise
+        await parts.namespace.memo()
         logger.warning("the sweep's Schedule is left as it is: this worker may not change it")
     else:
         logger.info("the sweep's Schedule: %s", done)
+
+
+async def claim_when_known(parts: Parts, stop: asyncio.Event) -> None:
+    """Claim the namespace as soon as PostgreSQL says who this is, or not at all if told to stop.
+
+    Nothing can be delivered without PostgreSQL, so a worker that waits here costs nothing.
+
+    Raises:
+        AnotherInstallationError: If the namespace, or the database, is another's.
+        ConfigurationError: If the schema lacks something.
+        TemporalUnavailableError: If Temporal does not answer.
+    """
+    while True:
+        try:
+            await claim(parts)
+        except DatabaseUnavailableError:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _ASKED_AGAIN.total_seconds())
+        else:
+            return
+        if stop.is_set():
+            return
+        await refuse_old_schema(parts.database)
 
 
 async def ensure_search_attributes(client: Client) -> None:

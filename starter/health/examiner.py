@@ -11,20 +11,23 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeTaskQueueRequest
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client  # noqa: TID251 - asks how the server is, starts nothing
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import existing_platform, migrate
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
+from reminders.db.provider import ProviderEvents
 from reminders.db.reading import Unreadable
-from reminders.domain.keys import SWEEP_ID
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
+from starter.health.sweeping import SweepChecks
+from starter.services.namespace import NOT_ALLOWED, Namespace
+from starter.services.sweeps import Sweeps
 
 PATIENCE = timedelta(seconds=3)
 """How long one check may take; they run at the same time."""
@@ -40,6 +43,11 @@ PLATFORM_EVERY = timedelta(minutes=1)
 """How often some rows of an existing platform's are read."""
 DATES_EVERY = timedelta(minutes=10)
 """How often an existing platform's sessions are looked through."""
+RETENTION = timedelta(days=1)
+"""As long as a backup is old at the most; `ledger-restored` reads what has ended since."""
+DAY = timedelta(days=1)
+SILENCE = timedelta(hours=3)
+"""The provider tells of an e-mail within seconds, and repeats what was not taken for hours."""
 LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
 
@@ -52,12 +60,13 @@ _REMEDIES = {
 _ASKS = {
     "clock": "Temporal",
     "temporal": "Temporal",
+    "installation": "PostgreSQL or Temporal",
     "search_attributes": "Temporal",
     "schedule": "Temporal",
+    "sweeps": "Temporal",
     "worker": "Temporal",
 }
 """The part that a check asks, if it is not PostgreSQL."""
-_NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 
 
 class Examiner:
@@ -68,6 +77,9 @@ class Examiner:
         client: Client,
         *,
         database: Database,
+        namespace: Namespace,
+        sweeps: Sweeps,
+        events: ProviderEvents,
         queries: ReminderQueries,
         ledger: LedgerReader,
         settings: Settings,
@@ -78,6 +90,9 @@ class Examiner:
         Args:
             client: May be lazy.
             database: Whose schema is compared with this release's.
+            namespace: Says whether it is ours.
+            sweeps: What became of them.
+            events: What the provider has told us.
             queries: Says what is overdue.
             ledger: Knows quotas, and what time it is in PostgreSQL.
             settings: Of this process; a worker should poll their task queue.
@@ -85,6 +100,9 @@ class Examiner:
         """
         self._client = client
         self._database = database
+        self._namespace = namespace
+        self._sweeping = SweepChecks(client=client, sweeps=sweeps, settings=settings, clock=clock)
+        self._events = events
         self._queries = queries
         self._ledger = ledger
         self._settings = settings
@@ -115,11 +133,14 @@ class Examiner:
             check("database", self._reach_database),
             check("schema", self._schema),
             check("temporal", self._reach_temporal),
+            check("installation", self._installation),
             check("search_attributes", self._search_attributes),
-            check("schedule", self._schedule),
+            check("schedule", self._sweeping.schedule),
+            check("sweeps", self._sweeping.runs),
             check("clock", lambda: self._clocks(state)),
             check("worker", lambda: self._worker(overdue)),
             check("delivery", self._delivery),
+            check("webhooks", self._webhooks),
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
             overdue,
@@ -159,18 +180,25 @@ class Examiner:
         return f"at {head}"
 
     async def _reach_temporal(self) -> str:
-        namespace = self._client.namespace
-        with temporal.unavailable():
-            await self._client.workflow_service.describe_namespace(
-                DescribeNamespaceRequest(namespace=namespace), timeout=PATIENCE
+        kept, namespace = await temporal.retention(self._client), self._client.namespace
+        if kept < RETENTION:
+            raise FoundError(
+                f"namespace {namespace} forgets runs {kept.total_seconds() / 3600:.0f} h after their"
+                " end: a ledger restored from last night's backup could not be brought up to date",
+                f"run `temporal operator namespace update --namespace {namespace} --retention 7d`",
+                Level.WARNING,
             )
         return f"Temporal answers for namespace {namespace}"
+
+    async def _installation(self) -> str:
+        await self._namespace.memo()
+        return "database and namespace are this installation's"
 
     async def _search_attributes(self) -> str:
         try:
             missing = await temporal.missing_search_attributes(self._client)
         except RPCError as error:
-            if error.status in _NOT_ALLOWED:
+            if error.status in NOT_ALLOWED:
                 return "not known: listing them is not allowed here"
             raise
         if missing:
@@ -179,26 +207,6 @@ class Examiner:
                 "run `reminders temporal setup`",
             )
         return "registered"
-
-    async def _schedule(self) -> str:
-        try:
-            found = await temporal.schedule(self._client, SWEEP_ID)
-        except RPCError as error:
-            if error.status in _NOT_ALLOWED:
-                return "not known: looking at Schedules is not allowed here"
-            raise
-        if found is None:
-            raise FoundError(
-                f"there is no Schedule {SWEEP_ID}: what nobody tells us is not found",
-                "run `reminders temporal setup`",
-            )
-        if found.schedule.state.paused:
-            raise FoundError(
-                f"the Schedule {SWEEP_ID} is paused: what nobody tells us is not found",
-                f"run `temporal schedule toggle --schedule-id {SWEEP_ID} --unpause`",
-                Level.WARNING,
-            )
-        return "the sweep is scheduled"
 
     async def _worker(self, overdue: asyncio.Task[Check]) -> str:
         now = self._clock.now()
@@ -285,6 +293,21 @@ class Examiner:
                 Level.WARNING,
             )
         return "no request was frozen for somewhere else"
+
+    async def _webhooks(self) -> str:
+        if not self._settings.resend_webhook_secret:
+            return "not expected: RESEND_WEBHOOK_SECRET is not set"
+        now = self._clock.now()
+        count = await self._events.unheard_of(since=now - DAY, until=now - SILENCE)
+        if count:
+            some = "1 e-mail was" if count == 1 else f"{count} e-mails were"
+            raise FoundError(
+                f"{some} accepted, and no webhook came for a day: bounces are not seen",
+                "see https://resend.com/webhooks: is the endpoint reachable and enabled, and its"
+                " secret RESEND_WEBHOOK_SECRET?",
+                Level.WARNING,
+            )
+        return "the provider tells us what becomes of e-mails"
 
     async def _delivery(self) -> str:
         hold = await self._queries.hold()

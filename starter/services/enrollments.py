@@ -31,7 +31,6 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import temporal
-from reminders.db.installation import Installation
 from reminders.db.plans import PlannedEnrollment
 from reminders.domain.contracts import (
     PlannedReminder,
@@ -43,6 +42,7 @@ from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import TASK_QUEUE, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
 from reminders.temporal import SESSION_ID, SESSION_START, STORED, USER_ID, unavailable
+from starter.services.namespace import Namespace
 from starter.services.receipts import UNKNOWN
 from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
 
@@ -89,17 +89,20 @@ class EnrollmentWorkflows:
     """Connected with `SessionReminderPlugin`; may be lazy."""
     task_queue: str = field(default=TASK_QUEUE, kw_only=True)
     """Where the workers poll."""
-    installation: Installation | None = field(default=None, kw_only=True)
-    """Whose workflows these are; absent where there is no ledger."""
+    namespace: Namespace = field(kw_only=True)
+    """Ours, as is found out before a workflow is touched."""
 
     async def latest(self, session_id: UUID, user_id: UUID) -> EnrollmentRun | None:
         """The enrollment's newest run; `None` if Temporal knows none.
 
         Raises:
+            AnotherInstallationError: If the namespace, or the database, is another's, as everywhere
+                below.
             TemporalUnavailableError: If Temporal is away, as everywhere below.
         """
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         with unavailable(STORED):
+            await self.namespace.memo()
             found = await temporal.described(self.client, workflow_id)
         if found is None:
             return None
@@ -130,9 +133,9 @@ class EnrollmentWorkflows:
             else WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY
         )
         session = planned.session
-        memo = await self.installation.memo() if self.installation else None
         try:
             with unavailable(STORED):
+                memo = await self.namespace.memo()
                 handle = await self.client.start_workflow(
                     SessionReminderWorkflow.run,
                     SessionReminderInput(
@@ -188,6 +191,7 @@ class EnrollmentWorkflows:
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         try:
             with unavailable(STORED):
+                await self.namespace.memo()
                 await self.client.get_workflow_handle(workflow_id).cancel(
                     reason=reason, rpc_timeout=RPC_TIMEOUT
                 )

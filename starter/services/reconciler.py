@@ -6,16 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from temporalio.client import Client
+from temporalio.service import RPCError
 
-from reminders.db.sweep import SweepQueries
+from reminders import temporal
+from reminders.db.sweep import DUE_SOON, SweepQueries
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import SessionNotFoundError
-from reminders.domain.keys import session_reminder_workflow_id
+from reminders.domain.keys import SWEEP_ID, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from reminders.domain.ports import Enrollment, Outcome, Repair, SweepPage
+from reminders.domain.ports import Enrollment, Outcome, Repair, Suspect, SweepPage
 from reminders.temporal import unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
+from starter.services.namespace import NOT_ALLOWED
+from starter.services.sweep_schedule import look_ahead, period
 from workflows.session_reminder import SessionReminderWorkflow
 
 _ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
@@ -29,20 +33,33 @@ class EnrollmentReconciler:
     handover: Handover
     queries: SweepQueries
 
-    async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
+    async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
         """See `Reconciler.suspects`."""
         look = {
             SweepKind.UNCONFIRMED: self.queries.unconfirmed,
             SweepKind.DRIFTED: self.queries.drifted,
             SweepKind.LOST: self.queries.lost,
             SweepKind.OVERDUE: self.queries.overdue,
-            SweepKind.MISSING: self.queries.due_soon,
+            SweepKind.MISSING: self._due_soon,
         }[kind]
-        found = await look(after=after, limit=limit)
-        further = found[-1] if len(found) == limit else None
+        page = await look(after=after, limit=limit)
+        further = page[-1] if len(page) == limit else None
+        found: Sequence[Enrollment] = [suspect.enrollment for suspect in page]
         if kind is SweepKind.MISSING:
             found = await self._without_workflow(found)
         return SweepPage(suspects=found, after=further)
+
+    async def _due_soon(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
+        """As far ahead as the Schedule has sweeps apart."""
+        try:
+            found = await temporal.schedule(self.client, SWEEP_ID)
+        except RPCError as error:
+            if error.status not in NOT_ALLOWED:
+                raise
+            found = None
+        every = period(found) if found else None
+        within = (look_ahead(every) if every else None) or DUE_SOON
+        return await self.queries.due_soon(after=after, limit=limit, within=within)
 
     async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """See `Reconciler.repair`."""

@@ -10,11 +10,6 @@ from typing import Any
 
 from temporalio.client import (
     Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleSpec,
     WorkflowExecution,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
@@ -26,18 +21,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import cursors, temporal
 from reminders.db.audit import HOST, Action, AuditLog, By
-from reminders.db.installation import Installation
 from reminders.domain.keys import SWEEP_ID, TASK_QUEUE
 from reminders.temporal import unavailable
+from starter.services.namespace import Namespace
+from starter.services.sweep_schedule import EXECUTION_TIMEOUT
 from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow
 
 MANUAL_ID = f"{SWEEP_ID}-manual"
 """Workflow Id of every run by hand, so that there cannot be two of them at once."""
-EXECUTION_TIMEOUT = timedelta(minutes=14)
-"""Less than the time between two runs: a run that hangs does not cost the next one its turn."""
-CATCH_UP = timedelta(minutes=30)
-"""After an outage of Temporal two runs at the most are made up for; one finds everything."""
 
 _LISTED = (ReminderSweepWorkflow, SessionChangeWorkflow)
 """Workflows whose runs are listed; those of enrollments are explained by `why`."""
@@ -82,38 +74,6 @@ class RunPage:
     next_cursor: str | None
 
 
-def sweep_schedule(cron: str, *, task_queue: str = TASK_QUEUE) -> Schedule:
-    """The Schedule `reminder-sweep` as it should be.
-
-    Args:
-        cron: `SWEEP_CRON`, in UTC.
-        task_queue: Where the workers poll.
-    """
-    return Schedule(
-        action=ScheduleActionStartWorkflow(
-            ReminderSweepWorkflow.run,
-            id=SWEEP_ID,
-            task_queue=task_queue,
-            execution_timeout=EXECUTION_TIMEOUT,
-            static_summary="reconciles ledger and workflows",
-        ),
-        spec=ScheduleSpec(cron_expressions=[cron]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=CATCH_UP),
-    )
-
-
-async def ensure_sweep_schedule(client: Client, cron: str, *, task_queue: str) -> temporal.Ensured:
-    """Create the Schedule, or bring it up to date; safe to repeat, and from many processes.
-
-    Raises:
-        ConfigurationError: If Temporal cannot read `SWEEP_CRON`.
-        TemporalUnavailableError: If Temporal does not answer.
-    """
-    return await temporal.ensure_schedule(
-        client, SWEEP_ID, sweep_schedule(cron, task_queue=task_queue)
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Sweeps:
     """Starts sweeps, and says what became of them."""
@@ -123,8 +83,8 @@ class Sweeps:
     audit: AuditLog = field(kw_only=True)
     task_queue: str = field(default=TASK_QUEUE, kw_only=True)
     """Where the workers poll."""
-    installation: Installation | None = field(default=None, kw_only=True)
-    """Whose sweeps these are; absent says nothing of it."""
+    namespace: Namespace = field(kw_only=True)
+    """Ours, as is found out before one is started."""
 
     async def start(self, by: By = HOST) -> SweepStart:
         """Start a sweep now, also while the Schedule is paused; a running one is not doubled.
@@ -133,6 +93,7 @@ class Sweeps:
             by: Who, and why, for the audit log.
 
         Raises:
+            AnotherInstallationError: If the namespace, or the database, is another's.
             TemporalUnavailableError: If Temporal does not answer.
         """
         started = await self._started()
@@ -150,10 +111,10 @@ class Sweeps:
         Started directly and not by the Schedule's trigger, which says neither which run it
         started nor whether it started one.
         """
+        memo = await self.namespace.memo()
         running = await self._scheduled_run()
         if running is not None:
             return running
-        memo = await self.installation.memo() if self.installation else None
         try:
             with unavailable():
                 handle = await self.client.start_workflow(
@@ -237,17 +198,30 @@ class Sweeps:
         Raises:
             TemporalUnavailableError: If Temporal does not answer.
         """
+        found = await self._newest("= 'Completed'")
+        return found.close_time if found else None
+
+    async def newest_ended(self) -> WorkflowExecutionStatus | None:
+        """How the newest sweep that has ended did; `None` if none has.
+
+        Raises:
+            TemporalUnavailableError: If Temporal does not answer.
+        """
+        found = await self._newest("!= 'Running'")
+        return found.status if found else None
+
+    async def _newest(self, status: str) -> WorkflowExecution | None:
         # The newest to end come first: the server's own order.
         found = self.client.list_workflows(
             f"WorkflowType = '{ReminderSweepWorkflow.__name__}'"
-            f" AND TaskQueue = '{self.task_queue}' AND ExecutionStatus = 'Completed'",
+            f" AND TaskQueue = '{self.task_queue}' AND ExecutionStatus {status}",
             page_size=1,
             limit=1,
             rpc_timeout=_RPC_TIMEOUT,
         )
         with unavailable():
             async for run in found:
-                return run.close_time
+                return run
         return None
 
     async def _scheduled_run(self) -> SweepStart | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from activities import sweep
 from activities.sweep import SweepActivities
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import DatabaseUnavailableError
-from reminders.domain.ports import Enrollment, Outcome, Repair, SweepPage
+from reminders.domain.ports import Enrollment, Outcome, Repair, Suspect, SweepPage
+from tests.builders import NOW
 
 EVERYBODY = [Enrollment(UUID(int=1), UUID(int=n)) for n in range(1, 8)]
 
@@ -22,22 +24,28 @@ EVERYBODY = [Enrollment(UUID(int=1), UUID(int=n)) for n in range(1, 8)]
 class SevenLost:
     """Seven lost enrollments; the database goes away at the one named."""
 
-    def __init__(self, away_at: int | None = None) -> None:
-        """Start with nobody repaired."""
+    def __init__(self, away_at: int | None = None, broken: Collection[int] = ()) -> None:
+        """Start with nobody repaired; some cannot be."""
+        self.broken = broken
+        self.tried: list[int] = []
         self.repaired: list[int] = []
         self.away_at = away_at
 
-    async def suspects(self, kind: SweepKind, *, after: Enrollment | None, limit: int) -> SweepPage:
+    async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
         """Those behind the cursor."""
         left = [e for e in EVERYBODY if after is None or e.user_id > after.user_id]
         left = [e for e in left if e.user_id.int not in self.repaired]
         page = left[:limit]
-        return SweepPage(suspects=page, after=page[-1] if len(page) == limit else None)
+        last = Suspect(page[-1].session_id, page[-1].user_id, NOW) if len(page) == limit else None
+        return SweepPage(suspects=page, after=last)
 
     async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """Once each."""
         if enrollment.user_id.int == self.away_at:
             raise DatabaseUnavailableError
+        self.tried.append(enrollment.user_id.int)
+        if enrollment.user_id.int in self.broken:
+            raise ValueError
         self.repaired.append(enrollment.user_id.int)
         return Repair(outcome=Outcome.REPAIRED, reminders=3)
 
@@ -91,6 +99,21 @@ async def test_a_run_out_of_time_ends_by_itself() -> None:
     """It begins no further page, so that what it counted is not lost with a time-out."""
     tally = await run(SevenLost(), an_attempt(schedule_to_close_timeout=sweep.RESERVE), 100)
     assert tally == SweepTally(found=2, repaired=2, reminders=6, stopped_early=True)
+
+
+async def test_what_fails_takes_nobodys_place_and_is_tried_last() -> None:
+    """Three that cannot be repaired do not use up a bound of four, and next time the others come first."""
+    reconciler = SevenLost(broken=(1, 2, 3))
+    activities, environment = SweepActivities(reconciler), an_attempt()
+    request = ReconcileInput(kind=SweepKind.LOST, limit=4)
+    tally = await environment.run(activities.reconcile_enrollments, request)
+    assert (7, 4, 3) == (tally.found, tally.repaired, tally.failed)
+    reconciler.tried.clear()
+    reconciler.repaired = [7]
+    again = await an_attempt().run(activities.reconcile_enrollments, request)
+    assert (6, 3, 3) == (again.found, again.repaired, again.failed)
+    assert {4, 5, 6} == set(reconciler.tried[:3])
+    assert {1, 2, 3} == set(reconciler.tried[3:])
 
 
 async def test_what_is_in_doubt_is_only_counted() -> None:

@@ -19,13 +19,15 @@ from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.reports import LedgerGauges
+from reminders.domain.keys import SWEEP_ID
 from reminders.domain.ports import Quota, Usage
 from reminders.observability import gauges, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
 from reminders.settings import Settings
+from reminders.temporal import ensure_schedule
 from starter.assembly import assemble
-from starter.services.sweeps import ensure_sweep_schedule
+from starter.services.sweep_schedule import sweep_schedule
 from tests.deploy.prometheus import PROMTOOL, alerts, evaluated
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
@@ -84,7 +86,9 @@ async def scene(
     """Everything but a worker; every scrape reads anew."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
     monkeypatch.setattr(scrape, "_FRESH", timedelta())
-    await ensure_sweep_schedule(client, "0 0 1 1 *", task_queue="nobody-polls-this")
+    await ensure_schedule(
+        client, SWEEP_ID, sweep_schedule("0 0 1 1 *", task_queue="nobody-polls-this")
+    )
     return Scene(settings, database, provider, client)
 
 

@@ -21,9 +21,9 @@ from temporalio.client import Client
 
 from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
-from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.settings import Settings
+from tests.databases import migrated
 from tests.provider import ProviderClient
 from tests.reminders.db.pgbouncer import PgBouncer, binary
 from tests.stage import Stage, eventually
@@ -68,7 +68,7 @@ class Place:
             if self.bouncer is not None:
                 url = self.bouncer.url(self.name, user="app")
             database = Database(url, host_schema="platform" if self.mode == "existing" else None)
-            await migrate.upgrade(database)
+            await migrated(database)
             await database.aclose()
             yield url
         async with self.administering("postgres") as administrator:

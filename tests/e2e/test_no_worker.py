@@ -12,13 +12,15 @@ from typer.testing import CliRunner
 import worker
 from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
+from reminders.domain.keys import SWEEP_ID
 from reminders.domain.model import ReminderStatus
 from reminders.settings import Settings
+from reminders.temporal import ensure_schedule
 from starter.app import create_app
 from starter.assembly import Parts, assemble
 from starter.cli import main as cli
 from starter.plugin import ReminderWorkerPlugin
-from starter.services.sweeps import ensure_sweep_schedule
+from starter.services.sweep_schedule import sweep_schedule
 from tests.provider import ProviderClient
 from tests.stage import eventually
 from tests.starter.conftest import Api
@@ -62,7 +64,9 @@ async def test_nobody_works(
 ) -> None:
     """Red one minute after the first overdue one, naming the cause; then exactly one is sent."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
-    await ensure_sweep_schedule(client, "0 0 1 1 *", task_queue="nobody-polls-this")
+    await ensure_schedule(
+        client, SWEEP_ID, sweep_schedule("0 0 1 1 *", task_queue="nobody-polls-this")
+    )
     app: FastAPI = create_app(settings)
     async with app.router.lifespan_context(app), Api(app) as api:
         await api.enrolled(starts_in=timedelta(minutes=30, seconds=2))

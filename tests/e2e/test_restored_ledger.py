@@ -75,6 +75,12 @@ class Disaster:
         await asyncio.to_thread(self._postgres.create_database, name, template=self.name)
         return name
 
+    async def restore(self, backup: str) -> None:
+        """Have the copy instead: the same installation, in another database."""
+        self.name = backup
+        async with self.stage(with_worker=False) as stage:
+            await stage.parts.namespace.installation.moved()
+
 
 @pytest.fixture
 async def disaster(
@@ -132,7 +138,7 @@ async def test_what_was_sent_since_the_backup_is_not_sent_again(disaster: Disast
         await finished.result()
         assert {f"{done}:30min": 1} == await accepted(stage, soon)
         assert {f"{half}:2h": 1} == await accepted(stage, later)
-    disaster.name = backup
+    await disaster.restore(backup)
 
     async with disaster.stage(with_worker=False) as stage:  # steps 4 and 5
         told = await recovered(stage)
@@ -174,7 +180,7 @@ async def test_what_was_sent_as_another_generation_is_not_sent_again(disaster: D
         handle = await stage.enroll(session, person)
         await stage.forward(2 * MINUTES, handle)
         await eventually(lambda: once(stage))
-    disaster.name = backup
+    await disaster.restore(backup)
 
     async with disaster.stage(with_worker=False) as stage:
         told = await recovered(stage)
@@ -223,7 +229,7 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
         await eventually(lambda: starts(stage, moved, later, new_start))
         for session, person in enrolled[1:4]:
             await eventually(lambda s=session, p=person: has_closed(stage.handle(s, p)))  # type: ignore[misc]
-    disaster.name = backup
+    await disaster.restore(backup)
 
     async with disaster.stage(with_worker=False) as stage:
         told = await recovered(stage)
@@ -272,7 +278,7 @@ async def test_without_it_there_would_be_a_second_e_mail(disaster: Disaster) -> 
     async with disaster.stage() as stage:
         await stage.forward(2 * MINUTES, handle)
         await handle.result()
-    disaster.name = backup
+    await disaster.restore(backup)
     async with disaster.stage() as stage:
         stage.clock.ahead += 5 * MINUTES
         await stage.sweep()
@@ -302,7 +308,7 @@ async def test_what_was_in_flight_stays_in_doubt_and_is_settled_by_webhooks(
         await eventually(lambda: once(stage))
         passing.cancel()
         await asyncio.gather(passing, return_exceptions=True)
-    disaster.name = backup
+    await disaster.restore(backup)
     async with disaster.stage(with_worker=False) as stage:
         stage.clock.ahead += 2 * MINUTES
         await stage.provider.clear_faults()

@@ -11,9 +11,9 @@ from sqlalchemy import make_url
 from temporalio.client import Client
 
 from devstack.postgres import EmbeddedPostgres
-from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.settings import Settings
+from tests.databases import migrated
 from tests.existing.host import CRON, PLATFORM, ROLE, CronJob, Host, statements
 from tests.provider import ProviderClient
 from tests.stage import Stage
@@ -36,8 +36,8 @@ async def _templates(postgres: EmbeddedPostgres) -> AsyncIterator[None]:
     host = Host(shown, "")
     async with host.untouched():
         await host.run(*statements(GUIDE, "1. Show us your tables"))
-        await migrate.upgrade(ours)
-        await migrate.upgrade(ours)
+        await migrated(ours)
+        await migrated(ours)
     await ours.aclose()
     await shown.aclose()
     yield

@@ -15,7 +15,6 @@ from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.preferences import PreferenceStore
 from reminders.db.provider import ProviderEvents
-from reminders.db.reports import LedgerGauges
 from reminders.domain.errors import (
     ConfigurationError,
     EnrollmentNotFoundError,
@@ -340,14 +339,7 @@ async def test_a_start_that_no_calendar_holds_stops_nobody_else(
     assert (swept.total_failed, swept.processed) == (0, 0)
     examined = await views.examine(stage.database)
     assert any(str(odd) in warning for warning in examined.warnings)
-    examiner = Examiner(
-        stage.client,
-        database=stage.database,
-        queries=stage.queries,
-        ledger=LedgerGauges(stage.database, stage.clock),
-        settings=stage.settings,
-        clock=stage.clock,
-    )
+    examiner = stage.parts.examiner
     await eventually(lambda: warns(examiner, odd))
 
 

@@ -20,14 +20,16 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
 from reminders.domain.contracts import CloseRemindersInput, CloseRemindersResult
+from reminders.domain.keys import SWEEP_ID
 from reminders.domain.ports import Deliverer
 from reminders.observability.listening import listen
 from reminders.settings import Settings
+from reminders.temporal import ensure_schedule
 from starter.app import create_app
 from starter.assembly import assemble
 from starter.plugin import activities
 from starter.services import enrollments
-from starter.services.sweeps import ensure_sweep_schedule
+from starter.services.sweep_schedule import sweep_schedule
 from tests.leaks import watch
 
 KEY = "test-key-5Jq8vXw2Zr7LmT4c"
@@ -142,7 +144,9 @@ async def a_worker(client: Client, settings: Settings) -> AsyncIterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 async def _scheduled(client: Client) -> None:
     """The sweep's Schedule, which readiness asks for, at an hour when no test runs."""
-    await ensure_sweep_schedule(client, "0 0 1 1 *", task_queue="nobody-polls-this")
+    await ensure_schedule(
+        client, SWEEP_ID, sweep_schedule("0 0 1 1 *", task_queue="nobody-polls-this")
+    )
 
 
 @pytest.fixture(scope="session")

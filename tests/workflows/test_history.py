@@ -11,7 +11,6 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
-from reminders.db.installation import MEMO
 from reminders.domain.keys import session_change_workflow_id
 from reminders.temporal import SESSION_ID, SESSION_START, USER_ID
 from tests.stage import Stage
@@ -62,7 +61,7 @@ async def test_every_workflow_carries_its_installation(stage: Stage) -> None:
     handle = await stage.enroll(session)
     await stage.gateway.session_changed(session.id)
     change = stage.client.get_workflow_handle(session_change_workflow_id(session.id))
-    ours = {MEMO: str(await stage.planner.installation.id())}
+    ours = await stage.parts.namespace.memo()
     assert [ours, ours] == [await (await h.describe()).memo() for h in (handle, change)]
 
 

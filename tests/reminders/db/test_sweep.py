@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,7 +19,7 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue
 from reminders.db.sweep import SweepQueries
 from reminders.domain.model import Attendee, Session, StatusReason
-from reminders.domain.ports import Enrollment
+from reminders.domain.ports import Enrollment, Suspect
 
 CROWD = """
 INSERT INTO sessions (id, title, start_time)
@@ -143,7 +144,7 @@ async def test_what_is_found_is_gone_once_it_is_planned(
         "lost": await queries.lost(after=None, limit=10),
         "drifted": await queries.drifted(after=None, limit=10),
     }
-    assert (enrollment,) == found[kind]
+    assert [enrollment] == [suspect.enrollment for suspect in found[kind]]
     planner = EnrollmentPlanner(database, SystemClock())
     planned = await planner.reconcile(enrollment.session_id, enrollment.user_id)
     assert planned.is_changed
@@ -231,15 +232,44 @@ async def test_what_waits_past_its_instant_is_late_and_not_past_due(database: Da
     }
 
 
-async def test_pages_follow_each_other(database: Database, queries: SweepQueries) -> None:
-    """Every enrollment is on exactly one page."""
-    everyone = {await enrolled(database) for _ in range(5)}
-    await sql(database, "DELETE FROM session_reminder_emails")
-    seen: list[Enrollment] = []
-    while page := await queries.lost(after=seen[-1] if seen else None, limit=2):
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ("DELETE FROM session_reminder_emails", "lost"),
+        ("UPDATE reminder_configurations SET minutes_before = minutes_before + 1", "drifted"),
+        (
+            (
+                "UPDATE session_reminder_emails SET due_at = due_at - interval '30 days'"
+                " WHERE email_status = 'scheduled'"
+            ),
+            "overdue",
+        ),
+        (
+            (
+                "INSERT INTO unconfirmed_plans (session_id, user_id, version, planned_at)"
+                " SELECT DISTINCT session_id, user_id, 1, now() - interval '1 h'"
+                " FROM session_reminder_emails"
+            ),
+            "unconfirmed",
+        ),
+        ("SELECT", "due_soon"),
+    ],
+)
+async def test_pages_follow_each_other_the_most_urgent_first(
+    database: Database, queries: SweepQueries, change: str, kind: str
+) -> None:
+    """Every enrollment is on exactly one page, by the instant when its first reminder is due."""
+    hours = (30, 200, 5, 100, 26)
+    by_hours = {h: await enrolled(database, timedelta(hours=h)) for h in hours}
+    await sql(database, change)
+    look: Any = getattr(queries, kind)
+    if kind == "due_soon":
+        look = partial(look, within=timedelta(days=10))
+    seen: list[Suspect] = []
+    while page := await look(after=seen[-1] if seen else None, limit=2):
         seen += page
-    assert len(seen) == 5
-    assert everyone == set(seen)
+    # In 26 hours the first is due in two, and in 5 hours in three.
+    assert [by_hours[h] for h in (26, 5, 30, 100, 200)] == [one.enrollment for one in seen]
 
 
 async def test_a_session_that_is_gone_closes_what_waited(database: Database) -> None:

@@ -16,12 +16,12 @@ from temporalio.exceptions import CancelledError
 from devstack.ports import free_ports
 from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
-from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.sessions import Catalogue
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
 from reminders.settings import Settings
+from tests.databases import migrated
 from tests.starter.conftest import ADDRESS, Api, Json, a_body, a_worker, serving
 
 SOME_ID = UUID("5e551000-0000-4000-8000-000000000042")
@@ -511,7 +511,7 @@ class TestAway:
         with EmbeddedPostgres(durable=False) as postgres:
             postgres.create_database("away")
             database = Database(postgres.url("away"))
-            await migrate.upgrade(database)
+            await migrated(database)
             away = settings.model_copy(update={"database_url": SecretStr(postgres.url("away"))})
             async with serving(away) as api:
                 session_id, user_id = await api.session(), await api.user()

@@ -107,6 +107,8 @@ ONLY_COMMANDS = {
     "db upgrade",
     "db check",
     "temporal setup",
+    "installation moved",
+    "installation new",
     "import-cron",
     "backfill",
     "shadow-diff",
@@ -140,6 +142,8 @@ CHANGING_NOTHING = {
     "db upgrade",
     "db check",
     "temporal setup",
+    "installation moved",
+    "installation new",
 }
 """Commands that no audit log need tell of; `--reason` of `list` is that of a status."""
 

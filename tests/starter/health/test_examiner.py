@@ -22,7 +22,7 @@ from reminders.settings import Settings
 from starter.assembly import assembled
 from starter.health import examiner
 from starter.health.diagnosis import Check, Diagnosis, Level
-from starter.services.sweeps import ensure_sweep_schedule
+from tests.namespaces import a_namespace
 from tests.stage import eventually
 from tests.starter.conftest import Api, a_body, a_worker, serving
 
@@ -31,15 +31,20 @@ NAMES = [
     "database",
     "schema",
     "temporal",
+    "installation",
     "search_attributes",
     "schedule",
+    "sweeps",
     "clock",
     "worker",
     "delivery",
+    "webhooks",
     "quota",
     "stranded",
     "overdue",
 ]
+ASKING = [name for name in NAMES if name not in ("settings", "webhooks")]
+"""Those that ask PostgreSQL or Temporal, here; without a secret no webhook is expected."""
 
 
 @pytest.fixture
@@ -115,9 +120,11 @@ async def test_all_is_well(
     api: Api, settings: Settings, working: AbstractAsyncContextManager[None]
 ) -> None:
     """With everything up and a worker polling, `/readyz` is a 200 that lists what was checked."""
-    async with working:
+    async with working, assembled(settings) as parts:
+        await parts.namespace.claim(settings.sweep_cron, task_queue=settings.temporal_task_queue)
         await polled(settings)
         answer = await api.get("/readyz")
+        await parts.namespace.claim("0 0 1 1 *", task_queue="nobody-polls-this")
     assert answer.status_code == 200
     assert (answer.json()["ready"], answer.json()["cause"]) == (True, None)
     assert [check["name"] for check in answer.json()["checks"]] == NAMES
@@ -318,6 +325,7 @@ async def test_a_clock_behind_temporals(
         ({"delivery_mode": "live"}, "RESEND_WEBHOOK_SECRET"),
         ({"delivery_mode": "live", "resend_api_url": "http://127.0.0.1:1"}, "RESEND_API_URL"),
         ({"temporal_ui_url": "temporal.example"}, "TEMPORAL_UI_URL"),
+        ({"shadow_mode": True}, "SHADOW_MODE"),
     ],
 )
 async def test_settings_that_are_hardly_meant(
@@ -341,21 +349,20 @@ async def test_search_attributes_missing(
 
 
 async def test_schedule_missing_or_paused(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without its Schedule nobody sweeps: red. A paused one is an operator's will: a warning."""
-    with EmbeddedTemporal(headless=True) as bare:
-        monkeypatch.setenv("TEMPORAL_ADDRESS", bare.address)
-        missing = red(await examine(settings))["schedule"]
-        assert missing.remedy == "run `reminders temporal setup`"
-        client = await Client.connect(bare.address)
-        await ensure_sweep_schedule(client, "*/15 * * * *", task_queue="q")
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", await a_namespace(client))
+    missing = red(await examine(settings))["schedule"]
+    assert missing.remedy == "run `reminders temporal setup`"
+    async with assembled(settings) as parts:
+        await parts.namespace.claim(settings.sweep_cron, task_queue=settings.temporal_task_queue)
         there = await examine(settings)
         assert "schedule" not in red(there) | warnings(there)
-        await client.get_schedule_handle(SWEEP_ID).pause()
-        paused = warnings(await examine(settings))["schedule"]
-        assert paused.remedy is not None
-        assert "--unpause" in paused.remedy
+        await parts.client.get_schedule_handle(SWEEP_ID).pause()
+    paused = warnings(await examine(settings))["schedule"]
+    assert paused.remedy is not None
+    assert "--unpause" in paused.remedy
 
 
 async def test_unknown_namespace(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,7 +376,7 @@ async def test_both_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
     nowhere = SecretStr(f"postgresql://user@127.0.0.1:{free_ports(1)[0]}/nowhere")
     diagnosis = await examine(settings.model_copy(update={"database_url": nowhere}))
-    assert list(red(diagnosis)) == NAMES[1:]
+    assert list(red(diagnosis)) == ASKING
     assert diagnosis.cause == "PostgreSQL does not answer"
 
 
@@ -388,7 +395,7 @@ async def test_servers_that_hang(settings: Settings, monkeypatch: pytest.MonkeyP
             diagnosis = await examine(hanging)
         for writer in held:
             writer.close()
-    assert list(red(diagnosis)) == NAMES[1:]
+    assert list(red(diagnosis)) == ASKING
 
 
 async def test_probes_share_an_examination(settings: Settings) -> None:

@@ -25,13 +25,8 @@ from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
 from reminders.temporal import Ensured, ensure_schedule
 from starter.assembly import assemble
-from starter.services.sweeps import (
-    EXECUTION_TIMEOUT,
-    MANUAL_ID,
-    Sweeps,
-    ensure_sweep_schedule,
-    sweep_schedule,
-)
+from starter.services.sweep_schedule import EXECUTION_TIMEOUT, sweep_schedule
+from starter.services.sweeps import MANUAL_ID, Sweeps
 from tests.stage import eventually
 from tests.starter.conftest import a_worker, serving
 from workflows.reminder_sweep import ATTEMPT_TIMEOUT, RETENTION_TIMEOUT
@@ -151,7 +146,7 @@ async def test_a_scheduled_sweep_is_waited_for_on_our_own_task_queue_only(
 ) -> None:
     """One that waits where workers polled before the queue was renamed holds up no sweep by hand."""
     queue = settings.temporal_task_queue if is_ours else "nobody-polls-this"
-    await ensure_sweep_schedule(client, settings.sweep_cron, task_queue=queue)
+    await ensure_schedule(client, SWEEP_ID, wanted(settings.sweep_cron, queue))
     await client.get_schedule_handle(SWEEP_ID).trigger()
     running: list[str] = []
 

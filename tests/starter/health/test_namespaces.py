@@ -1,0 +1,97 @@
+"""Namespaces as they are found: attributes of another type, no room for more, short retention."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+
+import worker
+from devstack.temporal import EmbeddedTemporal
+from reminders import temporal
+from reminders.domain.errors import ConfigurationError
+from reminders.settings import Settings
+from starter.assembly import assembled
+from starter.health.diagnosis import Check, Level
+from tests.namespaces import a_namespace
+
+INT, KEYWORD = (
+    IndexedValueType.INDEXED_VALUE_TYPE_INT,
+    IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+)
+
+
+async def namespaced(
+    client: Client, attributes: Mapping[str, IndexedValueType.ValueType], **options: timedelta
+) -> str:
+    """The name of a namespace with these search attributes."""
+    name = await a_namespace(client, **options)
+    if attributes:
+        await client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=name, search_attributes=attributes)
+        )
+    return name
+
+
+async def start(settings: Settings) -> None:
+    """Start a worker that stops at once."""
+    stop = asyncio.Event()
+    stop.set()
+    await worker.run(settings.model_copy(update={"resend_api_key": "re_test"}), stop)
+
+
+async def check(settings: Settings, name: str) -> Check:
+    """What `doctor` finds."""
+    async with assembled(settings) as parts:
+        checks = (await parts.examiner.examine()).checks
+    return next(found for found in checks if found.name == name)
+
+
+async def test_a_search_attribute_of_another_type(
+    settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker does not start and `doctor` is red: both name it, both types and the command."""
+    name = await namespaced(client, {"SessionId": INT})
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", name)
+    words = "SessionId as Int, and Keyword is needed; .*search-attribute remove --name SessionId"
+    with pytest.raises(ConfigurationError, match=words):
+        await start(settings)
+    found = await check(settings, "search_attributes")
+    assert (Level.RED, True) == (found.level, "as Int" in found.detail)
+    assert "search-attribute remove" in (found.remedy or "")
+
+
+async def test_no_room_for_another_search_attribute(
+    settings: Settings,
+    client: Client,
+    temporal_server: EmbeddedTemporal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server's own words are passed on in one line, with the remedy."""
+    name = await namespaced(client, {f"Other{n}": KEYWORD for n in range(9)})
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", name)
+    with pytest.raises(
+        ConfigurationError, match=r"does not take .*SessionId.*remove some"
+    ) as error:
+        await start(settings)
+    assert "\n" not in str(error.value)
+    full = await Client.connect(temporal_server.address, namespace=name)
+    assert "SessionId" in await temporal.missing_search_attributes(full)
+
+
+async def test_a_namespace_that_soon_forgets(
+    settings: Settings, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept for less than a day is a warning, with the command."""
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", await namespaced(client, {}))
+    assert Level.OK is (await check(settings, "temporal")).level
+    short = await namespaced(client, {}, retention=timedelta(hours=2))
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", short)
+    found = await check(settings, "temporal")
+    assert (Level.WARNING, True) == (found.level, "2 h after their end" in found.detail)
+    assert f"--namespace {short} --retention" in (found.remedy or "")
