@@ -34,7 +34,7 @@ SECTIONS = {
     "Reminders and rules": ("list", "failed", "resend", "send-now", "redrive", "config"),
     "E-mails": ("preview", "test-send", "rehearse", "delivery"),
     "How things stand": ("overview", "doctor", "sweep", "runs", "events"),
-    "Running it": ("worker", "api", "db", "temporal", "api-key", "ledger-restored"),
+    "Running it": ("worker", "api", "db", "temporal", "api-key", "installation", "ledger-restored"),
     "Coming from a cron job": ("import-cron", "backfill", "shadow-diff", "cutover"),
 }
 """Every command, in the order of `--help`."""

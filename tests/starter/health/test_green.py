@@ -52,7 +52,8 @@ async def test_a_schedule_of_other_settings(
     scheduled: dict[str, str], named: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody's settings differ from ours: a warning that names the variable."""
-    values = {"cron": settings.sweep_cron, "task_queue": settings.temporal_task_queue, **scheduled}
+    values: dict[str, Any] = {"cron": settings.sweep_cron}
+    values |= {"task_queue": settings.temporal_task_queue, **scheduled}
     monkeypatch.setattr(temporal, "schedule", described(sweep_schedule(**values)))
     found = (await warnings(settings))["schedule"]
     assert named in found.detail
