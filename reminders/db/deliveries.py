@@ -45,6 +45,8 @@ SENDING = ReminderStatus.SENDING
 _NOT_TRUE = "what it says is not true any more, and it may have been accepted"
 LEASE = timedelta(seconds=5)
 """How long a silent owner keeps a batch; a live one renews it."""
+BELIEVED = timedelta(seconds=10)
+"""How long a reading counts: who stood still since then may not know what the platform has changed."""
 
 
 class PostgresDeliveryLedger:
@@ -150,6 +152,8 @@ class PostgresDeliveryLedger:
         parameters: dict[str, Any] = {
             **_columns(marks),
             "versions": [known[mark.reminder_id].row_version for mark in marks],
+            "read_at": min((f.read_at for f in facts if f.read_at), default=None),
+            "believed": BELIEVED,
             "starts": [
                 starts.get(mark.reminder_id) if mark.status is SENDING else None for mark in marks
             ],
@@ -367,6 +371,7 @@ def _facts(row: mapping.Record) -> DeliveryFacts:
         was_told=row["was_told"],
         turn=Turn(row["turn"]),
         row_version=row["row_version"],
+        read_at=row["read_at"],
     )
 
 

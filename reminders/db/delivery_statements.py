@@ -26,6 +26,7 @@ READ = typed(f"""
 WITH held AS MATERIALIZED (
     SELECT held_until - clock_timestamp() AS held_for, held_because, held_sender {_HOLD_FOR_US})
 SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS row_version,
+       statement_timestamp() AS read_at,
        {SESSIONS.selected("s")}, {ATTENDEES.selected("u")}, {RULES.selected("c")},
        e.status AS enrollment_status,
        -- Only what will go out can take the place of what is late.
@@ -72,7 +73,9 @@ locked AS (
      WHERE r.email_status = 'scheduled' AND r.xmin::text = d.version
      ORDER BY r.id FOR UPDATE OF r),
 unchanged AS (
-    SELECT true AS yes WHERE (SELECT count(*) FROM locked) = (SELECT count(*) FROM input)),
+    SELECT true AS yes
+     WHERE (SELECT count(*) FROM locked) = (SELECT count(*) FROM input)
+       AND coalesce(clock_timestamp() - :read_at < :believed, true)),
 marked AS (
     UPDATE session_reminder_emails r
        SET email_status = d.status, status_reason = d.reason, last_error = d.error,

@@ -27,7 +27,7 @@ from reminders.delivery.doubt import Doubts
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
-from reminders.delivery.posting import Poster
+from reminders.delivery.posting import Poster, Turn
 from reminders.delivery.searching import Searches
 from reminders.delivery.turns import Turns
 from reminders.delivery.verdict import BUSY, Judge, Verdict, outcome_of
@@ -243,9 +243,9 @@ class DeliveryPipeline:
         parked = {ticket: ticket.parked for ticket in tickets}
         failure: Exception = BatchBusyError("not resolved yet", retry_after=BUSY)
         try:
-            verdict, wait = await self._freeze(tickets)
+            verdict, turn = await self._freeze(tickets)
             tickets = self._regrouped(tickets, verdict)
-            await self._send(tickets, verdict, wait)
+            await self._send(tickets, verdict, turn)
         except ReminderError as error:
             failure = error
         except Exception as error:
@@ -289,7 +289,7 @@ class DeliveryPipeline:
                 self._gatherer.put(ticket)
         return stay
 
-    async def _send(self, tickets: Sequence[Ticket], verdict: Verdict, wait: timedelta) -> None:
+    async def _send(self, tickets: Sequence[Ticket], verdict: Verdict, turn: Turn) -> None:
         for facts, decision in verdict.moved:
             try:
                 if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
@@ -301,11 +301,11 @@ class DeliveryPipeline:
         for ticket in tickets:
             verdict.tell(ticket)
         if verdict.batch is not None:
-            await self._post(verdict.batch, wait, tickets)
+            await self._post(verdict.batch, turn, tickets)
         for batch_id, frozen in verdict.in_doubt.items():
             await self._resume(batch_id, [t for t in tickets if t.reminder.reminder_id in frozen])
 
-    async def _freeze(self, tickets: Sequence[Ticket]) -> tuple[Verdict, timedelta]:
+    async def _freeze(self, tickets: Sequence[Ticket]) -> tuple[Verdict, Turn]:
         """Read, decide, render and store, until no row changed in between.
 
         What a reminder ends for because something is not there is read a second time before it is
@@ -324,20 +324,21 @@ class DeliveryPipeline:
                 missed |= verdict.missing
                 continue
             if verdict.batch is None and not verdict.closings:
-                return verdict, timedelta()
+                return verdict, Turn.now()
+            turn = Turn.now()
             wait = await self._ledger.freeze(
                 verdict.batch, verdict.closings, facts=reading.facts, run_ids=run_ids
             )
             if wait is not None:
                 self._on_step(Step.FROZEN)
                 self._observe(verdict)
-                return verdict, wait
+                return verdict, replace(turn, wait=wait)
         raise BatchBusyError("the ledger keeps changing", retry_after=BUSY)
 
-    async def _post(self, batch: FrozenBatch, wait: timedelta, tickets: Sequence[Ticket]) -> None:
+    async def _post(self, batch: FrozenBatch, turn: Turn, tickets: Sequence[Ticket]) -> None:
         mine = [t for t in tickets if t.reminder.reminder_id in batch.reminder_ids]
         try:
-            settlements = await self._poster.post(batch, wait, in_doubt=False)
+            settlements = await self._poster.post(batch, turn, in_doubt=False)
         except (MailRejectedError, MailBlockedError) as error:
             if isinstance(error, MailRejectedError):
                 goes_on = len(batch.reminder_ids) > 1
@@ -379,13 +380,14 @@ class DeliveryPipeline:
 
     async def _resume(self, batch_id: UUID, tickets: Sequence[Ticket]) -> None:
         """Settle a batch in doubt that the tickets are in, or let them wait for who is at it."""
+        turn = Turn.now()
         resumed = await self._ledger.resume(batch_id)
         if resumed is None:
             self._doubts.wait_for(batch_id, tickets)
             return
         batch, wait = resumed
         try:
-            settlements = await self._poster.post(batch, wait, in_doubt=True)
+            settlements = await self._poster.post(batch, replace(turn, wait=wait), in_doubt=True)
         except MailRejectedError as error:
             # One of them is bad and nobody knows which. It was released: each is decided anew, and
             # a batch of those that come again is halved.

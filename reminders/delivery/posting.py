@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
@@ -47,9 +48,25 @@ _OPERATOR_PROBE = timedelta(seconds=60)
 _SLOW_DOWN = timedelta(seconds=10)
 """Everybody slows down for so long at the most: the provider counts in windows of a second. Who is
 asked to wait longer waits alone."""
+_STOOD_STILL = timedelta(seconds=10)
+"""Whoever wakes so late has been stopped; what was true when it was frozen may no longer be."""
 _PART = 0.1
 """Of the time that a reminder has left, it is never put off by more than this."""
 _SHORTEST = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """When a request may be posted, and the last moment of which the ledger has said that it is true."""
+
+    wait: timedelta
+    looked_at: float
+    """Of `monotonic`, before the ledger was asked: its answer may have been long under way."""
+
+    @classmethod
+    def now(cls) -> Turn:
+        """At once: for whoever is about to ask."""
+        return cls(timedelta(), monotonic())
 
 
 class Poster:
@@ -75,14 +92,12 @@ class Poster:
         self._is_refused = False
         """Whether the provider last refused the key or sender of this worker."""
 
-    async def post(
-        self, batch: FrozenBatch, wait: timedelta, *, in_doubt: bool
-    ) -> Sequence[Settlement]:
+    async def post(self, batch: FrozenBatch, turn: Turn, *, in_doubt: bool) -> Sequence[Settlement]:
         """Post a batch, at the provider's pace and with a few retries, and settle it.
 
         Args:
             batch: Ours by lease.
-            wait: Until its place in the pace.
+            turn: Its place in the pace.
             in_doubt: Whether an earlier attempt may have been accepted. Then it may also have been
                 frozen under another key or sender, so that a refusal of those is its own.
 
@@ -99,16 +114,16 @@ class Poster:
         # All the while, waiting included: whoever waits for their turn is alive, and a second
         # owner would only post the same once more, and take it for being in doubt.
         async with self._lease_kept(batch):
-            return await self._post(batch, wait, in_doubt=in_doubt)
+            return await self._post(batch, turn, in_doubt=in_doubt)
 
     async def _post(
-        self, batch: FrozenBatch, wait: timedelta, *, in_doubt: bool
+        self, batch: FrozenBatch, turn: Turn, *, in_doubt: bool
     ) -> Sequence[Settlement]:
         give_up_at = monotonic() + self._policy.patience.total_seconds()
         resumed = in_doubt
         failures = 0
         while True:
-            await asyncio.sleep(wait.total_seconds())
+            batch = await self._at_its_turn(batch, turn)
             self._on_step(Step.PACED)
             if (ended := self._too_late(batch, in_doubt=in_doubt)) is not None:
                 return await self._settle(batch, ended, give_up_at)
@@ -141,9 +156,20 @@ class Poster:
                 return await self._settle(batch, _settlements(batch, receipts), give_up_at)
             if not slow_down:
                 await asyncio.sleep(delay.total_seconds())
-            batch, wait = await self._ledger.again(
-                batch, at_least=delay if slow_down else timedelta()
-            )
+            batch, turn = await self._again(batch, at_least=delay if slow_down else timedelta())
+
+    async def _at_its_turn(self, batch: FrozenBatch, turn: Turn) -> FrozenBatch:
+        """Wait for a batch's turn; it is looked at once more if this process was stopped meanwhile."""
+        await asyncio.sleep(turn.wait.total_seconds())
+        if monotonic() > turn.looked_at + (turn.wait + _STOOD_STILL).total_seconds():
+            batch, turn = await self._again(batch, at_least=timedelta())
+            await asyncio.sleep(turn.wait.total_seconds())
+        return batch
+
+    async def _again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, Turn]:
+        turn = Turn.now()
+        batch, wait = await self._ledger.again(batch, at_least=at_least)
+        return batch, replace(turn, wait=wait)
 
     async def _refused(
         self, batch: FrozenBatch, error: DeliveryError, *, in_doubt: bool, resumed: bool

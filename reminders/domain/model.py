@@ -241,6 +241,9 @@ class DeliveryFacts:
     turn: Turn = Turn.OURS
     row_version: str = ""
     """Changes with every change of the ledger's row."""
+    read_at: datetime | None = field(default=None, compare=False)
+    """By the ledger's clock. The version does not change with the platform's rows, so what was read
+    long ago is not believed."""
 
     @property
     def is_incomplete(self) -> bool:

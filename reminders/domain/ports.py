@@ -253,8 +253,8 @@ class DeliveryLedger(Protocol):
     ) -> timedelta | None:
         """Claim reminders: store the batch and the closings, and take a place in the pace.
 
-        All or nothing, and only if no row changed since it was read: a cancel or a move that
-        came in between wins.
+        All or nothing, and only if no row changed since it was read, a moment ago: a cancel or a
+        move that came in between wins.
 
         Args:
             batch: What will be posted; `None` if nothing is.
@@ -264,7 +264,7 @@ class DeliveryLedger(Protocol):
 
         Returns:
             How long to wait before the batch may be posted (zero without a batch); `None` if a
-            row changed, and nothing was done.
+            row changed or was read too long ago, and nothing was done.
         """
 
     async def move(self, facts: DeliveryFacts, due_at: datetime, starts_at: datetime) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.reports import LedgerGauges
 from reminders.db.tables import EmailBatchRow, ReminderRow
+from reminders.delivery import posting
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.keys import reminder_id
 from reminders.domain.model import ReminderStatus
@@ -198,6 +200,39 @@ async def test_a_session_called_off_between_two_attempts_is_not_mailed_again(
         await deliver(pipeline, reminders)
     assert {"failed: outcome_unknown": 3} == await statuses(database)
     assert 1 == len(await posts(provider))
+
+
+@pytest.mark.parametrize("after", ["read", "freeze"])
+async def test_whoever_stood_still_looks_once_more(
+    after: str,
+    settings: Settings,
+    database: Database,
+    provider: ProviderClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that was stopped before it froze, or before it posted, mails nobody of what was."""
+    reminders = await due_reminders(database, 3)
+    async with a_pipeline(settings) as pipeline:
+        step = getattr(pipeline._ledger, after)
+
+        async def step_and_stand_still(*args: Any, **kwargs: Any) -> Any:
+            done = await step(*args, **kwargs)
+            setattr(pipeline._ledger, after, step)
+            async with database.transaction() as connection:
+                await connection.execute(text("UPDATE sessions SET status = 'cancelled'"))
+            if after == "freeze":
+                monkeypatch.setattr(posting, "monotonic", lambda: monotonic() + 11)
+                return done
+            ago = timedelta(seconds=11)
+            facts = [dataclasses.replace(f, read_at=f.read_at - ago) for f in done.facts]
+            return dataclasses.replace(done, facts=facts)
+
+        setattr(pipeline._ledger, after, step_and_stand_still)
+        await deliver(pipeline, reminders)
+        monkeypatch.setattr(posting, "monotonic", monotonic)
+        await deliver(pipeline, reminders)
+    assert {"cancelled: session_cancelled": 3} == await statuses(database)
+    assert [] == await posts(provider)
 
 
 async def test_what_only_waited_too_long_is_decided_anew(
