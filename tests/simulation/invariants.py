@@ -127,6 +127,17 @@ def nothing_for_who_does_not_want_it(e: Evidence) -> Violations:
             yield f"{_name(e, row.id)} was past due when it was planned"
 
 
+def nothing_that_is_not_true_any_more(e: Evidence) -> Violations:
+    """What is accepted was true of its session a moment before: it was held, at the start that is told."""
+    for a in _of_batches(e):
+        row = e.store.rows[a.reminder_id]
+        if not any(
+            s.is_held and s.starts_at == a.tells and s.since <= a.at <= s.until + UNDER_WAY
+            for s in spells(e, row.session_id, row.user_id)
+        ):
+            yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, and not true any more"
+
+
 def the_bytes_under_a_key_never_change(e: Evidence) -> Violations:
     """Whatever is posted under an idempotency key is the same, to the byte, and was stored before."""
     bodies: dict[str, bytes] = {}
@@ -255,7 +266,7 @@ def no_run_without_an_enrollment(e: Evidence) -> Violations:
 def attempts_are_bounded(e: Evidence) -> Violations:
     """No request is repeated, and no delivery tried, more often than every few seconds."""
     minutes: Counter[tuple[str, int]] = Counter()
-    for request in e.provider.requests:
+    for request in (r for r in e.provider.requests if not r.is_too_soon):
         minutes[request.key, int((request.at - EPOCH) / timedelta(minutes=1))] += 1
     for (key, _), n in minutes.items():
         if n > POSTS_A_MINUTE:
@@ -269,6 +280,11 @@ def one_owner_at_a_time(e: Evidence) -> Violations:
     """While its owner is well and renews the lease, nobody else posts a request."""
     for first, second in pairwise(sorted(e.provider.requests, key=lambda r: (r.key, r.at))):
         is_at_once = second.at - first.at < timedelta(seconds=2) and first.key == second.key
+        is_given_up = any(
+            str(batch_id) == first.key and first.at <= at <= second.at
+            for at, batch_id in e.store.given_up
+        )
+        is_at_once = is_at_once and not is_given_up
         if is_at_once and first.worker != second.worker and not _was_ill(e, first.at):
             yield f"{first.key} was posted by {first.worker} and {second.worker} at {_at(second.at)}"
 
@@ -286,6 +302,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     nothing_superseded,
     nothing_after_a_receipt,
     nothing_for_who_does_not_want_it,
+    nothing_that_is_not_true_any_more,
     the_bytes_under_a_key_never_change,
     one_start_a_request,
     only_under_its_mode,

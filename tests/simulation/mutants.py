@@ -217,6 +217,14 @@ MUTANTS = (
         (f"{_LEDGER}._is_unchanged", "and str(row.version) == fact.row_version", ""),
     ),
     _mutant(
+        "a reading of long ago is believed",
+        (f"{_LEDGER}._freeze", "store.now() - f.read_at >= BELIEVED", "False"),
+    ),
+    _mutant(
+        "who stood still posts what was true before",
+        (f"{_DELIVERY}.posting:Poster._at_its_turn", "if monotonic() >", "if False and 0 >"),
+    ),
+    _mutant(
         "a freeze takes what somebody else has frozen",
         (
             f"{_LEDGER}._is_unchanged",

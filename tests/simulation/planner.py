@@ -45,9 +45,13 @@ class ModelPlanner:
         user_id: UUID,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
-        is_meant: bool = False,
+        meant: Callable[[], None] | None = None,
     ) -> PlannedEnrollment:
-        """See `EnrollmentPlanner.enroll`."""
+        """See `EnrollmentPlanner.enroll`.
+
+        With `meant`, somebody asks for it, which makes it true; called when it is committed,
+        whether or not they ever hear of that.
+        """
 
         def work() -> PlannedEnrollment:
             session = self._session(session_id)
@@ -55,8 +59,9 @@ class ModelPlanner:
             was = self.store.enrollments.get(key)
             if not (status is EnrollmentStatus.PENDING and was is EnrollmentStatus.CONFIRMED):
                 self.store.enrollments[key] = status
-                if is_meant:  # by somebody who asks for it: that makes it true
+                if meant is not None:
                     self.store.set_enrollment(key, status)
+                    meant()
             recorded = self._recorded(key)
             return self._plan(session, user_id, recorded, self._situation(key), enrolling=True)
 

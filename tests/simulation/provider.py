@@ -63,6 +63,8 @@ class Request:
     """Of the worker that posted it."""
     starts: frozenset[datetime]
     people: frozenset[str]
+    is_too_soon: bool
+    """It was told to come back in a second, which is no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Provider:
         now = self.loop.now()
         mails = json.loads(body)
         people = frozenset(m["person"] for m in mails)
+        refused = self._refused(key_of_worker, people)
         self.requests.append(
             Request(
                 now,
@@ -125,9 +128,9 @@ class Provider:
                 mode,
                 frozenset(datetime.fromisoformat(m["tells"]) for m in mails),
                 people,
+                refused is not None and refused.headers.get("retry-after") == "1",
             )
         )
-        refused = self._refused(key_of_worker, people)
         if refused is not None:
             return refused
         known = self._known.get(key)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
-from reminders.db.deliveries import LEASE
+from reminders.db.deliveries import BELIEVED, LEASE
 from reminders.db.preferences import STOPPING
 from reminders.domain.contracts import CloseRemindersResult
 from reminders.domain.model import (
@@ -183,6 +183,8 @@ class Store:
     """What was true of whom, and from when on: the words of the platform."""
     in_doubt: int = 0
     """Batches that are frozen."""
+    given_up: list[tuple[datetime, UUID]] = field(default_factory=list)
+    """When an owner left a batch to whoever comes next."""
     writes: int = 0
     lead_in: timedelta | None = None
 
@@ -290,6 +292,7 @@ class Store:
             and session is not None
             and abs(before.starts_at - session.starts_at) <= RESEND_THRESHOLD,
             row_version=str(row.version),
+            read_at=self.now(),
         )
 
     def record(self, event: ProviderEvent) -> bool:
@@ -391,6 +394,8 @@ class ModelLedger:
         run_ids: Mapping[UUID, str],
     ) -> timedelta | None:
         store = self._store
+        if any(f.read_at and store.now() - f.read_at >= BELIEVED for f in facts):
+            return None
         known = {f.reminder.id: f for f in facts}
         sending = batch.reminder_ids if batch else ()
         for reminder_id in (*(c.reminder_id for c in closings), *sending):
@@ -562,7 +567,12 @@ class ModelLedger:
 
     async def yield_lease(self, batch: FrozenBatch, *, retry_in: timedelta) -> None:
         """See `DeliveryLedger.yield_lease`."""
-        await self._link.ask("yield", lambda: self._lease(batch, retry_in))
+
+        def work() -> None:
+            self._lease(batch, retry_in)
+            self._store.given_up.append((self._store.now(), batch.id))
+
+        await self._link.ask("yield", work)
 
     def _lease(self, batch: FrozenBatch, lease: timedelta) -> None:
         if self._is_owner(batch):

@@ -93,12 +93,12 @@ def story(seed: int) -> Story:
         for _ in range(r.choice((0, 1, 1, 2, 2))):
             events += _trouble(r, about(), workers)
     dislikes = r.randrange(people) if r.random() < 0.5 else None
-    if r.random() < 0.3:
-        moment = r.choice(instants)
-        events = [e for e in events if e.verb == "enroll" and e.at < 2.0] + _knot(
-            r, moment, workers
-        )
-        dislikes = 0 if people > 1 else None
+    knot = r.random()
+    if knot < 0.5:
+        closely = _knot if knot < 0.3 else _quiet_knot
+        enrolled = [e for e in events if e.verb == "enroll" and e.at < 2.0]
+        events = enrolled + closely(r, r.choice(instants), workers)
+        dislikes = 0 if people > 1 and knot < 0.3 else None
     return Story(
         seed=seed,
         leads=leads,

@@ -39,7 +39,7 @@ from reminders.domain.contracts import SessionReminderInput
 from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from starter.services.enrollments import UPDATE_TIMEOUT, Answer, EnrollmentRun, _plan
+from starter.services.enrollments import PATIENCE, UPDATE_TIMEOUT, Answer, EnrollmentRun, _plan
 from tests.simulation.virtual import Process, VirtualLoop
 from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
 
@@ -54,6 +54,7 @@ class Worker:
 
     process: Process
     activities: DeliveryActivities
+    mode: str
 
     @property
     def is_polling(self) -> bool:
@@ -557,13 +558,15 @@ class ModelWorkflows:
 
         return bool(await self._call(work))
 
-    async def has_ended(self, run: EnrollmentRun) -> bool:
+    async def has_ended(self, run: EnrollmentRun, *, is_patient: bool = False) -> bool:
         """See `EnrollmentWorkflows.has_ended`."""
         found = self._find(run)
         if found is None or not found.is_running:
             return True
         try:
-            async with asyncio.timeout(UPDATE_TIMEOUT.total_seconds()):
+            async with asyncio.timeout(
+                (PATIENCE if is_patient else UPDATE_TIMEOUT).total_seconds()
+            ):
                 await asyncio.shield(found.ended)
         except TimeoutError:
             return False

@@ -126,6 +126,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         held, process.paused = process.paused or [], None
         self._ready.extend(held)
 
+    def errors(self) -> list[str]:
+        """Of tasks that nobody awaits: what would otherwise be seen by no one."""
+        nobodys = (t for t in self._made if t.done() and t._log_traceback)
+        return [f"nobody expects {task.exception()!r}" for task in nobodys]
+
     def end(self) -> None:
         """Forget everything, silently: nothing that cleans up has any effect now."""
         self._ready.clear()

@@ -288,7 +288,7 @@ class World:
             webhooks=self.webhooks,
             steps=self.loop.steps,
             seconds=self.loop.time(),
-            failures=[*self.loop.failures, *self.temporal.failures],
+            failures=[*self.loop.failures, *self.loop.errors(), *self.temporal.failures],
             settled_at=self.loop.now(),
         )
 
@@ -321,7 +321,7 @@ class World:
             clock=clock,
             policy=DeliveryPolicy(batch_size=story.batch_size),
         )
-        worker = self.workers[n] = Worker(process, DeliveryActivities(pipeline))
+        worker = self.workers[n] = Worker(process, DeliveryActivities(pipeline), mode)
 
         async def live() -> None:
             async with pipeline.running():
@@ -364,7 +364,10 @@ class World:
         able = [
             n
             for n, w in self.workers.items()
-            if w.is_polling and not story.old_keys[n] and abs(story.skews[n]) < 1
+            if w.is_polling
+            and w.mode == "live"  # what was frozen in this mode waits for it
+            and not story.old_keys[n]
+            and abs(story.skews[n]) < 1
         ]
         self._is_ill("worker", is_so=not able)
         self._is_ill("database", is_so=self.is_database_away or self.loses > 0)
@@ -432,11 +435,13 @@ class World:
             self._platform(lambda: self.store.set_enrollment(key, EnrollmentStatus.CONFIRMED))
             return
 
+        def meant() -> None:
+            self.by_hand.append((self.loop.now(), key, False))
+            self.ended_by_hand.append((self.loop.now(), key, False))
+
         async def work(services: Services) -> None:
-            planned = await services.planner.enroll(*key, is_meant=True)
+            planned = await services.planner.enroll(*key, meant=meant)
             began = self.loop.now()
-            self.by_hand.append((began, key, False))
-            self.ended_by_hand.append((began, key, False))
             handed = await services.handover.hand_over(planned, enrolling=True)
             if handed.is_confirmed:
                 self._confirmed(key, began)
