@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -28,7 +28,7 @@ _OPERATOR_WAITS = (timedelta(seconds=2), timedelta(seconds=60))
 """First it is asked soon whether another worker fares better, in the end once a minute whether an
 operator has acted."""
 _LONGEST_ASKED = timedelta(minutes=2)
-"""Longer than anything of ours asks for, if clocks are right."""
+"""Longer than anything of ours asks for."""
 _PART = 0.1
 """Of the time in which it is still useful to try, none is waited longer than this."""
 _SHORTEST = timedelta(seconds=1)
@@ -64,6 +64,7 @@ def as_application_errors(
         info = activity.info()
         raise application_error(
             error,
+            now=info.started_time,
             attempt=info.attempt,
             useful_for=None if useful_until is None else useful_until - info.started_time,
             retryable=None if final is None else not isinstance(error, final),
@@ -79,6 +80,7 @@ def as_application_errors(
 def application_error(
     error: ReminderError,
     *,
+    now: datetime,
     attempt: int = 1,
     useful_for: timedelta | None = None,
     retryable: bool | None = None,
@@ -89,6 +91,7 @@ def application_error(
 
     Args:
         error: What went wrong.
+        now: By Temporal's clock, roughly.
         attempt: Of the activity, from 1.
         useful_for: How long an attempt helps, by Temporal's clock; absent means always.
         retryable: Whether the activity is tried again; absent means as the error says.
@@ -98,7 +101,7 @@ def application_error(
         str(error),
         type=type(error).__name__,
         non_retryable=not (error.retryable if retryable is None else retryable),
-        next_retry_delay=_retry_delay(error, attempt, useful_for),
+        next_retry_delay=_retry_delay(error, now, attempt, useful_for),
         category=(
             ApplicationErrorCategory.BENIGN if expected else ApplicationErrorCategory.UNSPECIFIED
         ),
@@ -106,22 +109,22 @@ def application_error(
 
 
 def _retry_delay(
-    error: ReminderError, attempt: int, useful_for: timedelta | None
+    error: ReminderError, now: datetime, attempt: int, useful_for: timedelta | None
 ) -> timedelta | None:
     """What is known about the next attempt; `None` leaves it to the retry policy.
 
     Bounded, whoever asks for it: by minutes, and by a part of the time that is left. What asks may
     be one odd answer, and one odd worker; the next attempt may meet another.
     """
-    delay = _asked(error, attempt)
+    delay = _asked(error, now, attempt)
     if delay is None or useful_for is None:
         return delay
     return min(delay, max(useful_for * _PART, _SHORTEST))
 
 
-def _asked(error: ReminderError, attempt: int) -> timedelta | None:
+def _asked(error: ReminderError, now: datetime, attempt: int) -> timedelta | None:
     if isinstance(error, MailQuotaExceededError):
-        until_reset = error.resets_at - datetime.now(UTC)
+        until_reset = error.resets_at - now
         return min(max(until_reset, _SHORTEST), _LONGEST_WAIT)
     if isinstance(error, (MailNotConfiguredError, MailBlockedError)):
         soonest, longest = _OPERATOR_WAITS

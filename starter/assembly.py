@@ -12,7 +12,7 @@ from temporalio.converter import DataConverter
 from temporalio.runtime import Runtime
 
 from reminders import temporal
-from reminders.clock import SystemClock
+from reminders.clock import SharedClock, SystemClock
 from reminders.db.audit import AuditLog
 from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
@@ -133,17 +133,19 @@ async def assembled(
         ConfigurationError: If a setting is missing or cannot be used.
         TemporalUnavailableError: If the server does not answer (not when lazy).
     """
+    clock = SharedClock()
     database = Database(
         settings.require_database_url(),
         pool_size=settings.database_pool_size,
         host_schema=settings.existing_host_schema(),
+        clock=clock,
     )
     try:
         client = await connect(
             lazy=lazy, plugins=plugins, data_converter=data_converter, runtime=runtime
         )
-        parts = assemble(settings, database, client)
-        async with aclosing(parts.rules):
+        parts = assemble(settings, database, client, clock=clock)
+        async with aclosing(parts.rules), clock.listening(database.time):
             yield parts
     finally:
         await database.aclose()
@@ -158,12 +160,13 @@ def assemble(
         settings: Of this process.
         database: Migrated.
         client: Connected with `SessionReminderPlugin`; may be lazy.
-        clock: Judges what is due; tests bring their own.
+        clock: Judges what is due; absent is the machine's, which should be PostgreSQL's (see
+            `assembled`).
     """
     clock = clock or SystemClock()
     threshold, task_queue = settings.reschedule_resend_threshold, settings.temporal_task_queue
     catalogue, queries, audit = Catalogue(database), ReminderQueries(database), AuditLog(database)
-    ledger = LedgerGauges(database, clock, settings.destination())
+    ledger = LedgerGauges(database, clock, settings.destination(), machine=SystemClock())
     planner = EnrollmentPlanner(database, clock, resend_threshold=threshold)
     namespace = Namespace(client, Installation(database))
     workflows = EnrollmentWorkflows(client, task_queue=task_queue, namespace=namespace)

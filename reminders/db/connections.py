@@ -23,6 +23,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Dialect, Engine, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 
+from reminders.clock import SharedClock, ticks
 from reminders.db.failures import failure_of
 from reminders.db.url import Server
 
@@ -33,7 +34,8 @@ COMMAND_SECONDS = 30
 
 _WHO = """
 SELECT pg_catalog.pg_backend_pid(),
-       (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path')
+       (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'),
+       pg_catalog.clock_timestamp()
 """
 _SOCKET = {
     "keepalives_idle": ("IPPROTO_TCP", "TCP_KEEPIDLE"),
@@ -67,7 +69,12 @@ class Connections:
     """Makes the connections of an engine, and drops those that are not to be used again."""
 
     def __init__(
-        self, server: Server, *, search_path: str | None, settings: dict[str, str]
+        self,
+        server: Server,
+        *,
+        search_path: str | None,
+        settings: dict[str, str],
+        clock: SharedClock | None = None,
     ) -> None:
         """Nothing is connected yet.
 
@@ -75,10 +82,12 @@ class Connections:
             server: What `DATABASE_URL` says.
             search_path: Where our statements look for relations; absent means where the role does.
             settings: Of every session or transaction, besides.
+            clock: Is told what time the server has, before anything else is asked.
         """
         self._server = server
         self._search_path = search_path
         self._settings = {**server.settings, **settings}
+        self._clock = clock
         self.is_pooled = server.is_pooled
         """Whether there is a pooler, as far as is known: known once something was connected."""
 
@@ -119,8 +128,11 @@ class Connections:
 
     async def _begin(self, session: Session) -> None:
         """See who answers, and let our settings be true: for the session, or in each transaction."""
+        asked = ticks()
         async with session.transaction():
-            [pid, usual_path] = await session.fetchrow(_WHO)
+            [pid, usual_path, there] = await session.fetchrow(_WHO)
+        if self._clock is not None:
+            self._clock.hear(there, asked=asked)
         if pid != session.get_server_pid() and not self.is_pooled:
             logger.info("a pooler is before PostgreSQL: nothing is kept beyond a transaction")
             self.is_pooled = True

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Executable, RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reminders.budget import answer_of
+from reminders.clock import SharedClock
 from reminders.db import url as urls
 from reminders.db.connections import Connections
 from reminders.db.failures import Meaning, failure_of, refusal
@@ -27,6 +29,7 @@ _T = TypeVar("_T")
 OUR_SCHEMA = "session_reminders"
 """Where everything of ours is when the platform's tables are its own (existing mode)."""
 
+_TIME = text("SELECT pg_catalog.clock_timestamp()")
 _STATE = text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")
 
 
@@ -36,7 +39,14 @@ class Database:
     Close it with `aclose()`; it belongs to the event loop it is first used in.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, host_schema: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        pool_size: int = 10,
+        host_schema: str | None = None,
+        clock: SharedClock | None = None,
+    ) -> None:
         """Prepare a pool; nothing is connected yet.
 
         Args:
@@ -44,6 +54,7 @@ class Database:
             pool_size: Connections held at the most.
             host_schema: Where an existing platform keeps its sessions, users and enrollments,
                 which are only read; absent means that these tables are ours.
+            clock: Is told what time the server has, whenever something is connected.
 
         Raises:
             InvalidInputError: If the URL cannot be used; names the parameter.
@@ -54,7 +65,9 @@ class Database:
         settings = {} if host_schema is None else {"max_parallel_workers_per_gather": "0"}
         # Found in our schema only: our tables, and the views of ours over the platform's.
         search_path = server.schema if host_schema is None else OUR_SCHEMA
-        self._connections = Connections(server, search_path=search_path, settings=settings)
+        self._connections = Connections(
+            server, search_path=search_path, settings=settings, clock=clock
+        )
         self._engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",  # `Connections` knows how to connect
             pool_size=pool_size,
@@ -178,6 +191,15 @@ class Database:
                 raise
         async with self.autocommit() as connection:
             return await question(connection)
+
+    async def time(self) -> datetime:
+        """What PostgreSQL's clock says.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
+        told: datetime = await self.scalar(_TIME)
+        return told
 
     async def see_writable(self) -> None:
         """See that the server takes writes; if not, no connection of now is used again.

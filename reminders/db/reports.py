@@ -324,14 +324,17 @@ class LedgerGauges:
     """Decides what is late."""
     destination: Destination | None = None
     """Where the e-mails of this process go; absent means to the attendees."""
+    machine: Clock | None = None
+    """The machine's own, which is compared with PostgreSQL's; absent is the same."""
 
     async def state(self) -> LedgerState:
         """See `LedgerReader.state`."""
-        now = self.clock.now()
+        now, machine = self.clock.now(), self.machine or self.clock
+        asked = machine.now()
         here_ = here(self.destination or Destination())
         async with self.database.autocommit() as connection:
             found = await connection.execute(_STATE, {"late": now - _LATE, **here_})
-            one, answered = found.mappings().one(), self.clock.now()
+            one, answered = found.mappings().one(), machine.now()
             quotas = await connection.execute(_QUOTAS, {"now": now})
             rows = await connection.execute(
                 _ROWS,
@@ -350,7 +353,7 @@ class LedgerGauges:
                 row.quota: Quota(used=row.used, limit=row.quota_limit, resets_at=row.resets_at)
                 for row in quotas
             },
-            clock_skew=_skew(one["database_now"], now, answered),
+            clock_skew=_skew(one["database_now"], asked, answered),
             rows={ReminderStatus(row.status): row.rows for row in rows},
         )
 

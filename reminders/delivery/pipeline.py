@@ -66,7 +66,7 @@ logger = logging.getLogger(__name__)
 _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
 _A_MOMENT = timedelta(milliseconds=100)
-"""A clock that lags by less is no lead-in."""
+"""Clocks that differ by less make no lead-in."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
 

@@ -34,8 +34,8 @@ class DeliveryPolicy:
     key_lifetime: timedelta = timedelta(hours=23)
     """How long a frozen request may be repeated; the provider remembers a key for 24 hours."""
     early: timedelta = timedelta(seconds=90)
-    """How long before its due instant a reminder may come: the lead-in of a large session, and a
-    worker's clock that lags behind Temporal's."""
+    """How long before its due instant a reminder may come: the lead-in of a large session, and
+    PostgreSQL's clock, if it lags behind Temporal's."""
     early_at_once: int = 3000
     """Reminders that one worker makes ready early, at once. It has more slots for activities than
     that (see `worker.build_worker`), so that a crowd that waits for its instant does not keep what

@@ -55,7 +55,7 @@ class Verdict:
         self.outcomes[settlement.reminder_id] = outcome_of(settlement)
 
     def wait(self, ticket: Ticket, fact: DeliveryFacts, decision: Wait, now: datetime) -> None:
-        """It is due later: as the ledger says, or as a worker with a slow clock must wait for."""
+        """It is due later: as the ledger says, or because whoever woke it has a fast clock."""
         reminder_id = ticket.reminder.reminder_id
         if decision.due_at <= ticket.reminder.due_at:
             self.errors[reminder_id] = NotDueYetError(retry_after=decision.due_at - now)

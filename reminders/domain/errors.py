@@ -30,7 +30,7 @@ ReminderError
     │   ├── MailUnavailableError   `outcome_unknown` says whether it may have been accepted
     │   ├── BatchBusyError         another worker is sending it
     │   ├── CutoverUnderWayError   its session is being taken over from another system
-    │   └── NotDueYetError         this worker's clock is behind
+    │   └── NotDueYetError         Temporal's clock is ahead of PostgreSQL's
     ├── MailQuotaExceededError     carries `resets_at`; provably not accepted
     ├── MailNotConfiguredError     the operator must act: key, sender or domain refused
     ├── MailBlockedError           refused in words that are not the provider's: a firewall, a proxy
@@ -349,7 +349,7 @@ class CutoverUnderWayError(RetryDeliveryError):
 
 
 class NotDueYetError(RetryDeliveryError):
-    """This worker's clock says that the reminder is not due yet."""
+    """By PostgreSQL's clock the reminder is not due yet."""
 
 
 class MailQuotaExceededError(DeliveryError):

@@ -405,7 +405,7 @@ class LedgerState:
     quotas: Mapping[str, Quota]
     """By `daily` and `monthly`, as the provider last said; none if it does not say."""
     clock_skew: timedelta
-    """PostgreSQL's clock minus ours: positive when ours is behind."""
+    """PostgreSQL's clock minus this machine's: positive when ours is behind."""
     rows: Mapping[ReminderStatus, int]
     """Of reminders due within a day of now, before or after."""
 

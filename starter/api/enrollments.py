@@ -10,7 +10,6 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
-from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus
 from starter.api.models import Mirror, Out, ReasonBody, ReasonQuery
@@ -90,7 +89,7 @@ class StoryOut(Out):
     """Why there are no reminders, for people; null when there are some."""
 
     @classmethod
-    def of(cls, story: Story, workflow_url: str | None) -> Self:
+    def of(cls, story: Story, workflow_url: str | None, *, now: datetime) -> Self:
         """The story, with a link to where its workflow is shown."""
         return cls(
             session_id=story.session.id,
@@ -105,7 +104,7 @@ class StoryOut(Out):
                 url=workflow_url,
             ),
             reminders=story.reminders,
-            nothing_planned=reasons.nothing_planned(story, now=SystemClock().now()),
+            nothing_planned=reasons.nothing_planned(story, now=now),
         )
 
 
@@ -153,7 +152,9 @@ async def why(session_id: UUID, user_id: UUID, parts: Answering) -> StoryOut:
     Answers from the ledger while Temporal is away; `workflow.status` is `unknown` then.
     """
     story = await parts.gateway.why(session_id, user_id)
-    return StoryOut.of(story, parts.workflow_url(story.workflow_id, story.run_id))
+    return StoryOut.of(
+        story, parts.workflow_url(story.workflow_id, story.run_id), now=parts.clock.now()
+    )
 
 
 @router.delete(

@@ -93,7 +93,8 @@ def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
 
     async def looked_up(parts: Parts) -> StoryOut:
         story = await parts.gateway.why(session, user)
-        return StoryOut.of(story, parts.workflow_url(story.workflow_id, story.run_id))
+        url = parts.workflow_url(story.workflow_id, story.run_id)
+        return StoryOut.of(story, url, now=parts.clock.now())
 
     show(ask(looked_up), _print_story, as_json=as_json)
 

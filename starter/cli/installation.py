@@ -116,7 +116,8 @@ def ledger_restored(
 
     async def reconciled(parts: Parts) -> Reconciled:
         await parts.namespace.memo()  # another's workflows say nothing of ours
-        if await polling_now(parts.client, parts.settings.temporal_task_queue):
+        queue, now = parts.settings.temporal_task_queue, parts.clock.now()
+        if await polling_now(parts.client, queue, now=now):
             raise ConfigurationError(
                 "a worker has polled within the last 70 seconds; stop all workers, wait, and repeat"
             )

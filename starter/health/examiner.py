@@ -48,6 +48,7 @@ RETENTION = timedelta(days=1)
 DAY = timedelta(days=1)
 SILENCE = timedelta(hours=3)
 """The provider tells of an e-mail within seconds, and repeats what was not taken for hours."""
+_SYNCHRONISE = "synchronise the clocks of both machines (chrony, systemd-timesyncd)"
 LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
 
@@ -254,18 +255,20 @@ class Examiner:
             direction = "behind" if skew > timedelta() else "ahead of"
             seconds = f"{abs(skew).total_seconds():.0f} s"
             raise FoundError(
-                f"this machine's clock is {seconds} {direction} PostgreSQL's",
-                "synchronise the clocks of both machines (chrony, systemd-timesyncd)",
-                Level.RED if abs(skew) > OVERDUE else Level.WARNING,
+                f"this machine's clock is {seconds} {direction} PostgreSQL's, which is what counts:"
+                " its logs mislead",
+                _SYNCHRONISE,
+                Level.WARNING,
             )
         polled = [p for p in await self._last_polls() if p is not None]
         if polled and (ahead := max(polled) - self._clock.now()) > SKEW:
             raise FoundError(
-                f"this machine's clock is {ahead.total_seconds():.0f} s behind Temporal's",
-                "synchronise the clocks of both machines (chrony, systemd-timesyncd)",
+                f"PostgreSQL's clock is {ahead.total_seconds():.0f} s behind Temporal's: that late"
+                " reminders go out",
+                _SYNCHRONISE,
                 Level.RED if ahead > OVERDUE else Level.WARNING,
             )
-        return f"within {SKEW.seconds} s of PostgreSQL's, and not behind Temporal's"
+        return f"within {SKEW.seconds} s of PostgreSQL's, which is not behind Temporal's"
 
     async def _quota(self, state: asyncio.Task[LedgerState]) -> str:
         quotas = (await asyncio.shield(state)).quotas

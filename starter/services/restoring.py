@@ -21,7 +21,6 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client  # noqa: TID251 - asks who polls, starts nothing
 
-from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.db.preferences import STOPPING
 from reminders.db.restoring import Found, Moved, RestoredLedger, Since
@@ -64,7 +63,7 @@ class Reconciled(BaseModel):
     them. The log names them."""
 
 
-async def polling_now(client: Client, task_queue: str) -> bool:
+async def polling_now(client: Client, task_queue: str, *, now: datetime) -> bool:
     """Whether a worker may run: one has polled within the longest time that a poll takes.
 
     Raises:
@@ -82,7 +81,7 @@ async def polling_now(client: Client, task_queue: str) -> bool:
             )
         polls = [p.last_access_time.ToDatetime(tzinfo=UTC) for p in found.pollers]
         latest = max([latest, *polls])
-    return SystemClock().now() - latest < LONGEST_POLL
+    return now - latest < LONGEST_POLL
 
 
 async def reconcile(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -21,6 +21,7 @@ from reminders.domain.errors import (
     ReminderError,
     ReminderNotFoundError,
 )
+from tests.builders import NOW
 
 SECOND = timedelta(seconds=1)
 
@@ -42,7 +43,7 @@ def test_each_error_says_whether_and_when_to_try_again(
     error: ReminderError, final: bool, delay: timedelta | None
 ) -> None:
     """The class decides what is final; what the other side asked for is the delay."""
-    found = application_error(error)
+    found = application_error(error, now=NOW)
     assert (type(error).__name__, final, delay) == (
         found.type,
         found.non_retryable,
@@ -61,7 +62,7 @@ def test_another_worker_gets_its_chance_soon(
     refused: ReminderError, attempt: int, least: timedelta, most: timedelta
 ) -> None:
     """Who is refused here may not be there; if so everywhere, an operator is waited for by the minute."""
-    delay = application_error(refused, attempt=attempt).next_retry_delay
+    delay = application_error(refused, now=NOW, attempt=attempt).next_retry_delay
     assert delay is not None
     assert least <= delay <= most
 
@@ -70,7 +71,7 @@ def test_those_who_take_turns_keep_them() -> None:
     """A later turn than the back-off's counts, as far as it is within a minute."""
     for asked, delay in ((40 * SECOND, 40 * SECOND), (90 * SECOND, 60 * SECOND)):
         refused = MailNotConfiguredError().put_off(asked)
-        assert delay == application_error(refused).next_retry_delay
+        assert delay == application_error(refused, now=NOW).next_retry_delay
 
 
 @pytest.mark.parametrize(
@@ -82,7 +83,7 @@ def test_those_who_take_turns_keep_them() -> None:
         (MailRateLimitedError(retry_after=60 * SECOND), -3 * SECOND, SECOND),
         (MailNotConfiguredError().put_off(60 * SECOND), 100 * SECOND, 10 * SECOND),
         (
-            MailQuotaExceededError(resets_at=datetime(2099, 1, 1, tzinfo=UTC)),
+            MailQuotaExceededError(resets_at=NOW + timedelta(days=1)),
             1000 * SECOND,
             100 * SECOND,
         ),
@@ -94,26 +95,22 @@ def test_nobody_sleeps_away_the_time_that_is_left(
     error: ReminderError, useful_for: timedelta, delay: timedelta | None
 ) -> None:
     """Whoever asks to wait, and however long, another attempt comes within a tenth of it."""
-    assert delay == application_error(error, useful_for=useful_for).next_retry_delay
+    assert delay == application_error(error, now=NOW, useful_for=useful_for).next_retry_delay
 
 
 @pytest.mark.parametrize(
-    ("in_future", "least", "most"),
+    ("in_future", "waited"),
     [
-        (timedelta(days=3), timedelta(minutes=5), timedelta(minutes=5)),
-        (timedelta(seconds=90), timedelta(seconds=80), timedelta(seconds=90)),
-        (timedelta(seconds=-9), SECOND, SECOND),
+        (timedelta(days=3), timedelta(minutes=5)),
+        (timedelta(seconds=90), timedelta(seconds=90)),
+        (timedelta(seconds=-9), SECOND),
     ],
     ids=["far", "near", "over"],
 )
-def test_a_quota_is_waited_for_in_steps(
-    in_future: timedelta, least: timedelta, most: timedelta
-) -> None:
+def test_a_quota_is_waited_for_in_steps(in_future: timedelta, waited: timedelta) -> None:
     """Until it is renewed, but asked about every five minutes: it may be raised before."""
-    error = MailQuotaExceededError(resets_at=datetime.now(UTC) + in_future)
-    delay = application_error(error).next_retry_delay
-    assert delay is not None
-    assert least <= delay <= most
+    error = MailQuotaExceededError(resets_at=NOW + in_future)
+    assert waited == application_error(error, now=NOW).next_retry_delay
 
 
 def test_foreign_errors_cross_without_their_words() -> None:

@@ -175,7 +175,7 @@ async def test_alarm_of_a_clock_that_is_wrong(scene: Scene, tmp_path: Path) -> N
             return datetime.now(UTC) - timedelta(minutes=1)
 
     async def ledger() -> Any:
-        return await gauges.ledger(LedgerGauges(scene.database, Slow()))
+        return await gauges.ledger(LedgerGauges(scene.database, SystemClock(), machine=Slow()))
 
     told = await Scrape(a_registry(), {"ledger": ledger}).response()
     skewed = {"worker": Metrics(bytes(told.body).decode())}

@@ -11,14 +11,14 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import func, insert, select, text
 
-from reminders.clock import SystemClock
+from reminders.clock import SharedClock
 from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, EnrollmentRow, ReminderRow, SessionRow, UserRow
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import Step
 from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
-from reminders.domain.ports import DeliveryObserver
+from reminders.domain.ports import Clock, DeliveryObserver
 from reminders.settings import Settings
 from starter.plugin import Delivery
 from tests.provider import Json, ProviderClient
@@ -79,21 +79,23 @@ async def a_pipeline(
     on_step: Callable[[Step], None] = ignore,
     *,
     observer: DeliveryObserver | None = None,
+    machine: Clock | None = None,
     **changed: Any,
 ) -> AsyncIterator[Any]:
     """A running `DeliveryPipeline` as a worker has it, with connections of its own.
 
     `Any`, because tests look and reach into it.
     """
-    settings = settings.model_copy(update=changed)
+    settings, clock = settings.model_copy(update=changed), SharedClock(machine)
     database = Database(
         settings.require_database_url(),
         pool_size=settings.database_pool_size,
         host_schema=settings.existing_host_schema(),
+        clock=clock,
     )
-    delivery = Delivery.of(settings, database, SystemClock(), on_step=on_step, observer=observer)
+    delivery = Delivery.of(settings, database, clock, on_step=on_step, observer=observer)
     try:
-        async with delivery.running():
+        async with clock.listening(database.time), delivery.running():
             yield delivery.pipeline
     finally:
         await database.aclose()

@@ -26,6 +26,7 @@ from reminders.domain.errors import (
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import Hold
 from reminders.settings import Settings
+from tests.builders import NOW
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (
     a_pipeline,
@@ -316,7 +317,7 @@ async def test_a_herd_in_doubt_asks_twenty_times_a_second_at_the_most(
             try:
                 await pipeline.deliver(reminder, run_id="run")
             except DeliveryError as error:
-                delay = application_error(error, attempt=attempt).next_retry_delay
+                delay = application_error(error, now=NOW, attempt=attempt).next_retry_delay
                 backoff = timedelta(seconds=min(2 ** (attempt - 1), 30))
                 await asyncio.sleep((delay or backoff).total_seconds())
             else:
