@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.exc import DBAPIError
 
 from reminders.db import delivery_statements as statements
-from reminders.db import mapping
+from reminders.db import duplicates, mapping
 from reminders.db.engine import Database
 from reminders.db.failures import is_about_a_value
 from reminders.db.installation import here
@@ -127,7 +127,7 @@ class PostgresDeliveryLedger:
                 sender=rows[0]["held_sender"],
             )
             return Reading(facts=(), hold=hold)
-        for row in rows:
+        for row in duplicates.deliveries(rows):
             if row["id"] is None:
                 continue
             try:

@@ -34,7 +34,7 @@ class _Column:
     default: str = "NULL"
     """SQL."""
     expression: str = "{value}"
-    """SQL around the value."""
+    """SQL around the value, and perhaps around `{stamp}`: when the row was last written."""
 
 
 _UUID, _INSTANT = "uuid", "timestamp with time zone"
@@ -48,7 +48,9 @@ _SESSION_STATUS = """
 _ENROLLMENT_STATUS = """
     CASE WHEN {value} NOT IN ('confirmed', 'pending') OR EXISTS (
               SELECT FROM reminder_tombstones t
-               WHERE t.session_id = h.session_id AND t.user_id = h.user_id)
+               WHERE t.session_id = h.session_id AND t.user_id = h.user_id
+                 -- Who has come back since is enrolled, as far as the platform says when.
+                 AND NOT coalesce({stamp} > t.created_at, false))
          THEN 'cancelled' ELSE {value} END"""
 
 _RELATIONS: Mapping[str, tuple[_Column, ...]] = {
@@ -227,7 +229,10 @@ def _selected(column: _Column, there: Mapping[str, str]) -> str:
             value = f"coalesce({value}, {column.default})"
         if column.type == _INSTANT and not column.is_required:
             value = f"CASE WHEN {_is_instant(value)} THEN {value} END"
-    return f"({column.expression.format(value=value)})::{column.type} AS {column.name}"
+    stamps = [f'h."{stamp.name}"' for stamp in _STAMPS if stamp.name in there]
+    stamp = f"greatest({', '.join(stamps)})" if stamps else "NULL::timestamptz"
+    expression = column.expression.format(value=value, stamp=stamp)
+    return f"({expression})::{column.type} AS {column.name}"
 
 
 async def _examine(connection: AsyncConnection, host_schema: str) -> Examined:

@@ -18,7 +18,7 @@ from sqlalchemy import bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import mapping, unconfirmed
+from reminders.db import duplicates, mapping, unconfirmed
 from reminders.db.sql import covers, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.errors import SessionNotFoundError
@@ -27,12 +27,17 @@ from reminders.domain.lead_in import COUNTED, lead_in
 from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, Session, StatusReason
 from reminders.domain.plan import Revision
 
-_SESSION = select(SessionRow.__table__).where(SessionRow.id == bindparam("session_id"))
+_SESSION = (
+    select(SessionRow.__table__)
+    .where(SessionRow.id == bindparam("session_id"))
+    .order_by(*duplicates.sessions_first())
+)
 
 # One statement, because every enrollment asks all of this, and round trips are what it pays for.
 _SITUATION = typed(f"""
 SELECT (SELECT e.status FROM enrollments e
-         WHERE e.session_id = :session_id AND e.user_id = :user_id) AS enrollment,
+         WHERE e.session_id = :session_id AND e.user_id = :user_id
+         ORDER BY {duplicates.ENROLLMENT} LIMIT 1) AS enrollment,
        EXISTS (SELECT FROM erased_users x WHERE x.user_id = :user_id) AS is_erased,
        (SELECT jsonb_object_agg(p.kind, p.reason) FROM (
             -- Of several reasons the last by name, as at delivery: what the person asked for.
@@ -126,7 +131,7 @@ async def session(connection: AsyncConnection, session_id: UUID) -> Session:
         SessionNotFoundError: If there is no such session.
     """
     found = await connection.execute(_SESSION, {"session_id": session_id})
-    row = found.mappings().one_or_none()
+    row = found.mappings().first()
     if row is None:
         raise SessionNotFoundError
     return mapping.session(row)

@@ -169,7 +169,10 @@ class ExistingPlatform:
         await connection.execute(
             upsert(TombstoneRow)
             .values(session_id=session_id, user_id=user_id)
-            .on_conflict_do_nothing()
+            # Anew: who has come back in between has left again.
+            .on_conflict_do_update(
+                constraint="uq_reminder_tombstones_scope", set_={"created_at": func.now()}
+            )
         )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, locks, mapping, unconfirmed
+from reminders.db import audit, duplicates, locks, mapping, unconfirmed
 from reminders.db.engine import Database
 from reminders.db.sql import stopping, typed
 from reminders.db.tables import (
@@ -230,9 +230,11 @@ class PreferenceStore:
             except UserNotFoundError:
                 return None
             found = await connection.execute(
-                select(SessionRow.__table__).where(SessionRow.id == session_id)
+                select(SessionRow.__table__)
+                .where(SessionRow.id == session_id)
+                .order_by(*duplicates.sessions_first())
             )
-            row = found.mappings().one_or_none()
+            row = found.mappings().first()
             return Reader(
                 attendee=attendee,
                 session=mapping.session(row) if row else None,
@@ -316,9 +318,11 @@ async def _person(connection: AsyncConnection, user_id: UUID) -> Attendee:
     """The person, who is there and was not erased."""
     is_erased = exists().where(ErasedUserRow.user_id == user_id)
     found = await connection.execute(
-        select(UserRow.__table__).where(UserRow.id == user_id, ~is_erased)
+        select(UserRow.__table__)
+        .where(UserRow.id == user_id, ~is_erased)
+        .order_by(*duplicates.people_first())
     )
-    if (row := found.mappings().one_or_none()) is None:
+    if (row := found.mappings().first()) is None:
         raise UserNotFoundError
     return mapping.attendee(row)
 

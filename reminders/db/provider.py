@@ -158,8 +158,8 @@ async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> 
         return None
     # A change of the address waits until the event is in, or is seen here.
     await locks.person(connection, about.user_id)
-    email = await connection.scalar(select(UserRow.email).where(UserRow.id == about.user_id))
-    if email is None or not same_address(event.recipients[0], email):
+    theirs = await connection.scalars(select(UserRow.email).where(UserRow.id == about.user_id))
+    if not any(same_address(event.recipients[0], email) for email in theirs):
         return None
     reminder = ReminderRow
     await connection.execute(

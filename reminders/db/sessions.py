@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Select, bindparam, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from reminders.db import audit, locks, mapping, preferences
+from reminders.db import audit, duplicates, locks, mapping, preferences
 from reminders.db.audit import HOST, Action, By, Event
 from reminders.db.engine import Database
 from reminders.db.platform import platform_of
@@ -184,7 +184,9 @@ class Catalogue:
             SessionNotFoundError: If there is none.
         """
         row = await self.database.row(
-            select(SessionRow.__table__).where(SessionRow.id == session_id)
+            select(SessionRow.__table__)
+            .where(SessionRow.id == session_id)
+            .order_by(*duplicates.sessions_first())
         )
         if row is None:
             raise SessionNotFoundError
@@ -196,7 +198,11 @@ class Catalogue:
         Raises:
             UserNotFoundError: If there is none.
         """
-        row = await self.database.row(select(UserRow.__table__).where(UserRow.id == user_id))
+        row = await self.database.row(
+            select(UserRow.__table__)
+            .where(UserRow.id == user_id)
+            .order_by(*duplicates.people_first())
+        )
         if row is None:
             raise UserNotFoundError
         return mapping.attendee(row)
@@ -204,9 +210,9 @@ class Catalogue:
     async def enrollment_status(self, session_id: UUID, user_id: UUID) -> EnrollmentStatus | None:
         """Whether a person is enrolled; `None` if they never were."""
         status = await self.database.scalar(
-            select(EnrollmentRow.status).where(
-                EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
-            )
+            select(EnrollmentRow.status)
+            .where(EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id)
+            .order_by(*duplicates.enrollments_first())
         )
         return EnrollmentStatus(status) if status else None
 
@@ -223,6 +229,7 @@ class Catalogue:
         query = (
             select(EnrollmentRow.user_id)
             .where(EnrollmentRow.session_id == session_id, EnrollmentRow.status != "cancelled")
+            .distinct()
             .order_by(EnrollmentRow.user_id)
             .limit(limit)
         )
@@ -249,6 +256,7 @@ class Catalogue:
         query = (
             _ahead(now, session_id)
             .with_only_columns(EnrollmentRow.session_id, EnrollmentRow.user_id)
+            .distinct()
             .order_by(EnrollmentRow.session_id, EnrollmentRow.user_id)
             .limit(limit)
         )

@@ -107,8 +107,14 @@ SELECT r.session_id, r.user_id, min(r.due_at) AS urgent_at
  WHERE r.email_status = 'scheduled'
    -- Whoever is not confirmed yet gets nothing: that is judged when it is due, and not before.
    AND e.status IS DISTINCT FROM 'pending'
-   AND (s.id IS NULL OR s.status = 'cancelled'
-        OR e.session_id IS NULL OR e.status = 'cancelled'
+   AND (s.id IS NULL
+        OR s.status = 'cancelled' AND NOT EXISTS (  -- another row of it may count
+            SELECT FROM sessions o WHERE o.id = s.id AND o.status <> 'cancelled')
+        OR e.session_id IS NULL
+        OR e.status = 'cancelled' AND NOT EXISTS (  -- or of theirs
+            SELECT FROM enrollments o
+             WHERE o.session_id = r.session_id AND o.user_id = r.user_id
+               AND o.status <> 'cancelled')
         OR c.reminder_type IS NULL OR NOT c.is_enabled
         OR r.starts_at <> s.start_time
         -- What an operator asked for is due as they asked, as long as the session does not move.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from functools import lru_cache
-from zoneinfo import ZoneInfo
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from babel import Locale, UnknownLocaleError
+from babel.core import get_global
 
 ENGLISH = "en"
 
@@ -52,16 +54,29 @@ def locale_called(name: str | None, languages: AbstractSet[str]) -> Locale | Non
 UTC_ZONE = ZoneInfo("UTC")
 
 
+@cache
+def _other_names() -> Mapping[str, str]:
+    """Zones by what else they are called: in another case, or by Windows (Unicode CLDR)."""
+    windows: Mapping[str, str] = get_global("windows_zone_mapping")
+    iana = {_plain(name): name for name in available_timezones()}
+    return {_plain(name): zone for name, zone in windows.items()} | iana
+
+
+def _plain(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_")
+
+
 @lru_cache(maxsize=2048)  # unknown names would otherwise search the disk for every e-mail
 def zone_called(name: str | None) -> ZoneInfo | None:
-    """The IANA zone of that name, or `None` if there is none."""
+    """The zone that is called so, by IANA or by Windows, in whatever case; `None` if none is."""
     if not name:
         return None
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         # Unknown; not a relative path; the name of a folder ("America") or too long for a file.
-        return None
+        known = _other_names().get(_plain(name[:_LONGEST]))
+        return ZoneInfo(known) if known else None
 
 
 def first_known_zone(*names: str | None) -> ZoneInfo:

@@ -263,6 +263,21 @@ def test_an_end_is_shown_when_it_makes_sense(length: timedelta | None, shown: st
 
 
 @pytest.mark.parametrize(
+    ("name", "zone"),
+    [
+        ("W. Europe Standard Time", "Europe/Berlin"),
+        ("eastern standard time", "America/New_York"),
+        ("europe/BERLIN", "Europe/Berlin"),
+        ("America/new york ", "America/New_York"),
+        ("utc", "UTC"),
+    ],
+)
+def test_a_zone_has_other_names(name: str, zone: str) -> None:
+    """As Windows has it, and in whatever case somebody has stored it."""
+    assert zone == first_known_zone(name, "Asia/Tokyo").key
+
+
+@pytest.mark.parametrize(
     "name",
     [None, "", "Mars/Olympus", "../etc/passwd", "/etc/passwd", "America", "a\x00b", "x" * 5000],
     ids=short_id,
