@@ -20,6 +20,7 @@ from activities.delivery import DeliveryActivities
 from activities.retention import RetentionActivities
 from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
+from reminders.db.absence import Absence
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.retention import PostgresRetention
@@ -105,6 +106,7 @@ def activities(parts: Parts, deliverer: Deliverer) -> list[Callable[..., Any]]:
             client=parts.client,
             handover=parts.handover,
             queries=SweepQueries(parts.database, parts.clock, resend_threshold=threshold),
+            absence=Absence(parts.database),
         ),
     )
     retention = RetentionActivities(PostgresRetention(parts.database, parts.clock))

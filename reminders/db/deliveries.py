@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from reminders.db import delivery_statements as statements
 from reminders.db import duplicates, mapping
+from reminders.db.absence import Absence
 from reminders.db.engine import Database
 from reminders.db.failures import is_about_a_value
 from reminders.db.installation import here
@@ -85,6 +86,7 @@ class PostgresDeliveryLedger:
         self._here = here(destination or Destination())
         self._sender = sender
         self._resend_threshold = resend_threshold
+        self._absence = Absence(database)
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
         """See `DeliveryLedger.read`.
@@ -129,6 +131,9 @@ class PostgresDeliveryLedger:
             return Reading(facts=(), hold=hold)
         for row in duplicates.deliveries(rows):
             if row["id"] is None:
+                continue
+            if _lacks_something(row) and await self._absence.incredible() is not None:
+                unreadable[row["id"]] = "the platform shows hardly anything of what is awaited"
                 continue
             try:
                 facts.append(_facts(row))
@@ -354,6 +359,11 @@ def _unrepeatable(row: mapping.Record) -> str | None:
 def _cause(error: Exception) -> str:
     """The class of an error, or of what a library wraps in it."""
     return type(getattr(error, "orig", None) or error).__name__
+
+
+def _lacks_something(row: mapping.Record) -> bool:
+    """Whether session, person or enrollment are not there."""
+    return any(row[name] is None for name in ("s_id", "u_id", "enrollment_status"))
 
 
 def _facts(row: mapping.Record) -> DeliveryFacts:

@@ -11,7 +11,7 @@ Nothing here writes to a relation of the platform or takes a lock on one that wo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -40,7 +40,7 @@ class _Column:
 _UUID, _INSTANT = "uuid", "timestamp with time zone"
 _STAMPS = (_Column("created_at", _INSTANT), _Column("updated_at", _INSTANT))
 
-# What is neither of the words that we know reminds nobody; `examine` says so.
+# What is neither of the words that we know reminds nobody; `oddities` says so.
 _SESSION_STATUS = """
     CASE WHEN {value} = 'scheduled' AND NOT EXISTS (
               SELECT FROM reminder_tombstones t WHERE t.session_id = h.id AND t.user_id IS NULL)
@@ -89,15 +89,12 @@ _NOT_ERASED = {
     "enrollments": " AND NOT EXISTS (SELECT FROM erased_users g WHERE g.user_id = h.user_id)",
 }
 """Whom we have erased is not there any more, although the platform may still have them."""
-_KNOWN_STATUSES = {
-    "sessions": ("scheduled", "cancelled"),
-    "enrollments": ("confirmed", "pending", "cancelled"),
-}
 _CASTS = {
     _UUID: "{name}::uuid AS {name}",
     _INSTANT: "{name} AT TIME ZONE 'UTC' AS {name}",
 }
-"""What to write in a view when a column has another type."""
+"""By what a column should be."""
+_INTEGERS = ("smallint", "integer", "bigint", "numeric")
 
 _COLUMNS = text("""
 SELECT c.relname, a.attname, format_type(a.atttypid, NULL) AS type,
@@ -121,18 +118,13 @@ class Examined:
     columns: Columns
     problems: tuple[str, ...]
     """What keeps us from reading them, each with its remedy."""
-    warnings: tuple[str, ...] = ()
-    """Rows that remind nobody, or that we read twice."""
 
 
 async def examine(database: Database) -> Examined:
-    """Look at the platform's relations: whether we can read them, and what is odd in their rows."""
-    if found := await unreadable(database):
-        return Examined(columns={}, problems=tuple(map(str, found)))
+    """Look at the platform's relations: which columns they have, and whether we can read them."""
     async with database.transaction() as connection:
         examined = await _examine(connection, database.host_schema or "")
-        warnings = await _odd_rows(connection, database.host_schema or "", examined.columns)
-        return Examined(columns=examined.columns, problems=(), warnings=warnings)
+    return replace(examined, problems=tuple(map(str, await unreadable(database))))
 
 
 async def unreadable(database: Database) -> tuple[Unreadable, ...]:
@@ -156,12 +148,6 @@ async def unreadable(database: Database) -> tuple[Unreadable, ...]:
             columns = {c.name: c.type for c in ours if c.name in examined.columns[relation]}
             found += await failing(database, f'"{host_schema}"."{relation}"', columns)
     return tuple(sorted(found, key=lambda one: not one.is_about_all))
-
-
-async def undated(database: Database) -> str | None:
-    """Which sessions start when no calendar says, in a sentence; `None` if none does."""
-    async with database.autocommit() as connection:
-        return await _undated(connection, database.host_schema or "")
 
 
 async def prepare(connection: AsyncConnection, host_schema: str) -> Columns:
@@ -213,11 +199,12 @@ def _is_key(column: _Column) -> bool:
 def _is_there(column: _Column) -> str:
     """SQL: whether a row says what it needs to say; an index of the platform's can answer it."""
     if column.type == _INSTANT:
-        return _is_instant(f'h."{column.name}"')
+        return is_instant(f'h."{column.name}"')
     return f'h."{column.name}" IS NOT NULL'
 
 
-def _is_instant(value: str) -> str:
+def is_instant(value: str) -> str:
+    """SQL: whether a value is an instant that a `datetime` can hold."""
     return f"{value} >= '{FIRST_INSTANT}' AND {value} < '{END_OF_TIME}'"
 
 
@@ -228,7 +215,7 @@ def _selected(column: _Column, there: Mapping[str, str]) -> str:
         if column.default != "NULL":
             value = f"coalesce({value}, {column.default})"
         if column.type == _INSTANT and not column.is_required:
-            value = f"CASE WHEN {_is_instant(value)} THEN {value} END"
+            value = f"CASE WHEN {is_instant(value)} THEN {value} END"
     stamps = [f'h."{stamp.name}"' for stamp in _STAMPS if stamp.name in there]
     stamp = f"greatest({', '.join(stamps)})" if stamps else "NULL::timestamptz"
     expression = column.expression.format(value=value, stamp=stamp)
@@ -257,6 +244,17 @@ async def _examine(connection: AsyncConnection, host_schema: str) -> Examined:
         )
     ]
     return Examined(columns=columns, problems=tuple(problems))
+
+
+def _cast(column: _Column, kind: str) -> str:
+    """What to write in a view when a column has another type."""
+    if column.type == _UUID and kind in _INTEGERS:
+        thing = column.name.removesuffix("_id") if column.name != "id" else "..."
+        return (
+            f"make one of it in your view: reminders_host.uuid_of('{thing}', {column.name}) AS"
+            f" {column.name}, as docs/existing-platform.md says of integer ids"
+        )
+    return f"write in your view, for example: {_CASTS[column.type].format(name=column.name)}"
 
 
 def _problems(
@@ -288,63 +286,4 @@ def _problems(
                     f" as: ... AS {column.name}"
                 )
         elif column.type not in ("text", kind):
-            cast = _CASTS[column.type].format(name=column.name)
-            yield (
-                f"{relation}.{column.name} is {kind}, needed is {column.type}; write in your view,"
-                f" for example: {cast}"
-            )
-
-
-async def _odd_rows(
-    connection: AsyncConnection, host_schema: str, columns: Columns
-) -> tuple[str, ...]:
-    """What can be read, and will surprise somebody."""
-    warnings = []
-    for relation, known in _KNOWN_STATUSES.items():
-        if "status" not in columns[relation]:
-            continue
-        found = await connection.execute(
-            text(
-                f'SELECT status::text, count(*) FROM "{host_schema}".{relation}'  # noqa: S608
-                " WHERE status::text <> ALL(CAST(:known AS text[]))"
-                " GROUP BY 1 ORDER BY 2 DESC LIMIT 10"
-            ),
-            {"known": list(known)},
-        )
-        warnings += [
-            f"{count} rows of {host_schema}.{relation} have the status {status!r} and remind"
-            f" nobody; known are {', '.join(known)}: map it in your view"
-            for status, count in found
-        ]
-    if undated := await _undated(connection, host_schema):
-        warnings.append(undated)
-    twice = await connection.scalar(
-        text(
-            "SELECT count(*) FROM (SELECT FROM "  # noqa: S608 - names from a closed list
-            f'"{host_schema}".enrollments GROUP BY session_id, user_id HAVING count(*) > 1) AS d'
-        )
-    )
-    if twice:
-        warnings.append(
-            f"{twice} people are enrolled more than once in the same session; let your view show"
-            " one row for each session_id and user_id"
-        )
-    return tuple(warnings)
-
-
-async def _undated(connection: AsyncConnection, host_schema: str) -> str | None:
-    found = await connection.execute(
-        text(
-            f'SELECT id, count(*) OVER () AS count FROM "{host_schema}".sessions'  # noqa: S608
-            f" WHERE start_time IS NOT NULL AND NOT ({_is_instant('start_time')})"
-            " ORDER BY id LIMIT 3"
-        )
-    )
-    some = found.all()
-    if not some:
-        return None
-    named = ", ".join(str(row.id) for row in some)
-    return (
-        f"{some[0].count} rows of {host_schema}.sessions start when no calendar says and remind"
-        f" nobody, such as {named}: give them a date, or none"
-    )
+            yield f"{relation}.{column.name} is {kind}, needed is {column.type}; {_cast(column, kind)}"

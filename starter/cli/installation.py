@@ -16,7 +16,6 @@ from starter.cli.options import AsJson, DryRun, Group, Reason, by, show
 from starter.cli.running import ExitCode, ask, fail
 
 if TYPE_CHECKING:
-    from reminders.db import existing_platform
     from starter.assembly import Parts
     from starter.health.probes import Readiness
     from starter.services.restoring import Reconciled
@@ -186,7 +185,7 @@ def upgrade(*, as_json: AsJson = False) -> None:
         before = await migrate.current(parts.database)
         await migrate.upgrade(parts.database)
         after = await migrate.current(parts.database)
-        return _Migrated(before, after, (await _examined(parts)).warnings)
+        return _Migrated(before, after, (await _checked(parts)).warnings)
 
     def table(done: _Migrated) -> None:
         typer.echo(f"schema: {done.before or 'nothing'} -> {done.after}")
@@ -205,19 +204,27 @@ def check(*, as_json: AsJson = False) -> None:
         if not done.problems:
             typer.echo("everything that is needed can be read")
 
-    found = ask(_examined)
-    show(_Checked(found.problems, found.warnings), table, as_json=as_json)
+    found = ask(_checked)
+    show(found, table, as_json=as_json)
     if found.problems:
         raise typer.Exit(ExitCode.RED)
 
 
-async def _examined(parts: Parts) -> existing_platform.Examined:
+async def _checked(parts: Parts) -> _Checked:
     """What an existing platform's tables look like; where they are ours there is nothing to see."""
-    from reminders.db import existing_platform
+    from reminders.db import existing_platform, migrate, rights
+    from starter.health.platform import odd_rows
 
     if parts.database.host_schema is None:
-        return existing_platform.Examined(columns={}, problems=())
-    return await existing_platform.examine(parts.database)
+        return _Checked((), ())
+    examined = await existing_platform.examine(parts.database)
+    hidden, filtered = await rights.hidden(parts.database)
+    problems, warnings = (*examined.problems, *hidden), filtered
+    if not problems:
+        warnings += await rights.slow_lookups(parts.database)
+        if await migrate.current(parts.database) is not None:  # our views are over them
+            warnings += tuple(map(str, await odd_rows(parts.database)))
+    return _Checked(problems, warnings)
 
 
 def _print_each(kind: str, lines: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -16,15 +17,16 @@ from temporalio.client import Client  # noqa: TID251 - asks how the server is, s
 from temporalio.service import RPCError
 
 from reminders import temporal
-from reminders.db import existing_platform, migrate
+from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
+from reminders.db.oddities import KINDS
 from reminders.db.provider import ProviderEvents
-from reminders.db.reading import Unreadable
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
+from starter.health.platform import PlatformChecks
 from starter.health.sweeping import SweepChecks
 from starter.services.namespace import NOT_ALLOWED, Namespace
 from starter.services.sweeps import Sweeps
@@ -39,10 +41,6 @@ WORKER_SILENT = timedelta(seconds=65)
 """With reminders overdue, one long poll without a sign of a worker is reason enough."""
 SKEW = timedelta(seconds=2)
 """How far clocks may differ; delivery waits for up to five seconds."""
-PLATFORM_EVERY = timedelta(minutes=1)
-"""How often some rows of an existing platform's are read."""
-DATES_EVERY = timedelta(minutes=10)
-"""How often an existing platform's sessions are looked through."""
 RETENTION = timedelta(days=1)
 """As long as a backup is old at the most; `ledger-restored` reads what has ended since."""
 DAY = timedelta(days=1)
@@ -110,10 +108,7 @@ class Examiner:
         self._task_queue = settings.temporal_task_queue
         self._clock = clock
         self._running: asyncio.Task[Diagnosis] | None = None
-        self._unreadable: tuple[Unreadable, ...] = ()
-        self._read_at: datetime | None = None
-        self._undated: str | None = None
-        self._dated_at: datetime | None = None
+        self._platform = PlatformChecks(database)
 
     async def examine(self) -> Diagnosis:
         """Run all checks, within about three seconds; never raises."""
@@ -145,11 +140,7 @@ class Examiner:
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
             overdue,
-            *(
-                [check("platform", self._platform), check("dates", self._dates)]
-                if self._database.host_schema
-                else []
-            ),
+            *([check("platform", self._platform.look)] if self._database.host_schema else []),
         )
         state.cancel()
         return Diagnosis(checks=tuple(checks))
@@ -322,38 +313,21 @@ class Examiner:
             )
         return "nothing holds delivery back"
 
-    async def _platform(self) -> str:
-        """Whether its relations can be read, every column of some rows; asked once a minute."""
-        now = self._clock.now()
-        if self._read_at is None or now - self._read_at > PLATFORM_EVERY:
-            try:
-                async with asyncio.timeout(PATIENCE.total_seconds() / 2):
-                    self._unreadable = await existing_platform.unreadable(self._database)
-            except TimeoutError:
-                return "not known: the platform's relations take long to read"
-            self._read_at = now
-        if self._unreadable:
-            # What is wrong with every row comes first.
-            found, *more = self._unreadable
-            others = f" (and {len(more)} more)" if more else ""
-            level = Level.RED if found.is_about_all else Level.WARNING
-            raise FoundError(f"{found.what}{others}", found.remedy, level)
-        return "every column of some rows of each relation can be read"
-
-    async def _dates(self) -> str:
-        """Asked seldom, and not for long: the platform's table may be large, and lack an index."""
-        now = self._clock.now()
-        if self._dated_at is None or now - self._dated_at > DATES_EVERY:
-            try:
-                async with asyncio.timeout(PATIENCE.total_seconds() / 2):
-                    self._undated = await existing_platform.undated(self._database)
-            except TimeoutError:
-                return "not known: the platform's sessions take long to look through"
-            self._dated_at = now
-        if self._undated is not None:
-            found, _, remedy = self._undated.rpartition(": ")
-            raise FoundError(found, remedy, Level.WARNING)
-        return "every session of the platform's that has a start has one of the calendar's"
+    def odd_rows(self) -> Sequence[Metric]:
+        """How many rows of an existing platform's are odd, by kind; nothing before they were looked at."""
+        if self._platform.odd is None:
+            return ()
+        family = GaugeMetricFamily(
+            "reminders_platform_odd_rows",
+            "Rows of the platform's that are awaited, and odd.",
+            labels=["relation", "kind"],
+        )
+        counts = Counter(dict.fromkeys(KINDS, 0))
+        for one in self._platform.odd:
+            counts[one.relation, one.kind] += one.count
+        for labels, count in counts.items():
+            family.add_metric(labels, count)
+        return (family,)
 
     async def _overdue(self) -> str:
         count = await self._queries.overdue(before=self._clock.now() - OVERDUE)
@@ -382,4 +356,4 @@ async def measured(examiner: Examiner) -> Sequence[Metric]:
     )
     for check in diagnosis.checks:
         family.add_metric([check.name], float(check.ok))
-    return [family]
+    return [family, *examiner.odd_rows()]

@@ -9,6 +9,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from reminders import temporal
+from reminders.db.absence import Absence
 from reminders.db.sweep import DUE_SOON, SweepQueries
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import SessionNotFoundError
@@ -32,6 +33,7 @@ class EnrollmentReconciler:
     client: Client
     handover: Handover
     queries: SweepQueries
+    absence: Absence
 
     async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
         """See `Reconciler.suspects`."""
@@ -64,6 +66,8 @@ class EnrollmentReconciler:
     async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """See `Reconciler.repair`."""
         session_id, user_id = enrollment.session_id, enrollment.user_id
+        if await self.absence.hides(session_id, user_id):
+            return _ALL_IS_WELL  # or not; but nobody is called off for it
         is_without_workflow = kind in (SweepKind.OVERDUE, SweepKind.MISSING)
         if is_without_workflow:
             run = await self.handover.workflows.latest(session_id, user_id)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
+from reminders.db import rights
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
-from tests.existing.host import Host
+from starter.health.diagnosis import Check, Level
+from starter.health.platform import odd_rows
+from tests.existing.host import ROLE, Host
 from tests.existing.test_existing_platform import handle_of, statuses
-from tests.stage import Stage
+from tests.stage import Stage, attempted, eventually
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
+VIEWS = ("sessions", "users", "enrollments")
 USERS_TWICE = """
 CREATE OR REPLACE VIEW reminders_host.users AS
 SELECT u.id, u.email, p.full_name, p.timezone AS time_zone, p.locale
@@ -86,6 +91,104 @@ async def test_who_comes_back_by_the_table_is_reminded_again(stage: Stage, host:
     await stage.gateway.unenroll(session, ana)
     assert 0 == (await stage.sweep()).processed
     assert {"cancelled: unenrolled"} == await statuses(stage, session, ana)
+
+
+ODD = {
+    "a status that nobody knows": (
+        (
+            "CREATE OR REPLACE VIEW reminders_host.enrollments AS SELECT id, session_id, user_id, status,"
+            " created_at FROM public.session_enrollments"
+        ),
+        ("enrollments", "status", "'registered'"),
+    ),
+    "people twice": (USERS_TWICE, ("users", "duplicate", "let your view show one row")),
+    "enrolled twice": (ENROLLMENTS_TWICE, ("enrollments", "duplicate", "one row for each session")),
+    "an unknown zone": (
+        "UPDATE public.profiles SET timezone = 'Eastern Time (US & Canada)'",
+        ("users", "time_zone", "'Eastern Time (US & Canada)'"),
+    ),
+    "an unknown locale": (
+        "UPDATE public.profiles SET locale = 'English (US)'",
+        ("users", "locale", "'English (US)'"),
+    ),
+    "nobody's": (
+        (
+            "CREATE OR REPLACE VIEW reminders_host.users AS SELECT u.id, u.email, p.full_name,"
+            " p.timezone AS time_zone, p.locale FROM auth.users u"
+            " LEFT JOIN public.profiles p ON p.id = u.id WHERE u.email NOT LIKE 'ana@%'"
+        ),
+        ("enrollments", "nobody", "your view of users does not show"),
+    ),
+    "no address": (
+        "UPDATE auth.users SET email = NULL WHERE email LIKE 'ana@%'",
+        ("users", "address", "have no address"),
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_odd_rows_are_counted_by_kind(stage: Stage, host: Host, odd: str) -> None:
+    """`doctor` warns with a number and an id, `db check` lists all, metrics have them by kind."""
+    statement, (relation, kind, words) = ODD[odd]
+    session, people = await host.session(stage.clock.now() + 25 * HOUR), []
+    for name in ("ana", "ben"):
+        people.append(await host.person(name))
+        await host.enrolls(session, people[-1])
+    assert () == await odd_rows(stage.database)
+    await host.run(statement)
+    found = {(one.relation, one.kind): one for one in await odd_rows(stage.database)}
+    one = found[relation, kind]
+    assert words in str(one)
+    assert any(str(known) in one.example for known in (session, *people))
+    check = await platform(stage)
+    assert Level.WARNING is check.level
+    assert one.what in check.detail
+    (metric,) = stage.parts.examiner.odd_rows()
+    counts = {tuple(sample.labels.values()): sample.value for sample in metric.samples}
+    assert one.count == counts[relation, kind]
+
+
+async def platform(stage: Stage) -> Check:
+    """What `doctor` says of the platform."""
+    checks = (await stage.parts.examiner.examine()).checks
+    return next(check for check in checks if check.name == "platform")
+
+
+@pytest.mark.parametrize("table", ["public.sessions", "public.session_enrollments", "auth.users"])
+async def test_absence_en_masse_is_not_believed(
+    stage: Stage, host: Host, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Row-level security hides everybody: nobody is called off, `doctor` is red, and mails come late."""
+    monkeypatch.setattr("reminders.db.absence._BELIEVED_FOR", timedelta())
+    monkeypatch.setattr("starter.health.platform.READ_EVERY", timedelta())
+    session, ana = await host.session(stage.clock.now() + 31 * MINUTE), await host.person("ana")
+    await host.enrolls(session, ana)
+    await stage.gateway.enroll(session, ana)
+    assert Level.OK is (await platform(stage)).level
+    await host.run(
+        *(f"ALTER VIEW reminders_host.{name} SET (security_invoker = on)" for name in VIEWS),
+        f"GRANT USAGE ON SCHEMA public, auth TO {ROLE}",
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA public, auth TO {ROLE}",
+        "ALTER TABLE public.profiles DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE public.session_enrollments DISABLE ROW LEVEL SECURITY",
+        f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+    )
+    await stage.sweep()
+    check = await platform(stage)
+    assert (Level.RED, True) == (check.level, "are not visible" in check.detail)
+    hidden, _ = await rights.hidden(stage.database)
+    (words,) = hidden
+    assert f"CREATE POLICY reminders ON {table.removeprefix('public.')} FOR SELECT" in words
+    run = handle_of(stage, session, ana)
+    passing = asyncio.create_task(stage.forward(2 * MINUTE, run))
+    await eventually(lambda: attempted(run, 2))
+    assert "scheduled" in await statuses(stage, session, ana)
+    await host.run(f'CREATE POLICY reminders ON {table} FOR SELECT TO "{ROLE}" USING (true)')
+    await passing
+    await run.result()
+    assert "sent" in await statuses(stage, session, ana)
+    hidden, filtered = await rights.hidden(stage.database)
+    assert (0, 1) == (len(hidden), len(filtered))
 
 
 async def leaves(host: Host, session: UUID, user: UUID) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from uuid import UUID
 
 from starter.services.handover import Handover
 from starter.services.reconciler import EnrollmentReconciler
 from starter.services.replanning import EnrollmentReplanner
 from tests.simulation.planner import ModelPlanner
 from tests.simulation.temporal import ModelWorkflows
+
+
+class _Believed:
+    """Whatever is gone is gone: the tables are ours."""
+
+    async def hides(self, _session_id: UUID, _user_id: UUID) -> bool:
+        """See `Absence.hides`."""
+        return False
 
 
 class Services:
@@ -23,5 +32,8 @@ class Services:
         # Its repair alone: what it lists is Temporal's and PostgreSQL's.
         nobody: Any = None
         self.reconciler = EnrollmentReconciler(
-            client=nobody, handover=self.handover, queries=nobody
+            client=nobody,
+            handover=self.handover,
+            queries=nobody,
+            absence=cast("Any", _Believed()),
         )

@@ -1,0 +1,109 @@
+"""Whether an existing platform can be read, and what is odd in its rows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from reminders.db import existing_platform
+from reminders.db.absence import Absence
+from reminders.db.engine import Database
+from reminders.db.oddities import Oddity, oddities
+from reminders.db.reading import Unreadable
+from reminders.mail.locales import is_locale_name, zone_called
+from starter.health.diagnosis import FoundError, Level
+
+logger = logging.getLogger(__name__)
+
+READ_EVERY = timedelta(minutes=1)
+"""How often some rows of each relation are read."""
+LOOKED_THROUGH_EVERY = timedelta(minutes=10)
+"""How often all that is awaited is looked through: the tables may be large, and lack an index."""
+_PATIENCE = timedelta(seconds=1.2)
+"""How long it is waited for either."""
+_TOLD = 3
+"""Kinds of odd rows that are told at once."""
+
+
+async def odd_rows(database: Database) -> tuple[Oddity, ...]:
+    """What is odd in the platform's rows, the most frequent kind first."""
+    examined = await existing_platform.examine(database)
+    if examined.problems:
+        return ()
+    found = await oddities(
+        database,
+        examined.columns,
+        is_zone=lambda name: zone_called(name) is not None,
+        is_locale=is_locale_name,
+    )
+    return tuple(sorted(found, key=lambda one: -one.count))
+
+
+@dataclass(slots=True)
+class PlatformChecks:
+    """What `doctor` asks of an existing platform."""
+
+    database: Database
+    _absence: Absence = field(init=False)
+    _unreadable: tuple[Unreadable, ...] = ()
+    _read_at: float = float("-inf")
+    odd: tuple[Oddity, ...] | None = None
+    """As last looked through; `None` before the first time is over."""
+    _looked_at: float = float("-inf")
+    _looking: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        """Nothing is looked at yet."""
+        self._absence = Absence(self.database)
+
+    async def look(self) -> str:
+        """Whether the platform can be read, what waits is to be seen, and every row can be used."""
+        if time.monotonic() - self._read_at > READ_EVERY.total_seconds():
+            try:
+                async with asyncio.timeout(_PATIENCE.total_seconds()):
+                    self._unreadable = await existing_platform.unreadable(self.database)
+            except TimeoutError:
+                return "not known: the platform's relations take long to read"
+            self._read_at = time.monotonic()
+        if self._unreadable:
+            # What is wrong with every row comes first.
+            found, *more = self._unreadable
+            others = f" (and {len(more)} more)" if more else ""
+            level = Level.RED if found.is_about_all else Level.WARNING
+            raise FoundError(f"{found.what}{others}", found.remedy, level)
+        if (words := await self._absence.incredible()) is not None:
+            raise FoundError(
+                words, "see privileges and row-level security: `reminders db check` names them"
+            )
+        return await self._rows()
+
+    async def _rows(self) -> str:
+        """What is odd in what is awaited; looked through seldom, and in the background."""
+        if self._looking is None and (
+            time.monotonic() - self._looked_at > LOOKED_THROUGH_EVERY.total_seconds()
+        ):
+            self._looking = asyncio.create_task(self._look_through())
+        if self._looking is not None:
+            await asyncio.wait([self._looking], timeout=_PATIENCE.total_seconds())
+        if self.odd is None:
+            return "not known yet: the platform's rows take long to look through"
+        if self.odd:
+            some = "; ".join(one.what for one in self.odd[:_TOLD])
+            others = f" (and {len(self.odd) - _TOLD} more kinds)" if len(self.odd) > _TOLD else ""
+            raise FoundError(
+                f"{some}{others}",
+                f"{self.odd[0].remedy}; `reminders db check` lists all",
+                Level.WARNING,
+            )
+        return "every row that is awaited can be used"
+
+    async def _look_through(self) -> None:
+        try:
+            self.odd = await odd_rows(self.database)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again in a while
+            logger.warning("rows could not be looked through: %s", type(error).__name__)
+        finally:
+            self._looked_at, self._looking = time.monotonic(), None
