@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     with these names over its own ones; see `docs/existing-platform.md`."""
     database_pool_size: int = Field(default=10, ge=1, le=100)
     """Connections of one process at the most."""
+    database_channel: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_$]{0,62}$")
+    """Channel on which a worker listens (`LISTEN`) for what your triggers tell: ids of a session, or
+    of a session and a user, that have changed; see `docs/existing-platform.md`. Not behind a pooler."""
 
     # Temporal
     temporal_task_queue: str = Field(default=TASK_QUEUE, min_length=1)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio.plugin import SimplePlugin
@@ -21,6 +22,7 @@ from activities.retention import RetentionActivities
 from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
 from reminders.db.absence import Absence
+from reminders.db.channel import Channel
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.retention import PostgresRetention
@@ -35,6 +37,7 @@ from starter.assembly import Parts
 from starter.services.composer import attendee_links, mail_composer
 from starter.services.reconciler import EnrollmentReconciler
 from starter.services.replanning import EnrollmentReplanner
+from starter.services.told import Told
 from workflows.plugin import WORKFLOWS
 
 
@@ -76,8 +79,34 @@ class ReminderWorkerPlugin(SimplePlugin):
             "session-reminders-worker",
             workflows=_with_ours,
             activities=activities(parts, delivery.pipeline),
-            run_context=delivery.running,
+            run_context=partial(_running, parts, delivery),
         )
+
+
+@asynccontextmanager
+async def _running(parts: Parts, delivery: Delivery) -> AsyncIterator[None]:
+    """Deliver, and follow what the platform tells, for as long as the worker runs."""
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(delivery.running())
+        if (channel := parts.settings.database_channel) is not None:
+            told = Told(
+                channel=Channel(parts.database, channel),
+                reconciler=_reconciler(parts),
+                gateway=parts.gateway,
+                sweeps=parts.sweeps,
+            )
+            await stack.enter_async_context(told.running())
+        yield
+
+
+def _reconciler(parts: Parts) -> EnrollmentReconciler:
+    threshold = parts.settings.reschedule_resend_threshold
+    return EnrollmentReconciler(
+        client=parts.client,
+        handover=parts.handover,
+        queries=SweepQueries(parts.database, parts.clock, resend_threshold=threshold),
+        absence=Absence(parts.database),
+    )
 
 
 def _with_ours(workflows: Sequence[type] | None) -> Sequence[type]:
@@ -100,15 +129,7 @@ def activities(parts: Parts, deliverer: Deliverer) -> list[Callable[..., Any]]:
             handover=parts.handover, planner=parts.planner, catalogue=parts.catalogue
         )
     )
-    threshold = parts.settings.reschedule_resend_threshold
-    sweep = SweepActivities(
-        EnrollmentReconciler(
-            client=parts.client,
-            handover=parts.handover,
-            queries=SweepQueries(parts.database, parts.clock, resend_threshold=threshold),
-            absence=Absence(parts.database),
-        ),
-    )
+    sweep = SweepActivities(_reconciler(parts))
     retention = RetentionActivities(PostgresRetention(parts.database, parts.clock))
     return [
         delivery.deliver_reminder,

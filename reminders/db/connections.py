@@ -99,7 +99,7 @@ class Connections:
 
     def _connect(self, dialect: Dialect, _record: object, _args: object, _options: object) -> Any:  # noqa: ANN401 - the dialect's adapter
         """A connection as the dialect wants it."""
-        adapted = dialect.loaded_dbapi.connect(async_creator_fn=self._open)
+        adapted = dialect.loaded_dbapi.connect(async_creator_fn=self.open)
         session: Session = adapted.driver_connection
         if session.in_each_transaction is None:
             names = (f"s{number}" for number in count())
@@ -109,7 +109,8 @@ class Connections:
             prepared = {"prepared_statement_name_func": str, "prepared_statement_cache_size": 0}
         return dialect.loaded_dbapi.connect(async_creator_fn=partial(_itself, session), **prepared)
 
-    async def _open(self) -> Session:
+    async def open(self) -> Session:
+        """A connection of the driver's, which whoever opens it closes."""
         session: Session = await asyncpg.connect(
             self._server.dsn,
             connection_class=Session,

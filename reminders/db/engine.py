@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from reminders.budget import answer_of
 from reminders.clock import SharedClock
 from reminders.db import url as urls
-from reminders.db.connections import Connections
+from reminders.db.connections import Connections, Session
 from reminders.db.failures import Meaning, failure_of, refusal
 from reminders.domain.errors import (
     DatabaseRefusedError,
@@ -139,6 +139,21 @@ class Database:
                     await connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield connection
                 await connection.commit()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A connection of its own, outside of the pool, for what lasts; closed at the end.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away.
+            DatabaseRefusedError: If an operator has to act first.
+        """
+        with _in_our_words():
+            session = await self._connections.open()
+        try:
+            yield session
+        finally:
+            session.terminate()
 
     async def rows(
         self, statement: Executable, parameters: Mapping[str, Any] | None = None

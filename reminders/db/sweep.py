@@ -19,7 +19,7 @@ from sqlalchemy import TextClause
 from reminders.db.engine import Database
 from reminders.db.planning import SETTLED
 from reminders.db.sql import CALLED_OFF, NEWEST, counts_for, overdue, stopping, typed
-from reminders.domain.ports import Clock, Suspect
+from reminders.domain.ports import Clock, Enrollment, Suspect
 
 OVERDUE = timedelta(minutes=2)
 """A reminder that still waits this long after its instant may have no workflow any more."""
@@ -155,6 +155,11 @@ SELECT u.session_id, u.user_id, min(coalesce(w.due_at, u.planned_at)) AS urgent_
 {_paged("u.", "min(coalesce(w.due_at, u.planned_at))")}
 """)  # noqa: S608 - composed of constants
 
+_WAITING = typed("""
+SELECT DISTINCT session_id, user_id FROM session_reminder_emails
+ WHERE session_id = :session_id AND email_status = 'scheduled' LIMIT :limit
+""")
+
 _IN_DOUBT = typed("""
 SELECT count(*)
   FROM email_batches b JOIN session_reminder_emails r ON r.batch_id = b.id
@@ -201,6 +206,11 @@ class SweepQueries:
         """Enrollments with a reminder that falls due before the next sweep but one."""
         now = self.clock.now()
         return await self._page(_DUE_SOON, after, limit, since=now - OVERDUE, until=now + within)
+
+    async def waiting(self, session_id: UUID, *, limit: int) -> Sequence[Enrollment]:
+        """Enrollments of a session that wait for a reminder."""
+        asked = {"session_id": session_id, "limit": limit}
+        return tuple(Enrollment(*row) for row in await self.database.tuples(_WAITING, asked))
 
     async def in_doubt(self) -> int:
         """How many reminders are frozen in a request that has had no outcome for minutes."""

@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import migrate
+from reminders.db.channel import Channel
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.oddities import KINDS
@@ -140,6 +141,7 @@ class Examiner:
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
             overdue,
+            *([check("channel", self._listening)] if self._settings.database_channel else []),
             *([check("platform", self._platform.look)] if self._database.host_schema else []),
         )
         state.cancel()
@@ -302,6 +304,25 @@ class Examiner:
                 Level.WARNING,
             )
         return "the provider tells us what becomes of e-mails"
+
+    async def _listening(self) -> str:
+        name = self._settings.database_channel or ""
+        is_heard = await Channel(self._database, name).is_heard()
+        if self._database.is_pooled:
+            raise FoundError(
+                f"{name} cannot be listened to: a pooler is before PostgreSQL, and only the sweep"
+                " finds what your triggers tell",
+                "let DATABASE_URL of the workers lead to PostgreSQL itself, or unset"
+                " DATABASE_CHANNEL",
+                Level.WARNING,
+            )
+        if not is_heard:
+            raise FoundError(
+                f"no worker listens to {name}: only the sweep finds what your triggers tell",
+                "start a worker with the same DATABASE_CHANNEL; its log says what keeps it",
+                Level.WARNING,
+            )
+        return f"a worker listens to {name}"
 
     async def _delivery(self) -> str:
         hold = await self._queries.hold()

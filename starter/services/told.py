@@ -1,0 +1,131 @@
+"""What the platform tells by `NOTIFY`: a session, or one enrollment, whose rows have changed.
+
+What is heard within a moment is gathered, so that a thousand rows of one statement are no thousand
+times the same, and goes where the sweep's findings go. Who is not told of is found by the sweep.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+from reminders.db.channel import Channel
+from reminders.domain.contracts import SweepKind
+from reminders.domain.errors import SessionNotFoundError
+from reminders.domain.ports import Enrollment
+from reminders.fan_out import fan_out
+from starter.gateway import ReminderGateway
+from starter.services.reconciler import EnrollmentReconciler
+from starter.services.sweeps import Sweeps
+
+logger = logging.getLogger(__name__)
+
+GATHERED_FOR = timedelta(milliseconds=200)
+"""What a statement writes for many is told at its commit, all at once."""
+MOST = 5000
+"""Enrollments and sessions that wait to be looked at; more are left to a sweep."""
+AT_ONCE = 10
+"""As in a sweep: connections are shared with delivery."""
+_IDS = re.compile(r"\s*([0-9a-fA-F-]{36})(?:[\s:,/]+([0-9a-fA-F-]{36}))?\s*")
+
+
+def enrollment_told(words: str) -> tuple[UUID, UUID | None] | None:
+    """Session, and user if one is named; `None` if the words are no ids."""
+    found = _IDS.fullmatch(words)
+    try:
+        return found and (UUID(found[1]), UUID(found[2]) if found[2] else None)
+    except ValueError:
+        return None
+
+
+@dataclass(slots=True)
+class Told:
+    """Looks at what was told, a little later and all at once."""
+
+    channel: Channel
+    reconciler: EnrollmentReconciler
+    gateway: ReminderGateway
+    sweeps: Sweeps
+    _enrollments: dict[Enrollment, None] = field(default_factory=dict)
+    _sessions: dict[UUID, None] = field(default_factory=dict)
+    _is_sweep_wanted: bool = False
+    _stirred: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Listen and follow until the end of the block."""
+        tasks = [
+            asyncio.create_task(self.channel.listen(self.hear, self.sweep)),
+            asyncio.create_task(self._follow()),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def hear(self, words: str) -> None:
+        """Take notice of what somebody told."""
+        told = enrollment_told(words)
+        if told is None:
+            logger.warning("what was told is no id of a session, nor of a session and a user")
+        elif len(self._enrollments) + len(self._sessions) >= MOST:
+            self._is_sweep_wanted = True
+        elif told[1] is None:
+            self._sessions[told[0]] = None
+        else:
+            self._enrollments[Enrollment(told[0], told[1])] = None
+        self._stirred.set()
+
+    def sweep(self) -> None:
+        """Look through everything: something was told that nobody heard."""
+        self._is_sweep_wanted = True
+        self._stirred.set()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._stirred.wait()
+            await asyncio.sleep(GATHERED_FOR.total_seconds())
+            self._stirred.clear()
+            enrollments, self._enrollments = self._enrollments, {}
+            sessions, self._sessions = self._sessions, {}
+            is_sweep_wanted, self._is_sweep_wanted = self._is_sweep_wanted, False
+            # A session that is planned anew takes everybody along who is still enrolled.
+            await fan_out(self._look_at_session, sessions, at_once=AT_ONCE)
+            await fan_out(self._look_at, enrollments, at_once=AT_ONCE)
+            if is_sweep_wanted:
+                await self._sweep()
+
+    async def _sweep(self) -> None:
+        try:
+            await self.sweeps.start()
+        except Exception as error:  # noqa: BLE001 - the next one of the Schedule does
+            logger.warning("no sweep was started: %s", type(error).__name__)
+
+    async def _look_at_session(self, session_id: UUID) -> None:
+        try:
+            await self.gateway.replan(session_id, wait=None)
+        except SessionNotFoundError:
+            for one in await self.reconciler.queries.waiting(session_id, limit=MOST):
+                self._enrollments[one] = None
+            self._stirred.set()
+        except Exception as error:  # noqa: BLE001 - the sweep finds it
+            logger.warning("session %s is left to the sweep: %s", session_id, type(error).__name__)
+
+    async def _look_at(self, one: Enrollment) -> None:
+        try:
+            await self.reconciler.repair(one, SweepKind.LOST)
+        except Exception as error:  # noqa: BLE001 - the sweep finds it
+            logger.warning(
+                "session %s, user %s is left to the sweep: %s",
+                one.session_id,
+                one.user_id,
+                type(error).__name__,
+            )

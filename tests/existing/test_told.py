@@ -1,0 +1,174 @@
+"""Triggers of the platform's tell what has changed, and a worker follows at once."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from reminders.db import channel
+from reminders.db.channel import Channel
+from starter.plugin import _reconciler
+from starter.services.sweeps import Sweeps
+from starter.services.told import Told, enrollment_told
+from tests.existing.conftest import GUIDE
+from tests.existing.host import ROOT, Host
+from tests.existing.test_existing_platform import handle_of, statuses
+from tests.stage import Stage, eventually
+
+HOUR = timedelta(hours=1)
+CHANNEL = "session_reminders"
+SESSION, USER = uuid4(), uuid4()
+
+
+def triggers() -> str:
+    """The guide's."""
+    written = (ROOT / "docs" / GUIDE).read_text(encoding="utf-8")
+    section = written.split("\n## 5. Be told at once\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"(?s)```sql\n(.*?)```", section)
+    return block
+
+
+@asynccontextmanager
+async def administering(host: Host) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that takes several statements at once."""
+    connection = await asyncpg.connect(host.url.replace("+asyncpg", ""))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def listening(stage: Stage) -> AsyncIterator[Told]:
+    """A worker's ears, once they are open."""
+    told = Told(
+        channel=Channel(stage.database, CHANNEL),
+        reconciler=_reconciler(stage.parts),
+        gateway=stage.gateway,
+        sweeps=stage.sweeps,
+    )
+    async with told.running():
+        await eventually(told.channel.is_heard)
+        yield told
+
+
+async def test_a_committed_row_is_followed_at_once(stage: Stage, host: Host) -> None:
+    """Enrolled, moved, left and deleted in the platform's tables only; nobody sweeps."""
+    async with administering(host) as administrator:
+        await administrator.execute(triggers())
+    session = await host.session(stage.clock.now() + 25 * HOUR)
+    ana, ben = await host.person("ana"), await host.person("ben")
+    async with listening(stage):
+        for user in (ana, ben):
+            await host.enrolls(session, user)
+        await eventually(lambda: are(stage, session, ana, {"scheduled"}))
+        moved = (stage.clock.now() + 30 * HOUR).replace(microsecond=0)
+        await host.run("UPDATE sessions SET scheduled_at = :at", at=moved)
+
+        async def starts_then() -> bool:
+            return (await stage.plan(handle_of(stage, session, ana))).starts_at == moved
+
+        await eventually(starts_then)
+        await host.run("DELETE FROM session_enrollments WHERE user_id = :id", id=ana)
+        await eventually(lambda: are(stage, session, ana, {"cancelled: unenrolled"}))
+        assert {"scheduled"} == await statuses(stage, session, ben)
+        other = await host.session(stage.clock.now() + 25 * HOUR)
+        await host.enrolls(other, ana)
+        await eventually(lambda: are(stage, other, ana, {"scheduled"}))
+        await host.run("DELETE FROM sessions WHERE id = :id", id=other)
+        await eventually(lambda: are(stage, other, ana, {"cancelled: session_deleted"}))
+
+
+async def are(stage: Stage, session: UUID, user: UUID, wanted: set[str]) -> bool:
+    """Whether a person's reminders are like this by now."""
+    return await statuses(stage, session, user) == wanted
+
+
+async def test_another_listens_when_the_connection_ends(
+    stage: Stage, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two is told of a change; whoever takes over, and whoever is back, starts a sweep."""
+    monkeypatch.setattr(channel, "TRIED_EVERY", timedelta(milliseconds=50))
+    heard: list[tuple[str, str]] = []
+    missed: list[str] = []
+
+    def ears(name: str) -> asyncio.Task[None]:
+        listens = Channel(stage.database, CHANNEL).listen(
+            lambda words: heard.append((name, words)), lambda: missed.append(name)
+        )
+        return asyncio.create_task(listens)
+
+    async def tell(words: str) -> tuple[str, str]:
+        await host.run("SELECT pg_notify(:channel, :words)", channel=CHANNEL, words=words)
+
+        async def is_heard() -> bool:
+            return any(words == told for _, told in heard)
+
+        await eventually(is_heard)
+        return next(one for one in heard if one[1] == words)
+
+    one, two = ears("one"), ears("two")
+    await eventually(Channel(stage.database, CHANNEL).is_heard)
+    first, _ = await tell("a")
+    assert [("a",)] == [(words,) for _, words in heard]
+    assert [] == missed
+    await host.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks"
+        " WHERE locktype = 'advisory' AND objid = :key AND granted",
+        key=channel.LISTENER,
+    )
+
+    async def is_taken_over() -> bool:
+        return bool(missed)
+
+    await eventually(is_taken_over)
+    second, _ = await tell("b")
+    assert [second] == missed
+    assert 2 == len(heard)
+    assert {first, second} <= {"one", "two"}
+    for task in (one, two):
+        task.cancel()
+    await asyncio.gather(one, two, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (f"{SESSION}", (SESSION, None)),
+        (f" {SESSION} {USER} ", (SESSION, USER)),
+        (f"{str(SESSION).upper()}:{USER}", (SESSION, USER)),
+        ("", None),
+        ("*", None),
+        (f"{SESSION} {USER} {USER}", None),
+        ("-" * 36, None),
+    ],
+)
+def test_ids_are_read(words: str, told: tuple[UUID, UUID | None] | None) -> None:
+    """A session, or a session and a user; whatever else somebody tells is no reason to stop."""
+    assert told == enrollment_told(words)
+
+
+async def test_a_flood_is_left_to_a_sweep(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is remembered is bounded; nobody is forgotten."""
+    monkeypatch.setattr("starter.services.told.MOST", 2)
+    swept = asyncio.Event()
+
+    async def start(_self: object) -> None:
+        swept.set()
+
+    monkeypatch.setattr(Sweeps, "start", start)
+    async with listening(stage) as told:
+        for _ in range(3):
+            told.hear(f"{uuid4()}")
+        await asyncio.wait_for(swept.wait(), 20)
+        told.hear("nonsense")
+    assert "is no id of a session" in caplog.text
