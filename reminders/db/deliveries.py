@@ -24,6 +24,7 @@ from reminders.db.failures import is_about_a_value
 from reminders.db.installation import here
 from reminders.db.preferences import STOPPING
 from reminders.domain.contracts import CloseRemindersResult
+from reminders.domain.decide import moved_from
 from reminders.domain.model import (
     DeliveryFacts,
     EnrollmentStatus,
@@ -129,6 +130,7 @@ class PostgresDeliveryLedger:
                 sender=rows[0]["held_sender"],
             )
             return Reading(facts=(), hold=hold)
+        now = self._clock.now()
         for row in duplicates.deliveries(rows):
             if row["id"] is None:
                 continue
@@ -136,7 +138,7 @@ class PostgresDeliveryLedger:
                 unreadable[row["id"]] = "the platform shows hardly anything of what is awaited"
                 continue
             try:
-                facts.append(_facts(row))
+                facts.append(_facts(row, now))
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go out
                 unreadable[row["id"]] = _cause(error)
         return Reading(facts=facts, hold=None, unreadable=unreadable)
@@ -366,7 +368,7 @@ def _lacks_something(row: mapping.Record) -> bool:
     return any(row[name] is None for name in ("s_id", "u_id", "enrollment_status"))
 
 
-def _facts(row: mapping.Record) -> DeliveryFacts:
+def _facts(row: mapping.Record, now: datetime) -> DeliveryFacts:
     status, stopped = row["enrollment_status"], row["stopped"]
     told_start = row["told_start"]
     return DeliveryFacts(
@@ -377,7 +379,7 @@ def _facts(row: mapping.Record) -> DeliveryFacts:
         rule=mapping.rule(row, "c_") if row["c_reminder_type"] else None,
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
-        moved_from=told_start if told_start != row["s_start_time"] else None,
+        moved_from=moved_from(told_start, row["s_start_time"], now=now),
         was_told=row["was_told"],
         turn=Turn(row["turn"]),
         row_version=row["row_version"],

@@ -143,6 +143,20 @@ class ReminderQueries:
         found = await self.database.tuples(select(status, func.count()).group_by(status))
         return {ReminderStatus(name): count for name, count in found}
 
+    async def told_start(self, session_id: UUID, user_id: UUID) -> datetime | None:
+        """The start that the last e-mail to a person about a session told; `None` if none was sent."""
+        found: datetime | None = await self.database.scalar(
+            select(ReminderRow.starts_at)
+            .where(
+                ReminderRow.session_id == session_id,
+                ReminderRow.user_id == user_id,
+                ReminderRow.sent_at.is_not(None),
+            )
+            .order_by(ReminderRow.sent_at.desc())
+            .limit(1)
+        )
+        return found
+
     async def hold(self) -> Hold | None:
         """Why workers send nothing at present; `None` when nothing holds them back."""
         return await hold(self.database)

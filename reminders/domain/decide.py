@@ -102,6 +102,16 @@ def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close
     return None
 
 
+def moved_from(
+    told: datetime | None, starts_at: datetime | None, *, now: datetime
+) -> datetime | None:
+    """The start that a person was told last, if the session has moved away from it.
+
+    One that has passed took place: a weekly class is kept in one row, and is not moved each week.
+    """
+    return told if told is not None and told != starts_at and told > now else None
+
+
 def superseded_at(facts: DeliveryFacts, *, now: datetime) -> datetime | None:
     """From when on a reminder that goes out now is not to be repeated, for its next one's sake.
 

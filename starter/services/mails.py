@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 from reminders.clock import SystemClock
 from reminders.db.audit import Action, By
+from reminders.domain.decide import moved_from
 from reminders.domain.errors import (
     ConflictError,
     InvalidInputError,
@@ -72,6 +73,8 @@ class Scene:
     at: datetime
     locale: str | None = None
     time_zone: str | None = None
+    moved_from: datetime | None = None
+    """The start that this person was told before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +115,9 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
         at = session.starts_at - wanted.before
     if wanted.late is not None:
         at += wanted.late
+    told = None
+    if session_id and wanted.user_id:
+        told = await parts.queries.told_start(session_id, wanted.user_id)
     return Scene(
         session=session,
         attendee=await parts.catalogue.user(wanted.user_id) if wanted.user_id else None,
@@ -120,6 +126,7 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
         at=at,
         locale=wanted.locale,
         time_zone=wanted.time_zone,
+        moved_from=moved_from(told, session.starts_at, now=at),
     )
 
 
@@ -226,6 +233,7 @@ class Mails:
             attendee=scene.attendee,
             locale=scene.locale,
             time_zone=scene.time_zone,
+            moved_from=scene.moved_from,
         )
 
     def _composer(self, mode: str) -> MailComposer:

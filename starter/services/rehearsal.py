@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from reminders.domain.decide import Close, Wait, decide
+from reminders.domain.decide import Close, Wait, decide, moved_from
 from reminders.domain.errors import (
     ConflictError,
     InvalidAddressError,
@@ -222,7 +222,7 @@ class _Rehearsal:
 
     def _delivered(self, row: Reminder, *, now: datetime) -> Reminder:
         """The row as the ledger would have it after its instant."""
-        facts = self._facts(row)
+        facts = self._facts(row, now)
         decision = decide(facts, now=now)
         if isinstance(decision, Wait):
             return replace(row, due_at=decision.due_at, starts_at=decision.starts_at)
@@ -239,7 +239,7 @@ class _Rehearsal:
             row, status=ReminderStatus.SENT, sent_at=now, starts_at=self._session.starts_at
         )
 
-    def _facts(self, row: Reminder) -> DeliveryFacts:
+    def _facts(self, row: Reminder, now: datetime) -> DeliveryFacts:
         """Everything that is true of a reminder now, as `DeliveryLedger.read` finds it."""
         others = self._rows.values()
         sent = [r for r in others if r.sent_at is not None]
@@ -269,9 +269,7 @@ class _Rehearsal:
                 default=None,
             ),
             stopped=self._script.stopped.get(row.reminder_type),
-            moved_from=(
-                last.starts_at
-                if last is not None and last.starts_at != self._session.starts_at
-                else None
+            moved_from=moved_from(
+                last.starts_at if last else None, self._session.starts_at, now=now
             ),
         )

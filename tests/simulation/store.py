@@ -16,6 +16,7 @@ from uuid import UUID
 from reminders.db.deliveries import BELIEVED, LEASE
 from reminders.db.preferences import STOPPING
 from reminders.domain.contracts import CloseRemindersResult
+from reminders.domain.decide import moved_from
 from reminders.domain.model import (
     Attendee,
     DeliveryFacts,
@@ -278,7 +279,7 @@ class Store:
         same = (r for r in mine if r.sent_at and r.reminder_type == row.reminder_type)
         before = max(same, key=lambda r: r.generation, default=None)
         stopped = self.stopping(row.user_id, row.session_id, row.reminder_type)
-        is_moved = told is not None and session is not None and told.starts_at != session.starts_at
+        told_start = told.starts_at if told else None
         return DeliveryFacts(
             reminder=row.reminder(),
             session=session,
@@ -287,7 +288,9 @@ class Store:
             rule=self.rules.get(row.reminder_type),
             next_due_at=min(later, default=None),
             stopped=STOPPING[stopped] if stopped else None,
-            moved_from=told.starts_at if is_moved and told else None,
+            moved_from=moved_from(
+                told_start, session.starts_at if session else None, now=self.now()
+            ),
             was_told=before is not None
             and session is not None
             and abs(before.starts_at - session.starts_at) <= RESEND_THRESHOLD,

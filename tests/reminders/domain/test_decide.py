@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.domain.decide import Close, Decision, Send, Settled, Wait, decide
+from reminders.domain.decide import Close, Decision, Send, Settled, Wait, decide, moved_from
 from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus, StatusReason
 from tests.builders import NOW, a_reminder, a_rule, a_session, facts
 
@@ -139,3 +139,11 @@ def test_asked_for_once_more_and_moved_it_waits_for_its_new_instant() -> None:
     session = a_session(starts_in=timedelta(days=7))
     moved = decide(facts(reminder=asked, session=session, next_due_at=None), now=NOW)
     assert Wait(session.starts_at - 24 * HOUR, session.starts_at) == moved
+
+
+def test_a_start_that_has_passed_is_no_move() -> None:
+    """A weekly class that is kept in one row takes place, and is then set to next week."""
+    week = timedelta(days=7)
+    assert NOW + HOUR == moved_from(NOW + HOUR, NOW + week, now=NOW)
+    for told in (NOW - timedelta(days=6), NOW, None, NOW + week):
+        assert moved_from(told, NOW + week, now=NOW) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from devstack.provider.server import EmbeddedProvider
 from devstack.temporal import EmbeddedTemporal
+from reminders.db.engine import Database
 from reminders.settings import Settings
 from starter.cli import running
 from starter.cli.main import app
@@ -90,6 +92,24 @@ async def test_a_preview_is_of_any_moment(mailing: Api, tmp_path: Path) -> None:
     assert text.strip() == late["text"].strip()
     assert page.read_text(encoding="utf-8") == late["html"]
     assert "30 min before the start" in await command("preview", session_id, "--type", "30min")
+
+
+async def test_a_preview_knows_of_a_move(mailing: Api, database_url: str) -> None:
+    """As the e-mail itself: to whom another start was told, that lay ahead when it is sent."""
+    session_id, user_id = await mailing.session(start_time=START), await mailing.user()
+    await mailing.enroll(session_id, user_id)
+    about = {"session_id": session_id, "user_id": user_id, "reminder_type": "2h"}
+    plain = await previewed(mailing, **about)
+    database = Database(database_url)
+    for told, is_move in (("2030-03-31T07:00:00Z", False), ("2030-04-01T07:00:00Z", True)):
+        async with database.transaction() as connection:
+            await connection.exec_driver_sql(
+                "UPDATE session_reminder_emails SET starts_at = $1, sent_at = now()"
+                " WHERE reminder_type = '24h'",
+                (datetime.fromisoformat(told),),
+            )
+        assert is_move == ((await previewed(mailing, **about))["subject"] != plain["subject"])
+    await database.aclose()
 
 
 async def test_what_cannot_be_previewed_is_said(mailing: Api) -> None:
