@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import duplicates, mapping, unconfirmed
-from reminders.db.sql import covers, typed
+from reminders.db.sql import covers, in_effect, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import session_reminder_workflow_id
@@ -44,6 +44,7 @@ SELECT (SELECT e.status FROM enrollments e
             SELECT coalesce(p.reminder_type, '') AS kind, max(p.reason) AS reason
               FROM reminder_preferences p
              WHERE p.user_id = :user_id AND {covers("p", "session_id", ":session_id")}
+               AND {in_effect("p")}
              GROUP BY 1) p) AS stopping,
        (SELECT count(*) FROM (
             SELECT FROM enrollments e

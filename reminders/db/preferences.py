@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, duplicates, locks, mapping, unconfirmed
 from reminders.db.engine import Database
-from reminders.db.sql import stopping, typed
+from reminders.db.sql import digest, in_effect, stopping, typed
 from reminders.db.tables import (
     EnrollmentRow,
     ErasedUserRow,
@@ -47,13 +47,30 @@ _OF_THE_ADDRESS = ("bounced", "complained")
 _NAMES = {reason: name for name, reason in STOPPING.items()}
 
 
-async def stop(connection: AsyncConnection, user_id: UUID, reason: StatusReason) -> None:
-    """Send a person nothing more: neither what waits, in any session, nor what is planned later.
+_BLOCK = typed(f"""
+INSERT INTO reminder_preferences (user_id, reason, address_digest)
+VALUES (:user_id, :reason, {digest(":email")})
+    ON CONFLICT ON CONSTRAINT uq_reminder_preferences_scope
+    DO UPDATE SET address_digest = excluded.address_digest
+""")  # noqa: S608 - composed of constants
+
+
+async def block(
+    connection: AsyncConnection, user_id: UUID, email: str, reason: StatusReason
+) -> None:
+    """Send a person nothing more at an address: neither what waits, nor what is planned later.
 
     Safe to repeat. Deadlocks with deliveries and plans unless the caller holds the person's
     waiting reminders, locked in the order of their ids.
+
+    Args:
+        connection: Of the transaction.
+        user_id: Whose.
+        email: As it is stored. Only a digest of it is kept.
+        reason: That it bounced, or that somebody complained there.
     """
-    await withhold(connection, user_id, [OptOut()], reason)
+    asked = {"user_id": user_id, "reason": _NAMES[reason], "email": email}
+    await connection.execute(_BLOCK, asked)
     ended = await connection.execute(
         update(ReminderRow)
         .where(ReminderRow.user_id == user_id, ReminderRow.email_status == ReminderStatus.SCHEDULED)
@@ -83,14 +100,17 @@ async def withhold(
         await connection.execute(upsert(ReminderPreferenceRow).on_conflict_do_nothing(), values)
 
 
-async def forget_address(connection: AsyncConnection, user_id: UUID) -> None:
-    """Let a person be reminded again whose old address bounced or complained; safe to repeat."""
-    await connection.execute(
-        delete(ReminderPreferenceRow).where(
+async def forget_address(connection: AsyncConnection, user_id: UUID) -> Sequence[StatusReason]:
+    """Let a person be reminded again whose address bounced or complained; why they were not."""
+    lifted = await connection.scalars(
+        delete(ReminderPreferenceRow)
+        .where(
             ReminderPreferenceRow.user_id == user_id,
             ReminderPreferenceRow.reason.in_(_OF_THE_ADDRESS),
         )
+        .returning(ReminderPreferenceRow.reason)
     )
+    return [STOPPING[reason] for reason in sorted(set(lifted))]
 
 
 def stopped(
@@ -248,6 +268,7 @@ class PreferenceStore:
         *,
         by: audit.By,
         session_id: UUID | None = None,
+        lift_block: bool = False,
     ) -> Changed:
         """Change what a person chose, end what they do not want any more, and note who did it.
 
@@ -259,6 +280,8 @@ class PreferenceStore:
             change: What becomes of the choices; pure.
             by: Who, and why, for the audit log.
             session_id: The only session it can concern; absent means any.
+            lift_block: Whether they are to be reminded although their address has bounced or
+                complained.
 
         Raises:
             UserNotFoundError: If there is no such person, or they were erased.
@@ -274,8 +297,9 @@ class PreferenceStore:
             await _check(connection, added, len(after))
             await opt_in(connection, user_id, removed)
             await withhold(connection, user_id, added, StatusReason.OPTED_OUT)
+            lifted = await forget_address(connection, user_id) if lift_block else ()
             skipped = await skip_opted_out(connection, user_id)
-            if added or removed:
+            if added or removed or lifted:
                 event = by.did(
                     audit.Action.PREFERENCES_CHANGED,
                     session_id=session_id,
@@ -284,12 +308,13 @@ class PreferenceStore:
                         "opted_out": _logged(added),
                         "opted_in": _logged(removed),
                         "skipped": skipped,
+                        **({"lifted": list(lifted)} if lifted else {}),
                     },
                 )
                 await audit.record(connection, event)
             return Changed(
                 choices=await _choices(connection, user_id),
-                is_changed=bool(added or removed),
+                is_changed=bool(added or removed or lifted),
                 skipped=skipped,
                 in_flight=await _in_flight(connection, user_id, session_id),
                 sessions=await self._ahead(connection, user_id, session_id),
@@ -331,7 +356,11 @@ async def _choices(connection: AsyncConnection, user_id: UUID) -> Choices:
     preference = ReminderPreferenceRow
     others = await connection.scalars(
         select(preference.reason)
-        .where(preference.user_id == user_id, preference.reason != "opted_out")
+        .where(
+            preference.user_id == user_id,
+            preference.reason != "opted_out",
+            text(in_effect("reminder_preferences")),
+        )
         .distinct()
         .order_by(preference.reason)
     )

@@ -120,10 +120,10 @@ class ProviderEvents:
             async with self.database.autocommit() as connection:
                 return await _record(connection, event)
         async with self.database.transaction() as connection:
-            user_id = await _lock_recipient(connection, event)
+            recipients = await _lock_recipients(connection, event)
             is_news = await _record(connection, event)
-            if is_news and user_id is not None:
-                await preferences.stop(connection, user_id, event.stops)
+            for user_id, email in recipients if is_news else ():
+                await preferences.block(connection, user_id, email, event.stops)
             return is_news
 
 
@@ -145,34 +145,49 @@ async def _record(connection: AsyncConnection, event: ProviderEvent) -> bool:
     return bool(await connection.scalar(_RECORD, parameters))
 
 
-async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> UUID | None:
-    """Whom the event is about, locked together with all that they still wait for.
+_TWINS = typed("""
+SELECT u.id FROM users u WHERE lower(btrim(u.email)) = lower(btrim(:email)) ORDER BY u.id LIMIT 20
+""")
+
+
+async def _lock_recipients(
+    connection: AsyncConnection, event: ProviderEvent
+) -> Sequence[tuple[UUID, str]]:
+    """Whom an event is about, and their address as it is stored; locked with all they wait for.
+
+    A mailbox may have several accounts: whoever complains there means all of them.
 
     Returns:
-        `None` if the e-mail went to another address than theirs of today: to the test address in
-        redirect mode, or to one they have left.
+        Nobody if the e-mail went to another address than its person's of today: to the test
+        address in redirect mode, or to one they have left.
     """
     ids = {"reminder_id": event.reminder_id, "email_id": event.email_id}
     about = (await connection.execute(_REMINDER, ids)).one_or_none()
     if about is None or len(event.recipients) != 1:
-        return None
+        return ()
+    recipient = event.recipients[0]
+    twins = await connection.scalars(_TWINS, {"email": recipient})
     # A change of the address waits until the event is in, or is seen here.
-    await locks.person(connection, about.user_id)
-    theirs = await connection.scalars(select(UserRow.email).where(UserRow.id == about.user_id))
-    if not any(same_address(event.recipients[0], email) for email in theirs):
-        return None
+    users = sorted({about.user_id, *twins})
+    for user_id in users:
+        await locks.person(connection, user_id)
+    found = await connection.execute(
+        select(UserRow.id, UserRow.email).where(UserRow.id.in_(users)).order_by(UserRow.id)
+    )
+    theirs = {user: email for user, email in found if same_address(recipient, email)}
+    if about.user_id not in theirs:
+        return ()
     reminder = ReminderRow
     await connection.execute(
         select(reminder.id)
         .where(
-            reminder.user_id == about.user_id,
-            (reminder.email_status == ReminderStatus.SCHEDULED) | (reminder.id == about.id),
+            reminder.user_id.in_(theirs)
+            & ((reminder.email_status == ReminderStatus.SCHEDULED) | (reminder.id == about.id))
         )
         .order_by(reminder.id)
         .with_for_update()
     )
-    user_id: UUID = about.user_id
-    return user_id
+    return tuple(theirs.items())
 
 
 _HELD = typed(f"""

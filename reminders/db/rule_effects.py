@@ -15,7 +15,7 @@ from uuid import UUID
 
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.sql import CALLED_OFF, NEWEST, covers, typed
+from reminders.db.sql import CALLED_OFF, NEWEST, covers, in_effect, typed
 from reminders.domain.model import Reminder
 from reminders.domain.ports import Clock
 from reminders.domain.rules import Alike
@@ -44,7 +44,7 @@ newest AS MATERIALIZED ({NEWEST}),
 called_off AS MATERIALIZED ({CALLED_OFF}),
 stopped AS MATERIALIZED (
     SELECT DISTINCT p.user_id, p.session_id FROM reminder_preferences p
-     WHERE {covers("p", "reminder_type", ":reminder_type")})
+     WHERE {covers("p", "reminder_type", ":reminder_type")} AND {in_effect("p")})
 SELECT s.id AS session_id, s.start_time, count(*) AS people, min(e.user_id::text)::uuid AS user_id,
        o.user_id IS NOT NULL AS is_called_off, x.user_id IS NOT NULL AS is_stopped
   FROM ahead s

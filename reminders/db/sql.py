@@ -26,7 +26,7 @@ _TYPES: dict[str, Any] = {
     for kind, names in (
         (Uuid(), "id session_id user_id reminder_id batch_id after_session after_user"),
         (ARRAY(Uuid()), "ids sending sessions users"),
-        (Text(), "status reason error type reminder_type workflow_id version owner sender"),
+        (Text(), "status reason error type reminder_type workflow_id version owner sender email"),
         (Text(), "delivery_mode sink quota svix_id email_id detail"),
         (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier"),
         (
@@ -82,6 +82,24 @@ def covers(preference: str, column: str, value: str) -> str:
     return f"({preference}.{column} IS NULL OR {preference}.{column} = {value})"
 
 
+def digest(email: str) -> str:
+    """Of an address, however it is written: an expression."""
+    return f"sha256(convert_to(lower(btrim({email})), 'UTF8'))"
+
+
+def in_effect(preference: str) -> str:
+    """Whether a preference counts: what lies with an address ends when the person has another.
+
+    Args:
+        preference: Alias of the row, or its table.
+    """
+    return (
+        f"({preference}.address_digest IS NULL OR EXISTS (SELECT FROM users a"
+        f" WHERE a.id = {preference}.user_id"
+        f" AND {digest('a.email')} = {preference}.address_digest))"
+    )
+
+
 def stopping(reminder: str) -> str:
     """The preferences that stop a reminder, as `p`; whoever asked for it or why.
 
@@ -92,6 +110,7 @@ def stopping(reminder: str) -> str:
         f"reminder_preferences p WHERE p.user_id = {reminder}.user_id"
         f" AND {covers('p', 'session_id', f'{reminder}.session_id')}"
         f" AND {covers('p', 'reminder_type', f'{reminder}.reminder_type')}"
+        f" AND {in_effect('p')}"
     )
 
 

@@ -103,7 +103,7 @@ class PreferencesOut(Out):
     """What they asked not to be reminded of."""
     withheld: list[StatusReason]
     """Why nothing goes to their address all the same: it bounced, or they reported spam. A new
-    address ends it."""
+    address ends it, and so does `unblock`."""
 
     @classmethod
     def of(cls, user_id: UUID, choices: Choices, **more: Any) -> Self:  # noqa: ANN401 - its fields
@@ -209,6 +209,22 @@ async def put_preferences(
     ahead is planned anew. Sleeping workflows follow.
     """
     receipt = await parts.preferences.put(user_id, body.to_opt_outs(), by=By(caller, body.reason))
+    return ChangedPreferences.after(user_id, receipt)
+
+
+@router.post(
+    "/users/{user_id}/unblock",
+    summary="Remind a user again whose address bounced or complained",
+    responses={**_NO_USER, **BODY},
+)
+async def unblock(
+    user_id: UUID, body: ReasonBody, parts: Answering, caller: Caller
+) -> ChangedPreferences:
+    """For an address that works again, or a complaint that was taken back. Safe to repeat.
+
+    What still lies ahead is planned anew. If it bounces again, it is blocked again.
+    """
+    receipt = await parts.preferences.unblock(user_id, by=By(caller, body.reason))
     return ChangedPreferences.after(user_id, receipt)
 
 

@@ -78,6 +78,13 @@ def resume(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = 
     _show_changed(user, receipt, as_json=as_json)
 
 
+@_preferences.command()
+def unblock(user: User, *, reason: Reason = None, as_json: AsJson = False) -> None:
+    """Remind a user again whose address bounced, or who complained. Safe to repeat."""
+    receipt = ask(lambda p: p.preferences.unblock(user, by=by(reason)))
+    _show_changed(user, receipt, as_json=as_json)
+
+
 @app.command()
 def erase(
     user: User,

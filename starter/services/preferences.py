@@ -81,6 +81,13 @@ class Preferences:
         """Take one of a person's choices back; raises as `put`."""
         return await self._change(user_id, lambda before: before - {scope}, by=by)
 
+    async def unblock(self, user_id: UUID, *, by: By) -> PreferenceReceipt:
+        """Remind a person again although their address bounced or complained; raises as `put`.
+
+        It is blocked once more if that happens again.
+        """
+        return await self._change(user_id, lambda before: before, by=by, lift_block=True)
+
     async def stop(self, enrollment: Enrollment, *, everything: bool) -> None:
         """Stop a person's reminders, of one session or of all, as they ask themselves.
 
@@ -117,8 +124,10 @@ class Preferences:
             enrollment.user_id, lambda before: before - taken_back, by=ATTENDEE
         )
 
-    async def _change(self, user_id: UUID, change: Change, *, by: By) -> PreferenceReceipt:
-        changed = await self.store.change(user_id, change, by=by)
+    async def _change(
+        self, user_id: UUID, change: Change, *, by: By, lift_block: bool = False
+    ) -> PreferenceReceipt:
+        changed = await self.store.change(user_id, change, by=by, lift_block=lift_block)
         plans = await self._follow(user_id, changed)
         return PreferenceReceipt(
             choices=changed.choices,

@@ -198,3 +198,35 @@ async def leaves(host: Host, session: UUID, user: UUID) -> None:
         session=session,
         user=user,
     )
+
+
+async def test_a_corrected_address_ends_its_block(stage: Stage, host: Host) -> None:
+    """The platform's table has another by now, and nobody tells us: the next sweep plans it anew."""
+    session = await host.session(stage.clock.now() + 25 * HOUR)
+    ana, twin = await host.person("ana"), await host.person("twin")
+    await host.run("UPDATE auth.users SET email = 'ANA@hospital.example' WHERE id = :id", id=twin)
+    for user in (ana, twin):
+        await host.enrolls(session, user)
+        await stage.gateway.enroll(session, user)
+    await stage.forward(90 * MINUTE, handle_of(stage, session, ana))
+    (mail,) = await stage.provider.accepted()
+    bounced = ProviderEvent(
+        svix_id="msg_1",
+        type="email.bounced",
+        occurred_at=stage.clock.now(),
+        email_id=mail["id"],
+        reminder_id=UUID(mail["tags"]["reminder_id"]),
+        recipients=tuple(mail["to"]),
+        status=ReminderStatus.BOUNCED,
+        stops=StatusReason.ADDRESS_BOUNCED,
+    )
+    assert await stage.parts.provider_events.record(bounced)
+    blocked = {"bounced", "skipped: address_bounced"}
+    assert blocked == await statuses(stage, session, ana)
+    assert {"skipped: address_bounced"} == await statuses(stage, session, twin)
+    await stage.sweep()
+    assert blocked == await statuses(stage, session, ana)
+    await host.run("UPDATE auth.users SET email = 'ana@clinic.example' WHERE id = :id", id=ana)
+    await stage.sweep()
+    assert "scheduled" in await statuses(stage, session, ana)
+    assert {"skipped: address_bounced"} == await statuses(stage, session, twin)

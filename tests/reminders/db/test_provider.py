@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, text, update
 
 from devstack.postgres import EmbeddedPostgres
 from reminders.clock import SystemClock
@@ -451,6 +451,42 @@ async def test_an_event_of_an_older_e_mail_stops_all_the_same(world: World) -> N
     await world.told("bounced", reminder)
     assert await world.status(reminder) == "sent"
     assert await world.preferences(ana) == ["bounced"]
+
+
+async def test_a_mailbox_with_two_accounts_is_stopped_as_one(world: World) -> None:
+    """Whoever complains there does not know which account it was; others go on."""
+    one, two = await world.person(), await world.person(ANA.upper())
+    eva = await world.person("eva@hospital.example")
+    waiting = {
+        user: await world.in_doubt("scheduled", user_id=user, attempts=0)
+        for user in (one, two, eva)
+    }
+    await world.told("complained", await world.reminder("sent", one))
+    assert [["complained"], ["complained"], []] == [
+        await world.preferences(user) for user in (one, two, eva)
+    ]
+    stopped = "skipped: spam_complaint"
+    assert [stopped, stopped, "scheduled"] == [await world.status(r) for r in waiting.values()]
+
+
+async def test_a_block_ends_with_the_address(world: World) -> None:
+    """Nobody tells us of a new one; the old one, written otherwise, is blocked still; and back again."""
+    ana = await world.person()
+    reminder = await world.reminder("sent", ana)
+    await world.told("bounced", reminder)
+    for email, is_blocked in (
+        (f" {ANA.upper()}", True),
+        ("ana@clinic.example", False),
+        (ANA, True),
+    ):
+        async with world.database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE users SET email = :email WHERE id = :id"), {"email": email, "id": ana}
+            )
+        assert is_blocked == (await world.stopped(reminder) is StatusReason.ADDRESS_BOUNCED)
+        planned = await world.planner.enroll(await world.session(), ana)
+        reasons = {reminder.reason for reminder in planned.reminders}
+        assert is_blocked == (reasons == {StatusReason.ADDRESS_BOUNCED})
 
 
 async def test_a_new_address_is_a_new_chance(world: World) -> None:

@@ -95,6 +95,7 @@ WITHOUT_A_PAGE = {
     "POST /v1/enrollments": {"enroll"},
     "GET /v1/users/{user_id}/preferences": {"preferences show"},
     "PUT /v1/users/{user_id}/preferences": {"preferences stop", "preferences resume"},
+    "POST /v1/users/{user_id}/unblock": {"preferences unblock"},
     "DELETE /v1/users/{user_id}": {"erase"},
     "GET /v1/delivery": {"delivery show"},
 }

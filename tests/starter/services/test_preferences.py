@@ -11,8 +11,11 @@ import pytest
 from temporalio.client import Client
 from typer.testing import CliRunner, Result
 
+from reminders.db import preferences
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
+from reminders.db.sessions import Catalogue
+from reminders.domain.model import StatusReason
 from reminders.settings import Settings
 from starter.cli import running
 from starter.cli.main import app
@@ -82,6 +85,43 @@ class TestPreferences:
         ):
             assert 404 == answer.status_code
             assert answer.json()["type"].endswith(":user-not-found")
+
+
+class TestUnblock:
+    """POST /v1/users/{user_id}/unblock."""
+
+    async def test_a_block_is_lifted(
+        self, api: Api, client: Client, settings: Settings, database: Database
+    ) -> None:
+        """With a reason, in the audit log; what lies ahead is planned anew. Nothing to lift is none."""
+        session_id, user_id = await api.enrolled()
+        path = f"/v1/users/{user_id}/unblock"
+        async with database.transaction() as connection:
+            await preferences.block(
+                connection, user_id, await address(database, user_id), StatusReason.ADDRESS_BOUNCED
+            )
+        async with a_worker(client, settings):
+            await api.put(f"/v1/users/{user_id}/preferences", json={"opt_outs": []})
+            assert ["address_bounced"] == (await withheld(api, user_id))
+            assert not any("is due" in d for d in await decisions(api, session_id, user_id))
+            first, second = [await api.post(path, json={"reason": "it works"}) for _ in range(2)]
+        assert [200, 200] == [first.status_code, second.status_code], first.text
+        assert [[], 3] == [first.json()["withheld"], first.json()["scheduled"]]
+        entries = await AuditLog(database).entries(user_id=user_id)
+        assert [["address_bounced"]] == [
+            entry.details["lifted"] for entry in entries if "lifted" in entry.details
+        ]
+
+
+async def address(database: Database, user_id: UUID) -> str:
+    """Of a person."""
+    return (await Catalogue(database).user(user_id)).email
+
+
+async def withheld(api: Api, user_id: UUID) -> list[str]:
+    """Why nothing goes to a person."""
+    found: list[str] = (await api.get(f"/v1/users/{user_id}/preferences")).json()["withheld"]
+    return found
 
 
 class TestPending:
