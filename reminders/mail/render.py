@@ -19,6 +19,7 @@ from reminders.domain.model import Attendee, DeliveryFacts, ReminderRule, Sessio
 from reminders.mail import wording
 from reminders.mail.branding import Branding
 from reminders.mail.catalogue import translations
+from reminders.mail.languages import in_language
 from reminders.mail.links import AttendeeLinks, LinkMaker
 from reminders.mail.locales import ENGLISH, first_known_zone, locale_called
 from reminders.mail.plain_text import one_line, shortened
@@ -122,6 +123,7 @@ class MailRenderer:
         part = "view"
         try:
             words = self._wording(self._locale_of(attendee))
+            session = in_language(session, attendee.locale, str(self._default))
             links = self._links.links(session, attendee.user_id) if self._links else None
             view = mail_view(
                 session,

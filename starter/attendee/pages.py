@@ -19,6 +19,7 @@ from markupsafe import Markup
 from reminders.db.preferences import Reader
 from reminders.domain.model import OptOut, SessionStatus
 from reminders.mail.catalogue import compiled, read
+from reminders.mail.languages import in_language
 from reminders.mail.locales import first_known_zone, locale_called
 from reminders.mail.plain_text import one_line
 
@@ -137,7 +138,7 @@ def _stop_page(reader: Reader, locale: Locale, *, now: datetime, resumed: bool) 
         state=state,
         is_resumed=resumed,
         is_past=session.starts_at <= now or session.status is SessionStatus.CANCELLED,
-        title=one_line(session.title, _TITLE),
+        title=one_line(in_language(session, reader.attendee.locale, str(locale)).title, _TITLE),
         date=format_date(starts.date(), "full", locale),
         time=format_time(starts.time(), "short", locale=locale),
         zone=get_timezone_name(starts, locale=locale),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from typing import get_args
@@ -22,6 +23,7 @@ from reminders.domain.errors import LinkNotFoundError, ServiceUnavailableError, 
 from reminders.domain.model import Session
 from reminders.domain.ports import Enrollment
 from reminders.mail.calendar import calendar_file
+from reminders.mail.languages import in_language, is_by_language
 from reminders.tokens import Purpose
 from starter.api import reading
 from starter.api.errors import RETRY_AFTER
@@ -146,6 +148,10 @@ async def calendar(token: str, request: Request) -> Response:
     entry = await parts.calendar.entry(enrollment.session_id, enrollment.user_id)
     if entry is None or _is_out_of_date(parts, entry.session):
         raise LinkNotFoundError
+    if is_by_language(entry.session):
+        person = await parts.catalogue.user(enrollment.user_id)
+        session = in_language(entry.session, person.locale, parts.settings.email_locale)
+        entry = replace(entry, session=session)
     content = calendar_file(entry, organizer=parts.settings.email_from)
     tag = f'"{sha256(content).hexdigest()[:32]}"'
     headers = {
