@@ -17,6 +17,7 @@ from uuid import UUID, uuid5
 from icalendar import Calendar, Event, vCalAddress
 
 from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session
+from reminders.mail import markup
 from reminders.mail.plain_text import one_line, paragraph
 
 USUAL_LENGTH = timedelta(hours=1)
@@ -56,7 +57,7 @@ def calendar_event(session: Session, *, notes: int) -> CalendarEvent:
     paragraphs = (
         one_line(session.speaker_name or "", _LINE),
         join,
-        "\n".join(paragraph(session.preparation_notes or "", notes)),
+        "\n".join(paragraph(_as_text(session.preparation_notes or ""), notes)),
     )
     url = join if _is_web_address(join) else ""
     return CalendarEvent(
@@ -67,6 +68,10 @@ def calendar_event(session: Session, *, notes: int) -> CalendarEvent:
         details="\n\n".join(filter(None, paragraphs)),
         url=url,
     )
+
+
+def _as_text(notes: str) -> str:
+    return markup.plain(notes) if markup.is_markup(notes) else notes
 
 
 def _is_web_address(text: str) -> bool:

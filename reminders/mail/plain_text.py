@@ -33,6 +33,11 @@ def one_line(text: str, limit: int) -> str:
     return shortened(" ".join(_DROPPED.sub("", text).split()), limit)
 
 
+def without_controls(text: str) -> str:
+    """The text without what would turn it around, hide in it, or cannot be encoded."""
+    return _DROPPED.sub("", text)
+
+
 def is_one_line(text: str) -> bool:
     """Whether the text could stand in a header as it is."""
     return not (_DROPPED.search(text) or _SEPARATORS.search(text))

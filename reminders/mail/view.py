@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from markupsafe import escape
+from markupsafe import Markup, escape
 
 from reminders.domain.model import Attendee, Session
-from reminders.mail import wording
+from reminders.mail import markup, wording
 from reminders.mail.branding import Branding
 from reminders.mail.hyperlinks import Piece, added_by, is_web_address, pieces
 from reminders.mail.links import AttendeeLinks
@@ -27,13 +27,15 @@ NOTES = 10_000
 NOTES_BYTES = 30_000
 """Of the notes when escaped. With the links, the longest e-mail of all stays below the 102 KB at
 which Gmail clips."""
+MARKUP = 100_000
+"""Code points of notes that are HTML; what an editor has written is mostly tags."""
 LINKS_BYTES = 12_000
 """That links may add to the notes; further ones stay text."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MailView:
-    """Everything the templates may show: plain text, not escaped."""
+    """Everything the templates may show: plain text, not escaped, but for `notes_html`."""
 
     subject: str
     """One of ours, true at the instant of rendering."""
@@ -67,6 +69,8 @@ class MailView:
     """Label and value of whatever else there is to know."""
     notes: tuple[tuple[Piece, ...], ...]
     """Lines, cut into text and links."""
+    notes_html: Markup | None
+    """The notes as they were formatted, made safe; absent if they are text, or too long."""
     calendars: tuple[tuple[str, str], ...]
     """Name and URL of every way into a calendar."""
     stop_url: str
@@ -152,6 +156,7 @@ def mail_view(
         location=location,
         details=tuple((label, value) for label, value in rows if value),
         notes=_notes(session.preparation_notes or ""),
+        notes_html=_notes_html(session.preparation_notes or ""),
         calendars=(
             (
                 (labels.google, links.google_url),
@@ -195,6 +200,8 @@ def _remembered(
 
 @lru_cache(maxsize=128)  # those of a session are the same for everybody
 def _notes(text: str) -> tuple[tuple[Piece, ...], ...]:
+    if markup.is_markup(text):
+        text = markup.plain(shortened(text, MARKUP))
     lines = []
     room = LINKS_BYTES
     for line in paragraph(_fitting(text), NOTES):
@@ -202,6 +209,14 @@ def _notes(text: str) -> tuple[tuple[Piece, ...], ...]:
         room -= sum(added_by(piece.url) for piece in cut if piece.url)
         lines.append(cut)
     return tuple(lines)
+
+
+@lru_cache(maxsize=128)
+def _notes_html(text: str) -> Markup | None:
+    if not markup.is_markup(text) or len(text) > MARKUP:
+        return None
+    cleaned = markup.safe(text)
+    return cleaned if len(cleaned.encode(errors="replace")) <= NOTES_BYTES else None
 
 
 def _fitting(text: str) -> str:

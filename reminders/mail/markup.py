@@ -1,0 +1,76 @@
+"""Notes that a rich text editor has written: a safe subset of their HTML, and the same as text."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import nh3
+from markupsafe import Markup
+
+from reminders.mail.plain_text import without_controls
+
+_WRITTEN_BY_AN_EDITOR = re.compile(
+    r"<(?:(?:p|br|ul|ol|li|div)(?:\s[^<>]*)?/?|a\s+href=[^<>]*)>", re.IGNORECASE
+)
+"""Text that people typed may say `x < y`, or `<b>`; an editor cannot do without one of these."""
+_TAGS = {"p", "br", "ul", "ol", "li", "a", "b", "strong", "em", "i", "blockquote"}
+_BLOCKS = {"p", "ul", "ol", "blockquote", "br", "li"}
+_SCHEMES = {"http", "https", "mailto"}
+
+
+def is_markup(text: str) -> bool:
+    """Whether a text is HTML."""
+    return _WRITTEN_BY_AN_EDITOR.search(text) is not None
+
+
+def safe(text: str) -> Markup:
+    """What of the HTML may stand in an e-mail: paragraphs, lists, emphasis and links."""
+    cleaned = nh3.clean(
+        without_controls(text),
+        tags=_TAGS,
+        attributes={"a": {"href"}},
+        url_schemes=_SCHEMES,
+        link_rel="noopener noreferrer",
+        set_tag_attribute_values={"a": {"target": "_blank", "style": "color:inherit"}},
+    )
+    return Markup(cleaned)  # noqa: S704 - that is what it was cleaned for
+
+
+def plain(text: str) -> str:
+    """The same without tags: a line for each block and item, and where each link leads."""
+    reader = _Reader()
+    reader.feed(safe(text))
+    reader.close()
+    lines = [" ".join(line.split()) for line in "".join(reader.said).splitlines()]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+class _Reader(HTMLParser):
+    """Reads what was cleaned."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.said: list[str] = []
+        self._links: list[tuple[str, int]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """A new line for what begins one; a link is remembered until its end."""
+        if tag == "a":
+            self._links.append((dict(attrs).get("href") or "", len(self.said)))
+        elif tag in _BLOCKS:
+            self.said.append("\n- " if tag == "li" else "\n")
+
+    def handle_endtag(self, tag: str) -> None:
+        """An empty line after a paragraph; after a link, where it leads."""
+        if tag == "a" and self._links:
+            url, begins = self._links.pop()
+            words = "".join(self.said[begins:]).strip()
+            if url.removeprefix("mailto:") not in ("", words):
+                self.said.append(f" ({url})")
+        elif tag in ("p", "ul", "ol", "blockquote"):
+            self.said.append("\n")
+
+    def handle_data(self, data: str) -> None:
+        """Words; their line breaks are the source's, and mean nothing."""
+        self.said.append(re.sub(r"\s+", " ", data))
