@@ -91,7 +91,7 @@ async def _running(parts: Parts, delivery: Delivery) -> AsyncIterator[None]:
         if (channel := parts.settings.database_channel) is not None:
             told = Told(
                 channel=Channel(parts.database, channel),
-                reconciler=_reconciler(parts),
+                reconciler=reconciler(parts),
                 gateway=parts.gateway,
                 sweeps=parts.sweeps,
             )
@@ -99,7 +99,8 @@ async def _running(parts: Parts, delivery: Delivery) -> AsyncIterator[None]:
         yield
 
 
-def _reconciler(parts: Parts) -> EnrollmentReconciler:
+def reconciler(parts: Parts) -> EnrollmentReconciler:
+    """What a sweep repairs enrollments with, and whoever is told of one."""
     threshold = parts.settings.reschedule_resend_threshold
     return EnrollmentReconciler(
         client=parts.client,
@@ -129,7 +130,7 @@ def activities(parts: Parts, deliverer: Deliverer) -> list[Callable[..., Any]]:
             handover=parts.handover, planner=parts.planner, catalogue=parts.catalogue
         )
     )
-    sweep = SweepActivities(_reconciler(parts))
+    sweep = SweepActivities(reconciler(parts))
     retention = RetentionActivities(PostgresRetention(parts.database, parts.clock))
     return [
         delivery.deliver_reminder,

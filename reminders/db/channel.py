@@ -12,12 +12,10 @@ import logging
 from collections.abc import Callable
 from datetime import timedelta
 
-import asyncpg
 from sqlalchemy import text
 
 from reminders.db.connections import Session
 from reminders.db.engine import Database
-from reminders.domain.errors import ReminderError
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ class Channel:
                     else:
                         has_waited |= await self._wait_for_turn(session)
                         await self._listen(session, heard, missed if has_waited else None)
-            except (ReminderError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the sweep goes on meanwhile
                 logger.warning(
                     "%s is not listened to at present: %s", self._name, type(error).__name__
                 )

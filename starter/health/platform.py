@@ -13,7 +13,6 @@ from reminders.db.absence import Absence
 from reminders.db.engine import Database
 from reminders.db.oddities import Oddity, oddities
 from reminders.db.reading import Unreadable
-from reminders.mail.locales import is_locale_name, zone_called
 from starter.health.diagnosis import FoundError, Level
 
 logger = logging.getLogger(__name__)
@@ -30,6 +29,9 @@ _TOLD = 3
 
 async def odd_rows(database: Database) -> tuple[Oddity, ...]:
     """What is odd in the platform's rows, the most frequent kind first."""
+    # What knows languages is slow to import, and few commands need it.
+    from reminders.mail.locales import is_locale_name, zone_called  # noqa: PLC0415
+
     examined = await existing_platform.examine(database)
     if examined.problems:
         return ()

@@ -178,7 +178,7 @@ async def test_absence_en_masse_is_not_believed(
     assert (Level.RED, True) == (check.level, "are not visible" in check.detail)
     hidden, _ = await rights.hidden(stage.database)
     (words,) = hidden
-    assert f"CREATE POLICY reminders ON {table.removeprefix('public.')} FOR SELECT" in words
+    assert f"CREATE POLICY reminders ON {table} FOR SELECT" in words
     run = handle_of(stage, session, ana)
     passing = asyncio.create_task(stage.forward(2 * MINUTE, run))
     await eventually(lambda: attempted(run, 2))

@@ -14,7 +14,7 @@ import pytest
 
 from reminders.db import channel
 from reminders.db.channel import Channel
-from starter.plugin import _reconciler
+from starter.plugin import reconciler
 from starter.services.sweeps import Sweeps
 from starter.services.told import Told, enrollment_told
 from tests.existing.conftest import GUIDE
@@ -50,7 +50,7 @@ async def listening(stage: Stage) -> AsyncIterator[Told]:
     """A worker's ears, once they are open."""
     told = Told(
         channel=Channel(stage.database, CHANNEL),
-        reconciler=_reconciler(stage.parts),
+        reconciler=reconciler(stage.parts),
         gateway=stage.gateway,
         sweeps=stage.sweeps,
     )
