@@ -6,13 +6,14 @@ is served as far as it can be decided, and nobody else notices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import text
 
 from reminders.db.engine import Database
 from reminders.db.existing_platform import Columns, is_instant
+from reminders.db.mapping import Record
 
 _MOST_WORDS = 200
 """Different words of one column that are looked at, the most frequent first."""
@@ -204,9 +205,8 @@ async def oddities(
     return tuple(found)
 
 
-def _oddity(database: Database, kind: _Kind, row: Mapping[str, object]) -> Oddity:
-    count, word, example = row["count"], row["word"], str(row["example"])
-    assert isinstance(count, int)  # noqa: S101 - PostgreSQL's count(*)
+def _oddity(database: Database, kind: _Kind, row: Record) -> Oddity:
+    count, word, example = int(row["count"]), row["word"], str(row["example"])
     words = kind.words.format(word=None if word is None else str(word)[:_LONGEST_WORD])
     rows = "1 row" if count == 1 else f"{count} rows"
     return Oddity(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from reminders.domain.model import Session
 from reminders.mail.locales import ENGLISH
@@ -27,7 +28,7 @@ def in_language(session: Session, *names: str | None) -> Session:
         session: May hold anything that people typed; what is no such object stays as it is.
         names: BCP 47 or POSIX; English comes after them, then whichever is the first.
     """
-    chosen = {
+    chosen: dict[str, Any] = {
         field: _chosen(text, names)
         for field in _FIELDS
         if (text := getattr(session, field)) and text.lstrip().startswith("{")
@@ -42,7 +43,9 @@ def _chosen(text: str, names: tuple[str | None, ...]) -> str:
         return text
     if not isinstance(found, dict) or not all(isinstance(v, str | None) for v in found.values()):
         return text
-    texts = {_plain(name): said for name, said in found.items() if said and said.strip()}
+    texts: dict[str, str] = {
+        _plain(name): said for name, said in found.items() if said and said.strip()
+    }
     # `de` has what is written for `de-informal`, if there is no better.
     broader = {name.partition("_")[0]: said for name, said in reversed(texts.items())}
     for name in (*names, ENGLISH):

@@ -24,7 +24,7 @@ CREATE OR REPLACE VIEW reminders_host.users AS
 SELECT u.id, u.email, p.full_name, p.timezone AS time_zone, p.locale
   FROM auth.users u LEFT JOIN public.profiles p ON p.id = u.id
  UNION ALL
-SELECT u.id, NULL, 'An old account', NULL, NULL FROM auth.users u
+SELECT u.id, NULL::varchar(255), 'An old account', NULL, NULL FROM auth.users u
 """
 SESSIONS_TWICE = """
 CREATE OR REPLACE VIEW reminders_host.sessions AS

@@ -19,12 +19,12 @@ from starter.services.sweeps import Sweeps
 from starter.services.told import Told, enrollment_told
 from tests.existing.conftest import GUIDE
 from tests.existing.host import ROOT, Host
-from tests.existing.test_existing_platform import handle_of, statuses
+from tests.existing.test_existing_platform import statuses
 from tests.stage import Stage, eventually
 
 HOUR = timedelta(hours=1)
 CHANNEL = "session_reminders"
-SESSION, USER = uuid4(), uuid4()
+SESSION, USER = UUID(int=0xAB), UUID(int=0xCD)
 
 
 def triggers() -> str:
@@ -73,7 +73,8 @@ async def test_a_committed_row_is_followed_at_once(stage: Stage, host: Host) -> 
         await host.run("UPDATE sessions SET scheduled_at = :at", at=moved)
 
         async def starts_then() -> bool:
-            return (await stage.plan(handle_of(stage, session, ana))).starts_at == moved
+            rows = await stage.queries.of_enrollment(session, ana)
+            return {row.starts_at for row in rows} == {moved}
 
         await eventually(starts_then)
         await host.run("DELETE FROM session_enrollments WHERE user_id = :id", id=ana)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,8 @@ def test_the_e_mail_is_in_one_language() -> None:
         "speaker_name": {"en": "Prof. One", "de": "Prof. Eins"},
         "preparation_notes": {"en": "Bring a pen", "de": "Stift mitbringen"},
     }
-    session = replace(FULL, **{name: json.dumps(by) for name, by in texts.items()})
+    stored: dict[str, Any] = {name: json.dumps(by) for name, by in texts.items()}
+    session = replace(FULL, **stored)
     for language in ("de", "en"):
         message = mail(session=session, attendee=replace(ANA, locale=language))
         for by in texts.values():
