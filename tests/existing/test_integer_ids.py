@@ -60,7 +60,11 @@ async def test_the_guides_recipe(
     host: Host, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Integers are refused with the recipe; it says the same in SQL and Python, and uses its indexes."""
-    await host.run("CREATE SCHEMA reminders_host", *filter(str.strip, TABLES.split(";")))
+    await host.run(
+        "CREATE SCHEMA reminders_host",
+        f"CREATE SCHEMA session_reminders AUTHORIZATION {ROLE}",
+        *filter(str.strip, TABLES.split(";")),
+    )
     await host.run(*views(lambda _, column: column))
     problems = (await existing_platform.examine(database)).problems
     assert 4 == len(problems)
