@@ -146,8 +146,9 @@ async def _record(connection: AsyncConnection, event: ProviderEvent) -> bool:
 
 
 _TWINS = typed("""
-SELECT u.id FROM users u WHERE lower(btrim(u.email)) = lower(btrim(:email)) ORDER BY u.id LIMIT 20
+SELECT u.id FROM users u WHERE lower(btrim(u.email)) = lower(btrim(:email)) ORDER BY u.id LIMIT 100
 """)
+"""Accounts of a mailbox; those beyond the bound are stopped when an e-mail to them is complained of."""
 
 
 async def _lock_recipients(

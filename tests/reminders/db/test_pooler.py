@@ -178,8 +178,8 @@ async def test_a_pooler_that_cannot_be_noticed_betrays_itself(
     real = Session.fetchrow
 
     async def disguised(self: Session, query: str, *args: object) -> object:
-        _, path = await real(self, query, *args)
-        return [self.get_server_pid(), path]
+        _, *rest = await real(self, query, *args)
+        return [self.get_server_pid(), *rest]
 
     monkeypatch.setattr(Session, "fetchrow", disguised)
 

@@ -455,13 +455,15 @@ async def test_an_event_of_an_older_e_mail_stops_all_the_same(world: World) -> N
 
 async def test_a_mailbox_with_two_accounts_is_stopped_as_one(world: World) -> None:
     """Whoever complains there does not know which account it was; others go on."""
-    one, two = await world.person(), await world.person(ANA.upper())
+    mailbox = f"Family-{uuid4().hex}@hospital.example"
+    one, two = await world.person(mailbox), await world.person(mailbox.upper())
     eva = await world.person("eva@hospital.example")
     waiting = {
         user: await world.in_doubt("scheduled", user_id=user, attempts=0)
         for user in (one, two, eva)
     }
-    await world.told("complained", await world.reminder("sent", one))
+    reminder = await world.reminder("sent", one)
+    await world.told("complained", reminder, recipients=(mailbox.lower(),))
     assert [["complained"], ["complained"], []] == [
         await world.preferences(user) for user in (one, two, eva)
     ]
