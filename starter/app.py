@@ -42,6 +42,7 @@ from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
 from starter.health import examiner, probes
+from starter.services.composer import branding
 from starter.services.mails import Mails
 
 logger = logging.getLogger(__name__)
@@ -122,7 +123,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         },
     )
     app.state.settings = settings
-    app.state.pages = Pages(settings.email_locale)
+    app.state.pages = Pages(
+        settings.email_locale, brand=branding(settings), templates=settings.email_templates_dir
+    )
     app.state.mails = Mails(settings)
     problems.install(app)
     auth.install(app, settings)

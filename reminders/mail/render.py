@@ -26,6 +26,7 @@ from reminders.mail.samples import sample_facts
 from reminders.mail.subject import (
     filled_subject,
     names_another_day,
+    says_now,
     says_when,
     says_which_day,
 )
@@ -105,6 +106,7 @@ class MailRenderer:
         - the session was moved since the attendee was last told, or
         - the time left differs from the rule's lead by more than five minutes, or
         - the template says "today" or "tomorrow" and the attendee's calendar says otherwise, or
+        - it says "starting now" and more than ten minutes are left, or
         - it names something that this session does not have, such as a location.
 
         Args:
@@ -175,6 +177,7 @@ class MailRenderer:
             view.moved_from is None
             and abs(left - rule.lead) <= wording.PUNCTUAL
             and not names_another_day(template, days_ahead=days_ahead)
+            and (view.urgency is Urgency.NOW or not says_now(template))
         ):
             values = {
                 "session_title": shortened(view.title, SUBJECT_TITLE),

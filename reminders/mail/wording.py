@@ -17,7 +17,7 @@ from babel import Locale
 
 from reminders.mail.formats import Formats, offset
 
-NOW_WITHIN = timedelta(minutes=45)
+NOW_WITHIN = timedelta(minutes=10)
 SOON_WITHIN = timedelta(hours=3)
 
 PUNCTUAL = timedelta(minutes=5)
@@ -35,7 +35,7 @@ class Urgency(StrEnum):
     SOON = "soon"
     """Within three hours."""
     NOW = "now"
-    """Within 45 minutes."""
+    """Within ten minutes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
