@@ -36,7 +36,9 @@ SESSION = Session(
 LINKS = AttendeeLinks(
     google_url="https://calendar.example.org/google",
     outlook_url="https://calendar.example.org/outlook",
+    outlook_work_url="https://calendar.example.org/outlook-work",
     ics_url="https://reminders.example.org/calendar/sample.ics",
+    webcal_url="webcal://reminders.example.org/calendar/sample.ics",
     stop_url="https://reminders.example.org/stop/sample",
     one_click_url="https://reminders.example.org/stop/sample",
 )

@@ -27,7 +27,7 @@ NOTES = 10_000
 NOTES_BYTES = 30_000
 """Of the notes when escaped. With the links, the longest e-mail of all stays below the 102 KB at
 which Gmail clips."""
-LINKS_BYTES = 12_000
+LINKS_BYTES = 7_500
 """That links may add to the notes; further ones stay text."""
 
 
@@ -156,7 +156,9 @@ def mail_view(
             (
                 (labels.google, links.google_url),
                 (labels.outlook, links.outlook_url),
+                (labels.outlook_work, links.outlook_work_url),
                 (labels.calendar_file, links.ics_url),
+                (labels.subscribe, links.webcal_url),
             )
             if links
             else ()

@@ -80,6 +80,8 @@ def test_the_longest_email_of_all_is_not_clipped() -> None:
     calendars = AttendeeLinks(
         google_url=of_ours,
         outlook_url=of_ours,
+        outlook_work_url=of_ours,
+        webcal_url=of_ours,
         ics_url=of_ours,
         stop_url=of_ours,
         one_click_url=of_ours,

@@ -380,7 +380,7 @@ class TestCalendar:
     async def test_it_is_not_sent_twice(self, visit: Visit) -> None:
         """A calendar that has it already is told so, and gets it anew after a change."""
         first = await visit.get(visit.calendar)
-        assert "text/calendar; charset=utf-8" == first.headers["content-type"]
+        assert "text/calendar; charset=utf-8; method=PUBLISH" == first.headers["content-type"]
         assert "private, no-cache" == first.headers["cache-control"]
         assert "no-referrer" == first.headers["referrer-policy"]
         tag = {"if-none-match": first.headers["etag"]}
