@@ -130,7 +130,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     auth.install(app, settings)
     app.add_middleware(
-        BodyLimit, largest=_LARGEST_BODY, elsewhere={webhook.PATH: webhook.LARGEST_BODY}
+        BodyLimit,
+        largest=_LARGEST_BODY,
+        elsewhere={
+            webhook.PATH: webhook.LARGEST_BODY,
+            enrollments.MANY_PATH: enrollments.LARGEST_BODY,
+        },
     )
     if not settings.api_keys:
         # A signature, or the token in the path, says there who may.

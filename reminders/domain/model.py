@@ -124,6 +124,17 @@ class EnrollmentStatus(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Enrollee:
+    """Somebody whom the platform enrolls."""
+
+    user_id: UUID
+    enrollment_id: UUID | None = None
+    """The platform's own id of the enrollment."""
+    status: EnrollmentStatus = EnrollmentStatus.CONFIRMED
+    """`pending` never takes a confirmation back: the call may be the repetition of an earlier one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
     """The meeting that people are reminded of."""
 

@@ -24,6 +24,7 @@ from reminders.domain.errors import (
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import (
     Attendee,
+    Enrollee,
     OptOut,
     ProviderEvent,
     ReminderStatus,
@@ -152,6 +153,13 @@ async def test_what_the_platform_has_not_is_not_there(stage: Stage, host: Host) 
         await stage.gateway.enroll(session, session)
     with pytest.raises(EnrollmentNotFoundError):
         await stage.gateway.unenroll(session, user)
+    other = await host.person("ben")
+    await host.enrolls(session, other)
+    people = [Enrollee(user_id=user_id) for user_id in (user, session, other)]
+    answers = await stage.gateway.enroll_many(session, people)
+    assert ["EnrollmentNotFoundError", "UserNotFoundError", "Enrolled"] == [
+        type(answer).__name__ for answer in answers
+    ]
     draft = await host.session(stage.clock.now() + HOUR, state="draft")
     assert 0 == (await stage.sweep()).processed
     assert {} == await stage.catalogue.counts(draft)
