@@ -104,7 +104,7 @@ def sample_facts() -> Iterator[tuple[DeliveryFacts, AttendeeLinks | None, dateti
     abroad = sample_attendee(time_zone="Asia/Tokyo")
     nameless = replace(sample_attendee(), full_name=None)
     yesterday = SESSION.starts_at - timedelta(days=1)
-    for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=30)):
+    for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=10)):
         now = SESSION.starts_at - left
         yield facts_about(SESSION, abroad, RULE), LINKS, now
         yield facts_about(SESSION, abroad, RULE, moved_from=yesterday), LINKS, now
