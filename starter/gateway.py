@@ -76,6 +76,7 @@ class ReminderGateway:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
+        join_url: str | None = None,
         by: By = HOST,
         by_hand: bool = False,
     ) -> Enrolled:
@@ -90,6 +91,7 @@ class ReminderGateway:
             enrollment_id: The platform's own id.
             status: `pending` while the platform awaits a confirmation: nothing is sent until the
                 same call says `confirmed`. A confirmed enrollment stays confirmed.
+            join_url: Their own link; see `Enrollee`.
             by: Who, and why, for the audit log.
             by_hand: Whether a person asks for it, rather than their platform.
 
@@ -105,6 +107,7 @@ class ReminderGateway:
             user_id,
             enrollment_id,
             status=status,
+            join_url=join_url,
             by=by,
             by_hand=by_hand,
         )

@@ -367,6 +367,7 @@ def _facts(row: mapping.Record) -> DeliveryFacts:
         rule=mapping.rule(row, "c_") if row["c_reminder_type"] else None,
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
+        own_join_url=row["own_join_url"],
         moved_from=told_start if told_start != row["s_start_time"] else None,
         was_told=row["was_told"],
         turn=Turn(row["turn"]),

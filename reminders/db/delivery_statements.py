@@ -28,7 +28,7 @@ WITH held AS MATERIALIZED (
 SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS row_version,
        statement_timestamp() AS read_at,
        {SESSIONS.selected("s")}, {ATTENDEES.selected("u")}, {RULES.selected("c")},
-       e.status AS enrollment_status,
+       e.status AS enrollment_status, nullif(btrim(e.join_url), '') AS own_join_url,
        -- Only what will go out can take the place of what is late.
        (SELECT min(later.due_at) FROM session_reminder_emails later
           JOIN reminder_configurations n

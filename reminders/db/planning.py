@@ -52,6 +52,7 @@ class EnrollmentPlanner:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
+        join_url: str | None = None,
         by: By = HOST,
         by_hand: bool = False,
     ) -> PlannedEnrollment:
@@ -66,6 +67,7 @@ class EnrollmentPlanner:
             enrollment_id: The platform's own id.
             status: `pending` plans nothing yet, and never takes a confirmation back: the call may
                 be the repetition of an earlier one.
+            join_url: Their own link; see `Enrollee`.
             by: Who, and why, for the audit log. It records who is enrolled once more, confirmed, or
                 enrolled by hand; all others are in the tables themselves.
             by_hand: Whether a person asks for it, rather than their platform.
@@ -76,7 +78,9 @@ class EnrollmentPlanner:
             EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        person = Enrollee(user_id=user_id, enrollment_id=enrollment_id, status=status)
+        person = Enrollee(
+            user_id=user_id, enrollment_id=enrollment_id, status=status, join_url=join_url
+        )
         planned = (await self.enroll_all(session_id, [person], by, by_hand=by_hand))[user_id]
         if isinstance(planned, ReminderError):
             raise planned

@@ -37,21 +37,24 @@ from reminders.domain.model import Enrollee, EnrollmentStatus, SessionStatus
 _ENROLL = typed("""
 WITH asked AS (
     SELECT a.*, count(a.id) OVER (PARTITION BY a.id) > 1 AS is_twice
-      FROM unnest(:users, :ids, :statuses) AS a (user_id, id, status)
+      FROM unnest(:users, :ids, :statuses, :links) AS a (user_id, id, status, join_url)
 ), looked_at AS (
-    SELECT a.user_id, a.id, a.status,
+    SELECT a.user_id, a.id, a.status, a.join_url,
            NOT EXISTS (SELECT FROM users u WHERE u.id = a.user_id)
            OR EXISTS (SELECT FROM erased_users x WHERE x.user_id = a.user_id) AS is_unknown,
            CASE WHEN e.id IS NULL THEN a.is_twice
                 ELSE e.session_id <> :session_id OR e.user_id <> a.user_id END AS is_taken
       FROM asked a LEFT JOIN enrollments e ON e.id = a.id
 ), enrolled AS (
-    INSERT INTO enrollments (id, session_id, user_id, status)
-    SELECT coalesce(k.id, gen_random_uuid()), :session_id, k.user_id, k.status
+    INSERT INTO enrollments AS e (id, session_id, user_id, status, join_url)
+    SELECT coalesce(k.id, gen_random_uuid()), :session_id, k.user_id, k.status, k.join_url
       FROM looked_at k WHERE NOT k.is_unknown AND NOT k.is_taken
      ORDER BY k.user_id
-    ON CONFLICT (session_id, user_id) DO UPDATE SET status = excluded.status, updated_at = now()
-     WHERE enrollments.status <> 'confirmed' OR excluded.status <> 'pending')
+    ON CONFLICT (session_id, user_id) DO UPDATE
+       SET status = CASE WHEN e.status = 'confirmed' THEN e.status ELSE excluded.status END,
+           join_url = nullif(coalesce(excluded.join_url, e.join_url), ''), updated_at = now()
+     WHERE e.status <> 'confirmed' OR excluded.status <> 'pending'
+           OR excluded.join_url IS NOT NULL)
 SELECT k.user_id, k.is_unknown FROM looked_at k WHERE k.is_unknown OR k.is_taken
 """)
 
@@ -92,6 +95,7 @@ class OwnedPlatform:
             "users": [person.user_id for person in people],
             "ids": [person.enrollment_id for person in people],
             "statuses": [person.status for person in people],
+            "links": [person.join_url for person in people],
         }
         try:
             refused = (await connection.execute(_ENROLL, asked)).all()
@@ -148,20 +152,28 @@ class ExistingPlatform:
     async def enroll(
         self, connection: AsyncConnection, session_id: UUID, people: Sequence[Enrollee]
     ) -> Refused:
-        """As `OwnedPlatform.enroll`; ids and statuses are as the platform's rows say."""
+        """As `OwnedPlatform.enroll`; ids and statuses are as the platform's rows say.
+
+        So are people's own links: who brings one is refused with `InvalidInputError`.
+        """
         asked = {"session_id": session_id, "users": [person.user_id for person in people]}
         rows = (await connection.execute(_KNOWN, asked)).all()
-        enrolled = [user_id for user_id, is_known, is_enrolled in rows if is_known and is_enrolled]
+        bringing = {person.user_id for person in people if person.join_url}
+        refused: dict[UUID, ReminderError] = {}
+        for user_id, is_known, is_enrolled in rows:
+            if not is_known:
+                refused[user_id] = UserNotFoundError()
+            elif not is_enrolled:
+                refused[user_id] = EnrollmentNotFoundError(_NOT_ENROLLED)
+            elif user_id in bringing:
+                refused[user_id] = InvalidInputError(_NOT_OURS, field="join_url")
         await connection.execute(
             delete(TombstoneRow).where(
-                TombstoneRow.session_id == session_id, TombstoneRow.user_id.in_(enrolled)
+                TombstoneRow.session_id == session_id,
+                TombstoneRow.user_id.in_([u for u, _, _ in rows if u not in refused]),
             )
         )
-        return {
-            user_id: EnrollmentNotFoundError(_NOT_ENROLLED) if is_known else UserNotFoundError()
-            for user_id, is_known, is_enrolled in rows
-            if user_id not in enrolled
-        }
+        return refused
 
     async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
         """As `OwnedPlatform.end`."""
@@ -205,6 +217,7 @@ class ExistingPlatform:
         )
 
 
+_NOT_OURS = "join_url is the platform's own to keep: let its view of enrollments show it"
 _NOT_ENROLLED = "the platform has no such enrollment; let it commit its own before it calls"
 
 

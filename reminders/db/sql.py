@@ -28,7 +28,7 @@ _TYPES: dict[str, Any] = {
         (ARRAY(Uuid()), "ids sending sessions users"),
         (Text(), "status reason error type reminder_type workflow_id version owner sender"),
         (Text(), "delivery_mode sink quota svix_id email_id detail"),
-        (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier names"),
+        (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier names links"),
         (
             _INSTANT,
             "now at since until late settled read_at after_at due_at starts_at sent_at resets_at",

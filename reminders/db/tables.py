@@ -132,6 +132,9 @@ class EnrollmentRow(Base):
     status: Mapped[str] = mapped_column(server_default="confirmed")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    join_url: Mapped[str | None]
+    """This person's own, in place of the session's. Whoever has it gets in: it is read for their
+    e-mails and their calendar, and for nothing else."""
 
 
 class TombstoneRow(Base):

@@ -6,7 +6,7 @@ built, and strict: a name that does not exist is an error, never an empty spot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from reminders.mail.catalogue import translations
 from reminders.mail.links import AttendeeLinks, LinkMaker
 from reminders.mail.locales import ENGLISH, first_known_zone, locale_called
 from reminders.mail.plain_text import one_line, shortened
-from reminders.mail.samples import sample_facts
+from reminders.mail.samples import LINKS, OWN_JOIN_URL, sample_facts
 from reminders.mail.subject import (
     filled_subject,
     names_another_day,
@@ -112,7 +112,8 @@ class MailRenderer:
         Args:
             facts: With session, attendee and rule.
             now: The instant by which the time left is judged; aware, not after the start.
-            is_for_attendee: Whether nobody else gets it; others get no link that stops reminders.
+            is_for_attendee: Whether nobody else gets it; others get no link that stops reminders, and
+                none that lets somebody in who has one of their own.
 
         Raises:
             RenderError: If a template fails or there is nothing to render; names template and
@@ -124,7 +125,12 @@ class MailRenderer:
         part = "view"
         try:
             words = self._wording(self._locale_of(attendee))
+            if facts.own_join_url:
+                url = facts.own_join_url if is_for_attendee else OWN_JOIN_URL
+                session = replace(session, join_url=url)
             links = self._links.links(session, attendee.user_id) if self._links else None
+            if links and facts.own_join_url and not is_for_attendee:  # the file has it as well
+                links = replace(links, ics_url=LINKS.ics_url, webcal_url=LINKS.webcal_url)
             view = mail_view(
                 session,
                 attendee,

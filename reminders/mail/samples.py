@@ -33,6 +33,9 @@ SESSION = Session(
     preparation_notes="Please read https://example.org/case.\n\nHave paper and pencil at hand.",
 )
 
+OWN_JOIN_URL = "https://meet.example.org/a-link-of-their-own"
+"""In place of a person's own link, wherever somebody else looks."""
+
 LINKS = AttendeeLinks(
     google_url="https://calendar.example.org/google",
     outlook_url="https://calendar.example.org/outlook",
@@ -71,6 +74,7 @@ def facts_about(
     *,
     reminder_id: UUID = NOBODY,
     moved_from: datetime | None = None,
+    own_join_url: str | None = None,
 ) -> DeliveryFacts:
     """What is true of a reminder at its sending, if these were it."""
     return DeliveryFacts(
@@ -90,6 +94,7 @@ def facts_about(
         rule=rule,
         next_due_at=None,
         moved_from=moved_from,
+        own_join_url=own_join_url,
     )
 
 

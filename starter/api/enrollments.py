@@ -16,6 +16,7 @@ from reminders.db.audit import By
 from reminders.domain.errors import ReminderError
 from reminders.domain.model import Enrollee, EnrollmentStatus, ReminderStatus, SessionStatus
 from starter.api.errors import TYPES
+from starter.api.fields import BlankIsAbsent, WebUrl
 from starter.api.models import In, Mirror, Out, ReasonBody, ReasonQuery
 from starter.api.reminders import PlannedReminderOut, ReminderOut
 from starter.api.routing import (
@@ -53,6 +54,9 @@ class EnrolleeBody(In):
     status: Literal["confirmed", "pending"] = "confirmed"
     """`pending` while the platform awaits a confirmation: nothing is sent until the same call says
     `confirmed`. A confirmed enrollment stays confirmed."""
+    join_url: Annotated[WebUrl | None, BlankIsAbsent] = Field(default=None, repr=False)
+    """This person's own link, in place of the session's; nobody else is shown it. Left out, it stays
+    as it is; null takes it back."""
 
     def enrollee(self) -> Enrollee:
         """In the words of the domain."""
@@ -60,6 +64,7 @@ class EnrolleeBody(In):
             user_id=self.user_id,
             enrollment_id=self.enrollment_id,
             status=EnrollmentStatus(self.status),
+            join_url=(self.join_url or "") if "join_url" in self.model_fields_set else None,
         )
 
 
@@ -229,6 +234,7 @@ async def enroll(
         body.user_id,
         body.enrollment_id,
         status=EnrollmentStatus(body.status),
+        join_url=body.enrollee().join_url,
         by=By(caller, body.reason),
     )
     if enrolled.created:

@@ -49,7 +49,7 @@ def enroll(
             "--from",
             metavar="FILE",
             help="Enroll everybody in this file, CSV with a header or JSON lines, with the fields"
-            " user_id, enrollment_id, status; `-` is standard input.",
+            " user_id, enrollment_id, status, join_url; `-` is standard input.",
         ),
     ] = None,
     skip: Annotated[

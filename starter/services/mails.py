@@ -72,6 +72,8 @@ class Scene:
     at: datetime
     locale: str | None = None
     time_zone: str | None = None
+    has_own_link: bool = False
+    """Whether the attendee joins by a link of their own, which nobody else is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +117,8 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
     return Scene(
         session=session,
         attendee=await parts.catalogue.user(wanted.user_id) if wanted.user_id else None,
+        has_own_link=bool(session_id and wanted.user_id)
+        and await parts.catalogue.has_own_link(session.id, wanted.user_id),
         rule=rule,
         rules=rules,
         at=at,
@@ -226,6 +230,7 @@ class Mails:
             attendee=scene.attendee,
             locale=scene.locale,
             time_zone=scene.time_zone,
+            has_own_link=scene.has_own_link,
         )
 
     def _composer(self, mode: str) -> MailComposer:

@@ -12,6 +12,7 @@ from temporalio.client import Client
 from devstack.ports import free_ports
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
+from reminders.db.sessions import Catalogue
 from reminders.settings import Settings
 from starter.services import bulk
 from tests.starter.conftest import Api, Json, serving
@@ -172,3 +173,32 @@ async def test_postgresql_away(settings: Settings) -> None:
             f"/v1/sessions/{uuid4()}/enrollments", json={"enrollments": [{"user_id": str(uuid4())}]}
         )
     assert refused.status_code == 503
+
+
+async def test_links_of_their_own(api: Api, database: Database) -> None:
+    """Taken singly and by the many, taken back by null, and shown in no answer whatever."""
+    session_id, (one, other) = await api.session(), [await api.user() for _ in range(2)]
+    own = "https://join.hospital.example/w/1"
+    await api.enroll(session_id, one, join_url=own)
+    await enroll(api, session_id, one, {"user_id": str(other), "join_url": own})
+    catalogue = Catalogue(database)
+    for user_id in (one, other):
+        assert await catalogue.has_own_link(session_id, user_id)
+    for path in (
+        f"/v1/enrollments/{session_id}/{one}",
+        f"/v1/sessions/{session_id}",
+        f"/v1/sessions/{session_id}/enrollments",
+        f"/v1/reminders?session_id={session_id}",
+        f"/v1/users/{one}/enrollments",
+        f"/v1/events?session_id={session_id}",
+        f"/v1/preview?session_id={session_id}&user_id={one}",
+    ):
+        answer = await api.get(path)
+        assert answer.status_code == 200, path
+        assert "join.hospital" not in answer.text, path
+    await enroll(api, session_id, {"user_id": str(other), "join_url": None})
+    assert not await catalogue.has_own_link(session_id, other)
+    refused = await api.enroll(session_id, one, join_url="ftp://join.hospital.example")
+    assert [error["field"] for error in refused.json()["errors"]] == ["join_url"]
+    assert (await api.delete(f"/v1/users/{one}")).status_code == 200
+    assert not await catalogue.has_own_link(session_id, one)
