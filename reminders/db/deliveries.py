@@ -305,12 +305,15 @@ class PostgresDeliveryLedger:
                     },
                 )
 
-    async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
+    async def hold(
+        self, reason: StatusReason, *, lasts: timedelta, detail: str | None = None
+    ) -> None:
         """See `DeliveryLedger.hold`."""
         sender = self._sender if reason is StatusReason.MISCONFIGURED else None
         async with self._database.autocommit() as connection:
             await connection.execute(
-                statements.HOLD, {"lasts": lasts, "reason": reason, "sender": sender}
+                statements.HOLD,
+                {"lasts": lasts, "reason": reason, "sender": sender, "detail": detail},
             )
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:

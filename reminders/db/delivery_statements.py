@@ -227,7 +227,8 @@ ON CONFLICT (quota) DO UPDATE
 # What is held for everybody is not forgotten for the sake of some.
 HOLD = typed(f"""
 UPDATE provider_pace
-   SET held_until = clock_timestamp() + :lasts, held_because = :reason, held_sender = :sender
+   SET held_until = clock_timestamp() + :lasts, held_because = :reason, held_sender = :sender,
+       held_detail = :detail
  WHERE :sender IS NULL OR held_sender IS NOT NULL
     OR ({HELD}) IS NOT TRUE
 """)  # noqa: S608 - composed of constants

@@ -176,7 +176,7 @@ async def _lock_recipient(connection: AsyncConnection, event: ProviderEvent) -> 
 
 
 _HELD = typed(f"""
-SELECT held_until, held_because, held_sender FROM provider_pace WHERE {HELD}
+SELECT held_until, held_because, held_sender, held_detail FROM provider_pace WHERE {HELD}
 """)  # noqa: S608 - composed of constants
 _RESUME = typed(f"""
 UPDATE provider_pace SET held_until = NULL
@@ -212,6 +212,7 @@ def hold_of(row: Mapping[Any, Any]) -> Hold | None:
         until=row["held_until"],
         reason=mapping.reason(row["held_because"]) or StatusReason.MISCONFIGURED,
         sender=row["held_sender"],
+        detail=row["held_detail"],
     )
 
 

@@ -295,7 +295,7 @@ SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":lat
          WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
        (SELECT coalesce(sum(cardinality(b.reminder_ids)), 0) FROM email_batches b
          WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
-       p.held_until, p.held_because, p.held_sender, clock_timestamp() AS database_now
+       p.held_until, p.held_because, p.held_sender, p.held_detail, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
 """)  # noqa: S608 - composed of constants
 

@@ -313,8 +313,10 @@ class Examiner:
         hold = await self._queries.hold()
         if hold is not None:
             whose = f", for workers with key and sender {hold.sender}" if hold.sender else ""
+            said = f". {hold.detail}" if hold.detail else ""
             raise FoundError(
-                f"delivery is held until {hold.until:%Y-%m-%d %H:%M:%S} UTC: {hold.reason}{whose}",
+                f"delivery is held until {hold.until:%Y-%m-%d %H:%M:%S} UTC:"
+                f" {hold.reason}{whose}{said}",
                 _REMEDIES.get(hold.reason, "see the worker's log"),
             )
         return "nothing holds delivery back"
