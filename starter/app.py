@@ -16,6 +16,7 @@ from reminders import settings as environment
 from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
+from reminders.observability.arrivals import ArrivalMetrics
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
@@ -123,6 +124,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         },
     )
     app.state.settings = settings
+    app.state.arrivals = ArrivalMetrics(registry)
     app.state.pages = Pages(
         settings.email_locale, brand=branding(settings), templates=settings.email_templates_dir
     )

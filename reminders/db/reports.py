@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, func, select, tuple_
 from sqlalchemy.orm import aliased
 
-from reminders.db import mapping
+from reminders.db import arrivals, mapping
 from reminders.db.engine import Database
 from reminders.db.installation import here
 from reminders.db.provider import hold_of
@@ -324,6 +324,8 @@ class LedgerGauges:
     """Decides what is late."""
     destination: Destination | None = None
     """Where the e-mails of this process go; absent means to the attendees."""
+    expects_events: bool = False
+    """Whether the provider's webhook leads here."""
 
     async def state(self) -> LedgerState:
         """See `LedgerReader.state`."""
@@ -341,6 +343,7 @@ class LedgerGauges:
                     "statuses": [status.value for status in ReminderStatus],
                 },
             )
+            arriving = await arrivals.state(connection, now)
         return LedgerState(
             overdue=one["overdue"],
             in_doubt=one["in_doubt"],
@@ -352,6 +355,8 @@ class LedgerGauges:
             },
             clock_skew=_skew(one["database_now"], now, answered),
             rows={ReminderStatus(row.status): row.rows for row in rows},
+            undelivered=arriving.undelivered,
+            events_missing=self.expects_events and arriving.is_silent,
         )
 
 

@@ -27,7 +27,7 @@ _TYPES: dict[str, Any] = {
         (Uuid(), "id session_id user_id reminder_id batch_id after_session after_user"),
         (ARRAY(Uuid()), "ids sending sessions users"),
         (Text(), "status reason error type reminder_type workflow_id version owner sender"),
-        (Text(), "delivery_mode sink quota svix_id email_id detail"),
+        (Text(), "delivery_mode sink quota svix_id email_id detail asked"),
         (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier names links"),
         (
             _INSTANT,

@@ -413,6 +413,10 @@ class LedgerState:
     """PostgreSQL's clock minus ours: positive when ours is behind."""
     rows: Mapping[ReminderStatus, int]
     """Of reminders due within a day of now, before or after."""
+    undelivered: int
+    """E-mails of the last day, accepted more than 15 minutes ago and neither delivered nor ended."""
+    events_missing: bool
+    """Whether the provider should tell what becomes of e-mails, has accepted some, and tells nothing."""
 
 
 class LedgerReader(Protocol):

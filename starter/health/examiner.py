@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import existing_platform, migrate
+from reminders.db.arrivals import Arrivals
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.provider import ProviderEvents
@@ -143,6 +144,7 @@ class Examiner:
             check("webhooks", self._webhooks),
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
+            check("arrival", lambda: self._arrival(state)),
             overdue,
             *(
                 [check("platform", self._platform), check("dates", self._dates)]
@@ -308,6 +310,26 @@ class Examiner:
                 Level.WARNING,
             )
         return "the provider tells us what becomes of e-mails"
+
+    async def _arrival(self, state: asyncio.Task[LedgerState]) -> str:
+        found = await asyncio.shield(state)
+        if found.undelivered:
+            some = "1 e-mail is" if found.undelivered == 1 else f"{found.undelivered} e-mails are"
+            raise FoundError(
+                f"{some} accepted, and not delivered after 15 minutes{await self._where()}",
+                "the receiving server asks for patience, or events are lost; Resend's dashboard"
+                " tells, and so does the enrollment's page",
+                Level.WARNING,
+            )
+        return "what was accepted has been delivered, or ended, as far as the provider tells"
+
+    async def _where(self) -> str:
+        """The domains that several people have; in redirect mode nothing goes there."""
+        if self._settings.delivery_mode != "live":
+            return ""
+        domains = await Arrivals(self._database).late_domains(self._clock.now())
+        told = ", ".join(f"{count} at {domain}" for domain, count in domains.items())
+        return f" ({told})" if told else ""
 
     async def _delivery(self) -> str:
         hold = await self._queries.hold()
