@@ -117,7 +117,7 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
     return Scene(
         session=session,
         attendee=await parts.catalogue.user(wanted.user_id) if wanted.user_id else None,
-        has_own_link=bool(session_id and wanted.user_id)
+        has_own_link=wanted.user_id is not None
         and await parts.catalogue.has_own_link(session.id, wanted.user_id),
         rule=rule,
         rules=rules,

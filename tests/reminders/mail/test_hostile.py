@@ -45,7 +45,9 @@ def _hostile(text: str) -> RenderedMail:
         preparation_notes=f"x{text}",
         join_url="https://x.example/" + re.sub(r"[\W\ud800-\udfff]", "", text) + '"><b>',
     )
-    return mail(session=session, attendee=replace(ANA, full_name=text, time_zone=f"x{text}", locale=text))
+    return mail(
+        session=session, attendee=replace(ANA, full_name=text, time_zone=f"x{text}", locale=text)
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
