@@ -1,4 +1,4 @@
-"""Durable enrollments a second: by gateway, API and backfill, beside bare workflow starts."""
+"""Durable enrollments a second: by gateway, API, many a call and backfill, beside bare starts."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from devstack.stack import LocalStack
 from reminders.clock import SystemClock
 from reminders.db.tables import EnrollmentRow
 from reminders.domain.keys import TASK_QUEUE
+from starter.api.enrollments import AT_MOST
 from starter.assembly import Parts
 
 FAR = timedelta(days=30)
 """Until the sessions start: nothing falls due meanwhile."""
 
-BARE, GATEWAY, API, BACKFILL = "bare start_workflow", "gateway", "API", "backfill"
+BARE, GATEWAY, API = "bare start_workflow", "gateway", "API"
+MANY, BACKFILL = "API, many a call", "backfill"
+PATIENCE = 60
+"""Seconds for one call."""
 FASTEST = 1000.0
 """Enrollments a second that a backfill may do at the most: more than it can."""
 
@@ -81,11 +85,16 @@ async def _ways(stack: LocalStack, n: int) -> dict[str, measure.Numbers]:
             BARE: await _measured(parts, n, bare, floor.TASK_QUEUE),
             GATEWAY: await _measured(parts, n, gateway, TASK_QUEUE),
             API: await _measured(parts, n, through_api, TASK_QUEUE),
+            MANY: await _many(parts, n, api, session_id),
             BACKFILL: await _backfilled(parts, n),
         }
-    per_second = found[BARE]["per_second"]
+    bare_rate, single_rate = found[BARE]["per_second"], found[API]["per_second"]
     return {
-        name: {**numbers, "ratio_to_bare": numbers["per_second"] / per_second}
+        name: {
+            **numbers,
+            "ratio_to_bare": numbers["per_second"] / bare_rate,
+            "ratio_to_single_calls": numbers["per_second"] / single_rate,
+        }
         for name, numbers in found.items()
     }
 
@@ -104,6 +113,33 @@ async def _measured(
         "p99_ms": measure.percentile(each, 99) * 1000,
         "load": measure.load(),
     }
+
+
+async def _many(parts: Parts, n: int, api: httpx.AsyncClient, session_id: UUID) -> dict[str, float]:
+    """So many people in as few calls as they fit into, one after the other.
+
+    Raises:
+        MeasurementError: If not all of them are enrolled.
+    """
+    users = await crowd.people(parts, n + 1)
+    path = f"/v1/sessions/{session_id}/enrollments"
+
+    async def call(some: list[UUID]) -> int:
+        people = [{"user_id": str(user_id)} for user_id in some]
+        answer = await api.post(path, json={"enrollments": people}, timeout=PATIENCE)
+        return int(answer.raise_for_status().json()["enrolled"])
+
+    await call(users[n:])  # connects
+    began = time.perf_counter()
+    enrolled = 0
+    for first in range(0, n, AT_MOST):
+        enrolled += await call(users[first : min(first + AT_MOST, n)])
+    seconds = time.perf_counter() - began
+    await settled(parts.client, TASK_QUEUE)
+    if enrolled != n:
+        message = f"of {n} people {enrolled} were enrolled"
+        raise measure.MeasurementError(message)
+    return {"per_second": n / seconds, "load": measure.load()}
 
 
 async def _backfilled(parts: Parts, n: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ from reminders import settings as environment
 from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
+from reminders.observability.arrivals import ArrivalMetrics
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
@@ -42,6 +43,7 @@ from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
 from starter.health import examiner, probes
+from starter.services.composer import branding
 from starter.services.mails import Mails
 
 logger = logging.getLogger(__name__)
@@ -122,12 +124,20 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         },
     )
     app.state.settings = settings
-    app.state.pages = Pages(settings.email_locale)
+    app.state.arrivals = ArrivalMetrics(registry)
+    app.state.pages = Pages(
+        settings.email_locale, brand=branding(settings), templates=settings.email_templates_dir
+    )
     app.state.mails = Mails(settings)
     problems.install(app)
     auth.install(app, settings)
     app.add_middleware(
-        BodyLimit, largest=_LARGEST_BODY, elsewhere={webhook.PATH: webhook.LARGEST_BODY}
+        BodyLimit,
+        largest=_LARGEST_BODY,
+        elsewhere={
+            webhook.PATH: webhook.LARGEST_BODY,
+            enrollments.MANY_PATH: enrollments.LARGEST_BODY,
+        },
     )
     if not settings.api_keys:
         # A signature, or the token in the path, says there who may.

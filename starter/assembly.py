@@ -13,6 +13,7 @@ from temporalio.runtime import Runtime
 
 from reminders import temporal
 from reminders.clock import SharedClock, SystemClock
+from reminders.db.arrivals import Arrivals
 from reminders.db.audit import AuditLog
 from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
@@ -58,6 +59,7 @@ class Parts:
     queries: ReminderQueries
     browser: Browser
     overview: Overview
+    arrivals: Arrivals
     failed: FailedReminders
     audit: AuditLog
     calendar: CalendarEntries
@@ -166,7 +168,13 @@ def assemble(
     clock = clock or SystemClock()
     threshold, task_queue = settings.reschedule_resend_threshold, settings.temporal_task_queue
     catalogue, queries, audit = Catalogue(database), ReminderQueries(database), AuditLog(database)
-    ledger = LedgerGauges(database, clock, settings.destination(), machine=SystemClock())
+    ledger = LedgerGauges(
+        database,
+        clock,
+        settings.destination(),
+        machine=SystemClock(),
+        expects_events=bool(settings.resend_webhook_secret),
+    )
     planner = EnrollmentPlanner(database, clock, resend_threshold=threshold)
     namespace = Namespace(client, Installation(database))
     workflows = EnrollmentWorkflows(client, task_queue=task_queue, namespace=namespace)
@@ -190,6 +198,7 @@ def assemble(
         queries=queries,
         browser=Browser(database),
         overview=Overview(database),
+        arrivals=Arrivals(database),
         failed=FailedReminders(database),
         audit=audit,
         calendar=CalendarEntries(database),

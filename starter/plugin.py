@@ -25,8 +25,10 @@ from reminders.db.absence import Absence
 from reminders.db.channel import Channel
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
+from reminders.db.inquiries import PostgresInquiries
 from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
+from reminders.delivery.inquiry import Inquiry
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.domain.ports import Clock, Deliverer, DeliveryObserver
@@ -147,6 +149,7 @@ class Delivery:
 
     pipeline: DeliveryPipeline
     resend: ResendMailer
+    inquiry: Inquiry
 
     @classmethod
     def of(
@@ -192,10 +195,12 @@ class Delivery:
             on_step=on_step,
             observer=observer,
         )
-        return cls(pipeline, resend)
+        gap = timedelta(seconds=1 / settings.effective_requests_per_second())
+        inquiry = Inquiry(PostgresInquiries(database, clock, gap=gap), resend)
+        return cls(pipeline, resend, inquiry)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Deliver until the end of the block, then let what is in flight end."""
-        async with self.resend, self.pipeline.running():
+        async with self.resend, self.pipeline.running(), self.inquiry.running():
             yield

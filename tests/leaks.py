@@ -22,6 +22,7 @@ from reminders.observability import logs
 
 PRIVATE = re.compile(
     r"[\w.+-]+@hospital\.example"  # every attendee of the suite
+    r"|join\.hospital\.example[^\s\"]*"  # a link of one's own
     r"|Ana Ruiz|Ruiz"
     r"|\brk_[\w-]{40,}"  # an API key
     r"|\bBearer [\w-]+"

@@ -77,6 +77,10 @@ def _gateway(enroll: Line) -> float:
     return float(enroll["subjects"]["gateway"]["ratio_to_bare"])
 
 
+def _many(ratio: str) -> Callable[[Line], float | None]:
+    return lambda enroll: enroll["subjects"].get("API, many a call", {}).get(ratio)
+
+
 def _growth(sleep: Line) -> float | None:
     """The worker's memory with the most sleepers, beside that with the fewest."""
     fewest, *_, most = (subject["worker_mb"] for subject in sleep["subjects"].values())
@@ -137,6 +141,21 @@ GOALS = (
     ),
     Goal("crash", "Worker killed: lost or doubled", "none", _wrong, at_most(0)),
     Goal("enroll", "Enrollments a second, beside bare starts", "0.6", _gateway, at_least(0.6)),
+    Goal(
+        "enroll",
+        "Many in one call, beside bare starts",
+        "0.9",
+        _many("ratio_to_bare"),
+        at_least(0.9),
+    ),
+    Goal(
+        "enroll",
+        "Many in one call, beside as many calls",
+        "2 times",
+        _many("ratio_to_single_calls"),
+        at_least(2),
+        "{} times",
+    ),
     Goal("lag", "Lag when idle, p50", "100 ms", _plain("p50_ms"), at_most(100), "{} ms"),
     Goal("lag", "Lag when idle, p99", "400 ms", _plain("p99_ms"), at_most(400), "{} ms"),
     Goal(

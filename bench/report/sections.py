@@ -143,8 +143,8 @@ SECTIONS = (
         text=(
             "{n:,} enrollments each way, {at_once} at once. An enrollment is durable when it is"
             " answered: its reminders are in PostgreSQL, its workflow is in Temporal.\nA bare start"
-            " reads no session and writes no plan. A backfill is one call for all who are enrolled"
-            " already."
+            " reads no session and writes no plan. Many a call are up to 1,000 in one request; a"
+            " backfill is one call for all who are enrolled already."
         ),
         columns={
             "per_second": "enrollments/s",

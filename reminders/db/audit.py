@@ -31,8 +31,8 @@ class Action(StrEnum):
     SESSION_CHANGED = "session_changed"
     """A session was stored with other words; its start and status stayed."""
     ENROLLED = "enrolled"
-    """A person was enrolled by hand, or confirmed, or once more. The enrollments and the ledger
-    themselves show whom a platform enrolls for the first time."""
+    """A person was enrolled by hand, or confirmed, or once more; without a person, those of a file.
+    The enrollments and the ledger themselves show whom a platform enrolls for the first time."""
     UNENROLLED = "unenrolled"
     """One enrollment was ended."""
     RULE_ADDED = "rule_added"

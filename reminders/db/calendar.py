@@ -8,7 +8,7 @@ it. So a session that was moved and moved back between two looks is the same rev
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -74,6 +74,7 @@ async def _read(
         select(
             SessionRow.__table__,
             EnrollmentRow.status.label("enrollment_status"),
+            func.nullif(func.btrim(EnrollmentRow.join_url), "").label("own_join_url"),
             revision.sequence,
             revision.fingerprint,
             revision.changed_at,
@@ -95,7 +96,9 @@ async def _read(
     if row is None:
         return None
     status = row["enrollment_status"]
-    facts = mapping.session(row), EnrollmentStatus(status) if status else None
+    session = mapping.session(row)
+    own = replace(session, join_url=row["own_join_url"] or session.join_url)
+    facts = own, EnrollmentStatus(status) if status else None
     if row["fingerprint"] != _fingerprint(facts):
         return facts, None
     return facts, _entry(facts, user_id, row["sequence"], row["changed_at"])

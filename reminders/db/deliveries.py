@@ -312,12 +312,15 @@ class PostgresDeliveryLedger:
                     },
                 )
 
-    async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
+    async def hold(
+        self, reason: StatusReason, *, lasts: timedelta, detail: str | None = None
+    ) -> None:
         """See `DeliveryLedger.hold`."""
         sender = self._sender if reason is StatusReason.MISCONFIGURED else None
         async with self._database.autocommit() as connection:
             await connection.execute(
-                statements.HOLD, {"lasts": lasts, "reason": reason, "sender": sender}
+                statements.HOLD,
+                {"lasts": lasts, "reason": reason, "sender": sender, "detail": detail},
             )
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
@@ -379,6 +382,7 @@ def _facts(row: mapping.Record, now: datetime) -> DeliveryFacts:
         rule=mapping.rule(row, "c_") if row["c_reminder_type"] else None,
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
+        own_join_url=row["own_join_url"],
         moved_from=moved_from(told_start, row["s_start_time"], now=now),
         was_told=row["was_told"],
         turn=Turn(row["turn"]),

@@ -28,7 +28,7 @@ WITH held AS MATERIALIZED (
 SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS row_version,
        statement_timestamp() AS read_at,
        {SESSIONS.selected("s")}, {ATTENDEES.selected("u")}, {RULES.selected("c")},
-       e.status AS enrollment_status,
+       e.status AS enrollment_status, nullif(btrim(e.join_url), '') AS own_join_url,
        -- Only what will go out can take the place of what is late.
        (SELECT min(later.due_at) FROM session_reminder_emails later
           JOIN reminder_configurations n
@@ -227,7 +227,8 @@ ON CONFLICT (quota) DO UPDATE
 # What is held for everybody is not forgotten for the sake of some.
 HOLD = typed(f"""
 UPDATE provider_pace
-   SET held_until = clock_timestamp() + :lasts, held_because = :reason, held_sender = :sender
+   SET held_until = clock_timestamp() + :lasts, held_because = :reason, held_sender = :sender,
+       held_detail = :detail
  WHERE :sender IS NULL OR held_sender IS NOT NULL
     OR ({HELD}) IS NOT TRUE
 """)  # noqa: S608 - composed of constants

@@ -82,6 +82,7 @@ _RELATIONS: Mapping[str, tuple[_Column, ...]] = {
         _Column("user_id", _UUID, is_required=True),
         _Column("status", default="'confirmed'", expression=_ENROLLMENT_STATUS),
         *_STAMPS,
+        _Column("join_url"),  # last: a view that exists takes new columns only there
     ),
 }
 _NOT_ERASED = {

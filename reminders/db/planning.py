@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -13,14 +13,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import audit, locks, plans, preferences, unconfirmed
 from reminders.db.audit import HOST, Action, By
 from reminders.db.engine import Database
-from reminders.db.plans import PlannedEnrollment, Situation
+from reminders.db.plans import Draft, PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
-from reminders.domain.errors import EnrollmentNotFoundError, UserNotFoundError
+from reminders.domain.errors import EnrollmentNotFoundError, ReminderError
 from reminders.domain.model import (
+    Enrollee,
     EnrollmentStatus,
     Reminder,
+    ReminderRule,
     ReminderStatus,
     Session,
     SessionStatus,
@@ -50,6 +52,7 @@ class EnrollmentPlanner:
         enrollment_id: UUID | None = None,
         *,
         status: EnrollmentStatus = EnrollmentStatus.CONFIRMED,
+        join_url: str | None = None,
         by: By = HOST,
         by_hand: bool = False,
     ) -> PlannedEnrollment:
@@ -64,6 +67,7 @@ class EnrollmentPlanner:
             enrollment_id: The platform's own id.
             status: `pending` plans nothing yet, and never takes a confirmation back: the call may
                 be the repetition of an earlier one.
+            join_url: Their own link; see `Enrollee`.
             by: Who, and why, for the audit log. It records who is enrolled once more, confirmed, or
                 enrolled by hand; all others are in the tables themselves.
             by_hand: Whether a person asks for it, rather than their platform.
@@ -74,30 +78,59 @@ class EnrollmentPlanner:
             EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
+        person = Enrollee(
+            user_id=user_id, enrollment_id=enrollment_id, status=status, join_url=join_url
+        )
+        planned = (await self.enroll_all(session_id, [person], by, by_hand=by_hand))[user_id]
+        if isinstance(planned, ReminderError):
+            raise planned
+        return planned
+
+    async def enroll_all(
+        self,
+        session_id: UUID,
+        people: Sequence[Enrollee],
+        by: By = HOST,
+        *,
+        by_hand: bool = False,
+    ) -> dict[UUID, PlannedEnrollment | ReminderError]:
+        """As `enroll`, for many people, each once: one transaction, and no more statements.
+
+        Returns:
+            The plan of each, or why there is none: what `enroll` raises about a single person.
+
+        Raises:
+            SessionNotFoundError: If there is no such session.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
+        """
+        everybody = [person.user_id for person in people]
+        recorded: dict[UUID, list[Reminder]] = {user_id: [] for user_id in everybody}
         async with self.database.transaction() as connection:
-            session = await self._serialised(connection, session_id, user_id)
-            await platform_of(self.database).enroll(
-                connection, session_id, user_id, enrollment_id, status
-            )
-            recorded = await plans.recorded(connection, session_id, user_id)
-            # Asked inside the locks, which have waited for an erasure or a stop under way.
-            situation = await plans.situation(connection, session_id, user_id)
-            if situation.is_erased:
-                raise UserNotFoundError
-            planned = await self._plan(
-                connection, session, user_id, recorded, situation, enrolling=True
-            )
-            if planned.is_changed and (by_hand or not planned.is_first):
-                await audit.record(
-                    connection,
-                    by.did(
+            await locks.planning(connection, session_id, *everybody)
+            session = await plans.session(connection, session_id)
+            refused = await platform_of(self.database).enroll(connection, session_id, people)
+            users = [user_id for user_id in everybody if user_id not in refused]
+            for row in await plans.recorded(connection, session_id, *users):
+                recorded[row.user_id].append(row)
+            # Asked inside the locks, which have waited for a stop under way.
+            found = await plans.situations(connection, session_id, users)
+            rules = await effective_rules(connection, session_id)
+            drafts = [
+                self._draft(session, u, tuple(recorded[u]), found[u], rules, enrolling=True)
+                for u in users
+            ]
+            written = await plans.write(connection, session, drafts)
+            statuses = {person.user_id: person.status for person in people}
+            for planned in written:
+                if planned.is_changed and (by_hand or not planned.is_first):
+                    event = by.did(
                         Action.ENROLLED,
                         session_id=session_id,
-                        user_id=user_id,
-                        details={"status": status},
-                    ),
-                )
-            return planned
+                        user_id=planned.user_id,
+                        details={"status": statuses[planned.user_id]},
+                    )
+                    await audit.record(connection, event)
+        return {**refused, **{planned.user_id: planned for planned in written}}
 
     async def replan(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
         """Plan an existing enrollment anew, after its session or a rule changed.
@@ -171,7 +204,8 @@ class EnrollmentPlanner:
             is_newest = max(newest, situation.unconfirmed or 0) <= planned.version
             if is_newest and _called_off(session, situation) is None:
                 taken_along = call_off(recorded, StatusReason.WORKFLOW_CANCELLED)
-                await plans.write(connection, session, user_id, taken_along, situation)
+                draft = Draft(user_id=user_id, revision=taken_along, situation=situation)
+                await plans.write(connection, session, [draft])
                 recorded = await plans.recorded(connection, session.id, user_id)
             return await self._plan(
                 connection, session, user_id, recorded, situation, enrolling=is_newest
@@ -200,6 +234,12 @@ class EnrollmentPlanner:
                 settled=self.clock.now() - SETTLED,
             )
         return newest <= planned.version
+
+    async def confirm_all(self, followed: Sequence[PlannedEnrollment]) -> set[UUID]:
+        """As `confirm`, for one session's plans that runs follow; who has a newer one by now."""
+        versions = {planned.user_id: planned.version for planned in followed}
+        async with self.database.autocommit() as connection:
+            return await unconfirmed.confirm_all(connection, followed[0].session.id, versions)
 
     async def close_waiting(
         self,
@@ -265,10 +305,13 @@ class EnrollmentPlanner:
             recorded = await plans.recorded(connection, session_id, user_id)
             situation = await plans.situation(connection, session_id, user_id)
             called_off = StatusReason.UNENROLLED
-            revision = call_off(recorded, called_off)
-            planned = await plans.write(
-                connection, session, user_id, revision, situation, called_off=called_off
+            draft = Draft(
+                user_id=user_id,
+                revision=call_off(recorded, called_off),
+                situation=situation,
+                called_off=called_off,
             )
+            [planned] = await plans.write(connection, session, [draft])
             event = by.did(
                 Action.UNENROLLED,
                 session_id=session_id,
@@ -298,11 +341,26 @@ class EnrollmentPlanner:
         *,
         enrolling: bool = False,
     ) -> PlannedEnrollment:
+        is_off = _called_off(session, situation) is not None
+        rules = () if is_off else await effective_rules(connection, session.id)
+        draft = self._draft(session, user_id, recorded, situation, rules, enrolling=enrolling)
+        [planned] = await plans.write(connection, session, [draft])
+        return planned
+
+    def _draft(
+        self,
+        session: Session,
+        user_id: UUID,
+        recorded: tuple[Reminder, ...],
+        situation: Situation,
+        rules: tuple[ReminderRule, ...],
+        *,
+        enrolling: bool,
+    ) -> Draft:
         called_off = _called_off(session, situation)
         if called_off is not None:
             revision = call_off(recorded, called_off)
         else:
-            rules = await effective_rules(connection, session.id)
             wanted = plan(session.starts_at, rules, now=self.clock.now())
             if situation.enrollment is EnrollmentStatus.PENDING:
                 reasons: Mapping[str, StatusReason] = {
@@ -319,13 +377,11 @@ class EnrollmentPlanner:
                 threshold=self.resend_threshold,
                 enrolling=enrolling,
             )
-        return await plans.write(
-            connection,
-            session,
-            user_id,
-            revision,
-            situation,
-            first=not recorded,
+        return Draft(
+            user_id=user_id,
+            revision=revision,
+            situation=situation,
+            is_first=not recorded,
             is_newest=enrolling and not recorded,
             called_off=called_off,
         )

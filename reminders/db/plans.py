@@ -9,12 +9,12 @@ each other; so is the person, before anything of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import ARRAY, Uuid, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -35,15 +35,15 @@ _SESSION = (
 
 # One statement, because every enrollment asks all of this, and round trips are what it pays for.
 _SITUATION = typed(f"""
-SELECT (SELECT e.status FROM enrollments e
-         WHERE e.session_id = :session_id AND e.user_id = :user_id
+SELECT w.user_id,
+       (SELECT e.status FROM enrollments e
+         WHERE e.session_id = :session_id AND e.user_id = w.user_id
          ORDER BY {duplicates.ENROLLMENT} LIMIT 1) AS enrollment,
-       EXISTS (SELECT FROM erased_users x WHERE x.user_id = :user_id) AS is_erased,
        (SELECT jsonb_object_agg(p.kind, p.reason) FROM (
             -- Of several reasons the last by name, as at delivery: what the person asked for.
             SELECT coalesce(p.reminder_type, '') AS kind, max(p.reason) AS reason
               FROM reminder_preferences p
-             WHERE p.user_id = :user_id AND {covers("p", "session_id", ":session_id")}
+             WHERE p.user_id = w.user_id AND {covers("p", "session_id", ":session_id")}
                AND {in_effect("p")}
              GROUP BY 1) p) AS stopping,
        (SELECT count(*) FROM (
@@ -51,15 +51,16 @@ SELECT (SELECT e.status FROM enrollments e
              WHERE e.session_id = :session_id AND e.status = 'confirmed' LIMIT :counted) e
        ) AS enrolled,
        (SELECT u.version FROM unconfirmed_plans u
-         WHERE u.session_id = :session_id AND u.user_id = :user_id) AS unconfirmed,
+         WHERE u.session_id = :session_id AND u.user_id = w.user_id) AS unconfirmed,
        nextval('plan_versions') AS version
+  FROM unnest(:users) AS w (user_id)
 """).columns(stopping=JSONB())  # noqa: S608 - composed of constants
 
 _RECORDED = (
     select(ReminderRow.__table__)
     .where(
         ReminderRow.session_id == bindparam("session_id"),
-        ReminderRow.user_id == bindparam("user_id"),
+        ReminderRow.user_id == func.any(bindparam("users", type_=ARRAY(Uuid()))),
     )
     .order_by(ReminderRow.id)
     .with_for_update()
@@ -113,8 +114,6 @@ class Situation:
 
     enrollment: EnrollmentStatus | None
     """`None` if the platform knows nothing of it."""
-    is_erased: bool
-    """Whether the person was erased."""
     stopping: Mapping[str, str]
     """Preferences that stop reminders of this session: reason by type; by `""`, those of all."""
     enrolled: int
@@ -123,6 +122,28 @@ class Situation:
     """Version of the newest plan, if no workflow has confirmed it."""
     version: int
     """Of the plan that is made of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A plan of one enrollment, not written yet."""
+
+    user_id: UUID
+    revision: Revision
+    """What is added and changed."""
+    situation: Situation
+    """What it was made for."""
+    is_first: bool = False
+    """Whether the ledger had nothing of this enrollment before."""
+    is_newest: bool = False
+    """Whether the person enrolled in this very transaction."""
+    called_off: StatusReason | None = None
+    """Why nothing of it is wanted any more."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it changes the ledger."""
+        return not self.revision.is_empty
 
 
 async def session(connection: AsyncConnection, session_id: UUID) -> Session:
@@ -140,77 +161,80 @@ async def session(connection: AsyncConnection, session_id: UUID) -> Session:
 
 async def situation(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> Situation:
     """What counts for an enrollment now, and the next version; to be asked inside its lock."""
-    asked = {"session_id": session_id, "user_id": user_id, "counted": COUNTED}
-    row = (await connection.execute(_SITUATION, asked)).mappings().one()
-    return Situation(
-        enrollment=EnrollmentStatus(row["enrollment"]) if row["enrollment"] else None,
-        is_erased=row["is_erased"],
-        stopping=row["stopping"] or {},
-        enrolled=row["enrolled"],
-        unconfirmed=row["unconfirmed"],
-        version=row["version"],
-    )
+    return (await situations(connection, session_id, [user_id]))[user_id]
+
+
+async def situations(
+    connection: AsyncConnection, session_id: UUID, user_ids: Sequence[UUID]
+) -> dict[UUID, Situation]:
+    """As `situation`, by person."""
+    asked = {"session_id": session_id, "users": user_ids, "counted": COUNTED}
+    rows = (await connection.execute(_SITUATION, asked)).mappings()
+    return {
+        row["user_id"]: Situation(
+            enrollment=EnrollmentStatus(row["enrollment"]) if row["enrollment"] else None,
+            stopping=row["stopping"] or {},
+            enrolled=row["enrolled"],
+            unconfirmed=row["unconfirmed"],
+            version=row["version"],
+        )
+        for row in rows
+    }
 
 
 async def recorded(
-    connection: AsyncConnection, session_id: UUID, user_id: UUID
+    connection: AsyncConnection, session_id: UUID, *user_ids: UUID
 ) -> tuple[Reminder, ...]:
-    """The enrollment's ledger rows, locked in the order in which deliveries lock them too."""
-    asked = {"session_id": session_id, "user_id": user_id}
+    """The ledger rows of these people, locked in the order in which deliveries lock them too."""
+    asked = {"session_id": session_id, "users": user_ids}
     found = await connection.execute(_RECORDED, asked)
     return tuple(mapping.reminder(row) for row in found.mappings())
 
 
 async def write(
-    connection: AsyncConnection,
-    session: Session,
-    user_id: UUID,
-    revision: Revision,
-    situation: Situation,
-    *,
-    first: bool = False,
-    is_newest: bool = False,
-    called_off: StatusReason | None = None,
-) -> PlannedEnrollment:
-    """Write a revision, under the version of the situation that it was made for.
-
-    Args:
-        connection: Of the transaction.
-        session: Whose plan it is.
-        user_id: Whose plan it is.
-        revision: What is added and changed.
-        situation: What it was made for.
-        first: Whether the ledger had nothing of this enrollment before.
-        is_newest: Whether the person enrolled in this very transaction.
-        called_off: Why nothing of it is wanted any more.
-    """
-    workflow_id = session_reminder_workflow_id(session.id, user_id)
-    if revision.added:
-        added = sorted(revision.added, key=lambda reminder: reminder.id)
-        written = {"workflow_id": workflow_id, "plan_version": situation.version}
-        values = [{**mapping.REMINDERS.values(r), **written} for r in added]
+    connection: AsyncConnection, session: Session, drafts: Sequence[Draft]
+) -> list[PlannedEnrollment]:
+    """Write plans, each under the version of the situation that it was made for, in this order."""
+    values = [
+        {
+            **mapping.REMINDERS.values(row),
+            "workflow_id": session_reminder_workflow_id(session.id, draft.user_id),
+            "plan_version": draft.situation.version,
+        }
+        for draft in drafts
+        for row in draft.revision.added
+    ]
+    if values:
+        values.sort(key=lambda row: row["id"])
         stamps = ("created_at", "updated_at")  # the database's own
         await connection.execute(
             insert(ReminderRow),
             [{name: v for name, v in row.items() if name not in stamps} for row in values],
         )
-    for changed in revision.changed:
+    changed = [(row, draft) for draft in drafts for row in draft.revision.changed]
+    for row, draft in sorted(changed, key=lambda pair: pair[0].id):
         await connection.execute(
             update(ReminderRow)
-            .where(ReminderRow.id == changed.id)
+            .where(ReminderRow.id == row.id)
             .values(
-                due_at=changed.due_at,
-                starts_at=changed.starts_at,
-                email_status=changed.status,
-                status_reason=changed.reason,
-                requested_at=changed.requested_at,
-                plan_version=situation.version,
+                due_at=row.due_at,
+                starts_at=row.starts_at,
+                email_status=row.status,
+                status_reason=row.reason,
+                requested_at=row.requested_at,
+                plan_version=draft.situation.version,
                 updated_at=func.now(),
             )
         )
-    is_changed = not revision.is_empty
-    if is_changed and not first:
-        await unconfirmed.add(connection, session.id, user_id, situation.version)
+    for draft in drafts:
+        if draft.is_changed and not draft.is_first:
+            await unconfirmed.add(connection, session.id, draft.user_id, draft.situation.version)
+    return [_written(session, draft) for draft in drafts]
+
+
+def _written(session: Session, draft: Draft) -> PlannedEnrollment:
+    """A plan as it stands in the ledger once it is written."""
+    revision, situation, user_id = draft.revision, draft.situation, draft.user_id
     known = max((r.plan_version for r in revision.unchanged), default=0)
     is_pending = any(r.status.is_pending for r in revision.reminders)
     return PlannedEnrollment(
@@ -219,14 +243,17 @@ async def write(
         reminders=revision.reminders,
         version=(
             situation.version
-            if is_changed
+            if draft.is_changed
             else max(known, situation.unconfirmed or 0) or situation.version
         ),
-        is_first=first,
-        is_changed=is_changed,
-        is_unconfirmed=not first and (is_changed or situation.unconfirmed is not None),
+        is_first=draft.is_first,
+        is_changed=draft.is_changed,
+        is_unconfirmed=not draft.is_first
+        and (draft.is_changed or situation.unconfirmed is not None),
         cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
         written=len(revision.added) + len(revision.changed),
-        called_off=called_off,
-        lead_in=lead_in(situation.enrolled, user_id, is_newest=is_newest) if is_pending else None,
+        called_off=draft.called_off,
+        lead_in=(
+            lead_in(situation.enrolled, user_id, is_newest=draft.is_newest) if is_pending else None
+        ),
     )

@@ -9,6 +9,7 @@ Callers hold the locks of `reminders.db.locks`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import delete, exists, func, select, update
@@ -22,50 +23,86 @@ from reminders.db.tables import (
     EnrollmentRow,
     SessionRow,
     TombstoneRow,
-    UserRow,
 )
 from reminders.domain.errors import (
+    DatabaseUnavailableError,
     EnrollmentNotFoundError,
     InvalidInputError,
+    ReminderError,
     SessionNotFoundError,
     UserNotFoundError,
 )
-from reminders.domain.model import EnrollmentStatus, SessionStatus
+from reminders.domain.model import Enrollee, EnrollmentStatus, SessionStatus
 
 _ENROLL = typed("""
-INSERT INTO enrollments (id, session_id, user_id, status)
-VALUES (coalesce(:id, gen_random_uuid()), :session_id, :user_id, :status)
-ON CONFLICT (session_id, user_id) DO UPDATE SET status = excluded.status, updated_at = now()
- WHERE enrollments.status <> 'confirmed' OR excluded.status <> 'pending'
+WITH asked AS (
+    SELECT a.*, count(a.id) OVER (PARTITION BY a.id) > 1 AS is_twice
+      FROM unnest(:users, :ids, :statuses, :links) AS a (user_id, id, status, join_url)
+), looked_at AS (
+    SELECT a.user_id, a.id, a.status, a.join_url,
+           NOT EXISTS (SELECT FROM users u WHERE u.id = a.user_id)
+           OR EXISTS (SELECT FROM erased_users x WHERE x.user_id = a.user_id) AS is_unknown,
+           CASE WHEN e.id IS NULL THEN a.is_twice
+                ELSE e.session_id <> :session_id OR e.user_id <> a.user_id END AS is_taken
+      FROM asked a LEFT JOIN enrollments e ON e.id = a.id
+), enrolled AS (
+    INSERT INTO enrollments AS e (id, session_id, user_id, status, join_url)
+    SELECT coalesce(k.id, gen_random_uuid()), :session_id, k.user_id, k.status, k.join_url
+      FROM looked_at k WHERE NOT k.is_unknown AND NOT k.is_taken
+     ORDER BY k.user_id
+    ON CONFLICT (session_id, user_id) DO UPDATE
+       SET status = CASE WHEN e.status = 'confirmed' THEN e.status ELSE excluded.status END,
+           join_url = nullif(coalesce(excluded.join_url, e.join_url), ''), updated_at = now()
+     WHERE e.status <> 'confirmed' OR excluded.status <> 'pending'
+           OR excluded.join_url IS NOT NULL)
+SELECT k.user_id, k.is_unknown FROM looked_at k WHERE k.is_unknown OR k.is_taken
 """)
+
+_KNOWN = typed("""
+SELECT a.user_id, EXISTS (SELECT FROM users u WHERE u.id = a.user_id) AS is_known,
+       EXISTS (SELECT FROM enrollments e
+                WHERE e.session_id = :session_id AND e.user_id = a.user_id) AS is_enrolled
+  FROM unnest(:users) AS a (user_id)
+""")
+
+Refused = Mapping[UUID, ReminderError]
+"""Why not, by person."""
 
 
 class OwnedPlatform:
     """The tables are ours: their rows are written."""
 
     async def enroll(
-        self,
-        connection: AsyncConnection,
-        session_id: UUID,
-        user_id: UUID,
-        enrollment_id: UUID | None,
-        status: EnrollmentStatus,
-    ) -> None:
-        """Enroll a person, or confirm that they are; safe to repeat.
+        self, connection: AsyncConnection, session_id: UUID, people: Sequence[Enrollee]
+    ) -> Refused:
+        """Enroll people, or confirm that they are; safe to repeat.
+
+        Args:
+            connection: In a transaction that holds their locks.
+            session_id: In what.
+            people: Each once.
+
+        Returns:
+            Who is not, with `UserNotFoundError` if there is no such user, `EnrollmentNotFoundError`
+            if the platform has to enroll them itself and has not, and `InvalidInputError` if
+            their `enrollment_id` belongs to another enrollment.
 
         Raises:
-            UserNotFoundError: If there is no such user.
-            EnrollmentNotFoundError: If the platform has to enroll them itself, and has not.
-            InvalidInputError: If `enrollment_id` belongs to another enrollment.
+            DatabaseUnavailableError: If somebody else takes one of the ids at this moment.
         """
-        row = {"id": enrollment_id, "session_id": session_id, "user_id": user_id, "status": status}
+        asked = {
+            "session_id": session_id,
+            "users": [person.user_id for person in people],
+            "ids": [person.enrollment_id for person in people],
+            "statuses": [person.status for person in people],
+            "links": [person.join_url for person in people],
+        }
         try:
-            await connection.execute(_ENROLL, row)
+            refused = (await connection.execute(_ENROLL, asked)).all()
         except IntegrityError as error:
-            if "fk_enrollments_user_id" in str(error.orig):
-                raise UserNotFoundError from error
-            msg = "enrollment_id belongs to another enrollment; leave it out or send its own"
-            raise InvalidInputError(msg, field="enrollment_id") from error
+            msg = "somebody else enrolls the same people at this moment; repeat the call"
+            raise DatabaseUnavailableError(msg) from error
+        return {u: UserNotFoundError() if is_unknown else _taken() for u, is_unknown in refused}
 
     async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
         """End an enrollment; safe to repeat.
@@ -113,22 +150,30 @@ class ExistingPlatform:
     """The tables are the platform's: what is called off with us is a tombstone beside its row."""
 
     async def enroll(
-        self,
-        connection: AsyncConnection,
-        session_id: UUID,
-        user_id: UUID,
-        enrollment_id: UUID | None,  # noqa: ARG002 - the platform's row has its own
-        status: EnrollmentStatus,  # noqa: ARG002 - as the platform's row says
-    ) -> None:
-        """As `OwnedPlatform.enroll`."""
-        if not await connection.scalar(select(exists().where(UserRow.id == user_id))):
-            raise UserNotFoundError
-        await self._see_enrolled(connection, session_id, user_id)
+        self, connection: AsyncConnection, session_id: UUID, people: Sequence[Enrollee]
+    ) -> Refused:
+        """As `OwnedPlatform.enroll`; ids and statuses are as the platform's rows say.
+
+        So are people's own links: who brings one is refused with `InvalidInputError`.
+        """
+        asked = {"session_id": session_id, "users": [person.user_id for person in people]}
+        rows = (await connection.execute(_KNOWN, asked)).all()
+        bringing = {person.user_id for person in people if person.join_url}
+        refused: dict[UUID, ReminderError] = {}
+        for user_id, is_known, is_enrolled in rows:
+            if not is_known:
+                refused[user_id] = UserNotFoundError()
+            elif not is_enrolled:
+                refused[user_id] = EnrollmentNotFoundError(_NOT_ENROLLED)
+            elif user_id in bringing:
+                refused[user_id] = InvalidInputError(_NOT_OURS, field="join_url")
         await connection.execute(
             delete(TombstoneRow).where(
-                TombstoneRow.session_id == session_id, TombstoneRow.user_id == user_id
+                TombstoneRow.session_id == session_id,
+                TombstoneRow.user_id.in_([u for u, _, _ in rows if u not in refused]),
             )
         )
+        return refused
 
     async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
         """As `OwnedPlatform.end`."""
@@ -156,8 +201,7 @@ class ExistingPlatform:
             EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
         )
         if not await connection.scalar(select(row)):
-            msg = "the platform has no such enrollment; let it commit its own before it calls"
-            raise EnrollmentNotFoundError(msg)
+            raise EnrollmentNotFoundError(_NOT_ENROLLED)
 
     async def _see_session(self, connection: AsyncConnection, session_id: UUID) -> None:
         if not await connection.scalar(select(exists().where(SessionRow.id == session_id))):
@@ -174,6 +218,15 @@ class ExistingPlatform:
                 constraint="uq_reminder_tombstones_scope", set_={"created_at": func.now()}
             )
         )
+
+
+_NOT_OURS = "join_url is the platform's own to keep: let its view of enrollments show it"
+_NOT_ENROLLED = "the platform has no such enrollment; let it commit its own before it calls"
+
+
+def _taken() -> InvalidInputError:
+    msg = "enrollment_id belongs to another enrollment; leave it out or send its own"
+    return InvalidInputError(msg, field="enrollment_id")
 
 
 def platform_of(database: Database) -> OwnedPlatform | ExistingPlatform:

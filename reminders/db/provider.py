@@ -24,6 +24,7 @@ from reminders.db.engine import Database
 from reminders.db.sql import HELD, typed
 from reminders.db.tables import ProviderUsageRow, ReminderRow, UserRow, WebhookEventRow
 from reminders.domain.addresses import same_address
+from reminders.domain.keys import ASKED_EVENT
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from reminders.domain.ports import Hold
 
@@ -85,11 +86,12 @@ _REMINDER = typed(f"""
 SELECT r.id, r.user_id FROM session_reminder_emails r WHERE r.id = {_THE_REMINDER}
 """)  # noqa: S608 - composed of constants
 
-_UNHEARD_OF = typed("""
+_UNHEARD_OF = typed(f"""
 SELECT count(*) FROM session_reminder_emails r
- WHERE r.email_status = 'sent' AND r.due_at BETWEEN :since AND :until
-   AND NOT EXISTS (SELECT FROM webhook_events w WHERE w.received_at >= :since)
-""")
+ WHERE r.sent_at IS NOT NULL AND r.due_at BETWEEN :since AND :until
+   AND NOT EXISTS (SELECT FROM webhook_events w WHERE w.received_at >= :since
+                      AND NOT starts_with(w.svix_id, '{ASKED_EVENT}'))
+""")  # noqa: S608 - composed of constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ async def _lock_recipients(
 
 
 _HELD = typed(f"""
-SELECT held_until, held_because, held_sender FROM provider_pace WHERE {HELD}
+SELECT held_until, held_because, held_sender, held_detail FROM provider_pace WHERE {HELD}
 """)  # noqa: S608 - composed of constants
 _RESUME = typed(f"""
 UPDATE provider_pace SET held_until = NULL
@@ -228,6 +230,7 @@ def hold_of(row: Mapping[Any, Any]) -> Hold | None:
         until=row["held_until"],
         reason=mapping.reason(row["held_because"]) or StatusReason.MISCONFIGURED,
         sender=row["held_sender"],
+        detail=row["held_detail"],
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, func, select, tuple_
 from sqlalchemy.orm import aliased
 
-from reminders.db import mapping
+from reminders.db import arrivals, mapping
 from reminders.db.engine import Database
 from reminders.db.installation import here
 from reminders.db.provider import hold_of
@@ -295,7 +295,7 @@ SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":lat
          WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
        (SELECT coalesce(sum(cardinality(b.reminder_ids)), 0) FROM email_batches b
          WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
-       p.held_until, p.held_because, p.held_sender, clock_timestamp() AS database_now
+       p.held_until, p.held_because, p.held_sender, p.held_detail, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
 """)  # noqa: S608 - composed of constants
 
@@ -326,6 +326,8 @@ class LedgerGauges:
     """Where the e-mails of this process go; absent means to the attendees."""
     machine: Clock | None = None
     """The machine's own, which is compared with PostgreSQL's; absent is the same."""
+    expects_events: bool = False
+    """Whether the provider's webhook leads here."""
 
     async def state(self) -> LedgerState:
         """See `LedgerReader.state`."""
@@ -344,6 +346,7 @@ class LedgerGauges:
                     "statuses": [status.value for status in ReminderStatus],
                 },
             )
+            arriving = await arrivals.state(connection, now)
         return LedgerState(
             overdue=one["overdue"],
             in_doubt=one["in_doubt"],
@@ -355,6 +358,8 @@ class LedgerGauges:
             },
             clock_skew=_skew(one["database_now"], asked, answered),
             rows={ReminderStatus(row.status): row.rows for row in rows},
+            undelivered=arriving.undelivered,
+            events_missing=self.expects_events and arriving.is_silent,
         )
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import audit, locks, mapping, plans, preferences
 from reminders.db.audit import Action, By, Event
 from reminders.db.engine import Database
-from reminders.db.plans import PlannedEnrollment, Situation
+from reminders.db.plans import Draft, PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
 from reminders.db.sql import typed
 from reminders.db.tables import ReminderRow
@@ -142,7 +142,8 @@ async def _written(
 ) -> Requested:
     if not reminder.status.is_pending:  # asked for before, and over since
         return Requested(reminder=reminder, planned=None, is_new=False)
-    planned = await plans.write(connection, session, reminder.user_id, revision, situation)
+    draft = Draft(user_id=reminder.user_id, revision=revision, situation=situation)
+    [planned] = await plans.write(connection, session, [draft])
     return Requested(reminder=reminder, planned=planned, is_new=is_new)
 
 

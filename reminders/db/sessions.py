@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, bindparam, delete, func, select, tuple_
+from sqlalchemy import Select, bindparam, delete, exists, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import audit, duplicates, locks, mapping, preferences
@@ -215,6 +215,15 @@ class Catalogue:
             .order_by(*duplicates.enrollments_first())
         )
         return EnrollmentStatus(status) if status else None
+
+    async def has_own_link(self, session_id: UUID, user_id: UUID) -> bool:
+        """Whether a person joins by a link of their own; the link itself is for nobody else."""
+        own = exists().where(
+            EnrollmentRow.session_id == session_id,
+            EnrollmentRow.user_id == user_id,
+            func.btrim(EnrollmentRow.join_url) != "",
+        )
+        return bool(await self.database.scalar(select(own)))
 
     async def enrolled(
         self, session_id: UUID, *, after: UUID | None = None, limit: int = 1000

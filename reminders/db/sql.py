@@ -27,8 +27,8 @@ _TYPES: dict[str, Any] = {
         (Uuid(), "id session_id user_id reminder_id batch_id after_session after_user"),
         (ARRAY(Uuid()), "ids sending sessions users"),
         (Text(), "status reason error type reminder_type workflow_id version owner sender email"),
-        (Text(), "delivery_mode sink quota svix_id email_id detail"),
-        (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier"),
+        (Text(), "delivery_mode sink quota svix_id email_id detail asked"),
+        (ARRAY(Text()), "statuses reasons errors email_ids run_ids versions earlier names links"),
         (
             _INSTANT,
             "now at since until late settled read_at after_at due_at starts_at sent_at resets_at",
@@ -40,6 +40,7 @@ _TYPES: dict[str, Any] = {
         (Integer(), "limit used quota_limit"),
         (SmallInteger(), "generation"),
         (BigInteger(), "plan_version"),
+        (ARRAY(BigInteger()), "plan_versions"),
         (LargeBinary(), "body"),
     )
     for name in names.split()

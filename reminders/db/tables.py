@@ -132,6 +132,9 @@ class EnrollmentRow(Base):
     status: Mapped[str] = mapped_column(server_default="confirmed")
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    join_url: Mapped[str | None]
+    """This person's own, in place of the session's. Whoever has it gets in: it is read for their
+    e-mails and their calendar, and for nothing else."""
 
 
 class TombstoneRow(Base):
@@ -233,6 +236,8 @@ class ReminderRow(Base):
     """Of the plan that wrote it last; 0 in rows of before there was this column."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    asked_at: Mapped[datetime | None]
+    """When the provider was last asked what became of its e-mail, because no event told."""
 
 
 class UnconfirmedPlanRow(Base):
@@ -381,6 +386,8 @@ class ProviderPaceRow(Base):
     held_until: Mapped[datetime | None]
     held_because: Mapped[str | None]
     held_sender: Mapped[str | None]
+    held_detail: Mapped[str | None]
+    """The provider's own words, without addresses and keys."""
     """Fingerprint of the key and sender that alone are held; absent, all are."""
 
 

@@ -7,7 +7,7 @@ sweep.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -42,6 +42,19 @@ SELECT greatest(
          WHERE r.session_id = :session_id AND r.user_id = :user_id),
        (SELECT p.version FROM unconfirmed_plans p
          WHERE p.session_id = :session_id AND p.user_id = :user_id))
+""")
+
+# Who has been planned anew since; of them nothing is confirmed that was not.
+_CONFIRM_ALL = typed("""
+WITH asked AS (SELECT * FROM unnest(:users, :plan_versions) AS a (user_id, version)),
+confirmed AS (
+    DELETE FROM unconfirmed_plans p USING asked a
+     WHERE p.session_id = :session_id AND p.user_id = a.user_id AND p.version <= a.version)
+SELECT a.user_id FROM asked a
+ WHERE EXISTS (SELECT FROM session_reminder_emails r WHERE r.session_id = :session_id
+                  AND r.user_id = a.user_id AND r.plan_version > a.version)
+    OR EXISTS (SELECT FROM unconfirmed_plans p WHERE p.session_id = :session_id
+                  AND p.user_id = a.user_id AND p.version > a.version)
 """)
 
 _FORGET = typed("""
@@ -95,6 +108,24 @@ async def confirm(
         },
     )
     return newest or 0
+
+
+async def confirm_all(
+    connection: AsyncConnection, session_id: UUID, versions: Mapping[UUID, int]
+) -> set[UUID]:
+    """Note that workflows were started with these plans; who has a newer one by now.
+
+    Args:
+        connection: In any transaction.
+        session_id: Of all of them.
+        versions: Of the plans, by person.
+    """
+    asked = {
+        "session_id": session_id,
+        "users": list(versions),
+        "plan_versions": list(versions.values()),
+    }
+    return set((await connection.scalars(_CONFIRM_ALL, asked)).all())
 
 
 async def forget(connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:

@@ -198,7 +198,9 @@ class Poster:
         if not self._is_refused:
             logger.error("the provider refuses this worker's key or sender: %s", error)
         self._is_refused = True
-        await self._ledger.hold(StatusReason.MISCONFIGURED, lasts=_OPERATOR_PROBE)
+        await self._ledger.hold(
+            StatusReason.MISCONFIGURED, lasts=_OPERATOR_PROBE, detail=str(error)
+        )
 
     def _affordable(self, batch: FrozenBatch, wait: timedelta) -> timedelta:
         """A wait, as far as the batch's reminders have the time for it."""
@@ -245,7 +247,8 @@ class Poster:
             now = self._clock.now()
             resets_at = max(resets_at, now + shortest)
             logger.warning("the provider's quota is used up until %s", resets_at.isoformat())
-            await self._ledger.hold(StatusReason.QUOTA, lasts=min(resets_at - now, longest))
+            lasts = min(resets_at - now, longest)
+            await self._ledger.hold(StatusReason.QUOTA, lasts=lasts, detail=str(error))
         exceeded = MailQuotaExceededError(str(error), resets_at=resets_at, remaining=remaining)
         exceeded.in_doubt = in_doubt
         return exceeded

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from uuid import UUID, uuid5
 
+ASKED_EVENT = "asked:"
+"""What the id of a provider's event begins with for which we asked: it has the answer's instant, and
+not that of what happened."""
 TASK_QUEUE = "session-reminders"
 """Default task queue; `TEMPORAL_TASK_QUEUE` overrides it."""
 

@@ -124,6 +124,19 @@ class EnrollmentStatus(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Enrollee:
+    """Somebody whom the platform enrolls."""
+
+    user_id: UUID
+    enrollment_id: UUID | None = None
+    """The platform's own id of the enrollment."""
+    status: EnrollmentStatus = EnrollmentStatus.CONFIRMED
+    """`pending` never takes a confirmation back: the call may be the repetition of an earlier one."""
+    join_url: str | None = field(default=None, repr=False)
+    """Their own link, in place of the session's; empty takes it back, absent leaves it as it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Session:
     """The meeting that people are reminded of."""
 
@@ -234,6 +247,8 @@ class DeliveryFacts:
     """When the same enrollment's next scheduled reminder is due; absent when this is the last."""
     stopped: StatusReason | None = None
     """Why this person is not to get it, by what they asked for or what became of earlier e-mails."""
+    own_join_url: str | None = field(default=None, repr=False)
+    """The person's own link, in place of the session's; nobody else may see it."""
     moved_from: datetime | None = None
     """The start that the person was told by the e-mail before, if it is another one now."""
     was_told: bool = False

@@ -218,6 +218,8 @@ class Hold:
     sender: str | None = None
     """Fingerprint of the key and sender that are refused: it holds the workers that post as this.
     Absent, it holds all of them."""
+    detail: str | None = None
+    """The provider's own words, without addresses and keys."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -333,7 +335,9 @@ class DeliveryLedger(Protocol):
     async def record_usage(self, usage: Usage) -> None:
         """Keep what the provider said of its quotas, for warnings."""
 
-    async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
+    async def hold(
+        self, reason: StatusReason, *, lasts: timedelta, detail: str | None = None
+    ) -> None:
         """Let no worker that it concerns read anything for so long, by the clock that all share.
 
         A refused key or sender concerns those who post under the same, everything else all of
@@ -342,6 +346,7 @@ class DeliveryLedger(Protocol):
         Args:
             reason: `quota` or `misconfigured`.
             lasts: From now on; replaces a hold that is there.
+            detail: The provider's own words, without addresses and keys.
         """
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
@@ -408,6 +413,10 @@ class LedgerState:
     """PostgreSQL's clock minus this machine's: positive when ours is behind."""
     rows: Mapping[ReminderStatus, int]
     """Of reminders due within a day of now, before or after."""
+    undelivered: int
+    """E-mails of the last day, accepted more than 15 minutes ago and neither delivered nor ended."""
+    events_missing: bool
+    """Whether the provider should tell what becomes of e-mails, has accepted some, and tells nothing."""
 
 
 class LedgerReader(Protocol):

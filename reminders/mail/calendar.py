@@ -91,6 +91,11 @@ _REFRESH = timedelta(hours=1)
 """How often a calendar that subscribed is to look again."""
 
 
+def media_type(entry: CalendarEntry) -> str:
+    """Of the file; its `method` is the file's own, or Outlook refuses it (RFC 5545 §8.1)."""
+    return f"text/calendar; charset=utf-8; method={_method(entry)}"
+
+
 def calendar_file(entry: CalendarEntry, *, organizer: str | None) -> bytes:
     """The file as UTF-8, folded; the same bytes as long as nothing changes.
 
@@ -99,7 +104,6 @@ def calendar_file(entry: CalendarEntry, *, organizer: str | None) -> bytes:
         organizer: `Name <address>` of the platform; calendars show who sent the entry.
     """
     shown = calendar_event(entry.session, notes=_NOTES)
-    called_off = entry.is_called_off
     item = Event()
     item.add("uid", str(entry_uid(entry.session.id, entry.user_id)))
     item.add("sequence", entry.sequence)
@@ -120,7 +124,7 @@ def calendar_file(entry: CalendarEntry, *, organizer: str | None) -> bytes:
         if name := parseaddr(organizer or "")[0]:
             sender.params["cn"] = name
         item.add("organizer", sender, encode=False)
-    if called_off:
+    if entry.is_called_off:
         status = "CANCELLED"
     elif entry.enrollment_status is EnrollmentStatus.PENDING:
         status = "TENTATIVE"
@@ -131,11 +135,15 @@ def calendar_file(entry: CalendarEntry, *, organizer: str | None) -> bytes:
     file.add("prodid", "-//session-reminders//EN")
     file.add("version", "2.0")
     file.add("calscale", "GREGORIAN")
-    file.add("method", "CANCEL" if called_off else "PUBLISH")
+    file.add("method", _method(entry))
     file.add("refresh-interval", _REFRESH, parameters={"VALUE": "DURATION"})
     file.add("x-published-ttl", "PT1H")
     file.add_component(item)
     return bytes(file.to_ical())
+
+
+def _method(entry: CalendarEntry) -> str:
+    return "CANCEL" if entry.is_called_off else "PUBLISH"
 
 
 def entry_uid(session_id: UUID, user_id: UUID) -> UUID:

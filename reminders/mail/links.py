@@ -24,9 +24,13 @@ class AttendeeLinks:
     google_url: str
     """Opens Google Calendar with the session filled in."""
     outlook_url: str
-    """Opens Outlook on the web with the session filled in."""
+    """Opens Outlook on the web with the session filled in, for private accounts."""
+    outlook_work_url: str
+    """The same for the accounts of companies and schools (Microsoft 365)."""
     ics_url: str
     """The session as an iCalendar file, which follows the session when it moves."""
+    webcal_url: str
+    """The same address under the scheme by which calendar programs subscribe."""
     stop_url: str
     """The page that asks which reminders are to stop; opening it changes nothing."""
     one_click_url: str
@@ -51,13 +55,15 @@ class SignedLinks:
     def links(self, session: Session, user_id: UUID) -> AttendeeLinks:
         """See `LinkMaker.links`."""
         base = self.base_url.rstrip("/")
+        file = f"/calendar/{self.tokens.make(Purpose.CALENDAR, session.id, user_id)}.ics"
         stop = f"{base}/stop/{self.tokens.make(Purpose.STOP, session.id, user_id)}"
-        calendar = self.tokens.make(Purpose.CALENDAR, session.id, user_id)
         entry = calendar_event(session, notes=_NOTES)
         return AttendeeLinks(
             google_url=_google(entry),
-            outlook_url=_outlook(entry),
-            ics_url=f"{base}/calendar/{calendar}.ics",
+            outlook_url=_outlook("outlook.live.com", entry),
+            outlook_work_url=_outlook("outlook.office.com", entry),
+            ics_url=base + file,
+            webcal_url=f"webcal://{base.partition('://')[2]}{file}",
             stop_url=stop,
             # RFC 8058 posts to the address that a person would open: the body tells them apart.
             one_click_url=stop,
@@ -76,9 +82,9 @@ def _google(entry: CalendarEvent) -> str:
     )
 
 
-def _outlook(entry: CalendarEvent) -> str:
+def _outlook(host: str, entry: CalendarEvent) -> str:
     return _url(
-        "https://outlook.live.com/calendar/0/deeplink/compose",
+        f"https://{host}/calendar/0/deeplink/compose",
         path="/calendar/action/compose",
         rru="addevent",
         subject=entry.title,

@@ -11,7 +11,7 @@ from uuid import UUID
 from reminders.domain.errors import InvalidInputError, NaiveInstantError
 from reminders.domain.model import Attendee, Message, ReminderRule, Session
 from reminders.domain.ports import Composer
-from reminders.mail.samples import NOBODY, facts_about, sample_attendee
+from reminders.mail.samples import NOBODY, OWN_JOIN_URL, facts_about, sample_attendee
 
 
 def preview(
@@ -24,6 +24,7 @@ def preview(
     locale: str | None = None,
     time_zone: str | None = None,
     moved_from: datetime | None = None,
+    has_own_link: bool = False,
     reminder_id: UUID = NOBODY,
 ) -> Message:
     """What the composer would hand to the provider at an instant: subject, HTML, text, headers.
@@ -41,6 +42,7 @@ def preview(
         locale: Of the sample attendee.
         time_zone: Of the sample attendee; absent means the session's.
         moved_from: The start that an earlier e-mail named, to see what a moved session gets; aware.
+        has_own_link: Whether the attendee joins by a link of their own; another one stands for it.
         reminder_id: The ledger row that is previewed; the default belongs to none.
 
     Raises:
@@ -65,5 +67,12 @@ def preview(
             field="locale" if locale else "time_zone",
         )
     person = attendee or sample_attendee(locale=locale, time_zone=time_zone)
-    facts = facts_about(session, person, rule, reminder_id=reminder_id, moved_from=moved_from)
+    facts = facts_about(
+        session,
+        person,
+        rule,
+        reminder_id=reminder_id,
+        moved_from=moved_from,
+        own_join_url=OWN_JOIN_URL if has_own_link else None,
+    )
     return composer.compose(facts, now=at)

@@ -6,7 +6,7 @@ built, and strict: a name that does not exist is an error, never an empty spot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -23,10 +23,11 @@ from reminders.mail.languages import in_language
 from reminders.mail.links import AttendeeLinks, LinkMaker
 from reminders.mail.locales import ENGLISH, first_known_zone, locale_called
 from reminders.mail.plain_text import one_line, shortened
-from reminders.mail.samples import sample_facts
+from reminders.mail.samples import LINKS, OWN_JOIN_URL, sample_facts
 from reminders.mail.subject import (
     filled_subject,
     names_another_day,
+    says_now,
     says_when,
     says_which_day,
 )
@@ -106,12 +107,14 @@ class MailRenderer:
         - the session was moved since the attendee was last told, or
         - the time left differs from the rule's lead by more than five minutes, or
         - the template says "today" or "tomorrow" and the attendee's calendar says otherwise, or
+        - it says "starting now" and more than ten minutes are left, or
         - it names something that this session does not have, such as a location.
 
         Args:
             facts: With session, attendee and rule.
             now: The instant by which the time left is judged; aware, not after the start.
-            is_for_attendee: Whether nobody else gets it; others get no link that stops reminders.
+            is_for_attendee: Whether nobody else gets it; others get no link that stops reminders, and
+                none that lets somebody in who has one of their own.
 
         Raises:
             RenderError: If a template fails or there is nothing to render; names template and
@@ -124,7 +127,12 @@ class MailRenderer:
         try:
             words = self._wording(self._locale_of(attendee))
             session = in_language(session, attendee.locale, str(self._default))
+            if facts.own_join_url:
+                url = facts.own_join_url if is_for_attendee else OWN_JOIN_URL
+                session = replace(session, join_url=url)
             links = self._links.links(session, attendee.user_id) if self._links else None
+            if links and facts.own_join_url and not is_for_attendee:  # the file has it as well
+                links = replace(links, ics_url=LINKS.ics_url, webcal_url=LINKS.webcal_url)
             view = mail_view(
                 session,
                 attendee,
@@ -177,6 +185,7 @@ class MailRenderer:
             view.moved_from is None
             and abs(left - rule.lead) <= wording.PUNCTUAL
             and not names_another_day(template, days_ahead=days_ahead)
+            and (view.urgency is Urgency.NOW or not says_now(template))
         ):
             values = {
                 "session_title": shortened(view.title, SUBJECT_TITLE),

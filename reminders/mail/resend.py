@@ -22,6 +22,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, cast
+from uuid import UUID
 
 import httpx
 import resend
@@ -33,8 +34,9 @@ from reminders.domain.errors import (
     MailNotConfiguredError,
     MailUnavailableError,
 )
-from reminders.domain.model import Message
+from reminders.domain.model import Message, ProviderEvent
 from reminders.domain.ports import Clock, Receipt, Refused, Usage
+from reminders.mail import webhooks
 from reminders.mail.resend_errors import refusal, safe_message, speaks_of_sender
 from reminders.mail.resend_wire import encoded, receipts_of
 from reminders.mail.usage import usage_of
@@ -201,6 +203,34 @@ class ResendMailer:
         finally:
             _CALL.reset(token)
         return usage_of(cast("object", answer))
+
+    async def told(self, email_id: str, reminder_id: UUID) -> ProviderEvent | None:
+        """What became of an e-mail; `None` if nothing did yet, or Resend does not know it.
+
+        Costs one request of the rate limit.
+
+        Raises:
+            MailNotConfiguredError: If the key may not ask.
+            DeliveryError: If there is no answer this time.
+        """
+        call = _Call(self._http, self._api_url, self._api_key, b"")
+        token = _CALL.set(call)
+        try:
+            async with asyncio.timeout(self._total_seconds):
+                answer = await resend.Emails.get_async(email_id)
+        except ResendError as error:
+            if call.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise self._refusal(error, call) from None
+        except (TimeoutError, NoContentError, ValueError, RecursionError) as error:
+            raise MailUnavailableError(
+                f"Resend did not tell what became of an e-mail ({type(error).__name__})",
+                outcome_unknown=False,
+            ) from None
+        finally:
+            _CALL.reset(token)
+        now = self._clock.now()
+        return webhooks.answered(answer, email_id=email_id, reminder_id=reminder_id, now=now)
 
     def _refusal(self, error: ResendError, call: _Call) -> DeliveryError:
         """What the SDK's error means.

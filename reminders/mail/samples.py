@@ -33,10 +33,15 @@ SESSION = Session(
     preparation_notes="Please read https://example.org/case.\n\nHave paper and pencil at hand.",
 )
 
+OWN_JOIN_URL = "https://meet.example.org/a-link-of-their-own"
+"""In place of a person's own link, wherever somebody else looks."""
+
 LINKS = AttendeeLinks(
     google_url="https://calendar.example.org/google",
     outlook_url="https://calendar.example.org/outlook",
+    outlook_work_url="https://calendar.example.org/outlook-work",
     ics_url="https://reminders.example.org/calendar/sample.ics",
+    webcal_url="webcal://reminders.example.org/calendar/sample.ics",
     stop_url="https://reminders.example.org/stop/sample",
     one_click_url="https://reminders.example.org/stop/sample",
 )
@@ -69,6 +74,7 @@ def facts_about(
     *,
     reminder_id: UUID = NOBODY,
     moved_from: datetime | None = None,
+    own_join_url: str | None = None,
 ) -> DeliveryFacts:
     """What is true of a reminder at its sending, if these were it."""
     return DeliveryFacts(
@@ -88,6 +94,7 @@ def facts_about(
         rule=rule,
         next_due_at=None,
         moved_from=moved_from,
+        own_join_url=own_join_url,
     )
 
 
@@ -102,7 +109,7 @@ def sample_facts() -> Iterator[tuple[DeliveryFacts, AttendeeLinks | None, dateti
     abroad = sample_attendee(time_zone="Asia/Tokyo")
     nameless = replace(sample_attendee(), full_name=None)
     yesterday = SESSION.starts_at - timedelta(days=1)
-    for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=30)):
+    for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=10)):
         now = SESSION.starts_at - left
         yield facts_about(SESSION, abroad, RULE), LINKS, now
         yield facts_about(SESSION, abroad, RULE, moved_from=yesterday), LINKS, now

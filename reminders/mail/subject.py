@@ -68,14 +68,19 @@ _DAYS = {
 """Days ahead, by the words of our languages. Some also mean "morning", and then it is wrong: a
 subject of ours in place of the operator's own is the lesser evil."""
 _DAY_WORDS = re.compile(rf"\b({'|'.join(_DAYS)})\b", re.IGNORECASE)
+_NOW_WORDS = re.compile(
+    r"\b(start(s|ing)|begin(s|ning)) (right )?now\b|\bbeginnt jetzt\b|\bempieza ahora\b"
+    r"|\bc['’]est maintenant\b|\bcommence maintenant\b",
+    re.IGNORECASE,
+)
 
 DEFAULT_SUBJECTS = (
     N_("Reminder: {session_title} starts tomorrow"),
     N_("Starting Soon: {session_title} in 2 hours"),
     N_("Starting Soon: {session_title} in 1 hour"),
-    N_("Starting Now: {session_title} begins in 30 minutes"),
 )
-"""Of the rules that every installation is seeded with; the catalogues translate them."""
+"""Of the rules that every installation is seeded with; the catalogues translate them. That of the
+last one, half an hour before, says "now", and so is never said as it stands."""
 
 
 def validate_subject_template(template: str) -> None:
@@ -150,6 +155,11 @@ def names_another_day(template: str, *, days_ahead: int) -> bool:
     """
     words = " ".join(literal for literal, _ in subject_parts(template))
     return any(_DAYS[word.lower()] != days_ahead for word in _DAY_WORDS.findall(words))
+
+
+def says_now(template: str) -> bool:
+    """Whether the template's own words say that it starts now, in any of our languages."""
+    return any(_NOW_WORDS.search(literal) for literal, _ in subject_parts(template))
 
 
 def says_when(template: str) -> bool:

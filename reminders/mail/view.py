@@ -29,7 +29,7 @@ NOTES_BYTES = 30_000
 which Gmail clips."""
 MARKUP = 100_000
 """Code points of notes that are HTML; what an editor has written is mostly tags."""
-LINKS_BYTES = 12_000
+LINKS_BYTES = 7_500
 """That links may add to the notes; further ones stay text."""
 
 
@@ -161,7 +161,9 @@ def mail_view(
             (
                 (labels.google, links.google_url),
                 (labels.outlook, links.outlook_url),
+                (labels.outlook_work, links.outlook_work_url),
                 (labels.calendar_file, links.ics_url),
+                (labels.subscribe, links.webcal_url),
             )
             if links
             else ()

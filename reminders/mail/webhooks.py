@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from reminders.domain.errors import InvalidInputError, WebhookSignatureError
+from reminders.domain.keys import ASKED_EVENT
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from reminders.mail.plain_text import shortened
 from reminders.mail.resend_errors import safe_message
@@ -76,6 +77,43 @@ def verify(
     if not _is_signed(content, headers.get("svix-signature", ""), secrets):
         raise WebhookSignatureError("no signature of it fits RESEND_WEBHOOK_SECRET")
     return _event(svix_id, _parsed(body), sent_at=datetime.fromtimestamp(int(timestamp), UTC))
+
+
+def answered(
+    content: object, *, email_id: str, reminder_id: UUID, now: datetime
+) -> ProviderEvent | None:
+    """The event in an answer of `GET /emails/{id}`: what became of the e-mail last.
+
+    It has no instant of its own: it is dated when we learned of it.
+
+    Args:
+        content: Parsed.
+        email_id: That was asked for.
+        reminder_id: The row it belongs to.
+        now: The present instant.
+
+    Returns:
+        `None` if nothing became of it yet.
+    """
+    data = _object(content)
+    last = _text(data.get("last_event"))
+    # Nobody opens what was not delivered.
+    type_ = "email.delivered" if last in ("opened", "clicked") else f"email.{last}"
+    status = _STATUSES.get(type_)
+    if status is None or type_ == "email.sent":
+        return None
+    return ProviderEvent(
+        svix_id=f"{ASKED_EVENT}{email_id}:{type_}",
+        type=type_,
+        occurred_at=now,
+        email_id=email_id,
+        reminder_id=reminder_id,
+        recipients=_recipients(data.get("to")),
+        accepted_at=_instant(data.get("created_at")),
+        status=status,
+        reason=StatusReason.REJECTED if status is ReminderStatus.FAILED else None,
+        stops=_stops(status, {}),
+    )
 
 
 def _is_signed(content: bytes, signatures: str, secrets: Sequence[str]) -> bool:

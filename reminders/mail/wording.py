@@ -17,7 +17,7 @@ from babel import Locale
 
 from reminders.mail.formats import Formats, offset
 
-NOW_WITHIN = timedelta(minutes=45)
+NOW_WITHIN = timedelta(minutes=10)
 SOON_WITHIN = timedelta(hours=3)
 
 PUNCTUAL = timedelta(minutes=5)
@@ -35,7 +35,7 @@ class Urgency(StrEnum):
     SOON = "soon"
     """Within three hours."""
     NOW = "now"
-    """Within 45 minutes."""
+    """Within ten minutes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,9 @@ class Labels:
     calendar: str
     google: str
     outlook: str
+    outlook_work: str
     calendar_file: str
+    subscribe: str
     why: str
     stop: str
     stop_withheld: str
@@ -315,7 +317,9 @@ def _labels(words: NullTranslations, product: str) -> Labels:
         calendar=words.gettext("Add to calendar"),
         google=words.gettext("Google Calendar"),
         outlook=words.gettext("Outlook"),
+        outlook_work=words.gettext("Outlook for work"),
         calendar_file=words.gettext("Calendar file"),
+        subscribe=words.gettext("Subscribe"),
         why=why,
         stop=words.gettext("Stop these reminders"),
         stop_withheld=words.gettext(

@@ -40,6 +40,16 @@ def _ledger(state: LedgerState) -> Iterable[Metric]:
         "Reminders in requests that are not posted from here: frozen under another delivery mode.",
         value=state.stranded,
     )
+    yield GaugeMetricFamily(
+        "reminders_undelivered",
+        "E-mails of the last day, accepted 15 minutes ago or more, that have not arrived.",
+        value=state.undelivered,
+    )
+    yield GaugeMetricFamily(
+        "reminders_events_missing",
+        "1 while e-mails are accepted and no webhook tells what becomes of them.",
+        value=float(state.events_missing),
+    )
     held = GaugeMetricFamily(
         "reminders_delivery_held",
         "1 while the provider takes nothing, by reason.",

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from fastapi import Request, Response
 
+from reminders.db.arrivals import DeliveryTimes
 from reminders.db.audit import By
 from reminders.db.provider import QuotaReading
 from reminders.db.reports import Backlog, Day, DueHour
@@ -29,6 +30,7 @@ _SOLVED_ON = {
     "overdue": ("/reminders?status=scheduled", "See them"),
     "delivery": ("#delivery", "Resume"),
     "schedule": ("/runs", "Sweep now"),
+    "arrival": ("/reminders?status=sent", "See them"),
 }
 """Pages that help with a check that is red; the others are solved on the machine."""
 
@@ -43,6 +45,8 @@ class Figures:
     quotas: Sequence[QuotaReading]
     hold: Hold | None
     """Why nothing is posted at present."""
+    times: DeliveryTimes | None
+    """How long accepted e-mails took to arrive; absent if none did."""
 
     @property
     def highest(self) -> int:
@@ -90,16 +94,17 @@ async def _figures(parts: Parts) -> Figures | None:
     ledger = parts.overview
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        backlog, today, hours, quotas, hold = await asyncio.gather(
+        backlog, today, hours, quotas, hold, times = await asyncio.gather(
             ledger.backlog(now, tolerated=OVERDUE),
             ledger.day(midnight, tolerated=OVERDUE),
             ledger.due_by_hour(now),
             parts.provider.quotas(),
             parts.provider.hold(),
+            parts.arrivals.times(now),
         )
     except DatabaseUnavailableError:
         return None
-    return Figures(backlog=backlog, today=today, hours=hours, quotas=quotas, hold=hold)
+    return Figures(backlog=backlog, today=today, hours=hours, quotas=quotas, hold=hold, times=times)
 
 
 def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Iterator[Alert]:

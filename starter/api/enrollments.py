@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
@@ -11,14 +12,18 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
 from reminders.db.audit import By
-from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus
-from starter.api.models import Mirror, Out, ReasonBody, ReasonQuery
+from reminders.domain.errors import ReminderError
+from reminders.domain.model import Enrollee, EnrollmentStatus, ReminderStatus, SessionStatus
+from starter.api.errors import TYPES
+from starter.api.fields import BlankIsAbsent, WebUrl
+from starter.api.models import In, Mirror, Out, ReasonBody, ReasonQuery
 from starter.api.reminders import PlannedReminderOut, ReminderOut
 from starter.api.routing import (
     BODY,
     CREATED,
     INVALID,
     NO_ENROLLMENT,
+    NO_SESSION,
     Answering,
     Caller,
     by,
@@ -27,21 +32,52 @@ from starter.api.routing import (
 )
 from starter.api.sessions import CancelReceiptOut
 from starter.services import reasons
-from starter.services.receipts import Story
+from starter.services.receipts import Enrolled, Story
 
 router = v1_router("enrollments")
 
 
-class EnrollmentBody(ReasonBody):
-    """Who takes part in what."""
+MANY_PATH = "/v1/sessions/[^/]+/enrollments"
+"""A pattern."""
+AT_MOST = 1_000
+LARGEST_BODY = 4 * 1024 * 1024
+"""Bytes; as many enrollments, with the longest of everything, fit."""
 
-    session_id: UUID = Field(examples=["6f9619ff-8b86-4011-b42d-00c04fc964ff"])
+
+class EnrolleeBody(In):
+    """Who takes part."""
+
     user_id: UUID = Field(examples=["0b9e2f4c-7a39-4b73-8e0e-3a5a5f3f9f10"])
     enrollment_id: UUID | None = None
     """The platform's own id of the enrollment, if it has one."""
     status: Literal["confirmed", "pending"] = "confirmed"
     """`pending` while the platform awaits a confirmation: nothing is sent until the same call says
     `confirmed`. A confirmed enrollment stays confirmed."""
+    join_url: Annotated[WebUrl | None, BlankIsAbsent] = Field(default=None, repr=False)
+    """This person's own link, in place of the session's; nobody else is shown it. Left out, it stays
+    as it is; null takes it back."""
+
+    def enrollee(self) -> Enrollee:
+        """In the words of the domain."""
+        return Enrollee(
+            user_id=self.user_id,
+            enrollment_id=self.enrollment_id,
+            status=EnrollmentStatus(self.status),
+            join_url=(self.join_url or "") if "join_url" in self.model_fields_set else None,
+        )
+
+
+class EnrollmentBody(EnrolleeBody, ReasonBody):
+    """Who takes part in what."""
+
+    session_id: UUID = Field(examples=["6f9619ff-8b86-4011-b42d-00c04fc964ff"])
+
+
+class EnrollmentsBody(ReasonBody):
+    """Who takes part."""
+
+    enrollments: list[EnrolleeBody] = Field(min_length=1, max_length=AT_MOST)
+    """Of somebody who is in it twice the last entry counts."""
 
 
 def _waiting(reminders: Iterable[Any]) -> int:
@@ -62,6 +98,70 @@ class EnrollmentOut(Mirror):
     )
     """Reminders that still wait for their due instant."""
     reminders: list[PlannedReminderOut]
+
+
+class RefusedOut(Out):
+    """Why somebody could not be enrolled."""
+
+    type: str = Field(examples=["urn:session-reminders:problem:user-not-found"])
+    """As of a problem document."""
+    detail: str
+
+    @classmethod
+    def of(cls, error: ReminderError) -> Self:
+        """An error as a problem document names it."""
+        return cls(type=TYPES + error.slug, detail=str(error))
+
+
+class OneOfManyOut(Out):
+    """What became of one entry."""
+
+    user_id: UUID
+    outcome: Literal["enrolled", "unchanged", "refused"]
+    """`unchanged`: everything was as it is already."""
+    workflow_id: str | None = None
+    run_id: str | None = None
+    scheduled_reminders: int | None = None
+    """Reminders that still wait for their due instant."""
+    error: RefusedOut | None = None
+    """Null unless it was refused."""
+
+    @classmethod
+    def of(cls, user_id: UUID, answer: Enrolled | ReminderError) -> Self:
+        """The answer to one entry."""
+        if isinstance(answer, ReminderError):
+            return cls(user_id=user_id, outcome="refused", error=RefusedOut.of(answer))
+        return cls(
+            user_id=user_id,
+            outcome="enrolled" if answer.created else "unchanged",
+            workflow_id=answer.workflow_id,
+            run_id=answer.run_id,
+            scheduled_reminders=_waiting(answer.reminders),
+        )
+
+
+class EnrollmentsOut(Out):
+    """What became of each entry, in their order."""
+
+    enrolled: int
+    unchanged: int
+    refused: int
+    enrollments: list[OneOfManyOut]
+
+    @classmethod
+    def of(cls, people: Sequence[Enrollee], answers: Sequence[Enrolled | ReminderError]) -> Self:
+        """The answers, counted."""
+        each = [
+            OneOfManyOut.of(person.user_id, answer)
+            for person, answer in zip(people, answers, strict=True)
+        ]
+        counts = Counter(one.outcome for one in each)
+        return cls(
+            enrolled=counts["enrolled"],
+            unchanged=counts["unchanged"],
+            refused=counts["refused"],
+            enrollments=each,
+        )
 
 
 class WorkflowOut(Out):
@@ -133,12 +233,36 @@ async def enroll(
         body.user_id,
         body.enrollment_id,
         status=EnrollmentStatus(body.status),
+        join_url=body.enrollee().join_url,
         by=By(caller, body.reason),
     )
     if enrolled.created:
         response.status_code = CREATED
         response.headers["Location"] = f"/v1/enrollments/{body.session_id}/{body.user_id}"
     return EnrollmentOut.of(enrolled)
+
+
+@router.post(
+    "/sessions/{session_id}/enrollments",
+    summary="Enroll many users in a session",
+    responses={
+        **NO_SESSION,
+        **BODY,
+        413: {"description": "The body is larger than 4 MiB"},
+    },
+)
+async def enroll_many(
+    session_id: UUID, body: EnrollmentsBody, parts: Answering, caller: Caller
+) -> EnrollmentsOut:
+    """As many single calls, in one: up to 1,000, with an answer for each. Safe to repeat.
+
+    An entry that cannot be enrolled is `refused`, with the reason; the others are enrolled. After a
+    503 some may be enrolled, and the same call repeated completes it. A malformed entry is a 422
+    that names it, and nobody is enrolled.
+    """
+    people = [entry.enrollee() for entry in body.enrollments]
+    answers = await parts.gateway.enroll_many(session_id, people, By(caller, body.reason))
+    return EnrollmentsOut.of(people, answers)
 
 
 @router.get(

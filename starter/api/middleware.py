@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import monotonic
@@ -130,14 +131,18 @@ class BodyLimit:
     largest: int
     """Bytes."""
     elsewhere: Mapping[str, int]
-    """Bytes, by the paths for which another limit holds."""
+    """Bytes, by patterns of the paths for which another limit holds."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and count while its body is read."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        largest = self.elsewhere.get(route_path(scope), self.largest)
+        path = route_path(scope)
+        largest = next(
+            (most for pattern, most in self.elsewhere.items() if re.fullmatch(pattern, path)),
+            self.largest,
+        )
         too_large = HTTPException(413, detail=f"The body is larger than {largest} bytes.")
         announced = dict(scope["headers"]).get(b"content-length", b"")
         if announced.isdigit() and int(announced) > largest:

@@ -99,6 +99,10 @@ class DeliveryStateOut(Out):
     that post with others go on. Null when all workers are held, or none."""
     held_until: datetime | None
     """When it is tried again by itself."""
+    held_detail: str | None = Field(
+        examples=["Resend answered 403 validation_error: The domain is not verified."]
+    )
+    """The provider's own words, without addresses and keys; null while nothing is held."""
     quotas: list[QuotaOut]
     """Empty while the provider has not said, as it does not to a key that may only send."""
 
@@ -109,6 +113,7 @@ class DeliveryStateOut(Out):
             held_because=hold.reason if hold else None,
             held_sender=hold.sender if hold else None,
             held_until=hold.until if hold else None,
+            held_detail=hold.detail if hold else None,
             quotas=quotas,
         )
 

@@ -199,6 +199,10 @@ class OverviewOut(Out):
     """Handed to the provider, whose answer is awaited."""
     redrivable: int
     """Failed, and can still be sent, as `/v1/failures` counts them."""
+    delivered_within_p50_seconds: float | None
+    """From accepted to delivered, the median of the last day's newest thousand; null if none was
+    delivered, or nobody tells."""
+    delivered_within_p95_seconds: float | None
     next_hours: list[DueHourOut]
 
 
@@ -208,10 +212,11 @@ async def overview(parts: Answering) -> OverviewOut:
     now = parts.clock.now()
     ledger = parts.overview
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    backlog, today, hours = await asyncio.gather(
+    backlog, today, hours, times = await asyncio.gather(
         ledger.backlog(now, tolerated=OVERDUE),
         ledger.day(midnight, tolerated=OVERDUE),
         ledger.due_by_hour(now),
+        parts.arrivals.times(now),
     )
     return OverviewOut(
         sent_today=today.accepted,
@@ -221,6 +226,8 @@ async def overview(parts: Answering) -> OverviewOut:
         overdue=backlog.overdue,
         in_doubt=backlog.in_doubt,
         redrivable=backlog.redrivable,
+        delivered_within_p50_seconds=times.median.total_seconds() if times else None,
+        delivered_within_p95_seconds=times.most.total_seconds() if times else None,
         next_hours=hours,
     )
 

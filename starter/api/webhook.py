@@ -10,7 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from reminders.domain.errors import WebhookSignatureError
+from reminders.domain.model import ReminderStatus
 from reminders.mail import webhooks
+from reminders.observability.arrivals import ArrivalMetrics
 from reminders.settings import Settings
 from starter.api import reading
 from starter.api.errors import WebhooksNotConfiguredError
@@ -66,6 +68,7 @@ async def resend_webhook(request: Request) -> Taken:
         raise
     if event.status is None:
         logger.info("a webhook of type %s is of no interest", event.type)
-    else:
-        await parts.provider_events.record(event)
+    elif await parts.provider_events.record(event) and event.status is ReminderStatus.DELIVERED:
+        arrivals: ArrivalMetrics = request.app.state.arrivals
+        arrivals.delivered(event.occurred_at - (event.accepted_at or event.occurred_at))
     return Taken()

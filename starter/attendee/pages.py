@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 from babel import Locale
-from babel.dates import format_date, format_time, get_timezone_name
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reminders.db.preferences import Reader
 from reminders.domain.model import OptOut, SessionStatus
-from reminders.mail.catalogue import compiled, read
+from reminders.mail.branding import Branding
+from reminders.mail.catalogue import compiled, read, translations
 from reminders.mail.languages import in_language
 from reminders.mail.locales import first_known_zone, locale_called
 from reminders.mail.plain_text import one_line
+from reminders.mail.wording import Appointment, Wording
 
 _HERE = Path(__file__).parent
 _ENGLISH = Locale("en")
@@ -43,21 +44,33 @@ class StopPage:
     is_past: bool
     """Whether the session has no more reminders anyway."""
     title: str = ""
-    """Empty when the session is gone; so are the following."""
-    date: str = ""
-    time: str = ""
-    zone: str = ""
+    """Empty when the session is gone."""
+    when: Appointment | None = None
+    """As its e-mails say it; absent when the session is gone."""
 
 
 class Pages:
     """Renders; stateless after it is built, safe to share."""
 
-    def __init__(self, default_locale: str = "en") -> None:
+    def __init__(
+        self,
+        default_locale: str = "en",
+        *,
+        brand: Branding | None = None,
+        templates: Path | None = None,
+    ) -> None:
         """Compile templates and translations.
 
         Args:
             default_locale: For readers without a language of ours, as in their e-mails.
+            brand: Whose pages these are, as in their e-mails.
+            templates: An operator's folder: days and zones are named as its catalogues have them.
+
+        Raises:
+            ConfigurationError: If a catalogue of theirs cannot be used, by file and line.
         """
+        self._product = (brand or Branding()).product_name
+        self._words = translations(templates / "locale" if templates else None)
         self._catalogues = dict(_catalogues())
         self._languages = frozenset(self._catalogues)
         self._default = self._known(default_locale) or _ENGLISH
@@ -87,7 +100,8 @@ class Pages:
             resumed: Whether they have just taken a stop back.
         """
         locale = self.locale(reader.attendee.locale)
-        page = _stop_page(reader, locale, now=now, resumed=resumed)
+        words = Wording(locale, self._words[locale.language])
+        page = _stop_page(reader, words, now=now, resumed=resumed)
         return self._render("stop.html", locale, page=page)
 
     def unknown(self, locale: Locale) -> str:
@@ -116,6 +130,7 @@ class Pages:
     def _render(self, template: str, locale: Locale, **values: object) -> str:
         return self._environment.get_template(template).render(
             css=self._css,
+            product=self._product,
             language=str(locale).replace("_", "-"),
             direction=locale.text_direction,
             _=self._catalogues[locale.language].gettext,
@@ -123,7 +138,7 @@ class Pages:
         )
 
 
-def _stop_page(reader: Reader, locale: Locale, *, now: datetime, resumed: bool) -> StopPage:
+def _stop_page(reader: Reader, words: Wording, *, now: datetime, resumed: bool) -> StopPage:
     session = reader.session
     state: Literal["", "session", "everything"] = ""
     if OptOut() in reader.opt_outs:
@@ -138,10 +153,9 @@ def _stop_page(reader: Reader, locale: Locale, *, now: datetime, resumed: bool) 
         state=state,
         is_resumed=resumed,
         is_past=session.starts_at <= now or session.status is SessionStatus.CANCELLED,
-        title=one_line(in_language(session, reader.attendee.locale, str(locale)).title, _TITLE),
-        date=format_date(starts.date(), "full", locale),
-        time=format_time(starts.time(), "short", locale=locale),
-        zone=get_timezone_name(starts, locale=locale),
+        title=one_line(in_language(session, reader.attendee.locale, words.language).title, _TITLE)
+        or words.untitled,
+        when=words.appointment(starts, None),
     )
 
 

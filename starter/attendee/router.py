@@ -22,7 +22,7 @@ from reminders.db.preferences import Reader
 from reminders.domain.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
 from reminders.domain.model import Session
 from reminders.domain.ports import Enrollment
-from reminders.mail.calendar import calendar_file
+from reminders.mail.calendar import calendar_file, media_type
 from reminders.mail.languages import in_language, is_by_language
 from reminders.tokens import Purpose
 from starter.api import reading
@@ -164,7 +164,7 @@ async def calendar(token: str, request: Request) -> Response:
     }
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type="text/calendar; charset=utf-8", headers=headers)
+    return Response(content, media_type=media_type(entry), headers=headers)
 
 
 async def _one_click(request: Request, enrollment: Enrollment) -> Response:

@@ -20,26 +20,98 @@ from starter.cli.options import (
     only_counted,
     show,
 )
-from starter.cli.progress import waited_for
+from starter.cli.progress import bar, waited_for
 from starter.cli.reminders import with_generation
-from starter.cli.running import ask
+from starter.cli.running import ExitCode, ask, fail
 from starter.cli.sessions import print_under_way
 
 if TYPE_CHECKING:
-    from starter.api.enrollments import EnrollmentOut, StoryOut
+    from collections.abc import Sequence
+
+    from reminders.domain.errors import ReminderError
+    from starter.api.enrollments import EnrollmentOut, EnrollmentsOut, StoryOut
     from starter.api.sessions import CancelReceiptOut
     from starter.assembly import Parts
+    from starter.services.receipts import Enrolled
 
 app = typer.Typer()
 
 
 @app.command()
-def enroll(session: Session, user: User, *, reason: Reason = None, as_json: AsJson = False) -> None:
-    """Enroll a user: plan the reminders and start the workflow. Safe to repeat."""
+def enroll(
+    session: Session,
+    user: Annotated[
+        UUID | None, typer.Argument(metavar="USER", help="Id of the user; absent with --from.")
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Enroll everybody in this file, CSV with a header or JSON lines, with the fields"
+            " user_id, enrollment_id, status, join_url; `-` is standard input.",
+        ),
+    ] = None,
+    skip: Annotated[
+        int, typer.Option(min=0, help="With --from: go on behind so many entries.")
+    ] = 0,
+    *,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
+    """Enroll a user, or everybody in a file: plan the reminders, start the workflows. Safe to repeat."""
     from starter.api.enrollments import EnrollmentOut
 
+    if (user is None) == (source is None):
+        msg = "name either one USER or a file with --from"
+        raise typer.BadParameter(msg)
+    if user is None:
+        _enroll_many(session, source or "", skip=skip, reason=reason, as_json=as_json)
+        return
     enrolled = ask(lambda parts: parts.gateway.enroll(session, user, by=by(reason), by_hand=True))
     show(EnrollmentOut.of(enrolled), _print_enrollment, as_json=as_json)
+
+
+def _enroll_many(
+    session: UUID, source: str, *, skip: int, reason: str | None, as_json: bool
+) -> None:
+    """Enroll everybody in a file, a thousand at a time, and say where to go on after a break."""
+    import asyncio
+
+    from reminders.db.audit import Action
+    from reminders.domain.errors import InvalidInputError, ServiceUnavailableError
+    from starter.api.enrollments import AT_MOST, EnrollmentsOut
+    from starter.cli import roster
+
+    try:
+        entries = roster.read(source)[skip:]
+    except InvalidInputError as error:
+        fail(error)
+
+    async def enrolled(parts: Parts) -> EnrollmentsOut:
+        answers: list[Enrolled | ReminderError] = []
+        people = [entry.enrollee() for _, entry in entries]
+        try:
+            with bar("enrollments", len(people), quiet=as_json) as shown:
+                while len(answers) < len(people):
+                    some = people[len(answers) : len(answers) + AT_MOST]
+                    answers += await parts.gateway.enroll_many(
+                        session, some, by(reason), on_progress=shown.advance
+                    )
+        except (ServiceUnavailableError, asyncio.CancelledError):
+            done = skip + len(answers)
+            typer.echo(f"reminders: {done} entries are done; go on with --skip {done}", err=True)
+            raise
+        found = EnrollmentsOut.of(people, answers)
+        counts = found.model_dump(include={"enrolled", "unchanged", "refused"})
+        event = by(reason).did(Action.ENROLLED, session_id=session, details=counts)
+        await parts.audit.record(event)
+        return found
+
+    found = ask(enrolled)
+    show(found, lambda answer: _print_many(answer, [line for line, _ in entries]), as_json=as_json)
+    if found.refused:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()
@@ -109,6 +181,23 @@ def _print_enrollment(answer: EnrollmentOut) -> None:
             for r in answer.reminders
         ),
     )
+
+
+def _print_many(answer: EnrollmentsOut, lines: Sequence[int]) -> None:
+    """How many were enrolled, and who was not."""
+    tables.table(
+        ("enrolled", "unchanged", "refused"),
+        [(answer.enrolled, answer.unchanged, answer.refused)],
+    )
+    if answer.refused:
+        tables.table(
+            ("line", "user", "refused because"),
+            (
+                (line, one.user_id, one.error.detail)
+                for line, one in zip(lines, answer.enrollments, strict=True)
+                if one.error
+            ),
+        )
 
 
 def _print_cancelled(answer: CancelReceiptOut, *, dry_run: bool) -> None:

@@ -136,6 +136,7 @@ def _print_delivery(answer: DeliveryStateOut) -> None:
     whose = f" for workers with key and sender {sender}" if sender else ""
     tables.lines(
         delivery=f"held{whose} ({held}): {reasons.hold(held)}" if held else "not held",
+        said=answer.held_detail,
         retried=f"{tables.plain(answer.held_until)} UTC" if held else None,
     )
     tables.table(

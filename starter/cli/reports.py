@@ -103,14 +103,17 @@ def _print_overview(answer: OverviewOut) -> None:
             )
         ],
     )
-    most = max((hour.reminders for hour in answer.next_hours), default=0)
+    half, most = answer.delivered_within_p50_seconds, answer.delivered_within_p95_seconds
+    if half is not None:
+        tables.lines(delivered=f"half within {half:.0f} s, 95 of 100 within {most:.0f} s")
+    busiest = max((hour.reminders for hour in answer.next_hours), default=0)
     tables.table(
         ("hour (UTC)", "due", ""),
         (
             (
                 f"{hour.begins_at:%Y-%m-%d %H:00}",
                 hour.reminders,
-                "█" * -(-hour.reminders * _BAR // most) if most else "",
+                "█" * -(-hour.reminders * _BAR // busiest) if busiest else "",
             )
             for hour in answer.next_hours
         ),

@@ -18,6 +18,7 @@ from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import migrate
+from reminders.db.arrivals import Arrivals
 from reminders.db.channel import Channel
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
@@ -140,6 +141,7 @@ class Examiner:
             check("webhooks", self._webhooks),
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
+            check("arrival", lambda: self._arrival(state)),
             overdue,
             *([check("channel", self._listening)] if self._settings.database_channel else []),
             *([check("platform", self._platform.look)] if self._database.host_schema else []),
@@ -324,12 +326,34 @@ class Examiner:
             )
         return f"a worker listens to {name}"
 
+    async def _arrival(self, state: asyncio.Task[LedgerState]) -> str:
+        found = await asyncio.shield(state)
+        if found.undelivered:
+            some = "1 e-mail is" if found.undelivered == 1 else f"{found.undelivered} e-mails are"
+            raise FoundError(
+                f"{some} accepted, and not delivered after 15 minutes{await self._where()}",
+                "the receiving server asks for patience, or events are lost; Resend's dashboard"
+                " tells, and so does the enrollment's page",
+                Level.WARNING,
+            )
+        return "what was accepted has been delivered, or ended, as far as the provider tells"
+
+    async def _where(self) -> str:
+        """The domains that several people have; in redirect mode nothing goes there."""
+        if self._settings.delivery_mode != "live":
+            return ""
+        domains = await Arrivals(self._database).late_domains(self._clock.now())
+        told = ", ".join(f"{count} at {domain}" for domain, count in domains.items())
+        return f" ({told})" if told else ""
+
     async def _delivery(self) -> str:
         hold = await self._queries.hold()
         if hold is not None:
             whose = f", for workers with key and sender {hold.sender}" if hold.sender else ""
+            said = f". {hold.detail}" if hold.detail else ""
             raise FoundError(
-                f"delivery is held until {hold.until:%Y-%m-%d %H:%M:%S} UTC: {hold.reason}{whose}",
+                f"delivery is held until {hold.until:%Y-%m-%d %H:%M:%S} UTC:"
+                f" {hold.reason}{whose}{said}",
                 _REMEDIES.get(hold.reason, "see the worker's log"),
             )
         return "nothing holds delivery back"

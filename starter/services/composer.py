@@ -22,23 +22,31 @@ def mail_composer(settings: Settings, *, links: LinkMaker | None = None) -> Mail
         ConfigurationError: If sender, brand, templates or translations cannot be used.
     """
     sender, test_recipient = settings.require_envelope()
-    brand = Branding(
-        product_name=settings.email_product_name or "",
-        logo_url=settings.email_logo_url or "",
-        postal_address=settings.email_postal_address or "",
-        colour=settings.email_color,
-    )
     return MailComposer(
         sender=sender,
         reply_to=settings.email_reply_to,
         mode=DeliveryMode(settings.delivery_mode),
         test_recipient=test_recipient,
         renderer=MailRenderer(
-            brand=brand,
+            brand=branding(settings),
             default_locale=settings.email_locale,
             templates=settings.email_templates_dir,
             links=links,
         ),
+    )
+
+
+def branding(settings: Settings) -> Branding:
+    """Whose e-mails and pages these are.
+
+    Raises:
+        ConfigurationError: If something of it could not be shown.
+    """
+    return Branding(
+        product_name=settings.email_product_name or "",
+        logo_url=settings.email_logo_url or "",
+        postal_address=settings.email_postal_address or "",
+        colour=settings.email_color,
     )
 
 

@@ -17,10 +17,12 @@ comes next. So:
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
+from reminders.fan_out import fan_out
 from starter.services.enrollments import Answer, EnrollmentRun, EnrollmentWorkflows
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,35 @@ class Handover:
             planned.user_id,
         )
         return HandedOver(planned=planned)
+
+    async def hand_over_all(
+        self, planned: Sequence[PlannedEnrollment], *, at_once: int
+    ) -> list[HandedOver]:
+        """As `hand_over`, for people who enroll in one session: in this order.
+
+        Most of them are new. Their runs are started, so many at once, and confirmed together; the
+        others are handed over one by one.
+        """
+
+        async def started(plan: PlannedEnrollment) -> HandedOver | None:
+            run_id = await self.workflows.start(plan) if plan.is_first else None
+            if run_id is None:
+                return None
+            return HandedOver(planned=plan, run_id=run_id, is_confirmed=True, is_found=True)
+
+        met = await fan_out(started, planned, at_once=at_once)
+        followed = [found.planned for found in met if found]
+        outdated = await self.planner.confirm_all(followed) if followed else set()
+
+        async def completed(pair: tuple[PlannedEnrollment, HandedOver | None]) -> HandedOver:
+            plan, found = pair
+            if plan.user_id in outdated:
+                plan = await self._reread(plan)
+            elif found:
+                return found
+            return await self.hand_over(plan, enrolling=True)
+
+        return await fan_out(completed, zip(planned, met, strict=True), at_once=at_once)
 
     async def _meet(
         self, planned: PlannedEnrollment, *, enrolling: bool, is_patient: bool

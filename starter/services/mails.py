@@ -75,6 +75,8 @@ class Scene:
     time_zone: str | None = None
     moved_from: datetime | None = None
     """The start that this person was told before."""
+    has_own_link: bool = False
+    """Whether the attendee joins by a link of their own, which nobody else is shown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +123,8 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
     return Scene(
         session=session,
         attendee=await parts.catalogue.user(wanted.user_id) if wanted.user_id else None,
+        has_own_link=wanted.user_id is not None
+        and await parts.catalogue.has_own_link(session.id, wanted.user_id),
         rule=rule,
         rules=rules,
         at=at,
@@ -234,6 +238,7 @@ class Mails:
             locale=scene.locale,
             time_zone=scene.time_zone,
             moved_from=scene.moved_from,
+            has_own_link=scene.has_own_link,
         )
 
     def _composer(self, mode: str) -> MailComposer:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from reminders.db.plans import PlannedEnrollment
+from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import EnrollmentStatus, Reminder, Session
 
 UNKNOWN = "unknown"
@@ -22,6 +23,16 @@ class Enrolled:
     created: bool
     """False when everything was as it is already."""
     reminders: tuple[Reminder, ...]
+
+    @classmethod
+    def of(cls, planned: PlannedEnrollment, run_id: str) -> Enrolled:
+        """An enrollment whose plan this run follows."""
+        return cls(
+            workflow_id=session_reminder_workflow_id(planned.session.id, planned.user_id),
+            run_id=run_id,
+            created=planned.is_changed,
+            reminders=planned.reminders,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

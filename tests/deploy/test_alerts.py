@@ -149,6 +149,29 @@ async def test_alarms_of_the_ledger(scene: Scene, tmp_path: Path) -> None:
 
 
 @needs_promtool
+async def test_alarms_of_what_does_not_arrive(scene: Scene, tmp_path: Path) -> None:
+    """Accepted and silent: told as missing events, and once the provider tells at all, as undelivered."""
+    secret = (SecretStr("whsec_aaaa"),)
+    before = await scene.api(resend_webhook_secret=secret)
+    await due_reminders(scene.database, 2)
+    async with scene.database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "UPDATE session_reminder_emails SET email_status = 'sent',"
+            " sent_at = now() - interval '16 minutes', due_at = now() - interval '17 minutes'"
+        )
+    silent = await scene.api(resend_webhook_secret=secret)
+    assert "RemindersEventsMissing" in evaluated({"api": before}, {"api": silent}, tmp_path)
+    async with scene.database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO webhook_events (svix_id, type, occurred_at) VALUES ('m', 'email.sent', now())"
+        )
+    told = await scene.api(resend_webhook_secret=secret)
+    fired = evaluated({"api": silent}, {"api": told}, tmp_path)
+    assert "RemindersUndelivered" in fired
+    assert "RemindersEventsMissing" not in fired
+
+
+@needs_promtool
 async def test_alarms_of_what_is_away(scene: Scene, tmp_path: Path) -> None:
     """With PostgreSQL away, the sources, the check and the API's answers each say so."""
 

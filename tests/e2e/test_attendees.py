@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
@@ -125,6 +126,39 @@ async def test_no_reminders_of_one_type(stage: Stage) -> None:
     await stage.forward(25 * HOUR + 45 * MINUTE, handle)
     assert ["2h", "30min"] == await sent(stage)
     assert "skipped: opted_out" == (await stage.statuses(session))["24h"]
+
+
+async def test_a_link_of_ones_own(stage: Stage) -> None:
+    """Each mail has the one that is stored when it goes out; the calendar, too, and nobody else's."""
+    session = await stage.session(starts_in=25 * HOUR, join_url="https://meet.example/all")
+    user_id, other = await stage.attendee(), await stage.attendee()
+    first, second = (f"https://join.hospital.example/{n}?tk=a" for n in (1, 2))
+    await stage.gateway.enroll(session.id, user_id, join_url=first)
+    await stage.gateway.enroll(session.id, other)
+    handles = [stage.handle(session, user) for user in (user_id, other)]
+    await stage.forward(90 * MINUTE, *handles)
+    entries = CalendarEntries(stage.database)
+    before = await entries.entry(session.id, user_id)
+    again = await stage.gateway.enroll(session.id, user_id, join_url=second)
+    assert not again.created
+    await stage.gateway.enroll(session.id, user_id)  # a repetition that does not know of it
+    await stage.forward(23 * HOUR, *handles)
+    entry = await entries.entry(session.id, user_id)
+    assert before is not None
+    assert entry is not None
+    assert (first, second) == (before.session.join_url, entry.session.join_url)
+    assert before.sequence + 1 == entry.sequence
+    rows = {str(r.id): r for r in (await stage.queries.list(limit=100)).reminders}
+    links: dict[UUID, list[str]] = {user_id: [], other: []}
+    for mail in await stage.provider.accepted(bodies=True):
+        found = re.findall(r"https://(?:join|meet)\.\S+", mail["text"])
+        links[rows[mail["tags"]["reminder_id"]].user_id].append(found[0])
+    assert [first, second, second] == links[user_id]
+    assert 3 * ["https://meet.example/all"] == links[other]
+    await stage.gateway.enroll(session.id, user_id, join_url="")
+    back = await entries.entry(session.id, user_id)
+    assert back is not None
+    assert "https://meet.example/all" == back.session.join_url
 
 
 async def test_the_calendar_follows_a_move(stage: Stage) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from reminders.db import migrate
 from reminders.db.audit import By
+from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.preferences import PreferenceStore
@@ -17,12 +18,14 @@ from reminders.db.provider import ProviderEvents
 from reminders.domain.errors import (
     ConfigurationError,
     EnrollmentNotFoundError,
+    InvalidInputError,
     PlatformOwnedError,
     UserNotFoundError,
 )
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import (
     Attendee,
+    Enrollee,
     OptOut,
     ProviderEvent,
     ReminderStatus,
@@ -151,6 +154,13 @@ async def test_what_the_platform_has_not_is_not_there(stage: Stage, host: Host) 
         await stage.gateway.enroll(session, session)
     with pytest.raises(EnrollmentNotFoundError):
         await stage.gateway.unenroll(session, user)
+    other = await host.person("ben")
+    await host.enrolls(session, other)
+    people = [Enrollee(user_id=user_id) for user_id in (user, session, other)]
+    answers = await stage.gateway.enroll_many(session, people)
+    assert ["EnrollmentNotFoundError", "UserNotFoundError", "Enrolled"] == [
+        type(answer).__name__ for answer in answers
+    ]
     draft = await host.session(stage.clock.now() + HOUR, state="draft")
     assert 0 == (await stage.sweep()).processed
     assert {} == await stage.catalogue.counts(draft)
@@ -276,6 +286,30 @@ async def test_upgrading_again_takes_new_columns_over(
     )
     await migrate.upgrade(database)
     assert "Room 1" == (await stage.catalogue.session(session)).location
+
+
+async def test_links_of_their_own_are_the_platforms(
+    stage: Stage, host: Host, database: Database
+) -> None:
+    """A column of its view, which may be there or not; a call that brings one is refused."""
+    session, ana = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, ana)
+    (refused,) = await stage.gateway.enroll_many(
+        session, [Enrollee(user_id=ana, join_url="https://join.hospital.example/1")]
+    )
+    assert isinstance(refused, InvalidInputError)
+    assert "join_url" == refused.field
+    assert not await stage.catalogue.has_own_link(session, ana)
+    await host.run(
+        "CREATE OR REPLACE VIEW reminders_host.enrollments AS SELECT id, session_id, user_id,"
+        " 'confirmed'::text AS status, ' https://join.hospital.example/2 '::text AS join_url"
+        " FROM public.session_enrollments"
+    )
+    await migrate.upgrade(database)
+    assert await stage.catalogue.has_own_link(session, ana)
+    entry = await CalendarEntries(database).entry(session, ana)
+    assert entry is not None
+    assert "https://join.hospital.example/2" == entry.session.join_url
 
 
 async def test_migrations_go_down_and_up_again(host: Host, database: Database) -> None:

@@ -193,7 +193,6 @@ class ModelPlanner:
         entry = store.unconfirmed.get(key)
         return Situation(
             enrollment=store.enrollments.get(key),
-            is_erased=False,
             stopping=stopping,
             enrolled=0,
             unconfirmed=entry[0] if entry else None,

@@ -626,7 +626,13 @@ class ModelLedger:
         """See `DeliveryLedger.record_usage`."""
         await self._link.ask("usage", lambda: self._store.usage.append(usage))
 
-    async def hold(self, reason: StatusReason, *, lasts: timedelta) -> None:
+    async def hold(
+        self,
+        reason: StatusReason,
+        *,
+        lasts: timedelta,
+        detail: str | None = None,
+    ) -> None:
         """See `DeliveryLedger.hold`."""
 
         def work() -> None:

@@ -19,6 +19,8 @@ from reminders.domain.ports import Quota, Usage
 from reminders.settings import Settings
 from tests.starter.conftest import Api
 
+WORDS = "Resend answered 403 validation_error: The domain is not verified."
+
 
 @pytest.fixture
 def settings(settings: Settings, database_url: str) -> Settings:
@@ -30,7 +32,7 @@ def settings(settings: Settings, database_url: str) -> Settings:
 async def ledger(database: Database) -> PostgresDeliveryLedger:
     """The ledger of a worker whose key the provider refuses."""
     ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", requests_per_second=8)
-    await ledger.hold(StatusReason.MISCONFIGURED, lasts=timedelta(minutes=1))
+    await ledger.hold(StatusReason.MISCONFIGURED, lasts=timedelta(minutes=1), detail=WORDS)
     return ledger
 
 
@@ -39,7 +41,9 @@ async def test_a_held_queue_is_resumed_once_and_audited(
 ) -> None:
     """It says what it is held for, goes on for every worker, and who did it is written down."""
     held = (await api.get("/v1/delivery")).json()
-    assert "misconfigured" == held["held_because"]
+    assert ("misconfigured", WORDS) == (held["held_because"], held["held_detail"])
+    (check,) = [c for c in (await api.get("/readyz")).json()["checks"] if c["name"] == "delivery"]
+    assert WORDS in check["detail"]
     assert (await ledger.read([])).hold is not None
 
     resumed = await api.post("/v1/delivery/resume", json={"reason": "the key was rotated"})

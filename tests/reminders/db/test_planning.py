@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import event, text, update
 
 from reminders.clock import SystemClock
 from reminders.db import plans
@@ -17,6 +18,7 @@ from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.plans import PlannedEnrollment
 from reminders.db.sessions import Catalogue
 from reminders.db.tables import UserRow
 from reminders.domain.errors import (
@@ -25,7 +27,7 @@ from reminders.domain.errors import (
     SessionNotFoundError,
     UserNotFoundError,
 )
-from reminders.domain.model import Attendee, Reminder, Session, SessionStatus
+from reminders.domain.model import Attendee, Enrollee, Reminder, Session, SessionStatus
 from tests.stage import eventually
 
 
@@ -82,6 +84,59 @@ async def test_moves_and_enrollments_at_once_end_with_the_newest_start(
     assert stored.starts_at == newest.session.starts_at  # type: ignore[attr-defined]
     rows = await ReminderQueries(database).of_enrollment(session.id, person.user_id)
     assert {stored.starts_at} == {row.starts_at for row in rows}
+
+
+async def test_calls_for_the_same_people_never_wait_for_each_other(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """In whatever order each names them, one call plans everybody first, and no two deadlock."""
+    session = await a_stored_session(database)
+    people = [Enrollee(user_id=(await a_stored_person(database)).user_id) for _ in range(8)]
+    calls = [people, people[::-1], people[4:] + people[:4]] * 3
+    answers = await asyncio.gather(*(planner.enroll_all(session.id, call) for call in calls))
+    planned = [plan for answer in answers for plan in answer.values()]
+    assert all(isinstance(plan, PlannedEnrollment) for plan in planned)
+    first = [plan for plan in planned if isinstance(plan, PlannedEnrollment) and plan.is_first]
+    assert {person.user_id for person in people} == {plan.user_id for plan in first}
+    assert 8 == len(first)
+
+
+async def test_many_cost_the_statements_of_one(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Round trips are what a transaction takes its time for: thirty people cost as many as two."""
+    statements: list[str] = []
+    listening = database.engine.sync_engine, "before_cursor_execute"
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        statements.append(statement)
+
+    event.listen(*listening, count)
+    counts = []
+    for many in (2, 30):
+        session = await a_stored_session(database)
+        people = [Enrollee(user_id=(await a_stored_person(database)).user_id) for _ in range(many)]
+        statements.clear()
+        await planner.enroll_all(session.id, people)
+        counts.append(len(statements))
+    event.remove(*listening, count)
+    assert counts[0] == counts[1] <= 10
+
+
+async def test_who_was_planned_anew_meanwhile_is_told_of(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """A run that was started with an older plan is to be given the newer one."""
+    session = await a_stored_session(database)
+    people = [Enrollee(user_id=(await a_stored_person(database)).user_id) for _ in range(2)]
+    planned = await planner.enroll_all(session.id, people)
+    first = [plan for plan in planned.values() if isinstance(plan, PlannedEnrollment)]
+    moved = replace(session, starts_at=session.starts_at + timedelta(hours=3))
+    await Catalogue(database).put_session(moved)
+    newer = await planner.replan(session.id, people[0].user_id)
+    assert {people[0].user_id} == await planner.confirm_all(first)
+    assert set() == await planner.confirm_all([newer, first[1]])
+    assert await planner.confirm(newer, is_found=True)
 
 
 async def test_unknown_sessions_users_and_enrollments_are_named(

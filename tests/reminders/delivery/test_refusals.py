@@ -125,6 +125,9 @@ async def test_a_worker_with_a_stale_key_holds_only_workers_with_that_key(
             hold.reason,
             hold.sender,
         )
+        assert hold.detail is not None
+        assert hold.detail.startswith("Resend answered 403 ")
+        assert "re_" not in hold.detail
         assert {ReminderStatus.SENT} == statuses_of(await deliver(good, others))
         assert {MailNotConfiguredError} == statuses_of(await deliver(as_bad, mine))
         assert [403, 200] == [request["status"] for request in await posts(provider)]

@@ -47,7 +47,9 @@ ANA = Attendee(
 LINKS = AttendeeLinks(
     google_url="https://calendar.google.example/render?text=AF&dates=20261201T150000Z",
     outlook_url="https://outlook.example/compose?subject=AF&startdt=2026-12-01T15:00:00Z",
+    outlook_work_url="https://work.example/compose?subject=AF&startdt=2026-12-01T15:00:00Z",
     ics_url="https://reminders.uni.example/calendar/c4.ics",
+    webcal_url="webcal://reminders.uni.example/calendar/c4.ics",
     stop_url="https://reminders.uni.example/stop/t0k3n",
     one_click_url="https://reminders.uni.example/stop/t0k3n?one-click",
 )

@@ -22,8 +22,10 @@ GOLDEN = Path(__file__).parent / "golden"
 
 TOMORROW = rule(timedelta(hours=24), "Reminder: {session_title} starts tomorrow")
 SOON = rule(timedelta(hours=2), "Starting Soon: {session_title} in 2 hours")
-NOW = rule(timedelta(minutes=30), "Starting Now: {session_title} begins in 30 minutes")
-RULES = {"calm": TOMORROW, "soon": SOON, "now": NOW}
+HALF_HOUR = rule(timedelta(minutes=30), "Starting Now: {session_title} begins in 30 minutes")
+"""Half an hour is not now, whatever the subject says that every installation begins with."""
+NOW = rule(timedelta(minutes=10), "Starting Now: {session_title} begins {time_left}")
+RULES = {"calm": TOMORROW, "soon": SOON, "half_hour": HALF_HOUR, "now": NOW}
 PEOPLE = {
     "en": replace(ANA, locale="en", time_zone="America/Los_Angeles"),
     "de": replace(ANA, locale="de-AT", time_zone="Europe/Vienna"),
@@ -87,7 +89,8 @@ def _case(
 def _cases() -> Iterator[tuple[str, Case]]:
     for language, person in PEOPLE.items():
         for urgency, reminder_rule in RULES.items():
-            yield f"{language}_{urgency}", _case(reminder_rule, person, has_html=language == "en")
+            has_html = language == "en" and urgency != "half_hour"
+            yield f"{language}_{urgency}", _case(reminder_rule, person, has_html=has_html)
         last_week = FULL.starts_at - timedelta(days=7)
         has_html = language == "de"
         yield (

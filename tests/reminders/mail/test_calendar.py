@@ -11,7 +11,7 @@ import icalendar
 import pytest
 
 from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session, SessionStatus
-from reminders.mail.calendar import calendar_file
+from reminders.mail.calendar import calendar_file, media_type
 from reminders.mail.links import AttendeeLinks, SignedLinks
 from reminders.tokens import Tokens
 from tests.builders import SESSION, USER
@@ -41,16 +41,20 @@ def query(url: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
-def file(session: Session, **fields: Any) -> bytes:
-    """The calendar file of a session."""
+def an_entry(session: Session, **fields: Any) -> CalendarEntry:
+    """A session as an attendee has it."""
     defaults: dict[str, Any] = {"enrollment_status": EnrollmentStatus.CONFIRMED, "sequence": 3}
-    entry = CalendarEntry(
+    return CalendarEntry(
         session=session,
         user_id=USER,
         changed_at=STARTS - timedelta(days=1),
         **{**defaults, **fields},
     )
-    return calendar_file(entry, organizer='"Reminders, Inc." <r@platform.example>')
+
+
+def file(session: Session) -> bytes:
+    """The calendar file of a session."""
+    return calendar_file(an_entry(session), organizer='"Reminders, Inc." <r@platform.example>')
 
 
 def event(content: bytes) -> Any:
@@ -75,6 +79,15 @@ def test_google_and_outlook() -> None:
     assert made.stop_url == made.one_click_url
     assert made.stop_url.startswith("https://r.example/mail/stop/")
     assert made.ics_url.endswith(".ics")
+
+
+def test_private_and_work_calendars_and_subscribing() -> None:
+    """Outlook's two doors take the same; the file's address subscribes under another scheme."""
+    made = links(a_session())
+    private, work = urlsplit(made.outlook_url), urlsplit(made.outlook_work_url)
+    assert ("outlook.live.com", "outlook.office.com") == (private.hostname, work.hostname)
+    assert private._replace(netloc="") == work._replace(netloc="")
+    assert made.webcal_url == "webcal" + made.ics_url.removeprefix("https")
 
 
 def test_no_link_names_the_person() -> None:
@@ -132,9 +145,12 @@ def test_what_a_file_says() -> None:
 )
 def test_the_status(session_status: str, enrollment_status: str | None, expected: str) -> None:
     """It takes place for this person, may do, or does not."""
-    content = file(
+    entry = an_entry(
         replace(a_session(), status=SessionStatus(session_status)),
         enrollment_status=EnrollmentStatus(enrollment_status) if enrollment_status else None,
     )
+    content = calendar_file(entry, organizer=None)
     assert expected == event(content)["status"]
-    assert (b"METHOD:CANCEL" in content) == (expected == "CANCELLED")
+    method = icalendar.Calendar.from_ical(content)["method"]
+    assert method == ("CANCEL" if expected == "CANCELLED" else "PUBLISH")
+    assert media_type(entry) == f"text/calendar; charset=utf-8; method={method}"

@@ -53,7 +53,7 @@ def test_live_mode_writes_to_the_attendee() -> None:
     """The attendee's bare address is the only recipient, and the reminder's id travels along."""
     mail = composer(reply_to="help@uni.example").compose(facts(reminder_rule=STARTING), now=NOW)
     assert mail.to == "ana@uni.edu"
-    assert mail.subject == f"Starting Now: {FULL.title} begins in 30 minutes"
+    assert mail.subject == f"Starting Soon: {FULL.title} starts in 30 minutes"
     assert mail.sender == "Reminders <reminders@uni.example>"
     assert mail.reply_to == "help@uni.example"
     assert mail.headers == (("X-Entity-Ref-ID", str(REMINDER_ID)),)
@@ -66,7 +66,7 @@ def test_redirect_mode_writes_to_the_test_recipient_and_says_for_whom() -> None:
     mail = redirecting.compose(facts(reminder_rule=STARTING), now=NOW)
     assert mail.to == "me@team.example"
     assert mail.subject == (
-        f"[Originally for: ana@uni.edu] Starting Now: {FULL.title} begins in 30 minutes"
+        f"[Originally for: ana@uni.edu] Starting Soon: {FULL.title} starts in 30 minutes"
     )
 
 

@@ -45,7 +45,9 @@ def _hostile(text: str) -> RenderedMail:
         preparation_notes=f"x{text}",
         join_url="https://x.example/" + re.sub(r"[\W\ud800-\udfff]", "", text) + '"><b>',
     )
-    return mail(session=session, attendee=replace(ANA, full_name=text, time_zone=text, locale=text))
+    return mail(
+        session=session, attendee=replace(ANA, full_name=text, time_zone=f"x{text}", locale=text)
+    )
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -80,6 +82,8 @@ def test_the_longest_email_of_all_is_not_clipped() -> None:
     calendars = AttendeeLinks(
         google_url=of_ours,
         outlook_url=of_ours,
+        outlook_work_url=of_ours,
+        webcal_url=of_ours,
         ics_url=of_ours,
         stop_url=of_ours,
         one_click_url=of_ours,

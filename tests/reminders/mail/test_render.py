@@ -15,6 +15,8 @@ from tests.reminders.mail.cases import (
     ANA,
     BARE,
     FULL,
+    LINKED,
+    LINKS,
     RENDERER,
     facts,
     mail,
@@ -94,11 +96,11 @@ CLUB = replace(BARE, title="Club")
         ("2h", timedelta(hours=2), "Starting Soon: Club in 2 hours"),
         ("2h", timedelta(minutes=115), "Starting Soon: Club in 2 hours"),
         ("2h", timedelta(minutes=114), "Starting Soon: Club starts in 1 hour 54 minutes"),
-        ("2h", timedelta(minutes=20), "Starting Now: Club begins in 20 minutes"),
+        ("2h", timedelta(minutes=20), "Starting Soon: Club starts in 20 minutes"),
         ("2h", timedelta(days=3), "Reminder: Club starts in 3 days"),
         ("1h", timedelta(hours=1), "Starting Soon: Club in 1 hour"),
-        ("30min", timedelta(minutes=29, seconds=59), "Starting Now: Club begins in 30 minutes"),
-        ("30min", timedelta(minutes=12), "Starting Now: Club begins in 12 minutes"),
+        ("30min", timedelta(minutes=29, seconds=59), "Starting Soon: Club starts in 30 minutes"),
+        ("30min", timedelta(minutes=12), "Starting Soon: Club starts in 12 minutes"),
         ("30min", timedelta(seconds=5), "Starting Now: Club begins in less than a minute"),
     ],
 )
@@ -123,6 +125,21 @@ def test_tomorrow_is_only_said_when_it_is_tomorrow_for_the_attendee() -> None:
     assert "tomorrow" not in there.text
     here = mail(timedelta(hours=24), session=session, reminder_rule=DEFAULT_RULES["24h"])
     assert here.subject == "Reminder: Club starts tomorrow"
+
+
+def test_half_an_hour_before_is_not_now() -> None:
+    """Neither header nor subject says so, whatever the rule's own words are; ten minutes are."""
+    early, late = (
+        mail(timedelta(minutes=m), reminder_rule=DEFAULT_RULES["30min"]) for m in (30, 10)
+    )
+    assert "now" not in (early.subject + early.text.partition("Hello")[0]).casefold()
+    assert "STARTING NOW" in late.text
+
+
+def test_the_way_in_comes_before_the_calendars() -> None:
+    """Who opens the text part as it starts looks for the link to join."""
+    text = mail(timedelta(minutes=30), renderer=LINKED).text
+    assert 0 < text.index(str(FULL.join_url)) < text.index(LINKS.google_url)
 
 
 @pytest.mark.parametrize(
@@ -239,7 +256,7 @@ def test_only_web_addresses_become_links(join_url: str) -> None:
 
 def test_a_web_address_becomes_the_button() -> None:
     """The link is on the button and below it in full, escaped, and plain in the text part."""
-    rendered_mail = mail(timedelta(minutes=30))
+    rendered_mail = mail(timedelta(minutes=10))
     assert (
         rendered_mail.html.count('href="https://meet.uni.example/j/82719?pwd=Zk1a&amp;lang=en"')
         == 2
@@ -286,7 +303,7 @@ def test_the_preheader_is_the_first_text() -> None:
 def test_each_urgency_is_recognised_at_a_glance() -> None:
     """Colour, header and call to action change with the real time left."""
     looks = set()
-    for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=30)):
+    for left in (timedelta(hours=24), timedelta(hours=2), timedelta(minutes=10)):
         html = mail(left).html
         found = re.search(
             r"color: (#\w{6});[^>]*>([A-Z]\w+ \w+)</p>.*button-link[^>]*>([\w ]+)</a>",

@@ -11,6 +11,7 @@ from reminders.mail.subject import (
     SUBJECT_NAMES,
     filled_subject,
     names_another_day,
+    says_now,
     validate_subject_template,
 )
 
@@ -122,3 +123,20 @@ def test_a_subject_about_something_absent_is_no_subject(absent: str | None) -> N
 def test_words_for_days_are_recognised(template: str, days_ahead: int, lies: bool) -> None:
     """A template's own "today" and "tomorrow", in any language, are compared with the calendar."""
     assert names_another_day(template, days_ahead=days_ahead) is lies
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ("Starting Now: {session_title} begins in 30 minutes", True),
+        ("{session_title} starts right now", True),
+        ("Beginnt jetzt: {session_title}", True),
+        ("Empieza ahora: {session_title}", True),
+        ("C’est maintenant : {session_title}", True),
+        ("Now with slides: {session_title}", False),
+        ("{session_title} now starts {time_left}", False),
+    ],
+)
+def test_words_for_now_are_recognised(template: str, says: bool) -> None:
+    """That it starts now, in any language; other uses of "now" are the operator's own business."""
+    assert says_now(template) is says

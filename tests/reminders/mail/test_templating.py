@@ -58,7 +58,7 @@ def test_the_style_sheet_alone_may_be_replaced(tmp_path: Path) -> None:
     """A designer changes rules, and the rules are in the attributes of every e-mail."""
     css = (OURS / "_base" / "style.css").read_text(encoding="utf-8")
     write(tmp_path, style_css=css + ".title { font-family: Georgia; color: {{ light.accent }}; }")
-    html = mail(timedelta(minutes=30), renderer=MailRenderer(templates=tmp_path)).html
+    html = mail(timedelta(minutes=10), renderer=MailRenderer(templates=tmp_path)).html
     title = re.search(r"<h1[^>]*>", html)
     assert title is not None
     assert "font-family: Georgia" in title[0]

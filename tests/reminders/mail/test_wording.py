@@ -206,8 +206,8 @@ def test_a_day_that_a_country_skips_is_not_counted_as_time() -> None:
     [
         (timedelta(hours=3, microseconds=1), Urgency.CALM),
         (timedelta(hours=3), Urgency.SOON),
-        (timedelta(minutes=45, microseconds=1), Urgency.SOON),
-        (timedelta(minutes=45), Urgency.NOW),
+        (timedelta(minutes=10, microseconds=1), Urgency.SOON),
+        (timedelta(minutes=10), Urgency.NOW),
         (timedelta(), Urgency.NOW),
     ],
 )

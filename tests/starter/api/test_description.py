@@ -71,7 +71,7 @@ async def test_errors_and_bodies_are_shown_by_example(shared_api: Api) -> None:
     ]
     for status, told in errors:
         assert int(status) == Problem.model_validate(told["example"]).status
-    for body in ("SessionBody", "UserBody", "EnrollmentBody", "ResendBody", "SessionWithCounts"):
+    for body in ("SessionBody", "UserBody", "EnrolleeBody", "ResendBody", "SessionWithCounts"):
         fields = document["components"]["schemas"][body]["properties"].values()
         assert any("examples" in field for field in fields), body
 

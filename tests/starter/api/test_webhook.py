@@ -19,8 +19,10 @@ from devstack.provider.server import EmbeddedProvider
 from devstack.provider.webhooks import sign
 from reminders import settings as environment
 from reminders.clock import SystemClock
+from reminders.db.arrivals import Arrivals
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.provider import ProviderHistory
 from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ConfigurationError
@@ -29,6 +31,7 @@ from reminders.settings import Settings
 from starter.api.webhook import PATH
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
+from tests.reminders.observability.running import Metrics
 from tests.stage import eventually
 from tests.starter.conftest import Api, Json, listening, serving
 
@@ -129,6 +132,28 @@ class TestTaken:
         await post(api, event("email.delivered", reminder))
         assert (await post(api, body, svix_id=f"msg_{reminder}")).status_code == 200
         assert await status(database, reminder) == "delivered"
+
+    async def test_how_long_deliveries_take(
+        self, api: Api, database: Database, reminder: UUID
+    ) -> None:
+        """From accepted to delivered by the provider's own instants: in metrics, once, and overview."""
+        accepted = datetime.now(UTC) - timedelta(seconds=4)
+        body = json.loads(event("email.delivered", reminder, created_at=accepted.isoformat()))
+        body["created_at"] = (accepted + timedelta(seconds=4)).isoformat()
+        delayed = event("email.delivery_delayed", reminder, created_at=accepted.isoformat())
+        key = api.headers["authorization"]
+        for content in (delayed, json.dumps(body).encode()):
+            for _ in range(2):
+                await post(api, content, svix_id=f"msg_{len(content)}")
+        metrics = Metrics((await api.get("/metrics")).text)
+        assert metrics.value("reminders_delivery_seconds_count") == 1
+        assert metrics.value("reminders_delivery_seconds_sum") == pytest.approx(4)
+        notes = await ProviderHistory(database).of([reminder])
+        assert {"email.delivery_delayed", "email.delivered"} == {n.type for n in notes[reminder]}
+        times = await Arrivals(database).times(datetime.now(UTC))
+        assert times is not None
+        overview = (await api.get("/v1/overview", headers={"authorization": key})).json()
+        assert overview["delivered_within_p50_seconds"] == times.median.total_seconds()
 
     async def test_unknown_types_are_taken_and_logged_by_type(
         self, api: Api, caplog: pytest.LogCaptureFixture

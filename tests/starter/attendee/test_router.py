@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,6 +41,7 @@ def settings(settings: Settings) -> Settings:
             "public_base_url": "https://reminders.example",
             "token_secret": (SecretStr(SECRET),),
             "email_from": "Reminders <reminders@platform.example>",
+            "email_product_name": "Faculty <of> Medicine",
         }
     )
 
@@ -231,11 +233,18 @@ class TestStopPage:
         page = (await visit.get(visit.stop)).text
         assert '<html lang="de-AT"' in page
         assert "Erinnerungen abbestellen?" in page
-        assert "Mitteleuropäische" in page
+        assert re.search(r"Ortszeit Wien \(UTC[+][12]\)", page), "as the e-mail names it"
         languages = {"accept-language": "xx, fr-CA;q=0.8, de;q=0.5"}
         assert "Ce lien ne fonctionne pas" in (await visit.get("/stop/none", **languages)).text
         english = {"accept-language": "en-GB,en;q=0.9,de;q=0.8"}
         assert "This link does not work" in (await visit.get("/stop/none", **english)).text
+
+    async def test_it_says_whose_it_is(self, visit: Visit) -> None:
+        """Every page carries the product's name, as the e-mails do: whoever follows a link knows."""
+        for path in (visit.stop, "/stop/none"):
+            page = (await visit.get(path)).text
+            assert re.search("<title>.+ &middot; Faculty &lt;of&gt; Medicine</title>", page)
+            assert '<p class="product">Faculty &lt;of&gt; Medicine</p>' in page
 
     async def test_postgresql_is_away(self, settings: Settings) -> None:
         """Nothing is done, and the page says that trying again is safe, and offers it."""
@@ -371,7 +380,7 @@ class TestCalendar:
     async def test_it_is_not_sent_twice(self, visit: Visit) -> None:
         """A calendar that has it already is told so, and gets it anew after a change."""
         first = await visit.get(visit.calendar)
-        assert "text/calendar; charset=utf-8" == first.headers["content-type"]
+        assert "text/calendar; charset=utf-8; method=PUBLISH" == first.headers["content-type"]
         assert "private, no-cache" == first.headers["cache-control"]
         assert "no-referrer" == first.headers["referrer-policy"]
         tag = {"if-none-match": first.headers["etag"]}

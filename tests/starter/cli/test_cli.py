@@ -96,6 +96,69 @@ async def test_enroll(parts: Parts) -> None:
     assert first["scheduled_reminders"] == 3
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+async def test_enroll_from_a_file(parts: Parts, tmp_path: Path, kind: str) -> None:
+    """Everybody in it, again without effect; who is unknown is named by line, and stops nobody."""
+    session_id, users = await a_session(parts), [await a_user(parts) for _ in range(3)]
+    roster = tmp_path / f"people.{kind}"
+    if kind == "csv":
+        rows = [f"{user},pending" for user in users[:2]] + [f" {users[2]} ,", f"{uuid4()},"]
+        roster.write_text("\ufeffuser_id, status\r\n" + "\r\n".join(rows), "utf-8")
+    else:
+        entries = [{"user_id": str(u), "status": "pending"} for u in users[:2]]
+        entries += [{"user_id": str(users[2])}, {"user_id": str(uuid4())}]
+        roster.write_text("\n".join(map(json.dumps, entries)) + "\n\n", "utf-8")
+    first = await answer("enroll", session_id, "--from", roster, exit_code=1)
+    assert [3, 0, 1] == [first[name] for name in ("enrolled", "unchanged", "refused")]
+    assert [0, 0, 3, None] == [one["scheduled_reminders"] for one in first["enrollments"]]
+    again = await reminders("enroll", session_id, "--from", roster)
+    assert again.exit_code == 1
+    assert str(5 if kind == "csv" else 4) in again.stdout.split("refused because")[1]
+    rest = await answer("enroll", session_id, "--from", roster, "--skip", 2, exit_code=1)
+    assert [str(users[2])] == [one["user_id"] for one in rest["enrollments"]][:1]
+    (entry, *_) = await AuditLog(parts.database).entries(session_id=session_id)
+    assert (entry.action, entry.details["refused"]) == (Action.ENROLLED, 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("user_id,name\n{user},Ana\n", "line 2: name"),
+        ("user_id\n{user}\n42\n", "line 3: user_id"),
+        ("user_id\n{user},extra\n", "line 2: beyond the columns"),
+        ('{{"user_id": "{user}"}}\n{{"user_id"\n', "line 2 is not JSON"),
+        ("user_id\n", "has no entries"),
+        ("", "has no entries"),
+        (None, "cannot be read"),
+    ],
+)
+async def test_a_file_with_a_wrong_line(
+    parts: Parts, tmp_path: Path, content: str | None, said: str
+) -> None:
+    """Line and field are named, no value is, and nobody is enrolled."""
+    session_id, user_id, roster = await a_session(parts), await a_user(parts), tmp_path / "people"
+    if content is not None:
+        roster.write_text(content.format(user=user_id))
+    refused = await reminders("enroll", session_id, "--from", roster)
+    assert (refused.exit_code, True) == (1, said in refused.stderr), refused.stderr
+    assert "Ana" not in refused.stderr
+    assert {} == await parts.catalogue.counts(session_id)
+
+
+async def test_where_to_go_on_with_a_file(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Temporal it ends with 4 and says how many are done; USER and --from exclude each other."""
+    session_id, roster = await a_session(parts), tmp_path / "people.csv"
+    roster.write_text(f"user_id\n{await a_user(parts)}\n")
+    both = await reminders("enroll", session_id, uuid4(), "--from", roster)
+    neither = await reminders("enroll", session_id)
+    assert (both.exit_code, neither.exit_code) == (2, 2)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", f"127.0.0.1:{free_ports(1)[0]}")
+    away = await reminders("enroll", session_id, "--from", roster)
+    assert (away.exit_code, True) == (4, "go on with --skip 0" in away.stderr)
+
+
 async def test_why(parts: Parts) -> None:
     """`why` has every reminder with its decision, and no address."""
     session_id, user_id = (

@@ -93,6 +93,7 @@ WITHOUT_A_PAGE = {
     "PUT /v1/sessions/{session_id}": set(),
     "PUT /v1/users/{user_id}": set(),
     "POST /v1/enrollments": {"enroll"},
+    "POST /v1/sessions/{session_id}/enrollments": {"enroll"},
     "GET /v1/users/{user_id}/preferences": {"preferences show"},
     "PUT /v1/users/{user_id}/preferences": {"preferences stop", "preferences resume"},
     "POST /v1/users/{user_id}/unblock": {"preferences unblock"},

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import update
 from temporalio.client import Client
 
 from devstack.ports import free_ports
@@ -17,12 +18,14 @@ from devstack.temporal import EmbeddedTemporal
 from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.db.reports import LedgerGauges
+from reminders.db.tables import ReminderRow
 from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
 from starter.assembly import assembled
 from starter.health import examiner
 from starter.health.diagnosis import Check, Diagnosis, Level
 from tests.namespaces import a_namespace
+from tests.reminders.delivery.dispatch import due_reminders
 from tests.stage import eventually
 from tests.starter.conftest import Api, a_body, a_worker, serving
 
@@ -41,6 +44,7 @@ NAMES = [
     "webhooks",
     "quota",
     "stranded",
+    "arrival",
     "overdue",
 ]
 ASKING = [name for name in NAMES if name not in ("settings", "webhooks")]
@@ -255,6 +259,44 @@ async def test_requests_of_another_delivery_mode(database: Database, settings: S
     stranded = warnings(await examine(redirected))["stranded"]
     assert stranded.detail.startswith("1 reminder is in requests that are not posted from here")
     assert "outcome_unknown" in (stranded.remedy or "")
+
+
+async def accepted_ago(database: Database, ago: timedelta, *addresses: str) -> None:
+    """One e-mail to each, accepted so long ago and not told of."""
+    due = await due_reminders(database, len(addresses), address=lambda n: addresses[n])
+    at = datetime.now(UTC) - ago
+    async with database.transaction() as connection:
+        await connection.execute(
+            update(ReminderRow)
+            .where(ReminderRow.id.in_([reminder.reminder_id for reminder in due]))
+            .values(email_status="sent", sent_at=at, due_at=at)
+        )
+
+
+async def an_event(database: Database) -> None:
+    """The provider has told something."""
+    async with database.transaction() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO webhook_events (svix_id, type, occurred_at)"
+            " VALUES ('msg_1', 'email.delivered', now())"
+        )
+
+
+async def test_accepted_and_not_delivered(database: Database, settings: Settings) -> None:
+    """A warning with how many, and where, unless the place is one person's; not for who is new."""
+    live = settings.model_copy(update={"delivery_mode": "live"})
+    await an_event(database)
+    await accepted_ago(database, timedelta(minutes=14), "eve@new.example", "ben@new.example")
+    assert "arrival" not in warnings(await examine(live))
+    crowd = [f"p{n}@clinic.example" for n in range(2)]
+    await accepted_ago(database, timedelta(minutes=16), "solo@own.example", *crowd)
+    found = warnings(await examine(live))["arrival"]
+    assert found.detail == (
+        "3 e-mails are accepted, and not delivered after 15 minutes (2 at clinic.example)"
+    )
+    assert found.remedy
+    redirected = warnings(await examine(settings))["arrival"]
+    assert "clinic" not in redirected.detail
 
 
 async def test_quota_near_its_end(database: Database, settings: Settings) -> None:

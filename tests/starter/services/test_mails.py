@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from devstack.provider.server import EmbeddedProvider
 from devstack.temporal import EmbeddedTemporal
 from reminders.db.engine import Database
+from reminders.mail.samples import OWN_JOIN_URL
 from reminders.settings import Settings
 from starter.cli import running
 from starter.cli.main import app
@@ -143,6 +144,20 @@ async def test_a_test_e_mail_goes_to_the_test_address_only(
     assert 0 < int(refused.headers["Retry-After"]) <= 60
     await command("test-send", exit_code=1)
     assert len(await provider.accepted()) == AT_MOST
+
+
+async def test_a_link_of_ones_own_is_for_nobody_else(
+    mailing: Api, provider: ProviderClient
+) -> None:
+    """Preview and test e-mail of somebody who has one show where it would stand."""
+    session_id, user_id = await mailing.session(), await mailing.user()
+    await mailing.enroll(session_id, user_id, join_url="https://join.hospital.example/w/7")
+    choice = {"session_id": str(session_id), "user_id": str(user_id)}
+    assert OWN_JOIN_URL in (await previewed(mailing, **choice))["text"]
+    assert (await mailing.post("/v1/test-sends", json=choice)).status_code == 201
+    (mail,) = await provider.accepted(bodies=True)
+    assert OWN_JOIN_URL in mail["text"]
+    assert "join.hospital" not in mail["text"] + mail["html"]
 
 
 async def test_without_a_test_address_nothing_is_sent(api: Api) -> None:

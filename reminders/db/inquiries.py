@@ -1,0 +1,74 @@
+"""Which accepted e-mails are silent, for `reminders.delivery.inquiry`, on PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from reminders.db.arrivals import PATIENCE
+from reminders.db.engine import Database
+from reminders.db.provider import ProviderEvents
+from reminders.db.sql import HELD, typed
+from reminders.domain.model import ProviderEvent
+from reminders.domain.ports import Clock
+
+AGAIN = timedelta(hours=1)
+"""How often the same e-mail is asked for."""
+FORGOTTEN = timedelta(days=2)
+"""When nobody asks any more."""
+
+# A place is taken only if nobody waits for one, and only if there is somebody to ask for. One that is
+# locked is asked for by another worker, or is moving on.
+_NEXT = typed(f"""
+WITH silent AS (
+    SELECT r.id, r.resend_email_id FROM session_reminder_emails r
+     WHERE r.email_status = 'sent' AND r.due_at >= :since AND r.sent_at < :late
+       AND r.resend_email_id IS NOT NULL AND (r.asked_at IS NULL OR r.asked_at < :until)
+     ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE SKIP LOCKED),
+place AS (
+    UPDATE provider_pace SET next_request_at = clock_timestamp() + :gap
+     WHERE next_request_at <= clock_timestamp() AND ({HELD}) IS NOT TRUE
+       AND EXISTS (SELECT FROM silent)
+    RETURNING true AS free)
+UPDATE session_reminder_emails r SET asked_at = :now
+  FROM silent, place WHERE r.id = silent.id
+RETURNING r.id, silent.resend_email_id
+""")  # noqa: S608 - composed of constants
+
+
+class Found(NamedTuple):
+    """An e-mail to ask for."""
+
+    reminder_id: UUID
+    email_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresInquiries:
+    """`Silent` on PostgreSQL."""
+
+    database: Database
+    clock: Clock
+    gap: timedelta = field(kw_only=True)
+    """Between two requests, by the pace that all workers keep."""
+
+    async def next(self) -> Found | None:
+        """See `Silent.next`."""
+        now = self.clock.now()
+        row = await self.database.row(
+            _NEXT,
+            {
+                "since": now - FORGOTTEN,
+                "late": now - PATIENCE,
+                "until": now - AGAIN,
+                "gap": self.gap,
+                "now": now,
+            },
+        )
+        return Found(row["id"], row["resend_email_id"]) if row else None
+
+    async def record(self, event: ProviderEvent) -> bool:
+        """See `Silent.record`."""
+        return await ProviderEvents(self.database).record(event)

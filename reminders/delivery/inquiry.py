@@ -1,0 +1,113 @@
+"""Asks the provider about e-mails of which no event tells: slowly, and after everything else.
+
+Webhooks are how it is known what became of an e-mail. One that is lost, or leads nowhere, would leave
+it `sent` for ever; so the worker asks for those that have been silent for a while. It takes only what
+the pace has to spare, and stops for good if the key may not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+from reminders.domain.errors import MailNotConfiguredError, ReminderError
+from reminders.domain.model import ProviderEvent
+
+logger = logging.getLogger(__name__)
+
+EVERY = timedelta(minutes=1)
+AT_ONCE = 30
+"""E-mails of one round."""
+
+
+class SilentMail(Protocol):
+    """An accepted e-mail whose end nobody told."""
+
+    @property
+    def reminder_id(self) -> UUID:
+        """The ledger's row."""
+
+    @property
+    def email_id(self) -> str:
+        """The provider's id."""
+
+
+class Silent(Protocol):
+    """Knows which e-mails are silent, and keeps what is told."""
+
+    async def next(self) -> SilentMail | None:
+        """The next one to ask for, with a place in the pace that nobody else wants.
+
+        Returns:
+            `None` if there is none, or no such place.
+        """
+
+    async def record(self, event: ProviderEvent) -> bool:
+        """Bring what the provider says into the ledger; whether it was news."""
+
+
+class Informant(Protocol):
+    """Tells what became of an e-mail."""
+
+    async def told(self, email_id: str, reminder_id: UUID) -> ProviderEvent | None:
+        """What became of it; `None` if nothing did yet, or it is not known.
+
+        Raises:
+            MailNotConfiguredError: If the key may not ask.
+            DeliveryError: If there is no answer this time.
+        """
+
+
+class Inquiry:
+    """Asks, for as long as a worker runs."""
+
+    def __init__(self, silent: Silent, informant: Informant) -> None:
+        """Ask this provider about these e-mails; nothing is asked yet."""
+        self._silent = silent
+        self._informant = informant
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ask every minute until the end of the block."""
+        asking = asyncio.create_task(self._ask())
+        try:
+            yield
+        finally:
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
+
+    async def round(self) -> int:
+        """Ask for some; how many answers were news.
+
+        Raises:
+            MailNotConfiguredError: If the key may not ask.
+            ReminderError: If provider or database are away.
+        """
+        news = 0
+        for _ in range(AT_ONCE):
+            mail = await self._silent.next()
+            if mail is None:
+                break
+            event = await self._informant.told(mail.email_id, mail.reminder_id)
+            news += event is not None and await self._silent.record(event)
+        return news
+
+    async def _ask(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY.total_seconds())
+            try:
+                if news := await self.round():
+                    logger.info("asked for e-mails without an event: %d have one now", news)
+            except MailNotConfiguredError as error:
+                logger.info("what becomes of e-mails is known by webhooks only: %s", error)
+                return
+            except ReminderError as error:
+                logger.warning("e-mails without an event wait for the next look: %s", error)
+            except Exception:
+                logger.exception("asking for e-mails failed unexpectedly")
