@@ -31,8 +31,8 @@ def triggers() -> str:
     """The guide's."""
     written = (ROOT / "docs" / GUIDE).read_text(encoding="utf-8")
     section = written.split("\n## 5. Be told at once\n")[1].split("\n## ")[0]
-    (block,) = re.findall(r"(?s)```sql\n(.*?)```", section)
-    return block
+    blocks: list[str] = re.findall(r"(?s)```sql\n(.*?)```", section)
+    return "".join(blocks)
 
 
 @asynccontextmanager
