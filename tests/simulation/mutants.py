@@ -285,8 +285,8 @@ MUTANTS = (
         "a quota holds until it is said to be renewed",
         (
             f"{_DELIVERY}.posting:Poster._out_of_quota",
-            "lasts=min(resets_at - now, longest)",
-            "lasts=resets_at - now",
+            "lasts = min(resets_at - now, longest)",
+            "lasts = resets_at - now",
         ),
     ),
     _mutant(
