@@ -29,14 +29,14 @@ confirmed AS (
       JOIN reminder_configurations c ON c.reminder_type IN ('cancelled', 'moved')
                                     AND c.is_enabled AND {counts_for("c", "k.session_id")}
      WHERE NOT EXISTS (SELECT FROM called_off o WHERE o.user_id = k.user_id))
-SELECT w.reminder_type, count(*) AS people FROM confirmed w
+SELECT w.reminder_type, count(DISTINCT w.user_id) AS people FROM confirmed w
  WHERE NOT EXISTS (SELECT FROM {stopping("w")})
  GROUP BY w.reminder_type
 """)  # noqa: S608 - composed of constants
 
 _HUSH = typed("""
 INSERT INTO quiet_sessions (session_id, start_time, status)
-SELECT id, start_time, status FROM sessions WHERE id = :session_id
+SELECT id, start_time, status FROM sessions WHERE id = :session_id ORDER BY status DESC, start_time LIMIT 1
 ON CONFLICT (session_id) DO UPDATE
    SET start_time = excluded.start_time, status = excluded.status, changed_at = now()
 """)
