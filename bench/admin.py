@@ -51,7 +51,7 @@ SELECT r.id, e.session_id, e.user_id, c.reminder_type, r.due_at, s.start_time,
        CASE WHEN r.due_at <= now() AND r.dice >= .01 THEN r.due_at + interval '1 s' END,
        CASE WHEN r.due_at <= now() AND r.dice >= .01 THEN r.id::text END
   FROM enrollments e JOIN sessions s ON s.id = e.session_id
-  JOIN reminder_configurations c ON c.is_enabled,
+  JOIN reminder_configurations c ON c.is_enabled AND c.minutes_before > 0,
   LATERAL (SELECT md5(e.id || c.reminder_type) AS hash) h,
   LATERAL (SELECT h.hash::uuid AS id,
                   ('x' || left(h.hash, 7))::bit(28)::int / 268435456.0 AS dice,

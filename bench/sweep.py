@@ -29,7 +29,7 @@ SELECT gen_random_uuid(), e.session_id, e.user_id, c.reminder_type,
        'session-reminder:' || e.session_id || ':' || e.user_id
   FROM (SELECT * FROM enrollments OFFSET {broken}) e
   JOIN sessions s ON s.id = e.session_id
-  JOIN reminder_configurations c ON c.is_enabled;
+  JOIN reminder_configurations c ON c.is_enabled AND c.minutes_before > 0;
 ANALYZE
 """
 

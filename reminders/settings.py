@@ -156,6 +156,10 @@ class Settings(BaseSettings):
     # Reminders
     reschedule_resend_threshold: Duration = timedelta(minutes=60)
     """How far a session must move so that a reminder already sent goes out once more."""
+    notice_cooling_seconds: int = Field(default=120, ge=0, le=3600)
+    """How long after a move its notice goes out: further moves within that time are told in one, and
+    one that is taken back is not told. Never more than a quarter of the time left. A cancellation
+    is told at once."""
 
     # Links in e-mails
     public_base_url: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import quote
 
 from temporalio.client import Client, Plugin  # noqa: TID251 - put together here, asked by the gateway
@@ -21,6 +22,7 @@ from reminders.db.erasure import ErasureStore
 from reminders.db.installation import Installation
 from reminders.db.ledger import ReminderQueries
 from reminders.db.lookups import Browser
+from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preferences import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderHistory, ProviderState
@@ -175,7 +177,12 @@ def assemble(
         machine=SystemClock(),
         expects_events=bool(settings.resend_webhook_secret),
     )
-    planner = EnrollmentPlanner(database, clock, resend_threshold=threshold)
+    planner = EnrollmentPlanner(
+        database,
+        clock,
+        resend_threshold=threshold,
+        notice_cooling=timedelta(seconds=settings.notice_cooling_seconds),
+    )
     namespace = Namespace(client, Installation(database))
     workflows = EnrollmentWorkflows(client, task_queue=task_queue, namespace=namespace)
     handover = Handover(workflows, planner=planner)
@@ -187,6 +194,7 @@ def assemble(
         catalogue=catalogue,
         queries=queries,
         audit=audit,
+        notices=NoticeQueries(database, clock),
         task_queue=task_queue,
     )
     return Parts(

@@ -24,8 +24,9 @@ from temporalio.common import (
 )
 from temporalio.service import RPCError
 
-from reminders.db.audit import HOST, Action, AuditLog, By
+from reminders.db.audit import HOST, AuditLog, By
 from reminders.db.ledger import ReminderQueries
+from reminders.db.notices import NoticeQueries
 from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.errors import (
@@ -39,7 +40,7 @@ from reminders.domain.keys import (
     session_change_workflow_id,
     session_reminder_workflow_id,
 )
-from reminders.domain.model import Enrollee, EnrollmentStatus, ReminderStatus, Session
+from reminders.domain.model import Enrollee, EnrollmentStatus, Notice, ReminderStatus, Session
 from reminders.temporal import SESSION_ID, STORED, unavailable
 from starter.services.bulk import BulkEnrollment
 from starter.services.enrollments import RPC_TIMEOUT
@@ -66,6 +67,7 @@ class ReminderGateway:
     catalogue: Catalogue = field(kw_only=True)
     queries: ReminderQueries = field(kw_only=True)
     audit: AuditLog = field(kw_only=True)
+    notices: NoticeQueries = field(kw_only=True)
     task_queue: str = field(default=TASK_QUEUE, kw_only=True)
     """Where the workers poll."""
 
@@ -168,6 +170,7 @@ class ReminderGateway:
         *,
         keep_status: bool = False,
         by: By = HOST,
+        tell_nobody: bool = False,
         wait: timedelta | None = CHANGE_WAIT,
     ) -> tuple[SessionChange, ChangeReceipt]:
         """Store a session; if its start or status changed, plan all its enrollments anew.
@@ -179,6 +182,7 @@ class ReminderGateway:
             session: Whole.
             keep_status: Whether one that is stored keeps its status, such as an operator's cancel.
             by: Who, for the audit log.
+            tell_nobody: Whether there are no notices of it.
             wait: See `session_changed`.
 
         Raises:
@@ -186,7 +190,9 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        change = await self.catalogue.put_session(session, keep_status=keep_status, by=by)
+        change = await self.catalogue.put_session(
+            session, keep_status=keep_status, by=by, tell_nobody=tell_nobody
+        )
         if change.untold is None:
             return change, ChangeReceipt()
         under_way = await self._start_change(session.id)
@@ -199,7 +205,12 @@ class ReminderGateway:
         return change, under_way if wait is None else await self.counted(under_way, wait=wait)
 
     async def session_changed(
-        self, session_id: UUID, by: By = HOST, *, wait: timedelta | None = CHANGE_WAIT
+        self,
+        session_id: UUID,
+        by: By = HOST,
+        *,
+        tell_nobody: bool = False,
+        wait: timedelta | None = CHANGE_WAIT,
     ) -> ChangeReceipt:
         """Plan all enrollments of a session anew, and have their workflows follow. Safe to repeat.
 
@@ -210,6 +221,7 @@ class ReminderGateway:
         Args:
             session_id: Which.
             by: Who, and why, for the audit log.
+            tell_nobody: Whether nobody is to be told how the session is now.
             wait: How long to wait for the counts; `None` does not wait.
 
         Returns:
@@ -220,9 +232,8 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        await self.catalogue.session(session_id)
-        event = by.did(Action.SESSION_REPLANNED, session_id=session_id)
-        return await self._fan_out(session_id, wait, await self.audit.record(event))
+        event_id = await self.catalogue.changed(session_id, by, tell_nobody=tell_nobody)
+        return await self._fan_out(session_id, wait, event_id)
 
     async def replan(
         self, session_id: UUID, *, wait: timedelta | None = CHANGE_WAIT
@@ -237,6 +248,7 @@ class ReminderGateway:
         by: By = HOST,
         *,
         dry_run: bool = False,
+        tell_nobody: bool = False,
         wait: timedelta | None = CHANGE_WAIT,
     ) -> ChangeReceipt:
         """Cancel a session with all its pending reminders. Safe to repeat.
@@ -247,6 +259,7 @@ class ReminderGateway:
             session_id: Which.
             by: Who, and why, for the audit log.
             dry_run: Only count.
+            tell_nobody: Whether there are no notices of it.
             wait: See `session_changed`.
 
         Returns:
@@ -259,11 +272,16 @@ class ReminderGateway:
         """
         if dry_run:
             return ChangeReceipt(reminders=await self.expected(session_id))
-        event_id = await self.catalogue.cancel_session(session_id, by)
+        event_id = await self.catalogue.cancel_session(session_id, by, tell_nobody=tell_nobody)
         return await self._fan_out(session_id, wait, event_id)
 
     async def restore_session(
-        self, session_id: UUID, by: By = HOST, *, wait: timedelta | None = CHANGE_WAIT
+        self,
+        session_id: UUID,
+        by: By = HOST,
+        *,
+        tell_nobody: bool = False,
+        wait: timedelta | None = CHANGE_WAIT,
     ) -> ChangeReceipt:
         """Restore a cancelled session: take `cancel_session` back. Safe to repeat.
 
@@ -272,6 +290,7 @@ class ReminderGateway:
         Args:
             session_id: Which.
             by: Who, and why, for the audit log.
+            tell_nobody: Whether those who were told that it is cancelled are not told of this.
             wait: See `session_changed`.
 
         Raises:
@@ -279,7 +298,7 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
-        event_id = await self.catalogue.restore_session(session_id, by)
+        event_id = await self.catalogue.restore_session(session_id, by, tell_nobody=tell_nobody)
         return await self._fan_out(session_id, wait, event_id)
 
     async def expected(self, session_id: UUID, user_id: UUID | None = None) -> CancelReceipt:
@@ -300,10 +319,14 @@ class ReminderGateway:
             if status is None:
                 raise EnrollmentNotFoundError
         tally = await self.queries.tally(session_id, user_id)
+        told = 0
+        if user_id is None:
+            told = (await self.notices.expected(session_id))[Notice.CANCELLED]
         return CancelReceipt(
             cancelled=tally.get(ReminderStatus.SCHEDULED, 0),
             already_sent=sum(n for status, n in tally.items() if status.is_accepted),
             in_flight=tally.get(ReminderStatus.SENDING, 0),
+            told=told,
         )
 
     async def why(self, session_id: UUID, user_id: UUID) -> Story:
@@ -413,6 +436,7 @@ class ReminderGateway:
                 cancelled=counts.cancelled,
                 already_sent=counts.already_sent,
                 in_flight=counts.in_flight,
+                told=counts.told,
             ),
         )
 

@@ -149,7 +149,7 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) ->
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL server with the migrated database `template`."""
+    """A PostgreSQL server with the migrated database `template`, whose notices are off."""
     with EmbeddedPostgres(durable=False) as server:
         server.create_database("template")
 

@@ -29,7 +29,7 @@ GRANT SELECT, INSERT, UPDATE ON session_reminder_emails TO reminders_app;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON reminder_configurations, reminder_preferences, reminder_tombstones, session_cutovers,
        calendar_revisions, erased_users, email_batches, webhook_events, untold_session_changes,
-       unconfirmed_plans
+       unconfirmed_plans, quiet_sessions
     TO reminders_app;
 GRANT SELECT, INSERT, UPDATE ON provider_usage, provider_pace TO reminders_app;
 -- A worker notes which database this is; `reminders installation` says that it is another on purpose.

@@ -184,13 +184,12 @@ class PostgresDeliveryLedger:
         wait = await self._database.scalar(statement, parameters)
         return None if wait is None else max(wait, timedelta())
 
-    async def move(self, facts: DeliveryFacts, due_at: datetime, starts_at: datetime) -> bool:
+    async def move(self, facts: DeliveryFacts, due_at: datetime) -> bool:
         """See `DeliveryLedger.move`."""
         moved = {
             "id": facts.reminder.id,
             "version": facts.row_version,
             "due_at": due_at,
-            "starts_at": starts_at,
         }
         async with self._database.autocommit() as connection:
             done = await connection.execute(statements.MOVE, moved)
@@ -373,9 +372,10 @@ def _lacks_something(row: mapping.Record) -> bool:
 
 def _facts(row: mapping.Record, now: datetime) -> DeliveryFacts:
     status, stopped = row["enrollment_status"], row["stopped"]
-    told_start = row["told_start"]
+    reminder = mapping.reminder(row)
+    known = reminder.moved_from or row["untold_start"] or row["told_start"]
     return DeliveryFacts(
-        reminder=mapping.reminder(row),
+        reminder=reminder,
         session=mapping.session(row, "s_") if row["s_id"] else None,
         attendee=mapping.attendee(row, "u_") if row["u_id"] else None,
         enrollment_status=EnrollmentStatus(status) if status else None,
@@ -383,7 +383,9 @@ def _facts(row: mapping.Record, now: datetime) -> DeliveryFacts:
         next_due_at=row["next_due_at"],
         stopped=STOPPING[stopped] if stopped else None,
         own_join_url=row["own_join_url"],
-        moved_from=moved_from(told_start, row["s_start_time"], now=now),
+        moved_from=moved_from(known, row["s_start_time"], now=now),
+        told_already=row["told_already"],
+        was_called_off=row["was_called_off"],
         was_told=row["was_told"],
         turn=Turn(row["turn"]),
         row_version=row["row_version"],

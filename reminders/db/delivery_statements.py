@@ -35,12 +35,21 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
             ON n.reminder_type = later.reminder_type AND {counts_for("n", "later.session_id")}
          WHERE later.session_id = r.session_id AND later.user_id = r.user_id
            AND later.email_status = 'scheduled' AND later.requested_at IS NULL
-           AND later.due_at > r.due_at AND n.is_enabled
+           AND later.due_at > r.due_at AND n.is_enabled AND n.minutes_before > 0
            AND NOT EXISTS (SELECT FROM {stopping("later")})) AS next_due_at,
-       (SELECT told.starts_at FROM session_reminder_emails told
-         WHERE told.session_id = r.session_id AND told.user_id = r.user_id
-           AND told.sent_at IS NOT NULL
-         ORDER BY told.sent_at DESC LIMIT 1) AS told_start,
+       told.starts_at AS told_start,
+       coalesce(told.reminder_type = 'cancelled', false) AS was_called_off,
+       -- What somebody said is to be told to nobody, people may know all the same.
+       coalesce(told.starts_at = s.start_time AND told.reminder_type <> 'cancelled'
+                AND NOT EXISTS (
+                    SELECT FROM session_reminder_emails q
+                     WHERE q.session_id = r.session_id AND q.user_id = r.user_id
+                       AND q.status_reason = 'untold' AND q.plan_version > told.plan_version),
+                false) AS told_already,
+       (SELECT n.moved_from FROM session_reminder_emails n
+         WHERE n.session_id = r.session_id AND n.user_id = r.user_id
+           AND n.reminder_type = 'moved' AND n.email_status = 'scheduled'
+         ORDER BY n.generation DESC LIMIT 1) AS untold_start,
        coalesce(
        (SELECT greatest(told.starts_at, s.start_time) - least(told.starts_at, s.start_time)
                <= :threshold
@@ -62,6 +71,10 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
   LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
+  LEFT JOIN LATERAL (
+       SELECT t.starts_at, t.reminder_type, t.plan_version FROM session_reminder_emails t
+        WHERE t.session_id = r.session_id AND t.user_id = r.user_id AND t.sent_at IS NOT NULL
+        ORDER BY t.sent_at DESC LIMIT 1) told ON true
 """)  # noqa: S608 - composed of constants
 
 _UNCHANGED = f"""
@@ -109,8 +122,9 @@ UPDATE provider_pace
 RETURNING next_request_at - :gap - clock_timestamp() AS wait
 """)  # noqa: S608 - composed of constants
 
+# The start that it was planned for stays: the next plan tells of the move by it.
 MOVE = typed("""
-UPDATE session_reminder_emails SET due_at = :due_at, starts_at = :starts_at, updated_at = now()
+UPDATE session_reminder_emails SET due_at = :due_at, updated_at = now()
  WHERE id = :id AND email_status = 'scheduled' AND xmin::text = :version
 """)
 
@@ -160,11 +174,13 @@ UPDATE session_reminder_emails r
 
 _ENDS_AT = "coalesce(b.repeatable_until, b.useful_until)"
 
-# A request tells its sessions' start: it is false when one of them does not take place then. Who of
+# A request tells its sessions' start: it is false when one of them does not take place then, or
+# does, although it says that it is cancelled. Who of
 # many has left is mailed with the others, who would be left without; but not nobody else.
 _STILL_TRUE = f"""
 SELECT coalesce(
-       bool_and(coalesce(s.status = 'scheduled' AND s.start_time = r.starts_at, false))
+       bool_and(coalesce((s.status = 'cancelled') = (r.reminder_type = 'cancelled')
+                         AND s.start_time = r.starts_at, false))
        AND bool_or(coalesce(e.status = 'confirmed', false)
                    AND NOT EXISTS (SELECT FROM {stopping("r")})), false) AS still_true
   FROM session_reminder_emails r

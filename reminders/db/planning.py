@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,6 +17,7 @@ from reminders.db.plans import Draft, PlannedEnrollment, Situation
 from reminders.db.platform import platform_of
 from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
+from reminders.domain.case import COOLING, Case
 from reminders.domain.errors import EnrollmentNotFoundError, ReminderError
 from reminders.domain.model import (
     Enrollee,
@@ -25,10 +26,10 @@ from reminders.domain.model import (
     ReminderRule,
     ReminderStatus,
     Session,
-    SessionStatus,
     StatusReason,
 )
-from reminders.domain.plan import call_off, plan, revise, withheld
+from reminders.domain.plan import call_off
+from reminders.domain.planning import revised
 from reminders.domain.ports import Clock, Enrollment
 
 SETTLED = timedelta(minutes=1)
@@ -44,6 +45,8 @@ class EnrollmentPlanner:
     """Decides what is past due."""
     resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
     """How far a session must move so that a reminder already sent is sent once more."""
+    notice_cooling: timedelta = field(default=COOLING, kw_only=True)
+    """How long a move is waited with before it is told."""
 
     async def enroll(
         self,
@@ -202,7 +205,8 @@ class EnrollmentPlanner:
             situation = await plans.situation(connection, session.id, user_id)
             newest = max((r.plan_version for r in recorded), default=0)
             is_newest = max(newest, situation.unconfirmed or 0) <= planned.version
-            if is_newest and _called_off(session, situation) is None:
+            case = self._case(session, user_id, recorded, situation)
+            if is_newest and case.called_off is None:
                 taken_along = call_off(recorded, StatusReason.WORKFLOW_CANCELLED)
                 draft = Draft(user_id=user_id, revision=taken_along, situation=situation)
                 await plans.write(connection, session, [draft])
@@ -331,6 +335,24 @@ class EnrollmentPlanner:
         await locks.planning(connection, session_id, user_id)
         return await plans.session(connection, session_id)
 
+    def _case(
+        self,
+        session: Session,
+        user_id: UUID,
+        recorded: tuple[Reminder, ...],
+        situation: Situation,
+    ) -> Case:
+        return Case(
+            session=session,
+            user_id=user_id,
+            enrollment=situation.enrollment,
+            recorded=recorded,
+            now=self.clock.now(),
+            threshold=self.resend_threshold,
+            cooling=self.notice_cooling,
+            is_quiet=situation.is_quiet,
+        )
+
     async def _plan(
         self,
         connection: AsyncConnection,
@@ -341,7 +363,8 @@ class EnrollmentPlanner:
         *,
         enrolling: bool = False,
     ) -> PlannedEnrollment:
-        is_off = _called_off(session, situation) is not None
+        case = self._case(session, user_id, recorded, situation)
+        is_off = case.called_off is StatusReason.UNENROLLED
         rules = () if is_off else await effective_rules(connection, session.id)
         draft = self._draft(session, user_id, recorded, situation, rules, enrolling=enrolling)
         [planned] = await plans.write(connection, session, [draft])
@@ -357,40 +380,17 @@ class EnrollmentPlanner:
         *,
         enrolling: bool,
     ) -> Draft:
-        called_off = _called_off(session, situation)
-        if called_off is not None:
-            revision = call_off(recorded, called_off)
-        else:
-            wanted = plan(session.starts_at, rules, now=self.clock.now())
-            if situation.enrollment is EnrollmentStatus.PENDING:
-                reasons: Mapping[str, StatusReason] = {
-                    rule.reminder_type: StatusReason.UNCONFIRMED for rule in rules
-                }
-            else:
-                reasons = preferences.stopped(situation.stopping, rules)
-            revision = revise(
-                withheld(wanted, reasons),
-                recorded,
-                session_id=session.id,
-                user_id=user_id,
-                starts_at=session.starts_at,
-                threshold=self.resend_threshold,
-                enrolling=enrolling,
-            )
+        case = replace(
+            self._case(session, user_id, recorded, situation),
+            rules=rules,
+            stopped=preferences.stopped(situation.stopping, rules),
+            enrolling=enrolling,
+        )
         return Draft(
             user_id=user_id,
-            revision=revision,
+            revision=revised(case),
             situation=situation,
             is_first=not recorded,
             is_newest=enrolling and not recorded,
-            called_off=called_off,
+            called_off=case.called_off,
         )
-
-
-def _called_off(session: Session, situation: Situation) -> StatusReason | None:
-    """Why nothing is wanted for an enrollment, if that is so."""
-    if session.status is SessionStatus.CANCELLED:
-        return StatusReason.SESSION_CANCELLED
-    if situation.enrollment in (None, EnrollmentStatus.CANCELLED):
-        return StatusReason.UNENROLLED
-    return None

@@ -50,6 +50,9 @@ SELECT w.user_id,
             SELECT FROM enrollments e
              WHERE e.session_id = :session_id AND e.status = 'confirmed' LIMIT :counted) e
        ) AS enrolled,
+       EXISTS (SELECT FROM quiet_sessions q JOIN sessions s ON s.id = q.session_id
+                WHERE q.session_id = :session_id
+                  AND q.start_time = s.start_time AND q.status = s.status) AS is_quiet,
        (SELECT u.version FROM unconfirmed_plans u
          WHERE u.session_id = :session_id AND u.user_id = w.user_id) AS unconfirmed,
        nextval('plan_versions') AS version
@@ -88,7 +91,7 @@ class PlannedEnrollment:
     written: int = 0
     """Reminders that this call added, moved or closed."""
     called_off: StatusReason | None = None
-    """Why nothing of it is wanted any more; absent while somebody is to be reminded."""
+    """Why nobody is to be reminded any more; absent while somebody is. See `is_over`."""
     lead_in: timedelta | None = None
     """How long before a due instant its workflow wakes."""
 
@@ -96,6 +99,18 @@ class PlannedEnrollment:
     def has_pending(self) -> bool:
         """Whether a workflow has something left to do."""
         return any(r.status.is_pending for r in self.reminders)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is wanted any more, and nothing waits to say so."""
+        return self.called_off is not None and not any(
+            r.status is ReminderStatus.SCHEDULED for r in self.reminders
+        )
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a notice waits to be sent, or is being sent."""
+        return any(r.notice is not None and r.status.is_pending for r in self.reminders)
 
     @property
     def already_sent(self) -> int:
@@ -122,6 +137,8 @@ class Situation:
     """Version of the newest plan, if no workflow has confirmed it."""
     version: int
     """Of the plan that is made of it."""
+    is_quiet: bool = False
+    """Whether nobody is to be told of how the session is now."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +194,7 @@ async def situations(
             enrolled=row["enrolled"],
             unconfirmed=row["unconfirmed"],
             version=row["version"],
+            is_quiet=row["is_quiet"],
         )
         for row in rows
     }

@@ -180,8 +180,9 @@ _FIRST = UUID(int=0)
 _FAILED = typed("""
 SELECT DISTINCT r.session_id, r.user_id
   FROM session_reminder_emails r
-  JOIN sessions s ON s.id = r.session_id AND s.status = 'scheduled' AND s.start_time > :now
+  JOIN sessions s ON s.id = r.session_id AND s.start_time > :now
  WHERE r.email_status = 'failed'
+   AND (s.status = 'cancelled') = (r.reminder_type = 'cancelled')
    AND (CAST(:session_id AS uuid) IS NULL OR r.session_id = :session_id)
    AND (r.session_id, r.user_id) > (:after_session, :after_user)
    AND NOT EXISTS (

@@ -20,6 +20,7 @@ from reminders.db.engine import Database
 from reminders.db.sql import counts_for, typed
 from reminders.db.tables import ReminderConfigurationRow, SessionRow
 from reminders.domain.errors import (
+    InvalidInputError,
     RuleExistsError,
     RuleNotFoundError,
     SameLeadError,
@@ -44,7 +45,7 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('reminder-r
 _SAME_LEAD = typed(f"""
 SELECT other.reminder_type
   FROM reminder_configurations mine JOIN reminder_configurations other
-    ON other.minutes_before = mine.minutes_before AND other.reminder_type <> mine.reminder_type
+    ON other.minutes_before = mine.minutes_before AND mine.minutes_before > 0 AND other.reminder_type <> mine.reminder_type
   LEFT JOIN sessions s ON s.id = coalesce(mine.session_id, other.session_id)
  WHERE mine.reminder_type = :reminder_type AND mine.is_enabled AND other.is_enabled
    AND (mine.session_id IS NULL AND other.session_id IS NULL
@@ -169,6 +170,8 @@ class RuleStore:
         """Delete a rule; a session whose own one goes has the one for all sessions again.
 
         Raises:
+            InvalidInputError: If it is the rule of a notice for all sessions, which is only
+                switched off.
             RuleNotFoundError: If there is no such rule, for exactly these sessions.
             SameLeadError: If the rule that takes its place is due when another is.
             SessionNotFoundError: If there is no such session.
@@ -215,6 +218,11 @@ async def _delete(
     before = await _in_force(connection, reminder_type, session_id)
     if before is None or before.session_id != session_id:
         raise RuleNotFoundError
+    if before.is_notice and session_id is None:
+        raise InvalidInputError(
+            f"{reminder_type!r} is a notice, whose rule stays; switch it off instead",
+            field="reminder_type",
+        )
     await connection.execute(
         delete(ReminderConfigurationRow).where(*_is(reminder_type, session_id))
     )

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from reminders.db import audit, duplicates, locks, mapping, preferences
 from reminders.db.audit import HOST, Action, By, Event
 from reminders.db.engine import Database
+from reminders.db.notices import hush
 from reminders.db.platform import platform_of
 from reminders.db.tables import (
     EnrollmentRow,
@@ -73,7 +74,12 @@ class Catalogue:
     database: Database
 
     async def put_session(
-        self, session: Session, *, keep_status: bool = False, by: By = HOST
+        self,
+        session: Session,
+        *,
+        keep_status: bool = False,
+        by: By = HOST,
+        tell_nobody: bool = False,
     ) -> SessionChange:
         """Store a session, whole; the same call twice writes nothing the second time.
 
@@ -82,6 +88,7 @@ class Catalogue:
             keep_status: Whether one that is stored keeps the status that it has: whoever calls
                 does not know whether an operator has cancelled it.
             by: Who, and why, for the audit log.
+            tell_nobody: Whether there are no notices, should it be moved, cancelled or restored.
 
         Raises:
             PlatformOwnedError: If sessions are an existing platform's.
@@ -100,7 +107,9 @@ class Catalogue:
             change = SessionChange(session=session, before=before, untold=untold)
             if before != session:
                 await connection.execute(_stored(change, keep_status=keep_status))
-            if (event := _event(change, by)) is not None:
+            if before is not None and _matters(before, session):
+                await hush(connection, session.id, tell_nobody=tell_nobody)
+            if (event := _event(change, by, tell_nobody=tell_nobody)) is not None:
                 await audit.record(connection, event)
         return change
 
@@ -117,7 +126,9 @@ class Catalogue:
                 )
             )
 
-    async def cancel_session(self, session_id: UUID, by: By = HOST) -> int:
+    async def cancel_session(
+        self, session_id: UUID, by: By = HOST, *, tell_nobody: bool = False
+    ) -> int:
         """Mark a session as cancelled; safe to repeat.
 
         From then on every enrollment that is planned, and every reminder that falls due, finds it
@@ -132,10 +143,15 @@ class Catalogue:
         async with self.database.transaction() as connection:
             await locks.session(connection, session_id)
             await platform_of(self.database).call_off(connection, session_id)
-            event = by.did(Action.SESSION_CANCELLED, session_id=session_id)
+            await hush(connection, session_id, tell_nobody=tell_nobody)
+            event = by.did(
+                Action.SESSION_CANCELLED, session_id=session_id, details=_told(tell_nobody)
+            )
             return await audit.record(connection, event)
 
-    async def restore_session(self, session_id: UUID, by: By = HOST) -> int:
+    async def restore_session(
+        self, session_id: UUID, by: By = HOST, *, tell_nobody: bool = False
+    ) -> int:
         """Take a cancellation back; safe to repeat.
 
         One that is an existing platform's own stands: only the platform can take that back.
@@ -149,7 +165,29 @@ class Catalogue:
         async with self.database.transaction() as connection:
             await locks.session(connection, session_id)
             await platform_of(self.database).restore(connection, session_id)
-            event = by.did(Action.SESSION_RESTORED, session_id=session_id)
+            await hush(connection, session_id, tell_nobody=tell_nobody)
+            event = by.did(
+                Action.SESSION_RESTORED, session_id=session_id, details=_told(tell_nobody)
+            )
+            return await audit.record(connection, event)
+
+    async def changed(self, session_id: UUID, by: By = HOST, *, tell_nobody: bool = False) -> int:
+        """Note that a session, or a rule, was changed elsewhere; safe to repeat.
+
+        Returns:
+            The id of its entry in the audit log.
+
+        Raises:
+            SessionNotFoundError: If there is none.
+        """
+        await self.session(session_id)
+        async with self.database.transaction() as connection:
+            if tell_nobody:
+                await locks.session(connection, session_id)
+                await hush(connection, session_id, tell_nobody=True)
+            event = by.did(
+                Action.SESSION_REPLANNED, session_id=session_id, details=_told(tell_nobody)
+            )
             return await audit.record(connection, event)
 
     async def put_user(self, attendee: Attendee) -> bool:
@@ -337,7 +375,12 @@ def _upsert(
     )
 
 
-def _event(change: SessionChange, by: By) -> Event | None:
+def _told(tell_nobody: bool) -> dict[str, Any]:  # noqa: FBT001 - the only thing there is to say
+    """What the audit log says of notices."""
+    return {"tell_nobody": True} if tell_nobody else {}
+
+
+def _event(change: SessionChange, by: By, *, tell_nobody: bool) -> Event | None:
     """What the audit log says of a change; the row itself tells of a session that is new."""
     before, now = change.before, change.session
     details: dict[str, Any] = {}
@@ -361,4 +404,6 @@ def _event(change: SessionChange, by: By) -> Event | None:
         }
     else:
         return None
+    if _matters(before, now):
+        details |= _told(tell_nobody)
     return by.did(action, session_id=now.id, details=details)

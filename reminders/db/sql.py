@@ -120,7 +120,7 @@ NEWEST = """
     SELECT n.* FROM ahead s CROSS JOIN LATERAL (
            SELECT DISTINCT ON (r.user_id, r.reminder_type)
                   r.session_id, r.user_id, r.reminder_type, r.generation, r.email_status,
-                  r.status_reason, r.due_at, r.starts_at, r.requested_at
+                  r.status_reason, r.due_at, r.starts_at, r.requested_at, r.plan_version
              FROM session_reminder_emails r WHERE r.session_id = s.id
             ORDER BY r.user_id DESC, r.reminder_type DESC, r.generation DESC) n
 """

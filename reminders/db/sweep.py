@@ -60,7 +60,7 @@ rules AS MATERIALIZED (
     SELECT s.id AS session_id, s.start_time, c.reminder_type,
            s.start_time - c.minutes_before * interval '1 minute' AS due_at
       FROM ahead s JOIN reminder_configurations c ON {counts_for("c", "s.id")}
-     WHERE c.is_enabled),
+     WHERE c.is_enabled AND c.minutes_before > 0),
 wanted AS (
     SELECT e.session_id, e.user_id, c.start_time, c.reminder_type, c.due_at
       FROM rules c JOIN enrollments e ON e.session_id = c.session_id AND e.status = 'confirmed')
@@ -97,6 +97,43 @@ SELECT w.session_id, w.user_id,
 {_paged("w.", "min(CASE WHEN w.due_at >= :now THEN w.due_at ELSE w.start_time END)")}
 """)  # noqa: S608 - composed of constants
 
+# A session that was cancelled or moved, with people for whom nothing was planned since: nobody said
+# so, and they have no reminder left that would be found by its start. It must agree with
+# `reminders.domain.notices`, as the one above with `plan`.
+_UNTOLD = typed(f"""
+WITH ahead AS MATERIALIZED (
+    SELECT s.id, s.start_time, s.status, c.reminder_type
+      FROM reminder_configurations c JOIN sessions s ON {counts_for("c", "s.id")}
+     WHERE c.is_enabled AND s.start_time > :now AND s.start_time >= :after_at
+       AND c.reminder_type = CASE s.status WHEN 'cancelled' THEN 'cancelled' ELSE 'moved' END),
+newest AS MATERIALIZED ({NEWEST}),
+called_off AS MATERIALIZED ({CALLED_OFF}),
+known AS (
+    SELECT n.session_id, n.user_id, max(n.plan_version) AS version,
+           (array_agg(n.starts_at ORDER BY n.email_status = 'scheduled' DESC, n.plan_version DESC,
+                      n.reminder_type IN ('cancelled', 'moved', 'confirmed') DESC, n.due_at DESC)
+           )[1] AS starts_at
+      FROM newest n GROUP BY n.session_id, n.user_id)
+SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
+  FROM ahead s
+  JOIN known k ON k.session_id = s.id AND k.starts_at > :now
+  JOIN enrollments e ON e.session_id = k.session_id AND e.user_id = k.user_id
+                    AND e.status = 'confirmed'
+  LEFT JOIN newest c ON c.session_id = k.session_id AND c.user_id = k.user_id
+                    AND c.reminder_type = 'cancelled'
+ WHERE CASE s.status WHEN 'cancelled' THEN
+           c.plan_version IS NULL OR c.plan_version < k.version OR c.status_reason = 'taken_back'
+       ELSE greatest(k.starts_at - s.start_time, s.start_time - k.starts_at) >= interval '1 minute'
+        AND NOT EXISTS (
+            SELECT FROM session_reminder_emails t
+             WHERE t.session_id = k.session_id AND t.user_id = k.user_id
+               AND t.sent_at IS NOT NULL AND t.starts_at = s.start_time)
+       END
+   AND NOT EXISTS (
+        SELECT FROM called_off o WHERE o.session_id = k.session_id AND o.user_id = k.user_id)
+{_paged("k.", "min(s.start_time)")}
+""")  # noqa: S608 - composed of constants
+
 _DRIFTED = typed(f"""
 SELECT r.session_id, r.user_id, min(r.due_at) AS urgent_at
   FROM session_reminder_emails r
@@ -107,8 +144,11 @@ SELECT r.session_id, r.user_id, min(r.due_at) AS urgent_at
  WHERE r.email_status = 'scheduled'
    -- Whoever is not confirmed yet gets nothing: that is judged when it is due, and not before.
    AND e.status IS DISTINCT FROM 'pending'
+   -- A notice of a cancellation waits until it is sent, and any other for its instant.
    AND (s.id IS NULL
-        OR s.status = 'cancelled' AND NOT EXISTS (  -- another row of it may count
+        OR r.reminder_type = 'cancelled' AND s.status <> 'cancelled'
+        OR r.reminder_type <> 'cancelled'
+       AND s.status = 'cancelled' AND NOT EXISTS (  -- another row of it may count
             SELECT FROM sessions o WHERE o.id = s.id AND o.status <> 'cancelled')
         OR e.session_id IS NULL
         OR e.status = 'cancelled' AND NOT EXISTS (  -- or of theirs
@@ -118,7 +158,7 @@ SELECT r.session_id, r.user_id, min(r.due_at) AS urgent_at
         OR c.reminder_type IS NULL OR NOT c.is_enabled
         OR r.starts_at <> s.start_time
         -- What an operator asked for is due as they asked, as long as the session does not move.
-        OR r.requested_at IS NULL
+        OR r.requested_at IS NULL AND c.minutes_before > 0
            AND r.due_at <> s.start_time - c.minutes_before * interval '1 minute')
 {_paged("r.", "min(r.due_at)")}
 """)  # noqa: S608 - composed of constants
@@ -183,14 +223,16 @@ class SweepQueries:
         return await self._page(_UNCONFIRMED, after, limit, until=self.clock.now() - SETTLED)
 
     async def lost(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
-        """Enrollments that lack a reminder which still lies ahead, or have none at all.
+        """Enrollments that lack a reminder which still lies ahead, or a notice, or have none at all.
 
         Those whose reminders were called off by hand are left out: nobody but the platform, by
         enrolling them, revives them.
         """
-        return await self._page(
-            _LOST, after, limit, now=self.clock.now(), threshold=self.resend_threshold
-        )
+        now = self.clock.now()
+        lost = await self._page(_LOST, after, limit, now=now, threshold=self.resend_threshold)
+        untold = await self._page(_UNTOLD, after, limit, now=now)
+        found = sorted({*lost, *untold}, key=lambda s: (s.urgent_at, s.session_id, s.user_id))
+        return tuple(found[:limit])
 
     async def drifted(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
         """Enrollments with a waiting reminder that session, rule or enrollment no longer want so."""

@@ -159,7 +159,11 @@ class ReminderConfigurationRow(Base):
     __tablename__ = "reminder_configurations"
     __table_args__ = (
         _once("uq_reminder_configurations_scope", "reminder_type", "session_id"),
-        CheckConstraint("minutes_before > 0", name="minutes_before"),
+        CheckConstraint(
+            "CASE WHEN reminder_type IN ('cancelled', 'moved', 'confirmed')"
+            " THEN minutes_before = 0 ELSE minutes_before > 0 END",
+            name="minutes_before",
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
@@ -167,6 +171,7 @@ class ReminderConfigurationRow(Base):
     session_id: Mapped[UUID | None]
     """Absent means every session; no foreign key, as sessions may be a platform's own."""
     minutes_before: Mapped[int]
+    """Zero in the rule of a notice."""
     is_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
     email_subject_template: Mapped[str]
     display_name: Mapped[str]
@@ -234,6 +239,8 @@ class ReminderRow(Base):
     """When it would have been sent, had delivery not been in shadow mode."""
     plan_version: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     """Of the plan that wrote it last; 0 in rows of before there was this column."""
+    moved_from: Mapped[datetime | None]
+    """Of a notice: the start that this person knew until then, if it was another one."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     asked_at: Mapped[datetime | None]
@@ -431,6 +438,20 @@ class UntoldChangeRow(Base):
     session_id: Mapped[UUID] = mapped_column(primary_key=True)
     change_id: Mapped[UUID]
     """Of the newest change: whoever passed an earlier one on leaves the row."""
+    changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class QuietSessionRow(Base):
+    """A session of whose present state nobody is to be told: whoever changed it said so.
+
+    No foreign key: sessions may be a platform's own. Once the session is another, it says nothing.
+    """
+
+    __tablename__ = "quiet_sessions"
+
+    session_id: Mapped[UUID] = mapped_column(primary_key=True)
+    start_time: Mapped[datetime]
+    status: Mapped[str]
     changed_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -292,7 +292,7 @@ class DeliveryPipeline:
     async def _send(self, tickets: Sequence[Ticket], verdict: Verdict, turn: Turn) -> None:
         for facts, decision in verdict.moved:
             try:
-                if not await self._ledger.move(facts, decision.due_at, decision.starts_at):
+                if not await self._ledger.move(facts, decision.due_at):
                     verdict.retry(facts.reminder.id)
             except ServiceUnavailableError:
                 raise

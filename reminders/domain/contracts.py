@@ -198,3 +198,5 @@ class SessionChangeResult:
     already_sent: int = 0
     in_flight: int = 0
     """Reminders frozen in a request whose outcome is not known yet."""
+    told: int = 0
+    """People with a notice that waits or went out since; 0 of workers that knew of none."""

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from reminders.domain.model import (
     DeliveryFacts,
     EnrollmentStatus,
+    Notice,
     Reminder,
     ReminderStatus,
     Session,
@@ -19,6 +20,7 @@ from reminders.domain.model import (
     StatusReason,
     Turn,
 )
+from reminders.domain.notices import is_taken_back
 from reminders.domain.plan import due_as_requested, due_before
 
 
@@ -66,24 +68,31 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
     Returns:
         `Send` only if the session still takes place and lies ahead, the attendee is enrolled and
         wants it, the rule is on, and start minus lead has been reached, or the instant at which an
-        operator asked for it. What they asked for goes out whatever else is due.
+        operator asked for it. What they asked for goes out whatever else is due. A notice goes out
+        if what it tells is still so; the one of a cancellation only while the session is cancelled.
     """
     if facts.reminder.status is not ReminderStatus.SCHEDULED:
         return Settled()
-    session, rule = facts.session, facts.rule
+    session, rule, notice = facts.session, facts.rule, facts.reminder.notice
     if session is None:
         return Close(ReminderStatus.CANCELLED, StatusReason.SESSION_DELETED)
-    if session.status is SessionStatus.CANCELLED:
+    is_cancelled = session.status is SessionStatus.CANCELLED
+    if is_cancelled and notice is not Notice.CANCELLED:
         return Close(ReminderStatus.CANCELLED, StatusReason.SESSION_CANCELLED)
+    if notice is Notice.CANCELLED and not is_cancelled:
+        return Close(ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK)
     if (unwanted := _unwanted_by_attendee(facts)) is not None:
         return unwanted
     if rule is None or not rule.is_enabled:
         return Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED)
     if now >= session.starts_at:
         return _too_late(facts.reminder, session)
-    due_at = due_as_requested(
-        facts.reminder, due_before(session.starts_at, rule.lead), starts_at=session.starts_at
-    )
+    if notice is not None:
+        due_at = facts.reminder.due_at
+    else:
+        due_at = due_as_requested(
+            facts.reminder, due_before(session.starts_at, rule.lead), starts_at=session.starts_at
+        )
     if now < due_at:
         return Wait(due_at, session.starts_at)
     return _needless(facts, session, now=now) or _IN_TURN[facts.turn]
@@ -93,11 +102,18 @@ def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close
     """Why a reminder that is due would tell nothing new; what an operator asked for always does."""
     if facts.reminder.requested_at is not None:
         return None
+    notice = facts.reminder.notice
+    if notice is Notice.MOVED:
+        if not facts.was_called_off and is_taken_back(facts.reminder, session.starts_at):
+            return Close(ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK)
+        if facts.told_already:
+            return Close(ReminderStatus.SKIPPED, StatusReason.ALREADY_TOLD)
     # Planned for another start, to which the session had moved for a while. What was planned for
     # this start is wanted, whatever was told before.
-    if facts.was_told and facts.reminder.starts_at != session.starts_at:
+    elif notice is None and facts.was_told and facts.reminder.starts_at != session.starts_at:
         return Close(ReminderStatus.SKIPPED, StatusReason.ALREADY_TOLD)
-    if facts.next_due_at is not None and now >= facts.next_due_at:
+    next_due_at = _taken_over_at(facts)
+    if next_due_at is not None and now >= next_due_at:
         return Close(ReminderStatus.SKIPPED, StatusReason.SUPERSEDED)
     return None
 
@@ -120,9 +136,15 @@ def superseded_at(facts: DeliveryFacts, *, now: datetime) -> datetime | None:
     Returns:
         `None` if no later one takes its place: it is the last, or an operator asked for it.
     """
-    if facts.next_due_at is None or facts.reminder.requested_at is not None:
+    next_due_at = _taken_over_at(facts)
+    if next_due_at is None or facts.reminder.requested_at is not None:
         return None
-    return facts.next_due_at - min(_APART, (facts.next_due_at - now) / 2)
+    return next_due_at - min(_APART, (next_due_at - now) / 2)
+
+
+def _taken_over_at(facts: DeliveryFacts) -> datetime | None:
+    """When the next reminder says what this one would; it tells of a move as well, not of other news."""
+    return facts.next_due_at if facts.reminder.notice in (None, Notice.MOVED) else None
 
 
 _APART = timedelta(minutes=1)

@@ -12,6 +12,21 @@ from enum import StrEnum
 from uuid import UUID
 
 
+class Notice(StrEnum):
+    """A reminder whose instant is now, because something has changed; the type of its rule and rows."""
+
+    CANCELLED = "cancelled"
+    """The session does not take place."""
+    MOVED = "moved"
+    """The session starts at another instant, or takes place after all."""
+    CONFIRMED = "confirmed"
+    """The person takes part. Litmus: about them, where the others are about the session."""
+
+
+NOTICES = frozenset(Notice)
+"""Types that are no lead's."""
+
+
 class ReminderStatus(StrEnum):
     """Where a reminder is in its life; `docs/lifecycle.md` draws every arrow."""
 
@@ -62,6 +77,10 @@ class StatusReason(StrEnum):
     """Late, and a later reminder of the same enrollment is due as well. Litmus: it did wait."""
     ALREADY_TOLD = "already_told"
     """The e-mail before told this very start, or nearly. Litmus: the session moved there and back."""
+    TAKEN_BACK = "taken_back"
+    """What a notice was to tell is not so any more. Litmus: taken back before anybody was told."""
+    UNTOLD = "untold"
+    """Somebody who cancelled or moved the session said that nobody is to be told of it."""
     SESSION_STARTED = "session_started"
     """The session had begun."""
     SESSION_CANCELLED = "session_cancelled"
@@ -178,7 +197,7 @@ class ReminderRule:
     reminder_type: str
     """Name, such as `24h`; of a type there is one rule for all sessions, and one for each."""
     lead: timedelta
-    """How long before the start it goes out; positive, whole minutes."""
+    """How long before the start it goes out; positive, whole minutes. Zero in the rule of a notice."""
     is_enabled: bool
     subject_template: str
     """Subject with `{session_title}` and the other names of `docs/configuration.md`."""
@@ -186,6 +205,11 @@ class ReminderRule:
     sort_order: int
     session_id: UUID | None = None
     """The only session it is for; absent means all."""
+
+    @property
+    def is_notice(self) -> bool:
+        """Whether it goes out when something changes, and not before the start."""
+        return self.reminder_type in NOTICES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -215,8 +239,20 @@ class Reminder:
     """When an operator asked for it, once more or now: due then, while its session does not move."""
     plan_version: int = 0
     """Of the plan that wrote it last."""
+    moved_from: datetime | None = None
+    """Of a notice: the start that this person knew until then, if it was another one."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
+
+    @property
+    def notice(self) -> Notice | None:
+        """Which notice it is, if it is one."""
+        return Notice(self.reminder_type) if self.reminder_type in NOTICES else None
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the provider has accepted it, or may have."""
+        return self.status is ReminderStatus.SENDING or self.status.is_accepted
 
 
 class Turn(StrEnum):
@@ -250,7 +286,13 @@ class DeliveryFacts:
     own_join_url: str | None = field(default=None, repr=False)
     """The person's own link, in place of the session's; nobody else may see it."""
     moved_from: datetime | None = None
-    """The start that the person was told by the e-mail before, if it is another one now."""
+    """The start that they knew until now, if it is another one: by a notice that waits, or by the
+    e-mail before."""
+    told_already: bool = False
+    """Whether the e-mail before told them the start that counts now, and nothing else was kept from
+    them since."""
+    was_called_off: bool = False
+    """Whether the e-mail before told them that the session was cancelled."""
     was_told: bool = False
     """Whether an e-mail of this kind has told them the start that counts now, or nearly that."""
     turn: Turn = Turn.OURS

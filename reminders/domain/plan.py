@@ -12,7 +12,13 @@ from uuid import UUID
 
 from reminders.domain.errors import InvalidInputError, NaiveInstantError
 from reminders.domain.keys import reminder_id
-from reminders.domain.model import Reminder, ReminderRule, ReminderStatus, StatusReason
+from reminders.domain.model import (
+    NOTICES,
+    Reminder,
+    ReminderRule,
+    ReminderStatus,
+    StatusReason,
+)
 
 _UNWANTED = frozenset(
     {
@@ -65,6 +71,14 @@ class Revision:
         """Whether the ledger already says all this."""
         return not self.added and not self.changed
 
+    def __add__(self, other: Revision) -> Revision:
+        """Both, of different rows."""
+        return Revision(
+            added=self.added + other.added,
+            changed=self.changed + other.changed,
+            unchanged=self.unchanged + other.unchanged,
+        )
+
 
 def plan(
     starts_at: datetime, rules: Iterable[ReminderRule], *, now: datetime
@@ -76,7 +90,7 @@ def plan(
 
     Args:
         starts_at: Start of the session; aware, any zone.
-        rules: Disabled ones are left out; types are unique.
+        rules: Disabled ones are left out, and those of notices; types are unique.
         now: The instant to judge by; aware.
 
     Returns:
@@ -92,7 +106,7 @@ def plan(
     starts_at, now = _utc(starts_at, "starts_at"), _utc(now, "now")
     due = []
     for rule in rules:
-        if not rule.is_enabled:
+        if not rule.is_enabled or rule.is_notice:
             continue
         if rule.lead <= timedelta():
             raise InvalidInputError(
@@ -158,7 +172,8 @@ def revise(
     a new generation: after a cancelled session was restored, after a person enrolled again, after
     a skipped reminder became possible, or one that had run out of time, and after a session moved
     by more than the threshold once its reminder was out. What the e-mail before told already, or
-    nearly, is not told again. A row in `sending` is left alone: its request resolves it.
+    nearly, is not told again. A row in `sending` is left alone: its request resolves it. Notices
+    are left to `reminders.domain.notices`.
 
     Call it only for a session that is held and a person who takes part.
 
@@ -179,6 +194,7 @@ def revise(
     newest = newest_of(recorded)
     told = newest_of(row for row in recorded if row.status.is_accepted)
     called_off = not enrolling and is_called_off(newest.values())
+    newest = {kind: row for kind, row in newest.items() if kind not in NOTICES}
     added: list[Reminder] = []
     changed = _without_left_over(newest) if called_off else []
     unchanged: list[Reminder] = []
@@ -214,7 +230,7 @@ def revise(
     for row in newest.values():  # its rule was switched off or deleted
         if row.status is ReminderStatus.SCHEDULED:
             changed.append(close(row, ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED))
-        elif enrolling and _is_personal(row):
+        elif enrolling and is_personal(row):
             off = DueReminder(
                 reminder_type=row.reminder_type,
                 due_at=row.due_at,
@@ -309,7 +325,7 @@ def _without_left_over(newest: dict[str, Reminder]) -> list[Reminder]:
     return [close(r, ReminderStatus.CANCELLED, StatusReason.WORKFLOW_CANCELLED) for r in left]
 
 
-def _is_personal(row: Reminder) -> bool:
+def is_personal(row: Reminder) -> bool:
     """Whether it was cancelled for this person, in whatever way, rather than with the session."""
     return (
         row.status is ReminderStatus.CANCELLED and row.reason is not StatusReason.SESSION_CANCELLED
@@ -322,7 +338,7 @@ def _again(
     """Whether a reminder that has ended is to be sent once more, as a new generation."""
     if row.status.is_pending:
         return False
-    if enrolling and _is_personal(row):
+    if enrolling and is_personal(row):
         return True
     if want.status is not ReminderStatus.SCHEDULED:
         return False

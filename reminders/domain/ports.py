@@ -269,8 +269,10 @@ class DeliveryLedger(Protocol):
             row changed or was read too long ago, and nothing was done.
         """
 
-    async def move(self, facts: DeliveryFacts, due_at: datetime, starts_at: datetime) -> bool:
+    async def move(self, facts: DeliveryFacts, due_at: datetime) -> bool:
         """Record that a waiting reminder is due at another instant.
+
+        For which start it was planned stays: it is the next plan that tells of a move.
 
         Returns:
             False if its row has changed since it was read: a plan that came in between wins.

@@ -14,6 +14,7 @@ from reminders.domain.errors import SendRefusedError
 from reminders.domain.keys import reminder_id
 from reminders.domain.model import (
     EnrollmentStatus,
+    Notice,
     Reminder,
     ReminderRule,
     ReminderStatus,
@@ -32,6 +33,7 @@ class Refusal(StrEnum):
     IN_FLIGHT = "in_flight"
     SESSION_CANCELLED = "session_cancelled"
     SESSION_STARTED = "session_started"
+    TAKEN_BACK = "taken_back"
     NOT_ENROLLED = "not_enrolled"
     CALLED_OFF = "called_off"
     STOPPED = "stopped"
@@ -93,10 +95,10 @@ def once_more(
         )
     if row.status is ReminderStatus.SENDING:
         raise _refused(Refusal.IN_FLIGHT, "it is being sent; wait for its outcome, then ask again")
-    rule = _rule_of_wanted(recorded, circumstances)
+    rule = _rule_of_wanted(row, recorded, circumstances)
     session, now = circumstances.session, circumstances.now
     due_at = due_before(session.starts_at, rule.lead)
-    is_over = due_at < now
+    is_over = due_at < now or rule.is_notice
     generation = row.generation + 1
     return Reminder(
         id=reminder_id(row.session_id, row.user_id, row.reminder_type, generation),
@@ -108,6 +110,7 @@ def once_more(
         starts_at=session.starts_at,
         status=ReminderStatus.SCHEDULED,
         requested_at=now if is_over else None,
+        moved_from=row.moved_from,
     )
 
 
@@ -133,22 +136,27 @@ def at_once(
         raise _refused(
             Refusal.ENDED, f"it no longer waits ({row.status}); have it sent once more instead"
         )
-    _rule_of_wanted(recorded, circumstances)
+    _rule_of_wanted(row, recorded, circumstances)
     session, now = circumstances.session, circumstances.now
     if row.due_at <= now and row.starts_at == session.starts_at:
         return row
     return replace(row, due_at=now, starts_at=session.starts_at, requested_at=now)
 
 
-def _rule_of_wanted(recorded: Collection[Reminder], circumstances: Circumstances) -> ReminderRule:
+def _rule_of_wanted(
+    row: Reminder, recorded: Collection[Reminder], circumstances: Circumstances
+) -> ReminderRule:
     """The rule of a reminder that is still of use, to somebody who may get it.
 
     Raises:
         SendRefusedError: If it is of none, or they may not.
     """
     session, rule = circumstances.session, circumstances.rule
-    if session.status is SessionStatus.CANCELLED:
+    is_cancelled = session.status is SessionStatus.CANCELLED
+    if is_cancelled and row.notice is not Notice.CANCELLED:
         raise _refused(Refusal.SESSION_CANCELLED, "its session is cancelled; restore it first")
+    if row.notice is Notice.CANCELLED and not is_cancelled:
+        raise _refused(Refusal.TAKEN_BACK, "its session takes place, which is not what it tells")
     if circumstances.now >= session.starts_at:
         raise _refused(
             Refusal.SESSION_STARTED, "its session has begun, and nobody is reminded of the past"

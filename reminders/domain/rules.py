@@ -16,7 +16,14 @@ from typing import TypeVar
 from uuid import UUID
 
 from reminders.domain.errors import InvalidInputError
-from reminders.domain.model import Reminder, ReminderRule, ReminderStatus, StatusReason
+from reminders.domain.model import (
+    NOTICES,
+    Notice,
+    Reminder,
+    ReminderRule,
+    ReminderStatus,
+    StatusReason,
+)
 from reminders.domain.plan import is_called_off, newest_of, plan, revise
 
 _T = TypeVar("_T")
@@ -55,7 +62,12 @@ class RuleChange:
 
     @property
     def moves_reminders(self) -> bool:
-        """Whether what is planned may differ; subjects, names and order are read when it is sent."""
+        """Whether what is planned may differ; subjects, names and order are read when it is sent.
+
+        Of notices only a confirmation is noted beforehand, of those who are not confirmed yet.
+        """
+        if self.reminder_type in NOTICES and self.reminder_type != Notice.CONFIRMED:
+            return False
         return _wanted(self.before) != _wanted(self.after)
 
     @property
@@ -74,7 +86,7 @@ def with_fields(
 
     Args:
         before: What counts so far; absent when the rule is new, and then the lead and the subject
-            must be given.
+            must be given; the rule of a notice has no lead.
         reminder_type: Its name.
         session_id: The only session it is for; absent means all.
         fields: What is wanted.
@@ -88,14 +100,22 @@ def with_fields(
             " letter or digit; write for example 12h",
             field="reminder_type",
         )
-    lead = _required(_first(fields.lead, before.lead if before else None), "minutes_before")
+    is_notice = reminder_type in NOTICES
+    if is_notice and fields.lead:
+        raise InvalidInputError(
+            f"{reminder_type!r} is a notice, which goes out when something changes; leave"
+            " minutes_before out, or take another reminder_type",
+            field="minutes_before",
+        )
+    known_lead = timedelta() if is_notice else before.lead if before else None
+    lead = _required(_first(fields.lead, known_lead), "minutes_before")
     subject = _required(
         _first(fields.subject_template, before.subject_template if before else None),
         "email_subject_template",
     )
     name = _first(fields.display_name, before.display_name if before else reminder_type)
     order = _first(fields.sort_order, before.sort_order if before else 0)
-    if lead % _MINUTE or not _MINUTE <= lead <= LONGEST_LEAD:
+    if not is_notice and (lead % _MINUTE or not _MINUTE <= lead <= LONGEST_LEAD):
         raise InvalidInputError(
             f"minutes_before is a whole number from 1 to {LONGEST_LEAD // _MINUTE}",
             field="minutes_before",

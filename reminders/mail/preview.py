@@ -5,11 +5,11 @@ There is no rendering of its own here: what the composer makes is what is sent, 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from reminders.domain.errors import InvalidInputError, NaiveInstantError
-from reminders.domain.model import Attendee, Message, ReminderRule, Session
+from reminders.domain.model import Attendee, Message, Notice, ReminderRule, Session
 from reminders.domain.ports import Composer
 from reminders.mail.samples import NOBODY, OWN_JOIN_URL, facts_about, sample_attendee
 
@@ -42,6 +42,7 @@ def preview(
         locale: Of the sample attendee.
         time_zone: Of the sample attendee; absent means the session's.
         moved_from: The start that an earlier e-mail named, to see what a moved session gets; aware.
+            The notice of a move without one comes from the day before.
         has_own_link: Whether the attendee joins by a link of their own; another one stands for it.
         reminder_id: The ledger row that is previewed; the default belongs to none.
 
@@ -66,6 +67,8 @@ def preview(
             "locale and time zone are for a sample attendee; leave them out, or the attendee",
             field="locale" if locale else "time_zone",
         )
+    if moved_from is None and rule.reminder_type == Notice.MOVED:
+        moved_from = session.starts_at - timedelta(days=1)  # somewhere it has to come from
     person = attendee or sample_attendee(locale=locale, time_zone=time_zone)
     facts = facts_about(
         session,

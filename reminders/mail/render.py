@@ -22,6 +22,8 @@ from reminders.mail.catalogue import translations
 from reminders.mail.languages import in_language
 from reminders.mail.links import AttendeeLinks, LinkMaker
 from reminders.mail.locales import ENGLISH, first_known_zone, locale_called
+from reminders.mail.notice_view import NoticeView, notice_view
+from reminders.mail.notice_wording import News, news_of
 from reminders.mail.plain_text import one_line, shortened
 from reminders.mail.samples import LINKS, OWN_JOIN_URL, sample_facts
 from reminders.mail.subject import (
@@ -30,8 +32,9 @@ from reminders.mail.subject import (
     says_now,
     says_when,
     says_which_day,
+    subject_parts,
 )
-from reminders.mail.templating import HTML, MAIL, SUBJECT, TEXT, Templates
+from reminders.mail.templating import HTML, NOTICE, REMINDER, SUBJECT, TEXT, Templates
 from reminders.mail.view import SUBJECT_TITLE, MailView, mail_view
 from reminders.mail.wording import Urgency, Wording
 
@@ -91,7 +94,8 @@ class MailRenderer:
         self._default = default
         self._wording = lru_cache(maxsize=_LOCALES)(self._new_wording)
         palettes = {urgency: self._brand.palette(urgency) for urgency in Urgency}
-        self._templates = Templates(palettes, theirs=templates)
+        self._reminder = Templates(REMINDER, palettes, theirs=templates)
+        self._notice = Templates(NOTICE, palettes, theirs=templates)
         self._check_templates()
 
     def render(
@@ -110,6 +114,8 @@ class MailRenderer:
         - it says "starting now" and more than ten minutes are left, or
         - it names something that this session does not have, such as a location.
 
+        A notice says what has changed, and not how much time is left, so only the last two count.
+
         Args:
             facts: With session, attendee and rule.
             now: The instant by which the time left is judged; aware, not after the start.
@@ -121,8 +127,11 @@ class MailRenderer:
                 cause, and no data.
         """
         session, attendee, rule = facts.session, facts.attendee, facts.rule
+        templates = self._reminder if facts.reminder.notice is None else self._notice
         if session is None or attendee is None or rule is None:
-            raise RenderError(f"{MAIL}: the session, the attendee or the rule does not exist")
+            raise RenderError(
+                f"{templates.mail}: the session, the attendee or the rule does not exist"
+            )
         part = "view"
         try:
             words = self._wording(self._locale_of(attendee))
@@ -133,27 +142,61 @@ class MailRenderer:
             links = self._links.links(session, attendee.user_id) if self._links else None
             if links and facts.own_join_url and not is_for_attendee:  # the file has it as well
                 links = replace(links, ics_url=LINKS.ics_url, webcal_url=LINKS.webcal_url)
-            view = mail_view(
+            view = self._view(
+                facts,
                 session,
                 attendee,
                 now=now,
-                moved_from=facts.moved_from,
                 words=words,
-                brand=self._brand,
                 links=links,
                 is_for_attendee=is_for_attendee,
             )
             part = SUBJECT
             subject, true_until = self._subject_for(rule, session, attendee, view, words, now=now)
+            subject = one_line(subject or templates.subject.render(mail=view), _SUBJECT)
             part = HTML
-            html = self._templates.html[view.urgency].render(mail=view)
+            html = templates.html[view.urgency].render(mail=view)
             part = TEXT
-            text = self._templates.text.render(mail=view)
+            text = templates.text.render(mail=view)
         except Exception as error:  # noqa: BLE001 -- whatever it is, only this e-mail fails
             # Nothing is chained: messages and locals of the cause may quote the attendee.
-            raise RenderError(f"{MAIL}/{part}: {type(error).__name__}") from None
+            raise RenderError(f"{templates.mail}/{part}: {type(error).__name__}") from None
         return RenderedMail(
             subject=subject, html=html, text=text, links=links, true_until=true_until
+        )
+
+    def _view(
+        self,
+        facts: DeliveryFacts,
+        session: Session,
+        attendee: Attendee,
+        *,
+        now: datetime,
+        words: Wording,
+        links: AttendeeLinks | None,
+        is_for_attendee: bool,
+    ) -> MailView:
+        """What the templates show: of a reminder, or of a notice."""
+        view = mail_view(
+            session,
+            attendee,
+            now=now,
+            moved_from=facts.moved_from,
+            words=words,
+            brand=self._brand,
+            links=links,
+            is_for_attendee=is_for_attendee,
+        )
+        if facts.reminder.notice is None:
+            return view
+        return notice_view(
+            view,
+            news_of(facts.reminder.notice, was_called_off=facts.was_called_off),
+            session=session,
+            attendee=attendee,
+            moved_from=facts.moved_from,
+            words=words,
+            links=links,
         )
 
     def _locale_of(self, attendee: Attendee) -> Locale:
@@ -173,20 +216,23 @@ class MailRenderer:
         words: Wording,
         *,
         now: datetime,
-    ) -> tuple[str, datetime]:
-        """The rule's subject if it is true at `now`, else ours; and until when all words are true."""
+    ) -> tuple[str | None, datetime | None]:
+        """The rule's subject if it is true at `now`, and until when all words are true."""
         zone = first_known_zone(attendee.time_zone, session.time_zone)
         days_ahead = wording.days_ahead(session.starts_at, now=now, zone=zone)
         left = session.starts_at.astimezone(UTC) - now.astimezone(UTC)
         template = words.translated_subject(rule.subject_template)
         subject = None
-        true_until = wording.true_until(session.starts_at, now=now, zone=zone)
-        if (
-            view.moved_from is None
-            and abs(left - rule.lead) <= wording.PUNCTUAL
-            and not names_another_day(template, days_ahead=days_ahead)
-            and (view.urgency is Urgency.NOW or not says_now(template))
-        ):
+        true_until: datetime | None = wording.true_until(session.starts_at, now=now, zone=zone)
+        is_apt = not names_another_day(template, days_ahead=days_ahead)
+        if isinstance(view, NoticeView):
+            is_apt &= view.news is not News.AFTER_ALL
+            counts = any(name == "time_left" for _, name in subject_parts(template))
+            true_until = true_until if counts else None
+        else:
+            is_apt &= view.moved_from is None and abs(left - rule.lead) <= wording.PUNCTUAL
+            is_apt &= view.urgency is Urgency.NOW or not says_now(template)
+        if is_apt:
             values = {
                 "session_title": shortened(view.title, SUBJECT_TITLE),
                 "speaker_name": view.speaker,
@@ -198,25 +244,24 @@ class MailRenderer:
                 "attendee_name": view.attendee_name,
             }
             subject = filled_subject(template, values)
-        if subject and says_when(template):
-            true_until = min(true_until, session.starts_at - rule.lead + wording.PUNCTUAL)
+        untrue_from = [true_until] if true_until else []
+        if subject and says_when(template) and not rule.is_notice:
+            untrue_from.append(session.starts_at - rule.lead + wording.PUNCTUAL)
         if subject and says_which_day(template):
-            true_until = min(true_until, wording.midnight_after(now, zone=zone))
-        subject = one_line(subject or self._templates.subject.render(mail=view), _SUBJECT)
-        return subject, true_until
+            untrue_from.append(wording.midnight_after(now, zone=zone))
+        return subject, min(untrue_from, default=None)
 
     def _check_templates(self) -> None:
         """Try every template with everything an e-mail may have, and with nothing."""
         for facts, links, now in sample_facts():
             if facts.session is None or facts.attendee is None:  # no sample is without
                 continue
-            view = mail_view(
+            view = self._view(
+                facts,
                 facts.session,
                 facts.attendee,
                 now=now,
-                moved_from=facts.moved_from,
                 words=self._wording(self._default),
-                brand=self._brand,
                 links=links,
                 is_for_attendee=links is None or facts.moved_from is None,
             )
@@ -224,4 +269,4 @@ class MailRenderer:
             def render(template: Template, view: MailView = view) -> object:
                 return template.render(mail=view)
 
-            self._templates.check(render)
+            (self._reminder if facts.reminder.notice is None else self._notice).check(render)

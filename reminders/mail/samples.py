@@ -11,6 +11,7 @@ from reminders.domain.model import (
     Attendee,
     DeliveryFacts,
     EnrollmentStatus,
+    Notice,
     Reminder,
     ReminderRule,
     ReminderStatus,
@@ -75,6 +76,7 @@ def facts_about(
     reminder_id: UUID = NOBODY,
     moved_from: datetime | None = None,
     own_join_url: str | None = None,
+    was_called_off: bool = False,
 ) -> DeliveryFacts:
     """What is true of a reminder at its sending, if these were it."""
     return DeliveryFacts(
@@ -95,7 +97,13 @@ def facts_about(
         next_due_at=None,
         moved_from=moved_from,
         own_join_url=own_join_url,
+        was_called_off=was_called_off,
     )
+
+
+def notice_rule(notice: Notice) -> ReminderRule:
+    """The rule of a notice, for samples."""
+    return replace(RULE, reminder_type=notice.value, lead=timedelta())
 
 
 def sample_facts() -> Iterator[tuple[DeliveryFacts, AttendeeLinks | None, datetime]]:
@@ -115,3 +123,9 @@ def sample_facts() -> Iterator[tuple[DeliveryFacts, AttendeeLinks | None, dateti
         yield facts_about(SESSION, abroad, RULE, moved_from=yesterday), LINKS, now
         yield facts_about(noted, sample_attendee(), RULE, moved_from=yesterday), None, now
         yield facts_about(bare, nameless, RULE), None, now
+    now = yesterday
+    for notice in Notice:
+        told = notice_rule(notice)
+        yield facts_about(SESSION, abroad, told, moved_from=yesterday), LINKS, now
+        yield facts_about(noted, sample_attendee(), told, moved_from=yesterday), None, now
+        yield facts_about(bare, nameless, told, was_called_off=True), None, now

@@ -78,6 +78,9 @@ DEFAULT_SUBJECTS = (
     N_("Reminder: {session_title} starts tomorrow"),
     N_("Starting Soon: {session_title} in 2 hours"),
     N_("Starting Soon: {session_title} in 1 hour"),
+    N_("Cancelled: {session_title} on {start_date}, {start_time}"),
+    N_("New time for {session_title}: {start_date}, {start_time}"),
+    N_("Confirmed: {session_title} on {start_date}, {start_time}"),
 )
 """Of the rules that every installation is seeded with; the catalogues translate them. That of the
 last one, half an hour before, says "now", and so is never said as it stands."""

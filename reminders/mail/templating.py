@@ -30,12 +30,13 @@ from reminders.mail.inlining import STYLE_SHEET, InliningLoader
 from reminders.mail.wording import Urgency
 
 OURS = Path(__file__).parent / "templates"
-MAIL = "session_reminder"
+REMINDER, NOTICE = "session_reminder", "session_notice"
+"""The mails: folders with a file for each part."""
 SUBJECT, HTML, TEXT = "subject.txt", "body.html", "body.txt"
 """The parts of a mail: files in its folder."""
 _ENDINGS = (".html", ".txt", ".css")
 MOST_COMPILED = 100
-"""Templates whose code is kept: ours are seven, those of HTML once for each urgency."""
+"""Templates whose code is kept: ours are a dozen, those of HTML once for each urgency."""
 
 
 class _Compiled(BytecodeCache):
@@ -66,18 +67,22 @@ _COMPILED = {autoescape: _Compiled() for autoescape in (True, False)}
 
 
 class Templates:
-    """The parts of the reminder as compiled templates; strict, and never read from disk again."""
+    """The parts of a mail as compiled templates; strict, and never read from disk again."""
 
-    def __init__(self, palettes: Mapping[Urgency, Palette], *, theirs: Path | None = None) -> None:
+    def __init__(
+        self, mail: str, palettes: Mapping[Urgency, Palette], *, theirs: Path | None = None
+    ) -> None:
         """Compile them, the HTML once for each palette, with the styles in its attributes.
 
         Args:
+            mail: Its folder.
             palettes: The colours of each urgency.
             theirs: An operator's folder, whose templates go before ours.
 
         Raises:
             ConfigurationError: If a template cannot be compiled; names file and line.
         """
+        self.mail = mail
         self._theirs = theirs
         self._loader = _loader(theirs)
         plain = _environment(self._loader, autoescape=False)
@@ -108,7 +113,7 @@ class Templates:
     def _compiled(self, environment: Environment, part: str) -> Template:
         try:
             # With what it extends, which is otherwise read when it is first rendered.
-            template = environment.get_template(f"{MAIL}/{part}")
+            template = environment.get_template(f"{self.mail}/{part}")
         except TemplateError as error:
             raise ConfigurationError(self._said(error)) from error
         return template

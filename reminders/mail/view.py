@@ -141,14 +141,14 @@ def mail_view(
         weekday=words.formats.short_weekday(starts),
         day=str(starts.day),
         month=words.formats.short_month(starts),
-        when=_appointment(words, session.starts_at, session.ends_at, own_zone),
+        when=appointment(words, session.starts_at, session.ends_at, own_zone),
         elsewhere=(
-            _appointment(words, session.starts_at, session.ends_at, home_zone)
+            appointment(words, session.starts_at, session.ends_at, home_zone)
             if at_home.utcoffset() != starts.utcoffset()
             else None
         ),
         moved_from=(
-            _appointment(words, moved_from, None, own_zone) if moved_from and is_moved else None
+            appointment(words, moved_from, None, own_zone) if moved_from and is_moved else None
         ),
         join_url=join_url,
         join_note=join_note,
@@ -182,7 +182,7 @@ def _one_full_stop(sentence: str) -> str:
     return sentence[:-1] if sentence.endswith("..") else sentence
 
 
-def _appointment(
+def appointment(
     words: Wording, starts_at: datetime, ends_at: datetime | None, zone: ZoneInfo
 ) -> Appointment:
     """The session's time on the clocks of one zone."""

@@ -16,6 +16,7 @@ from gettext import NullTranslations
 from babel import Locale
 
 from reminders.mail.formats import Formats, offset
+from reminders.mail.notice_wording import news_tones
 
 NOW_WITHIN = timedelta(minutes=10)
 SOON_WITHIN = timedelta(hours=3)
@@ -60,6 +61,8 @@ class Labels:
     colon: str
     """Between a label and its value, with the space that French has before it."""
     when: str
+    not_held: str
+    """Instead of `when`, above the time at which a cancelled session does not take place."""
     moved: str
     """Joins the header of a session that was moved."""
     moved_from: str
@@ -69,6 +72,7 @@ class Labels:
     preparation: str
     link_in_full: str
     calendar: str
+    calendar_update: str
     google: str
     outlook: str
     outlook_work: str
@@ -143,6 +147,7 @@ class Wording:
         self.direction = locale.text_direction
         self.tones = _tones(words)
         self.moved_tone = _moved_tone(words)
+        self.news = news_tones(words)
         self.labels = _labels(words, product)
         self.untitled = words.gettext("Your session")
 
@@ -307,6 +312,7 @@ def _labels(words: NullTranslations, product: str) -> Labels:
     return Labels(
         colon=words.gettext(":"),
         when=words.gettext("When"),
+        not_held=words.gettext("Was planned for"),
         moved=words.gettext("New time"),
         moved_from=words.gettext("Moved from"),
         speaker=words.gettext("Speaker"),
@@ -315,6 +321,7 @@ def _labels(words: NullTranslations, product: str) -> Labels:
         preparation=words.gettext("How to prepare"),
         link_in_full=words.gettext("Or copy this link into your browser:"),
         calendar=words.gettext("Add to calendar"),
+        calendar_update=words.gettext("Update your calendar"),
         google=words.gettext("Google Calendar"),
         outlook=words.gettext("Outlook"),
         outlook_work=words.gettext("Outlook for work"),

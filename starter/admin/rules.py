@@ -17,7 +17,7 @@ from reminders.domain.errors import (
     RuleExistsError,
     RuleNotFoundError,
 )
-from reminders.domain.model import ReminderRule, Session
+from reminders.domain.model import NOTICES, ReminderRule, Session
 from reminders.domain.rules import RuleDiff, RuleFields
 from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
 from starter.admin.form import Form
@@ -57,7 +57,9 @@ class _RuleForm:
         if verb == "delete":
             return cls(verb, reminder_type, session_id, None)
         fields = RuleFields(
-            lead=timedelta(minutes=form.number("minutes_before")),
+            lead=None
+            if reminder_type in NOTICES
+            else timedelta(minutes=form.number("minutes_before")),
             is_enabled=form.flag("is_enabled"),
             subject_template=form.required("email_subject_template", longest=LONGEST_TEMPLATE),
             display_name=form.text("display_name") or reminder_type,
@@ -161,6 +163,7 @@ def _edit_page(
         "rule_edit.html",
         http_status=error.status if error else 200,
         rule=rule,
+        is_notice=rule is not None and rule.is_notice,
         session=session,
         names=SUBJECT_NAMES,
         values={name: sent.raw(name) for name in values} if sent else values,

@@ -113,7 +113,7 @@ async def cancel_page(request: Request, session_id: UUID, parts: Answering) -> R
 async def cancel(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Cancel the session for everybody; the receipt follows the workflow that does it."""
     by = By(operator.actor, form.reason())
-    done = await parts.gateway.cancel_session(session_id, by)
+    done = await parts.gateway.cancel_session(session_id, by, tell_nobody=form.flag("tell_nobody"))
     return redirect(f"/audit/{done.event_id}")
 
 
@@ -121,7 +121,7 @@ async def cancel(session_id: UUID, parts: Answering, operator: SignedIn, form: S
 async def restore(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Restore a cancelled session, and plan for everybody what still lies ahead."""
     by = By(operator.actor, form.reason())
-    done = await parts.gateway.restore_session(session_id, by)
+    done = await parts.gateway.restore_session(session_id, by, tell_nobody=form.flag("tell_nobody"))
     return redirect(f"/audit/{done.event_id}")
 
 
@@ -129,7 +129,7 @@ async def restore(session_id: UUID, parts: Answering, operator: SignedIn, form: 
 async def replan(session_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Plan every enrollment anew, by the session and the rules as they are stored now."""
     by = By(operator.actor, form.reason())
-    done = await parts.gateway.session_changed(session_id, by)
+    done = await parts.gateway.session_changed(session_id, by, tell_nobody=form.flag("tell_nobody"))
     return redirect(f"/audit/{done.event_id}")
 
 

@@ -64,7 +64,7 @@ TypeName = Annotated[str, StringConstraints(min_length=1, max_length=32), Field(
 
 class _Rule(In):
     minutes_before: Minutes | None = None
-    """How long before the start it goes out."""
+    """How long before the start it goes out; not of a notice."""
     is_enabled: Flag | None = None
     email_subject_template: Subject | None = None
     """Text with `{session_title}` and the other names that a subject may use."""
@@ -113,7 +113,7 @@ def _minutes(lead: timedelta) -> int:
 
 
 class RuleOut(Mirror):
-    """A rule: a kind of reminder that every enrollment gets."""
+    """A rule: a kind of reminder that every enrollment gets, or a notice (0 `minutes_before`)."""
 
     reminder_type: str = Field(examples=["24h"])
     session_id: UUID | None

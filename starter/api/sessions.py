@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Query, Response
 from pydantic import AliasPath, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from reminders.db.audit import By
-from reminders.domain.model import ReminderStatus, Session, SessionStatus
+from reminders.domain.model import Notice, ReminderStatus, Session, SessionStatus
 from starter.api.fields import (
     BlankIsAbsent,
     Instant,
@@ -38,9 +38,14 @@ from starter.api.routing import (
     under_way,
     v1_router,
 )
+from starter.assembly import Parts
 from starter.services.receipts import ChangeReceipt
 
 router = v1_router("sessions")
+
+_TellNobody = Annotated[
+    bool, Query(description="No notices of the change, also where their rule is on.")
+]
 
 
 class SessionBody(In):
@@ -71,7 +76,14 @@ class SessionBody(In):
         return Session(id=session_id, **self.model_dump(exclude_none=True))
 
 
-class CancelBody(ReasonBody):
+class TellBody(ReasonBody):
+    """Whether people are told."""
+
+    tell_nobody: bool = False
+    """No notices of it, also where their rule is on."""
+
+
+class CancelBody(TellBody):
     """How to cancel."""
 
     dry_run: bool = False
@@ -99,12 +111,32 @@ class SessionWithCounts(SessionOut):
     """A session, and how many of its reminders are in each status."""
 
     counts: dict[ReminderStatus, int]
+    would_be_told: dict[Notice, int]
+    """How many people would get a notice, were it `cancelled` or `moved` now."""
 
     @classmethod
-    def of(cls, session: Session, counts: Mapping[ReminderStatus, int]) -> Self:
+    def of(
+        cls,
+        session: Session,
+        counts: Mapping[ReminderStatus, int],
+        would_be_told: Mapping[Notice, int],
+    ) -> Self:
         """Every status is named, also those without reminders."""
         every = {status: counts.get(status, 0) for status in ReminderStatus}
-        return cls(**vars(SessionOut.model_validate(session)), counts=every)
+        return cls(
+            **vars(SessionOut.model_validate(session)),
+            counts=every,
+            would_be_told=dict(would_be_told),
+        )
+
+
+async def session_with_counts(parts: Parts, session_id: UUID) -> SessionWithCounts:
+    """The session as it is stored, its reminders by status, and who would be told of a change."""
+    return SessionWithCounts.of(
+        await parts.catalogue.session(session_id),
+        await parts.catalogue.counts(session_id),
+        await parts.gateway.notices.expected(session_id),
+    )
 
 
 class UnderWayOut(Mirror):
@@ -122,6 +154,8 @@ class CancelReceiptOut(Mirror):
     already_sent: int
     in_flight: int
     """Handed to the provider already; the delivery resolves them."""
+    told: int
+    """People who get a notice of it."""
 
 
 class ChangesOut(Mirror):
@@ -137,6 +171,8 @@ class ChangesOut(Mirror):
     """Reminders that this change called off."""
     already_sent: int = Field(validation_alias=AliasPath("reminders", "already_sent"))
     in_flight: int = Field(validation_alias=AliasPath("reminders", "in_flight"))
+    told: int = Field(validation_alias=AliasPath("reminders", "told"))
+    """People who get a notice of it."""
 
 
 class ChangedSession(SessionOut):
@@ -157,6 +193,10 @@ class ChangedSession(SessionOut):
         )
 
 
+def _tells_nobody(body: TellBody | None) -> bool:
+    return body is not None and body.tell_nobody
+
+
 def _changes(receipt: ChangeReceipt, response: Response) -> ChangesOut | UnderWayOut:
     if receipt.is_done:
         return ChangesOut.of(receipt)
@@ -175,7 +215,13 @@ def _changes(receipt: ChangeReceipt, response: Response) -> ChangesOut | UnderWa
     },
 )
 async def put_session(
-    session_id: UUID, body: SessionBody, parts: Answering, caller: Caller, response: Response
+    session_id: UUID,
+    body: SessionBody,
+    parts: Answering,
+    caller: Caller,
+    response: Response,
+    *,
+    tell_nobody: _TellNobody = False,
 ) -> ChangedSession:
     """Store a session, whole. Safe to repeat.
 
@@ -185,9 +231,15 @@ async def put_session(
 
     The same call repeated concerns nobody, and its counts are zero, unless the first failed half-way:
     then it completes it. Without `status` the session keeps the one that it has.
+
+    Who is confirmed is told by e-mail if it is moved, cancelled, or takes place after all, where the rules of
+    these notices are on; `tell_nobody` has it told to nobody.
     """
     change, receipt = await parts.gateway.put_session(
-        body.to_session(session_id), keep_status=body.status is None, by=By(caller)
+        body.to_session(session_id),
+        keep_status=body.status is None,
+        by=By(caller),
+        tell_nobody=tell_nobody,
     )
     if change.created:
         response.status_code = CREATED
@@ -206,10 +258,17 @@ async def session_changed(
     parts: Answering,
     caller: Caller,
     response: Response,
-    body: ReasonBody | None = None,
+    body: TellBody | None = None,
 ) -> ChangesOut | UnderWayOut:
-    """Plan every enrollment anew, and have its workflow follow. Safe to repeat."""
-    return _changes(await parts.gateway.session_changed(session_id, by(caller, body)), response)
+    """Plan every enrollment anew, and have its workflow follow. Safe to repeat.
+
+    Who is confirmed is told if the session was moved, cancelled, or takes place after all, where the rules
+    of these notices are on.
+    """
+    done = await parts.gateway.session_changed(
+        session_id, by(caller, body), tell_nobody=_tells_nobody(body)
+    )
+    return _changes(done, response)
 
 
 @router.post(
@@ -230,7 +289,9 @@ async def cancel_session(
     """
     if body is not None and body.dry_run:
         return CancelReceiptOut.of(await parts.gateway.expected(session_id))
-    receipt = await parts.gateway.cancel_session(session_id, by(caller, body))
+    receipt = await parts.gateway.cancel_session(
+        session_id, by(caller, body), tell_nobody=_tells_nobody(body)
+    )
     if receipt.is_done:
         return CancelReceiptOut.of(receipt.reminders)
     response.status_code = ACCEPTED
@@ -247,13 +308,16 @@ async def restore_session(
     parts: Answering,
     caller: Caller,
     response: Response,
-    body: ReasonBody | None = None,
+    body: TellBody | None = None,
 ) -> ChangesOut | UnderWayOut:
     """Take a cancel back: what still lies ahead is planned anew for everybody. Safe to repeat.
 
     A session that an existing platform has cancelled in its own table stays so.
     """
-    return _changes(await parts.gateway.restore_session(session_id, by(caller, body)), response)
+    done = await parts.gateway.restore_session(
+        session_id, by(caller, body), tell_nobody=_tells_nobody(body)
+    )
+    return _changes(done, response)
 
 
 @router.get(
@@ -262,6 +326,5 @@ async def restore_session(
     responses={**NO_SESSION, **INVALID},
 )
 async def get_session(session_id: UUID, parts: Answering) -> SessionWithCounts:
-    """The session as it is stored, and how many of its reminders are in each status."""
-    session = await parts.catalogue.session(session_id)
-    return SessionWithCounts.of(session, await parts.catalogue.counts(session_id))
+    """The session as it is stored, its reminders by status, and who would be told of a change."""
+    return await session_with_counts(parts, session_id)

@@ -14,6 +14,7 @@ from starter.cli.options import (
     DryRun,
     Reason,
     Session,
+    TellNobody,
     User,
     Yes,
     by,
@@ -122,6 +123,7 @@ def cancel(
     ] = None,
     *,
     reason: Reason = None,
+    tell_nobody: TellNobody = False,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -131,7 +133,10 @@ def cancel(
 
     receipt = only_counted(
         lambda parts: parts.gateway.expected(session, user),
-        lambda counts: f"Cancel “{_title(session)}” and its {counts.cancelled} pending reminders?",
+        lambda counts: (
+            f"Cancel “{_title(session)}” and its {counts.cancelled} pending reminders,"
+            f" and tell {'nobody' if tell_nobody or not counts.told else counts.told}?"
+        ),
         dry_run=dry_run,
         yes=yes or user is not None,
     )
@@ -139,7 +144,9 @@ def cancel(
         receipt = ask(lambda parts: parts.gateway.unenroll(session, user, by(reason)))
     elif receipt is None:
         change = waited_for(
-            lambda parts: parts.gateway.cancel_session(session, by(reason), wait=CHANGE_WAIT),
+            lambda parts: parts.gateway.cancel_session(
+                session, by(reason), tell_nobody=tell_nobody, wait=CHANGE_WAIT
+            ),
             session,
             quiet=as_json,
         )
@@ -203,8 +210,13 @@ def _print_many(answer: EnrollmentsOut, lines: Sequence[int]) -> None:
 def _print_cancelled(answer: CancelReceiptOut, *, dry_run: bool) -> None:
     """What was cancelled, or would be."""
     tables.table(
-        ("would be cancelled" if dry_run else "cancelled", "already sent", "in flight"),
-        [(answer.cancelled, answer.already_sent, answer.in_flight)],
+        (
+            "would be cancelled" if dry_run else "cancelled",
+            "already sent",
+            "in flight",
+            "would be told" if dry_run else "told",
+        ),
+        [(answer.cancelled, answer.already_sent, answer.in_flight, answer.told)],
     )
 
 

@@ -122,6 +122,9 @@ Reason = Annotated[str | None, _REASON]
 NeededReason = Annotated[str, _REASON]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+TellNobody = Annotated[
+    bool, typer.Option("--tell-nobody", help="Send no notices of it, also where their rule is on.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only count.")]
 
 

@@ -198,7 +198,7 @@ def _print_rules(answer: RuleListOut) -> None:
         (
             (
                 r.reminder_type,
-                r.minutes_before,
+                r.minutes_before or "notice",
                 "on" if r.is_enabled else "off",
                 r.display_name,
                 r.email_subject_template,

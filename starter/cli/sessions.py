@@ -8,7 +8,18 @@ import typer
 
 from reminders.domain.model import ReminderStatus
 from starter.cli import tables
-from starter.cli.options import CHANGE_WAIT, AsJson, Cursor, Group, Limit, Reason, Session, by, show
+from starter.cli.options import (
+    CHANGE_WAIT,
+    AsJson,
+    Cursor,
+    Group,
+    Limit,
+    Reason,
+    Session,
+    TellNobody,
+    by,
+    show,
+)
 from starter.cli.progress import waited_for
 from starter.cli.reminders import by_status
 from starter.cli.running import ask
@@ -16,7 +27,6 @@ from starter.cli.running import ask
 if TYPE_CHECKING:
     from starter.api.reports import RosterPageOut, SessionPageOut
     from starter.api.sessions import ChangesOut, SessionWithCounts, UnderWayOut
-    from starter.assembly import Parts
     from starter.services.receipts import ChangeReceipt
 
 app = typer.Typer()
@@ -27,13 +37,9 @@ app.add_typer(_session, name="session")
 @_session.command("show")
 def show_session(session: Session, *, as_json: AsJson = False) -> None:
     """Show a session, with its reminders counted by status."""
-    from starter.api.sessions import SessionWithCounts
+    from starter.api.sessions import session_with_counts
 
-    async def counted(parts: Parts) -> SessionWithCounts:
-        found = await parts.catalogue.session(session)
-        return SessionWithCounts.of(found, await parts.catalogue.counts(session))
-
-    show(ask(counted), _print_session, as_json=as_json)
+    show(ask(lambda p: session_with_counts(p, session)), _print_session, as_json=as_json)
 
 
 @_session.command("list")
@@ -81,10 +87,18 @@ def roster(
 
 
 @_session.command("changed")
-def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
+def changed(
+    session: Session,
+    *,
+    reason: Reason = None,
+    tell_nobody: TellNobody = False,
+    as_json: AsJson = False,
+) -> None:
     """Report that a session or a rule changed: replan every enrollment. Safe to repeat."""
     done = waited_for(
-        lambda parts: parts.gateway.session_changed(session, by(reason), wait=CHANGE_WAIT),
+        lambda parts: parts.gateway.session_changed(
+            session, by(reason), tell_nobody=tell_nobody, wait=CHANGE_WAIT
+        ),
         session,
         quiet=as_json,
     )
@@ -92,10 +106,18 @@ def changed(session: Session, *, reason: Reason = None, as_json: AsJson = False)
 
 
 @_session.command("restore")
-def restore(session: Session, *, reason: Reason = None, as_json: AsJson = False) -> None:
+def restore(
+    session: Session,
+    *,
+    reason: Reason = None,
+    tell_nobody: TellNobody = False,
+    as_json: AsJson = False,
+) -> None:
     """Restore a cancelled session, and replan what still lies ahead. Safe to repeat."""
     done = waited_for(
-        lambda parts: parts.gateway.restore_session(session, by(reason), wait=CHANGE_WAIT),
+        lambda parts: parts.gateway.restore_session(
+            session, by(reason), tell_nobody=tell_nobody, wait=CHANGE_WAIT
+        ),
         session,
         quiet=as_json,
     )
@@ -114,7 +136,15 @@ def _show_change(change: ChangeReceipt, *, as_json: bool) -> None:
 def print_changes(answer: ChangesOut) -> None:
     """What a session's change did."""
     tables.table(
-        ("enrollments", "confirmed", "not confirmed", "cancelled", "already sent", "in flight"),
+        (
+            "enrollments",
+            "confirmed",
+            "not confirmed",
+            "cancelled",
+            "already sent",
+            "in flight",
+            "told",
+        ),
         [
             (
                 answer.enrollments,
@@ -123,6 +153,7 @@ def print_changes(answer: ChangesOut) -> None:
                 answer.cancelled,
                 answer.already_sent,
                 answer.in_flight,
+                answer.told,
             )
         ],
     )
@@ -143,6 +174,7 @@ def _print_session(answer: SessionWithCounts) -> None:
         title=answer.title,
         starts=f"{tables.plain(answer.start_time)} UTC, announced in {answer.time_zone}",
         status=str(answer.status),
+        would_be_told=", ".join(f"{n} if {kind}" for kind, n in answer.would_be_told.items()),
     )
     tables.table(("status", "reminders"), ((status, n) for status, n in answer.counts.items() if n))
 

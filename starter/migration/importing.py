@@ -91,7 +91,8 @@ RETURNING r.xmax::text = '0' AS is_new, r.session_id, r.user_id
 )
 
 _OUR_RULES = text(
-    "SELECT * FROM reminder_configurations WHERE session_id IS NULL ORDER BY sort_order"
+    "SELECT * FROM reminder_configurations"
+    " WHERE session_id IS NULL AND minutes_before > 0 ORDER BY sort_order"
 )
 _UPDATE_RULE = text("""
 UPDATE reminder_configurations

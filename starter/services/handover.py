@@ -127,7 +127,7 @@ class Handover:
         session_id, user_id = planned.session.id, planned.user_id
         if planned.is_first and (run_id := await self.workflows.start(planned)) is not None:
             return HandedOver(planned=planned, run_id=run_id, is_confirmed=True, is_found=True)
-        if planned.called_off is not None:
+        if planned.is_over and planned.called_off is not None:
             is_found = await self.workflows.cancel(session_id, user_id, planned.called_off)
             return HandedOver(planned=planned, is_confirmed=True, is_found=is_found)
         run = await self.workflows.latest(session_id, user_id)
@@ -152,7 +152,7 @@ class Handover:
         """Have the last run followed by another, if something is still pending by now."""
         newest = await self._reread(planned) if planned.has_pending else planned
         run_id: str | None = last.run_id if last else ""
-        if newest.called_off is not None or not newest.has_pending:
+        if newest.is_over or not newest.has_pending:
             return HandedOver(planned=newest, run_id=run_id or "", is_confirmed=True)
         run_id = await self.workflows.start(newest)
         if run_id is None:

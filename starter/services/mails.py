@@ -37,6 +37,7 @@ from starter.services.composer import mail_composer
 AT_MOST = 5
 """Test e-mails a minute, of all processes: they share the pace of what people wait for."""
 _MINUTE = timedelta(minutes=1)
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,7 +113,7 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
     rule = next((r for r in rules if wanted.reminder_type in (None, r.reminder_type)), None)
     if rule is None:
         raise RuleNotFoundError
-    at = wanted.at or session.starts_at - rule.lead
+    at = wanted.at or session.starts_at - _ahead(rule)
     if wanted.before is not None:
         at = session.starts_at - wanted.before
     if wanted.late is not None:
@@ -132,6 +133,11 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
         time_zone=wanted.time_zone,
         moved_from=moved_from(told, session.starts_at, now=at),
     )
+
+
+def _ahead(rule: ReminderRule) -> timedelta:
+    """How long before the start an e-mail of this rule is usually sent."""
+    return _DAY if rule.is_notice else rule.lead
 
 
 class _SampleLinks:
@@ -158,7 +164,7 @@ class Mails:
         Raises:
             ReminderError: As the sending would.
         """
-        at = SESSION.starts_at - rule.lead
+        at = SESSION.starts_at - _ahead(rule)
         return self.preview(Scene(session=SESSION, attendee=None, rule=rule, rules=(rule,), at=at))
 
     def preview(self, scene: Scene) -> Message:

@@ -27,6 +27,9 @@ _REASONS = {
     StatusReason.PAST_DUE: "its instant had passed when it was planned",
     StatusReason.SUPERSEDED: "it was late, and a later reminder was due as well",
     StatusReason.ALREADY_TOLD: "an e-mail before told this start already, or nearly",
+    StatusReason.TAKEN_BACK: "the change was taken back before anybody was told, or nothing of it is"
+    " left to tell",
+    StatusReason.UNTOLD: "whoever changed the session said that nobody is to be told",
     StatusReason.SESSION_STARTED: "the session had begun",
     StatusReason.SESSION_CANCELLED: "the session was cancelled",
     StatusReason.SESSION_DELETED: "the session no longer exists",

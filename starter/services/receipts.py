@@ -43,6 +43,8 @@ class CancelReceipt:
     already_sent: int = 0
     in_flight: int = 0
     """Frozen in a request that may have been accepted; resolved by the delivery pipeline."""
+    told: int = 0
+    """People who get a notice of it."""
     event_id: int | None = field(default=None, compare=False)
     """Its entry in the audit log; absent when it was only counted, or is part of another receipt."""
 
@@ -53,6 +55,7 @@ class CancelReceipt:
             "cancelled": self.cancelled,
             "already_sent": self.already_sent,
             "in_flight": self.in_flight,
+            "told": self.told,
         }
 
     @classmethod
@@ -62,6 +65,7 @@ class CancelReceipt:
             cancelled=planned.cancelled,
             already_sent=planned.already_sent,
             in_flight=planned.in_flight,
+            told=int(planned.is_told),
         )
 
 

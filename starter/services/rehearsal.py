@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from reminders.domain.case import COOLING, Case
 from reminders.domain.decide import Close, Wait, decide, moved_from
 from reminders.domain.errors import (
     ConflictError,
@@ -32,7 +33,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.domain.plan import plan, revise, withheld
+from reminders.domain.planning import revised
 from reminders.domain.ports import Composer
 from starter.assembly import Parts
 from starter.services.composer import mail_composer
@@ -66,6 +67,8 @@ class Script:
     """By ascending instant, none before the enrollment."""
     threshold: timedelta = timedelta(hours=1)
     """`RESCHEDULE_RESEND_THRESHOLD`."""
+    cooling: timedelta = COOLING
+    """`NOTICE_COOLING_SECONDS`."""
     stopped: Mapping[str, StatusReason] = field(default_factory=dict)
     """What the attendee is not to get, by reminder type."""
 
@@ -127,6 +130,7 @@ async def rehearsed(
         enrolled_at=enrolled_at,
         moves=moves,
         threshold=parts.settings.reschedule_resend_threshold,
+        cooling=timedelta(seconds=parts.settings.notice_cooling_seconds),
         stopped=stopped,
     )
     return script, await asyncio.to_thread(_played, parts, script)
@@ -186,6 +190,7 @@ class _Rehearsal:
         self._rows: dict[UUID, Reminder] = {}
         self._subjects: dict[UUID, str] = {}
         self._session = script.session
+        self._version = 0
 
     def move(self, starts_at: datetime) -> None:
         """The session starts at another instant, and lasts as long."""
@@ -195,17 +200,23 @@ class _Rehearsal:
 
     def plan(self, *, at: datetime, enrolling: bool) -> None:
         """Plan as `EnrollmentPlanner` does."""
-        wanted = plan(self._session.starts_at, self._script.rules, now=at)
-        revision = revise(
-            withheld(wanted, self._script.stopped),
-            self._rows.values(),
-            session_id=self._session.id,
-            user_id=self._script.attendee.user_id,
-            starts_at=self._session.starts_at,
-            threshold=self._script.threshold,
-            enrolling=enrolling,
+        self._version += 1
+        revision = revised(
+            Case(
+                session=self._session,
+                user_id=self._script.attendee.user_id,
+                enrollment=EnrollmentStatus.CONFIRMED,
+                recorded=tuple(self._rows.values()),
+                now=at,
+                rules=self._script.rules,
+                stopped=self._script.stopped,
+                threshold=self._script.threshold,
+                cooling=self._script.cooling,
+                enrolling=enrolling,
+            )
         )
-        self._rows |= {row.id: row for row in revision.reminders}
+        for row in (*revision.added, *revision.changed):
+            self._rows[row.id] = replace(row, plan_version=self._version)
 
     def pass_until(self, instant: datetime | None) -> None:
         """Let time pass, to the end if no instant is given; what is due goes out."""
@@ -225,7 +236,7 @@ class _Rehearsal:
         facts = self._facts(row, now)
         decision = decide(facts, now=now)
         if isinstance(decision, Wait):
-            return replace(row, due_at=decision.due_at, starts_at=decision.starts_at)
+            return replace(row, due_at=decision.due_at)
         if isinstance(decision, Close):
             return replace(row, status=decision.status, reason=decision.reason)
         try:
@@ -241,10 +252,15 @@ class _Rehearsal:
 
     def _facts(self, row: Reminder, now: datetime) -> DeliveryFacts:
         """Everything that is true of a reminder now, as `DeliveryLedger.read` finds it."""
-        others = self._rows.values()
+        others, starts_at = self._rows.values(), self._session.starts_at
         sent = [r for r in others if r.sent_at is not None]
         last = max(sent, key=lambda r: r.sent_at or r.due_at, default=None)
         stopped = self._script.stopped
+        moving = next(
+            (r for r in others if r.notice and r.moved_from and r.status.is_pending), None
+        )
+        known = row.moved_from or (moving.moved_from if moving else None)
+        known = known or (last.starts_at if last else None)
         going_out = {
             r.reminder_type
             for r in self._script.rules
@@ -263,13 +279,13 @@ class _Rehearsal:
                     r.due_at
                     for r in others
                     if r.status is ReminderStatus.SCHEDULED
+                    and r.notice is None
                     and r.reminder_type in going_out
                     and r.due_at > row.due_at
                 ),
                 default=None,
             ),
             stopped=self._script.stopped.get(row.reminder_type),
-            moved_from=moved_from(
-                last.starts_at if last else None, self._session.starts_at, now=now
-            ),
+            moved_from=moved_from(known, starts_at, now=now),
+            told_already=last is not None and last.starts_at == starts_at,
         )

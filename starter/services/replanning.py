@@ -74,7 +74,19 @@ class EnrollmentReplanner:
             cancelled=max(counted.cancelled, _called_off(handed.planned, since)),
             already_sent=counted.already_sent,
             in_flight=counted.in_flight,
+            told=int(handed.planned.is_told or _was_told(handed.planned, since)),
         )
+
+
+def _was_told(planned: PlannedEnrollment, since: datetime) -> bool:
+    """Whether a notice went out since then, perhaps of an attempt that could not count it."""
+    return any(
+        r.notice is not None
+        and r.status.is_accepted
+        and r.updated_at is not None
+        and r.updated_at >= since
+        for r in planned.reminders
+    )
 
 
 def _called_off(planned: PlannedEnrollment, since: datetime) -> int:

@@ -22,6 +22,7 @@ from reminders.domain.model import Reminder, ReminderStatus, Session
 from reminders.settings import Settings
 from starter.assembly import assemble
 from starter.gateway import ReminderGateway
+from tests.databases import without_notices
 from tests.provider import Json, ProviderClient
 from tests.stage import eventually
 from workflows.plugin import SessionReminderPlugin
@@ -99,6 +100,7 @@ class Platform:
 async def a_platform(stack: LocalStack) -> AsyncIterator[Platform]:
     """The platform's side of a running stack."""
     database = Database(stack.postgres.url(DATABASE), pool_size=20)
+    await without_notices(database)
     client = await Client.connect(stack.temporal.address, plugins=[SessionReminderPlugin()])
     parts = assemble(Settings(database_url=stack.postgres.url(DATABASE)), database, client)
     async with ProviderClient(stack.provider.url) as provider:

@@ -17,6 +17,7 @@ from temporalio.client import Client
 from devstack.stack import DATABASE, LocalStack
 from reminders.db.engine import Database
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
+from tests.databases import without_notices
 from tests.e2e.driving import witness
 from tests.e2e.driving.agreement import Pair, disagreements
 from tests.e2e.driving.driver import API_KEY, Driver, Form
@@ -77,6 +78,7 @@ async def test_whatever_is_asked_at_whatever_moment(form: Form) -> None:
     print(f"\n{SEED}={seed}")
     with LocalStack(with_ui=False, settings=SETTINGS) as stack:
         database = Database(stack.postgres.url(DATABASE), pool_size=20)
+        await without_notices(database)
         client = await Client.connect(stack.temporal.address, plugins=[SessionReminderPlugin()])
         await witness.install(database)
         driver = Driver(form, seed, stack=stack, client=client, database=database)

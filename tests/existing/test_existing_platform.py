@@ -26,12 +26,14 @@ from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import (
     Attendee,
     Enrollee,
+    Notice,
     OptOut,
     ProviderEvent,
     ReminderStatus,
     Session,
     StatusReason,
 )
+from reminders.domain.rules import RuleFields
 from reminders.settings import Settings
 from starter.health.diagnosis import Level
 from starter.health.examiner import Examiner
@@ -110,6 +112,35 @@ async def test_a_platform_s_week(stage: Stage, host: Host) -> None:
         mails = [mail["to"] for mail in await stage.provider.accepted()]
     expected = [["lost@hospital.example"]] * 3 + [["told@hospital.example"]] * 3
     assert expected == sorted(mails)
+
+
+async def test_changes_are_told_once_that_is_switched_on(stage: Stage, host: Host) -> None:
+    """Off at first, kind by kind: the platform may be telling people itself. Found by a sweep."""
+    session, user = await host.session(stage.clock.now() + 50 * HOUR), await host.person("told")
+    await host.enrolls(session, user)
+    await stage.sweep()
+    run = handle_of(stage, session, user)
+    later = "UPDATE sessions SET scheduled_at = scheduled_at + interval '1 hour' WHERE id = :id"
+    await host.run(later, id=session)
+    assert 1 == (await stage.sweep()).processed
+    await stage.forward(HOUR, run)
+    for kind in (Notice.MOVED, Notice.CANCELLED):
+        await stage.rules.change(kind, None, RuleFields(is_enabled=True), by=By("test"))
+    await host.run(later, id=session)
+    assert 1 == (await stage.sweep()).processed
+    assert 0 == (await stage.sweep()).processed
+    await stage.forward(3 * MINUTE, run)
+    await host.run("UPDATE sessions SET state = 'cancelled' WHERE id = :id", id=session)
+    assert 1 == (await stage.sweep()).processed
+
+    async def told() -> bool:
+        return len(await stage.provider.accepted()) == 2
+
+    await eventually(told)
+    subjects = [mail["subject"] for mail in await stage.provider.accepted()]
+    assert ["New time for", "Cancelled: C"] == [subject[:12] for subject in subjects]
+    assert {"sent", "cancelled: session_cancelled"} == await statuses(stage, session, user)
+    assert 0 == (await stage.sweep()).processed
 
 
 async def test_what_is_called_off_with_us_stays_so(stage: Stage, host: Host) -> None:

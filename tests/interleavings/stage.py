@@ -228,6 +228,7 @@ def _told(row: Any, reminder: UUID) -> str:
 _TABLES = (
     "session_reminder_emails", "email_batches", "unconfirmed_plans", "enrollments", "users",
     "sessions", "reminder_preferences", "webhook_events", "erased_users", "untold_session_changes",
+    "quiet_sessions",
 )  # fmt: skip
 
 _NEVER = {

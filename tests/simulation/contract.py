@@ -439,8 +439,8 @@ class Pair:
             due_at = self.clock.at + HOUR
             await self.both(
                 "move",
-                lambda: self.real[0].move(real[key], due_at, due_at + HOUR),  # noqa: B023
-                lambda: self.model[0].move(model[key], due_at, due_at + HOUR),  # noqa: B023
+                lambda: self.real[0].move(real[key], due_at),  # noqa: B023
+                lambda: self.model[0].move(model[key], due_at),  # noqa: B023
             )
 
     async def move(self, random: Random) -> None:
@@ -452,8 +452,8 @@ class Pair:
         due_at = self.clock.at + HOUR
         await self.both(
             "move",
-            lambda: self.real[0].move(real[key], due_at, due_at + HOUR),
-            lambda: self.model[0].move(model[key], due_at, due_at + HOUR),
+            lambda: self.real[0].move(real[key], due_at),
+            lambda: self.model[0].move(model[key], due_at),
         )
 
     async def settle(self, random: Random) -> None:

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from uuid import UUID
 
-from reminders.domain.model import EnrollmentStatus, ReminderStatus, Session, SessionStatus
+from reminders.domain.case import COOLING
+from reminders.domain.model import (
+    NOTICES,
+    EnrollmentStatus,
+    Notice,
+    ReminderStatus,
+    Session,
+    SessionStatus,
+)
 from reminders.domain.model import StatusReason as Reason
 from tests.simulation.provider import SINK, Acceptance, Weather
 from tests.simulation.store import Row
@@ -54,6 +62,8 @@ def told_once(e: Evidence) -> Violations:
     told: dict[tuple[UUID, UUID, str], list[Acceptance]] = defaultdict(list)
     for a in e.provider.accepted:
         row = e.store.rows[a.reminder_id]
+        if row.reminder_type in NOTICES:
+            continue
         key = row.session_id, row.user_id, row.reminder_type
         for before in told[key]:
             if before.reminder_id != a.reminder_id and abs(before.tells - a.tells) <= THRESHOLD:
@@ -66,6 +76,8 @@ def nothing_before_its_instant(e: Evidence) -> Violations:
     for a in e.provider.accepted:
         row = e.store.rows[a.reminder_id]
         due_at = a.tells - e.store.rules[row.reminder_type].lead
+        if row.reminder_type in NOTICES:
+            due_at = row.due_at
         ahead = max(timedelta(seconds=s) for s in (*e.story.skews, 0.0))
         if a.at < due_at - min(ahead, OFF):
             yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, due at {_at(due_at)}"
@@ -85,7 +97,7 @@ def nothing_superseded(e: Evidence) -> Violations:
         row = e.store.rows[a.reminder_id]
         lead = e.store.rules[row.reminder_type].lead
         for kind, later in e.store.rules.items():
-            if later.lead < lead and later.is_enabled:
+            if later.lead < lead and later.is_enabled and not later.is_notice:
                 due_at = a.tells - later.lead
                 is_wanted = any(
                     spell.starts_at == a.tells
@@ -116,23 +128,31 @@ def nothing_for_who_does_not_want_it(e: Evidence) -> Violations:
         row, batch = e.store.rows[a.reminder_id], e.store.batches[UUID(a.key)]
         lead = e.store.rules[row.reminder_type].lead
         frozen_by = batch.frozen_at + OFF
-        live = [
-            s
-            for s in _merged(spells(e, row.session_id, row.user_id, until_it_ended=True))
-            if s.since <= frozen_by
-        ]
-        if not any(s.wants(row, a.tells) and s.until >= frozen_by - UNDER_WAY for s in live):
+        is_notice = row.reminder_type in NOTICES
+        found = spells(e, row.session_id, row.user_id, until_it_ended=True, only_noted=is_notice)
+        live = [s for s in _merged(found) if s.since <= frozen_by]
+        if row.reminder_type == Notice.CANCELLED:
+            live = [
+                s
+                for s in found
+                if s.since <= frozen_by and s.is_enrolled and not s.is_stopped and not s.is_held
+            ]
+            if not any(s.starts_at == a.tells and s.until >= frozen_by - UNDER_WAY for s in live):
+                yield f"{_name(e, row.id)} was frozen at {_at(batch.frozen_at)}, and not so then"
+        elif not any(s.wants(row, a.tells) and s.until >= frozen_by - UNDER_WAY for s in live):
             yield f"{_name(e, row.id)} was frozen at {_at(batch.frozen_at)}, and not wanted then"
         elif not any(s.since <= s.starts_at - lead for s in live):
             yield f"{_name(e, row.id)} was past due when it was planned"
 
 
 def nothing_that_is_not_true_any_more(e: Evidence) -> Violations:
-    """What is accepted was true of its session a moment before: it was held, at the start that is told."""
+    """What is accepted was true of its session a moment before: it was held at the start that is told, or cancelled."""
     for a in _of_batches(e):
         row = e.store.rows[a.reminder_id]
         if not any(
-            s.is_held and s.starts_at == a.tells and s.since <= a.at <= s.until + UNDER_WAY
+            s.is_held == (row.reminder_type != Notice.CANCELLED)
+            and s.starts_at == a.tells
+            and s.since <= a.at <= s.until + UNDER_WAY
             for s in spells(e, row.session_id, row.user_id)
         ):
             yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, and not true any more"
@@ -255,6 +275,61 @@ def what_could_go_out_went_out(e: Evidence) -> Violations:
                     )
 
 
+def news_is_new(e: Evidence) -> Violations:
+    """A notice that a session was cancelled or moved tells something else than the e-mail before it."""
+    told: dict[tuple[UUID, UUID], Acceptance] = {}
+    for a in e.provider.accepted:
+        row = e.store.rows[a.reminder_id]
+        key = row.session_id, row.user_id
+        before = told.get(key)
+        is_news = row.reminder_type in (Notice.CANCELLED, Notice.MOVED)
+        if is_news and before is not None and _says(e, before) == _says(e, a):
+            yield f"{_name(e, a.reminder_id)} tells at {_at(a.at)} what was told already"
+        told[key] = a
+
+
+def who_takes_part_is_told(e: Evidence) -> Violations:
+    """A change that lasted is told to whoever takes part, once all was well for two minutes while it was of use.
+
+    A cancel, or a start that clocks show as another, of which the last e-mail, or else the plan
+    that they enrolled with, said otherwise.
+    """
+    if not e.story.has_notices:
+        return
+    odd = {e.provider.bad_address, e.provider.disliked if _was_disliked(e) else None}
+    for session_id, user_id in e.store.enrollments:
+        if e.store.users[user_id].email in odd:
+            continue
+        key = session_id, user_id
+        mails = [
+            a
+            for a in e.provider.accepted
+            if (row := e.store.rows[a.reminder_id]).session_id == session_id
+            and row.user_id == user_id
+        ]
+        states = _states(spells(e, session_id, user_id))
+        for before, now in pairwise(states):
+            known_before = _known_at(e, key, before.since)
+            known_at = _known_at(e, key, now.since)
+            if not (before.is_part and now.is_part) or before.state == now.state:
+                continue
+            if known_before is None or known_before > now.since or known_at is None:
+                continue
+            last = next((_says(e, a) for a in reversed(mails) if a.at < now.since), before.state)
+            ahead = min(before.state[1], now.state[1])
+            if last == now.state or ahead <= known_at:
+                continue
+            due_at = known_at if now.state[0] else known_at + COOLING
+            out_at = min(
+                (a.at for a in mails if a.at >= now.since and _says(e, a) == now.state),
+                default=e.settled_at,
+            )
+            enough = _enough(e)
+            well_from = _well_within(e, due_at, min(now.until, ahead), enough)
+            if well_from is not None and out_at > well_from + enough:
+                yield f"{_name_of(e, key)} was not told by {_at(well_from + enough)}: {now.state}"
+
+
 def no_run_without_an_enrollment(e: Evidence) -> Violations:
     """When all has come to rest, whoever has nothing to wait for has no run."""
     for runs in e.temporal.executions.values():
@@ -311,6 +386,8 @@ INVARIANTS: tuple[Invariant, ...] = (
     reasons_are_true,
     rows_move_forward,
     what_could_go_out_went_out,
+    news_is_new,
+    who_takes_part_is_told,
     no_run_without_an_enrollment,
     attempts_are_bounded,
     one_owner_at_a_time,
@@ -359,7 +436,12 @@ class Spell:
 
 
 def spells(
-    e: Evidence, session_id: UUID, user_id: UUID, *, until_it_ended: bool = False
+    e: Evidence,
+    session_id: UUID,
+    user_id: UUID,
+    *,
+    until_it_ended: bool = False,
+    only_noted: bool = False,
 ) -> list[Spell]:
     """What was true of an enrollment, one spell after the other.
 
@@ -368,9 +450,15 @@ def spells(
         session_id: Of the enrollment.
         user_id: Of the enrollment.
         until_it_ended: Whether a cancel by hand counts once the run has ended, and not before.
+        only_noted: Whether a cancel by hand counts only if it called anything off: of one that met
+            nothing but a last reminder on its way, the ledger knows nothing.
     """
     by_hand_at = e.ended_by_hand if until_it_ended else e.by_hand
     key = session_id, user_id
+    if only_noted and not any(
+        r.reason is Reason.WORKFLOW_CANCELLED for r in e.store.of_enrollment.get(key, [])
+    ):
+        by_hand_at = []
     events: list[tuple[datetime, str, object]] = [
         (at, what, value)
         for at, what, about, value in e.store.timeline
@@ -404,6 +492,39 @@ def spells(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A time in which a session was one thing to one person."""
+
+    since: datetime
+    until: datetime
+    is_part: bool
+    """Whether they take part, and want to be told."""
+    state: tuple[bool, datetime]
+    """Whether it is cancelled, and when it starts."""
+
+
+def _states(found: list[Spell]) -> list[_State]:
+    """What the spells are to somebody who looks at the session only."""
+    states: list[_State] = []
+    for spell in found:
+        is_part, state = (
+            spell.is_enrolled and not spell.is_stopped,
+            (not spell.is_held, spell.starts_at),
+        )
+        last = states[-1] if states else None
+        if last and (last.is_part, last.state) == (is_part, state):
+            states[-1] = replace(last, until=spell.until)
+        else:
+            states.append(_State(spell.since, spell.until, is_part, state))
+    return states
+
+
+def _says(e: Evidence, a: Acceptance) -> tuple[bool, datetime]:
+    """What an e-mail says of a session: whether it is cancelled, and when it starts."""
+    return e.store.rows[a.reminder_id].reminder_type == Notice.CANCELLED, a.tells
+
+
 def _merged(found: list[Spell]) -> list[Spell]:
     """Live spells, those of one start in one."""
     merged: list[Spell] = []
@@ -428,7 +549,7 @@ def _wanted(e: Evidence, spell: Spell) -> list[tuple[str, datetime, datetime]]:
     due = sorted(
         (spell.starts_at - rule.lead, kind)
         for kind, rule in e.store.rules.items()
-        if kind not in spell.off
+        if kind not in spell.off and not rule.is_notice
     )
     ends = [*(at for at, _ in due[1:]), spell.starts_at][: len(due)]
     return [
@@ -574,6 +695,11 @@ def _of_batches(e: Evidence) -> Iterator[Acceptance]:
 
 def _was_disliked(e: Evidence) -> bool:
     return any(w in (Weather.FIREWALL, Weather.REFUSES_ONE) for _, _, w in e.troubles)
+
+
+def _name_of(e: Evidence, key: tuple[UUID, UUID]) -> str:
+    person = e.store.users[key[1]].email.partition("@")[0]
+    return f"{person}, {e.store.sessions[key[0]].title},"
 
 
 def _name(e: Evidence, reminder_id: UUID) -> str:

@@ -323,7 +323,7 @@ MUTANTS = (
         "a cancelled session is reminded of",
         (
             "reminders.domain.decide:decide",
-            "if session.status is SessionStatus.CANCELLED:",
+            "if is_cancelled and notice is not Notice.CANCELLED:",
             "if False:",
         ),
     ),
@@ -341,7 +341,7 @@ MUTANTS = (
     ),
     _mutant(
         "what is late goes out beside the next one",
-        ("reminders.domain.decide:_needless", "and now >= facts.next_due_at:\n", "and False:\n"),
+        ("reminders.domain.decide:_needless", "and now >= next_due_at:\n", "and False:\n"),
     ),
     _mutant(
         "what is past due is planned",
@@ -409,7 +409,11 @@ MUTANTS = (
     ),
     _mutant(
         "a run is not cancelled when everything is called off",
-        (f"{_HANDOVER}._meet", "if planned.called_off is not None:", "if False:"),
+        (
+            f"{_HANDOVER}._meet",
+            "if planned.is_over and planned.called_off is not None:",
+            "if False:",
+        ),
     ),
     _mutant(
         "who enrolls again gets the rows of the run that is ending",

@@ -13,8 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from reminders.db import preferences
-from reminders.db.planning import SETTLED, _called_off
+from reminders.db.planning import SETTLED
 from reminders.db.plans import PlannedEnrollment, Situation
+from reminders.domain.case import COOLING, Case
 from reminders.domain.errors import EnrollmentNotFoundError, SessionNotFoundError
 from reminders.domain.model import (
     EnrollmentStatus,
@@ -23,7 +24,8 @@ from reminders.domain.model import (
     Session,
     StatusReason,
 )
-from reminders.domain.plan import Revision, call_off, plan, revise, withheld
+from reminders.domain.plan import Revision, call_off
+from reminders.domain.planning import revised
 from reminders.domain.ports import Clock
 from tests.simulation.store import Link, Row, Store
 
@@ -36,6 +38,7 @@ class ModelPlanner:
     link: Link
     clock: Clock
     resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
+    notice_cooling: timedelta = field(default=COOLING, kw_only=True)
     enrolled: Callable[..., Any] | None = field(default=None, kw_only=True)
     """`Catalogue.enrolled`, for who pages through a session."""
 
@@ -104,7 +107,8 @@ class ModelPlanner:
             recorded, situation = self._recorded(key), self._situation(key)
             newest = max((r.plan_version for r in recorded), default=0)
             is_newest = max(newest, situation.unconfirmed or 0) <= planned.version
-            if is_newest and _called_off(session, situation) is None:
+            case = self._case(session, user_id, recorded, situation)
+            if is_newest and case.called_off is None:
                 taken_along = call_off(recorded, StatusReason.WORKFLOW_CANCELLED)
                 self._write(session, user_id, taken_along, situation)
                 recorded = self._recorded(key)
@@ -197,6 +201,8 @@ class ModelPlanner:
             enrolled=0,
             unconfirmed=entry[0] if entry else None,
             version=store.plan_version,
+            is_quiet=(held := store.sessions.get(session_id)) is not None
+            and store.quiet.get(session_id) == (held.starts_at, held.status),
         )
 
     def _plan(
@@ -208,27 +214,38 @@ class ModelPlanner:
         *,
         enrolling: bool = False,
     ) -> PlannedEnrollment:
-        called_off = _called_off(session, situation)
-        if called_off is not None:
-            revision = call_off(recorded, called_off)
-        else:
-            rules = tuple(self.store.rules.values())
-            wanted = plan(session.starts_at, rules, now=self.clock.now())
-            if situation.enrollment is EnrollmentStatus.PENDING:
-                reasons = {rule.reminder_type: StatusReason.UNCONFIRMED for rule in rules}
-            else:
-                reasons = dict(preferences.stopped(situation.stopping, rules))
-            revision = revise(
-                withheld(wanted, reasons),
-                recorded,
-                session_id=session.id,
-                user_id=user_id,
-                starts_at=session.starts_at,
-                threshold=self.resend_threshold,
-                enrolling=enrolling,
-            )
+        case = self._case(session, user_id, recorded, situation, enrolling=enrolling)
         return self._write(
-            session, user_id, revision, situation, first=not recorded, called_off=called_off
+            session,
+            user_id,
+            revised(case),
+            situation,
+            first=not recorded,
+            called_off=case.called_off,
+        )
+
+    def _case(
+        self,
+        session: Session,
+        user_id: UUID,
+        recorded: tuple[Reminder, ...],
+        situation: Situation,
+        *,
+        enrolling: bool = False,
+    ) -> Case:
+        rules = tuple(self.store.rules.values())
+        return Case(
+            session=session,
+            user_id=user_id,
+            enrollment=situation.enrollment,
+            recorded=recorded,
+            now=self.clock.now(),
+            rules=rules,
+            stopped=preferences.stopped(situation.stopping, rules),
+            threshold=self.resend_threshold,
+            cooling=self.notice_cooling,
+            enrolling=enrolling,
+            is_quiet=situation.is_quiet,
         )
 
     def _write(
@@ -255,6 +272,7 @@ class ModelPlanner:
                     status=new.status,
                     reason=new.reason,
                     plan_version=situation.version,
+                    moved_from=new.moved_from,
                 )
             )
         for changed in revision.changed:

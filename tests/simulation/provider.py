@@ -226,7 +226,7 @@ class CheapComposer:
             subject=facts.attendee.email,
             html=self._mode,
             text=tells.isoformat(),
-            true_until=until,
+            true_until=until if facts.reminder.notice is None else None,
         )
 
 

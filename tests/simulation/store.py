@@ -26,6 +26,7 @@ from reminders.domain.model import (
     ReminderRule,
     ReminderStatus,
     Session,
+    SessionStatus,
     StatusReason,
 )
 from reminders.domain.ports import (
@@ -93,6 +94,7 @@ class Row:
     batch_id: UUID | None = None
     requested_at: datetime | None = None
     plan_version: int = 0
+    moved_from: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
     version: int = 0
@@ -118,6 +120,7 @@ class Row:
             batch_id=self.batch_id,
             requested_at=self.requested_at,
             plan_version=self.plan_version,
+            moved_from=self.moved_from,
             created_at=self.created_at,
             updated_at=self.updated_at,
         )
@@ -166,6 +169,8 @@ class Store:
     sessions: dict[UUID, Session] = field(default_factory=dict)
     users: dict[UUID, Attendee] = field(default_factory=dict)
     enrollments: dict[tuple[UUID, UUID], EnrollmentStatus] = field(default_factory=dict)
+    quiet: dict[UUID, tuple[datetime, SessionStatus]] = field(default_factory=dict)
+    """Of which state of a session nobody is to be told."""
     rules: dict[str, ReminderRule] = field(default_factory=dict)
     preferences: set[tuple[UUID, UUID | None, str | None, str]] = field(default_factory=set)
     rows: dict[UUID, Row] = field(default_factory=dict)
@@ -253,7 +258,9 @@ class Store:
         rows = [r for r in self.rows.values() if r.batch_id == batch_id and r.status is SENDING]
         sessions = [self.sessions.get(r.session_id) for r in rows]
         return all(
-            s is not None and s.status == "scheduled" and s.starts_at == r.starts_at
+            s is not None
+            and (s.status == "cancelled") == (r.reminder_type == "cancelled")
+            and s.starts_at == r.starts_at
             for r, s in zip(rows, sessions, strict=True)
         ) and any(
             self.enrollments.get((r.session_id, r.user_id)) is EnrollmentStatus.CONFIRMED
@@ -273,13 +280,18 @@ class Store:
             and r.due_at > row.due_at
             and (rule := self.rules.get(r.reminder_type)) is not None
             and rule.is_enabled
+            and not rule.is_notice
             and self.stopping(r.user_id, r.session_id, r.reminder_type) is None
         ]
         told = max((r for r in mine if r.sent_at), key=lambda r: r.sent_at, default=None)  # type: ignore[arg-type,return-value]
         same = (r for r in mine if r.sent_at and r.reminder_type == row.reminder_type)
         before = max(same, key=lambda r: r.generation, default=None)
         stopped = self.stopping(row.user_id, row.session_id, row.reminder_type)
-        told_start = told.starts_at if told else None
+        moving = next(
+            (r for r in mine if r.reminder_type == "moved" and r.status is SCHEDULED), None
+        )
+        known = row.moved_from or (moving.moved_from if moving else None)
+        known = known or (told.starts_at if told else None)
         return DeliveryFacts(
             reminder=row.reminder(),
             session=session,
@@ -288,9 +300,15 @@ class Store:
             rule=self.rules.get(row.reminder_type),
             next_due_at=min(later, default=None),
             stopped=STOPPING[stopped] if stopped else None,
-            moved_from=moved_from(
-                told_start, session.starts_at if session else None, now=self.now()
+            moved_from=moved_from(known, session.starts_at if session else None, now=self.now()),
+            told_already=told is not None
+            and session is not None
+            and told.starts_at == session.starts_at
+            and told.reminder_type != "cancelled"
+            and not any(
+                r.reason is StatusReason.UNTOLD and r.plan_version > told.plan_version for r in mine
             ),
+            was_called_off=told is not None and told.reminder_type == "cancelled",
             was_told=before is not None
             and session is not None
             and abs(before.starts_at - session.starts_at) <= RESEND_THRESHOLD,
@@ -449,14 +467,14 @@ class ModelLedger:
         """Whether nobody has written a row since it was read."""
         return row.status is SCHEDULED and str(row.version) == fact.row_version
 
-    async def move(self, facts: DeliveryFacts, due_at: datetime, starts_at: datetime) -> bool:
+    async def move(self, facts: DeliveryFacts, due_at: datetime) -> bool:
         """See `DeliveryLedger.move`."""
 
         def work() -> bool:
             row = self._store.rows.get(facts.reminder.id)
             if row is None or not self._is_unchanged(row, facts):
                 return False
-            self._store.touch(row, due_at=due_at, starts_at=starts_at)
+            self._store.touch(row, due_at=due_at)
             return True
 
         return await self._link.ask("move", work)

@@ -16,6 +16,8 @@ from tests.simulation.provider import Weather
 MINUTE = 60.0
 RULES = (("early", 30.0), ("late", 5.0)), (("early", 60.0), ("late", 20.0)), (("late", 10.0),)
 """Types and leads in minutes."""
+NOTICED = 1_000_000
+"""From this seed on people are told of what changes; otherwise a seed's story is what it was."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Story:
     lead_in: float
     bad_person: int | None
     dislikes: int | None
+    has_notices: bool = False
+    """Whether people are told that a session was cancelled or moved, or that they are enrolled."""
     events: tuple[Event, ...] = field(repr=False)
 
     @property
@@ -112,6 +116,7 @@ def story(seed: int) -> Story:
         lead_in=r.choice((0.0, 0.0, 3.0, 40.0)),
         bad_person=r.randrange(people) if r.random() < 0.05 else None,
         dislikes=dislikes,
+        has_notices=seed >= NOTICED,
         events=tuple(sorted(events)),
     )
 

@@ -12,7 +12,7 @@ from tests.simulation import mutants
 from tests.simulation.invariants import INVARIANTS
 from tests.simulation.real import real_composer
 from tests.simulation.runner import judge, play
-from tests.simulation.story import story
+from tests.simulation.story import NOTICED, story
 from tests.simulation.world import quiet
 
 CHUNK = 100
@@ -25,9 +25,16 @@ def test_every_invariant_holds_in_hundreds_of_schedules(first: int) -> None:
     assert [] == play(range(first, first + CHUNK)).failures
 
 
-def test_schedules_with_real_mails() -> None:
+@pytest.mark.parametrize("first", range(NOTICED, NOTICED + 300, CHUNK))
+def test_every_invariant_holds_where_people_are_told_of_changes(first: int) -> None:
+    """The same stories, where notices are on."""
+    assert [] == play(range(first, first + CHUNK)).failures
+
+
+@pytest.mark.parametrize("first", [0, NOTICED])
+def test_schedules_with_real_mails(first: int) -> None:
     """With the real composer and its templates it is the same."""
-    assert [] == play(range(6), composer=real_composer).failures
+    assert [] == play(range(first, first + 6), composer=real_composer).failures
 
 
 def test_a_seed_is_always_the_same_story() -> None:

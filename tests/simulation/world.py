@@ -32,6 +32,7 @@ from reminders.domain.errors import DatabaseUnavailableError, NotFoundError, Ser
 from reminders.domain.model import (
     Attendee,
     EnrollmentStatus,
+    Notice,
     ProviderEvent,
     ReminderRule,
     ReminderStatus,
@@ -193,6 +194,12 @@ class World:
                 subject_template="Reminder: {session_title}",
                 display_name=kind,
                 sort_order=1,
+            )
+        for notice in Notice if story.has_notices else ():
+            self.store.rules[notice.value] = replace(
+                self.store.rules[story.leads[0][0]],
+                reminder_type=notice.value,
+                lead=timedelta(),
             )
         if story.bad_person is not None:
             self.provider.bad_address = f"p{story.bad_person}@hospital.example"

@@ -9,6 +9,7 @@ import pytest
 from reminders.db.audit import By
 from reminders.domain.errors import ConflictError, InvalidInputError
 from reminders.domain.model import OptOut
+from reminders.domain.rules import RuleFields
 from reminders.settings import Settings
 from starter.assembly import assembled
 from starter.services.rehearsal import Move, rehearsed
@@ -42,3 +43,23 @@ async def test_what_cannot_happen_is_not_rehearsed(settings: Settings, api: Api)
             await rehearsed(parts, cancelled, moves=(Move(at=now - HOUR, to=now + DAY),))
         with pytest.raises(ConflictError, match="restore it first"):
             await rehearsed(parts, cancelled)
+
+
+async def test_a_move_is_rehearsed_with_its_notice(settings: Settings, api: Api) -> None:
+    """Two moves within a minute are told in one e-mail, when it has cooled; where the rule is on."""
+    session_id = await api.session(starts_in=3 * DAY)
+    async with assembled(settings) as parts:
+        start, now = (await parts.catalogue.session(session_id)).starts_at, parts.clock.now()
+        moves = (
+            Move(at=now + HOUR, to=start + HOUR),
+            Move(at=now + HOUR + timedelta(seconds=50), to=start + DAY),
+        )
+        _, without = await rehearsed(parts, session_id, moves=moves)
+        on = RuleFields(is_enabled=True)
+        await parts.rules.change("moved", session_id, on, by=By("test"))
+        _, played = await rehearsed(parts, session_id, moves=moves)
+    assert {"24h", "2h", "30min"} == {r.reminder.reminder_type for r in without}
+    (notice,) = (r for r in played if r.reminder.reminder_type == "moved")
+    assert notice.subject is not None
+    assert notice.subject.startswith("New time for")
+    assert now + HOUR + timedelta(seconds=170) == notice.reminder.sent_at

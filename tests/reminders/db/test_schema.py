@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import pytest
 from alembic import command
 from sqlalchemy import Connection, select, text
@@ -55,7 +57,9 @@ async def test_the_default_rules_are_the_platform_s(database: Database) -> None:
                 rule.email_subject_template,
                 rule.display_name,
                 rule.sort_order,
-            ).order_by(rule.sort_order)
+            )
+            .where(rule.minutes_before > 0)
+            .order_by(rule.sort_order)
         )
         assert [
             ("24h", 1440, True, "Reminder: {session_title} starts tomorrow", "24 Hours Before", 1),
@@ -107,3 +111,40 @@ async def test_a_start_that_no_calendar_holds_is_refused(database: Database, sta
     with pytest.raises(IntegrityError, match="ck_sessions_start_time"):
         async with database.transaction() as connection:
             await connection.execute(insert)
+
+
+LEDGER = """
+INSERT INTO sessions (id, title, start_time) VALUES (gen_random_uuid(), 'S', now());
+INSERT INTO users (id, email) VALUES (gen_random_uuid(), 'ana@hospital.example');
+INSERT INTO session_reminder_emails
+       (id, session_id, user_id, reminder_type, due_at, starts_at, workflow_id)
+SELECT gen_random_uuid(), s.id, u.id, '24h', now(), now(), 'w' FROM sessions s, users u
+"""
+A_RULE = """
+INSERT INTO reminder_configurations
+       (reminder_type, minutes_before, email_subject_template, display_name)
+VALUES ('moved', 60, 'S', 'S')
+"""
+
+
+@pytest.mark.parametrize("was", ["", LEDGER, A_RULE], ids=["new", "used", "taken"])
+async def test_notices_are_on_where_everything_begins(postgres: EmbeddedPostgres, was: str) -> None:
+    """Off where the release before may still plan; a rule of that name is refused, with the remedy."""
+    name = f"test_{uuid4().hex}"
+    postgres.create_database(name)
+    database = Database(postgres.url(name))
+    await migrate.upgrade(database, "0001")
+    async with database.transaction() as connection:
+        for statement in filter(str.strip, was.split(";")):
+            await connection.execute(text(statement))
+    if was is A_RULE:
+        with pytest.raises(Exception, match="reminders config delete"):
+            await migrate.upgrade(database)
+    else:
+        await migrate.upgrade(database)
+        query = "SELECT reminder_type FROM reminder_configurations WHERE minutes_before = 0"
+        async with database.transaction() as connection:
+            on = set(await connection.scalars(text(f"{query} AND is_enabled")))
+        assert (set() if was else {"cancelled", "moved"}) == on
+    await database.aclose()
+    postgres.drop_database(name)

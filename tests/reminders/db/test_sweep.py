@@ -118,7 +118,10 @@ async def sql(database: Database, statements: str) -> None:
         ("UPDATE sessions SET status = 'cancelled'", "drifted"),
         ("UPDATE enrollments SET status = 'cancelled'", "drifted"),
         ("DELETE FROM enrollments", "drifted"),
-        ("UPDATE reminder_configurations SET minutes_before = minutes_before + 1", "drifted"),
+        (
+            "UPDATE reminder_configurations SET minutes_before = minutes_before + 1 WHERE minutes_before > 0",
+            "drifted",
+        ),
         ("UPDATE reminder_configurations SET is_enabled = false", "drifted"),
         ("DELETE FROM reminder_configurations WHERE reminder_type = '2h'", "drifted"),
         (OWN_RULE.format(type="2h", minutes=180, on="true"), "drifted"),
@@ -236,7 +239,10 @@ async def test_what_waits_past_its_instant_is_late_and_not_past_due(database: Da
     ("change", "kind"),
     [
         ("DELETE FROM session_reminder_emails", "lost"),
-        ("UPDATE reminder_configurations SET minutes_before = minutes_before + 1", "drifted"),
+        (
+            "UPDATE reminder_configurations SET minutes_before = minutes_before + 1 WHERE minutes_before > 0",
+            "drifted",
+        ),
         (
             (
                 "UPDATE session_reminder_emails SET due_at = due_at - interval '30 days'"
@@ -364,6 +370,9 @@ async def bygone(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
     postgres.create_database(name, template="template")
     database = Database(postgres.url(name))
     await sql(database, BYGONE)
+    await sql(
+        database, "UPDATE reminder_configurations SET is_enabled = true WHERE minutes_before = 0"
+    )
     yield database
     await database.aclose()
     postgres.drop_database(name)
@@ -380,16 +389,18 @@ async def test_years_of_ledger_are_not_read(bygone: Database, kind: str) -> None
     event.listen(bygone.engine.sync_engine, "before_cursor_execute", note)
     await getattr(SweepQueries(bygone, SystemClock()), kind)(after=None, limit=200)
     event.remove(bygone.engine.sync_engine, "before_cursor_execute", note)
-    ((statement, parameters),) = asked
     async with bygone.engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
-        plan = await driver.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *parameters)
+        plans = [
+            await driver.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *parameters)
+            for statement, parameters in asked
+        ]
         waiting = await driver.fetchval(
             "SELECT count(*) FROM session_reminder_emails WHERE email_status = 'scheduled'"
         )
     assert 4000 < waiting < 6000
-    assert rows_read(plan[0]["Plan"]) <= 3 * waiting
+    assert max(rows_read(plan[0]["Plan"]) for plan in plans) <= 3 * waiting
 
 
 def rows_read(plan: dict[str, Any]) -> float:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from reminders.domain.model import Attendee, DeliveryFacts, Message, ReminderRule, Session
+from reminders.domain.model import Attendee, DeliveryFacts, Message, Notice, ReminderRule, Session
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.branding import Branding
 from reminders.mail.compose import MailComposer
@@ -86,6 +87,39 @@ def _case(
     )
 
 
+NEWS = {
+    Notice.CANCELLED: "Cancelled: {session_title} on {start_date}, {start_time}",
+    Notice.MOVED: "New time for {session_title}: {start_date}, {start_time}",
+    Notice.CONFIRMED: "Confirmed: {session_title} on {start_date}, {start_time}",
+}
+"""The subjects that a new installation has."""
+
+
+def _notices() -> Iterator[tuple[str, Case]]:
+    """Every notice in every language, a week before the session; and what may be missing."""
+    week, earlier = timedelta(days=7), FULL.starts_at - timedelta(days=1, hours=2)
+
+    def notice(kind: Notice, person: Attendee = ANA, session: Session = FULL, **facts: Any) -> Case:
+        told = replace(rule(timedelta(), NEWS[kind]), reminder_type=kind.value)
+        case = _case(told, person, session, left=week, moved_from=facts.pop("moved_from", None))
+        return replace(
+            case,
+            facts=replace(case.facts, **facts),
+            has_html=person is PEOPLE["en"] or person is PEOPLE["de"],
+        )
+
+    for language, person in PEOPLE.items():
+        yield f"{language}_notice_cancelled", notice(Notice.CANCELLED, person)
+        yield f"{language}_notice_moved", notice(Notice.MOVED, person, moved_from=earlier)
+        after_all = notice(Notice.MOVED, person, was_called_off=True)
+        yield f"{language}_notice_after_all", replace(after_all, has_html=False)
+        confirmed = notice(Notice.CONFIRMED, person)
+        yield f"{language}_notice_confirmed", replace(confirmed, has_html=language == "en")
+    bare = replace(notice(Notice.MOVED, ANA, BARE, moved_from=earlier), renderer=RENDERER)
+    yield "bare_notice_moved", bare
+    yield "notice_moved_untold_cancelled", notice(Notice.CANCELLED, moved_from=earlier)
+
+
 def _cases() -> Iterator[tuple[str, Case]]:
     for language, person in PEOPLE.items():
         for urgency, reminder_rule in RULES.items():
@@ -118,6 +152,7 @@ def _cases() -> Iterator[tuple[str, Case]]:
     yield "ends_the_next_day", _case(SOON, session=overnight)
     yield "redirected", _case(SOON, mode=DeliveryMode.REDIRECT)
     yield "branded", _case(SOON, renderer=BRANDED, has_html=True)
+    yield from _notices()
 
 
 CASES: dict[str, Case] = dict(_cases())

@@ -241,6 +241,26 @@ async def test_a_session_is_found_and_cancelled_with_a_receipt(desk: Page, house
     ]
 
 
+async def test_who_would_be_told_is_counted_and_nobody_need_be(desk: Page, house: House) -> None:
+    """The rule is listed with the others and switched on for one session; a box says: tell nobody."""
+    session, people = await house.enrolled(2)
+    await desk.goto(f"/admin/rules?session={session.id}")
+    await desk.get_by_role("link", name="Edit cancelled").click()
+    await desk.get_by_label("Switched on").check()
+    await desk.get_by_role("button", name="See what it would do").click()
+    await desk.get_by_label("Why?").fill("they have to know")
+    await desk.get_by_role("button", name="Save").click()
+    await desk.goto(f"/admin/sessions/{session.id}/cancel")
+    told = desk.locator("dl.figures div", has_text="people who would be told")
+    await expect(told).to_contain_text("2")
+    await desk.get_by_label("Why?").fill("a mistake")
+    await desk.get_by_label("Tell nobody").check()
+    await desk.get_by_role("button", name="Cancel the session").click()
+    await expect(desk.locator("#receipt .badge")).to_have_text("completed")
+    await desk.goto(f"/admin/enrollments/{session.id}/{people[0]}")
+    await expect(desk.get_by_text("nobody is to be told").first).to_be_visible()
+
+
 async def test_a_cancel_that_takes_long_is_followed_and_can_be_taken_back(
     desk: Page, house: House
 ) -> None:

@@ -50,8 +50,47 @@ class TestSessions:
         assert stored["location"] == "Aula 1"
         assert stored["speaker_name"] is None
         assert stored["changes"] == dict.fromkeys(
-            ("enrollments", "replanned", "unconfirmed", "cancelled", "already_sent", "in_flight"), 0
+            (
+                "enrollments",
+                "replanned",
+                "unconfirmed",
+                "cancelled",
+                "already_sent",
+                "in_flight",
+                "told",
+            ),
+            0,
         )
+
+    async def test_who_is_told_is_counted_beforehand_or_nobody_is(
+        self, api: Api, settings: Settings, client: Client
+    ) -> None:
+        """`would_be_told` and the dry run count, `tell_nobody` has it told to nobody."""
+        session_id, user_id = await api.enrolled()
+        path = f"/v1/sessions/{session_id}"
+        for kind in ("cancelled", "moved"):
+            rule = f"/v1/reminder-configurations/{kind}"
+            own = {"session_id": str(session_id)}
+            switched = await api.patch(rule, json={"is_enabled": True}, params=own)
+            assert 200 == switched.status_code
+            for refused in (
+                await api.patch(rule, json={"minutes_before": 5}),
+                await api.delete(rule),
+            ):
+                assert 422 == refused.status_code
+        stored = (await api.get(path)).json()
+        assert {"cancelled": 1, "moved": 1} == stored["would_be_told"]
+        body = a_body(start_time="2031-12-01T15:00:00Z")
+        async with a_worker(client, settings):
+            moved = await api.put(path, json=body, params={"tell_nobody": True})
+            counted = await api.post(f"{path}/cancel", json={"dry_run": True})
+            done = await api.post(f"{path}/cancel", json={"tell_nobody": True})
+        assert (0, 1, 0) == (
+            moved.json()["changes"]["told"], counted.json()["told"], done.json()["told"],
+        )  # fmt: skip
+        story = (await api.get(f"/v1/enrollments/{session_id}/{user_id}")).json()
+        kinds = {r["reminder_type"]: r["status_reason"] for r in story["reminders"]}
+        assert "untold" == kinds["moved"] == kinds["cancelled"]
 
     async def test_instants_are_told_in_utc(self, api: Api) -> None:
         """An instant with another offset comes back as the same instant in UTC."""
@@ -116,7 +155,10 @@ class TestSessions:
         """POST .../cancel counts when asked to, then does it, once, and for all who come later."""
         session_id, _ = await api.enrolled()
         await api.enroll(session_id, await api.user())
-        path, nothing = f"/v1/sessions/{session_id}/cancel", {"already_sent": 0, "in_flight": 0}
+        path, nothing = (
+            f"/v1/sessions/{session_id}/cancel",
+            {"already_sent": 0, "in_flight": 0, "told": 0},
+        )
         async with a_worker(client, settings):
             counted = await api.post(path, json={"dry_run": True})
             done = await api.post(path)
@@ -300,8 +342,8 @@ class TestEnrollments:
         url = f"/v1/enrollments/{session_id}/{user_id}"
         first, second = await api.delete(url), await api.delete(url)
         assert first.status_code == second.status_code == 200
-        assert first.json() == {"cancelled": 3, "already_sent": 0, "in_flight": 0}
-        assert second.json() == {"cancelled": 0, "already_sent": 0, "in_flight": 0}
+        assert first.json() == {"cancelled": 3, "already_sent": 0, "in_flight": 0, "told": 0}
+        assert second.json() == {"cancelled": 0, "already_sent": 0, "in_flight": 0, "told": 0}
         again = await api.enroll(session_id, user_id)
         assert again.status_code == 201
         assert again.json()["scheduled_reminders"] == 3

@@ -219,7 +219,7 @@ async def test_cancel_one(parts: Parts) -> None:
     session_id, user_id, other = await a_session(parts), await a_user(parts), await a_user(parts)
     for enrolled in (user_id, other):
         await parts.gateway.enroll(session_id, enrolled)
-    receipt = {"cancelled": 3, "already_sent": 0, "in_flight": 0}
+    receipt = {"cancelled": 3, "already_sent": 0, "in_flight": 0, "told": 0}
     assert await answer("cancel", session_id, user_id, "--dry-run") == receipt
     assert (await parts.queries.tally(session_id, user_id)) == {"scheduled": 3}
     assert await answer("cancel", session_id, user_id) == receipt
@@ -234,7 +234,7 @@ async def test_cancel_all(parts: Parts, settings: Settings, client: Client) -> N
     for user_id in users:
         await parts.gateway.enroll(session_id, user_id)
     await parts.gateway.unenroll(session_id, users.pop())
-    receipt = {"cancelled": 6, "already_sent": 0, "in_flight": 0}
+    receipt = {"cancelled": 6, "already_sent": 0, "in_flight": 0, "told": 0}
     assert await answer("cancel", session_id, "--dry-run") == receipt
     async with a_worker(client, settings):
         assert await answer("cancel", session_id, "--yes") == receipt
@@ -245,6 +245,20 @@ async def test_cancel_all(parts: Parts, settings: Settings, client: Client) -> N
                 await handle.result()
     late = await parts.gateway.enroll(session_id, await a_user(parts))
     assert late.reminders == ()
+
+
+async def test_cancel_and_tell_nobody(parts: Parts) -> None:
+    """The dry run counts who would be told; with `--tell-nobody` nobody is, and the log says so."""
+    session_id, user_id = await a_session(parts), await a_user(parts)
+    await parts.gateway.enroll(session_id, user_id)
+    await answer("config", "set", "cancelled", "--on", "--session", session_id)
+    assert 1 == (await answer("cancel", session_id, "--dry-run"))["told"]
+    assert 1 == (await answer("session", "show", session_id))["would_be_told"]["cancelled"]
+    await answer("cancel", session_id, "--yes", "--tell-nobody")
+    (entry, *_) = await parts.audit.entries(session_id=session_id)
+    assert entry.details["tell_nobody"] is True
+    planned = await parts.planner.replan(session_id, user_id)
+    assert ["untold"] == [r.reason for r in planned.reminders if r.notice]
 
 
 async def test_cancel_all_without_a_worker(parts: Parts) -> None:

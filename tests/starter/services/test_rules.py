@@ -52,10 +52,13 @@ async def kinds(api: Api, **query: object) -> dict[str, tuple[int, bool]]:
 
 
 async def test_the_four_rules_of_every_installation(api: Api) -> None:
-    """GET names them in their order."""
-    assert {"24h": (1440, True), "2h": (120, True), "1h": (60, False), "30min": (30, True)} == (
-        await kinds(api)
-    )
+    """GET names them in their order, and the notices after them."""
+    found = await kinds(api)
+    notices = {"cancelled", "moved", "confirmed"}
+    assert {"24h": (1440, True), "2h": (120, True), "1h": (60, False), "30min": (30, True)} == {
+        kind: rule for kind, rule in found.items() if kind not in notices
+    }
+    assert dict.fromkeys(notices, 0) == {kind: found[kind][0] for kind in notices}
 
 
 async def test_a_rule_from_its_diff_to_its_end(
@@ -208,12 +211,12 @@ async def test_resend_send_now_and_redrive_over_http(api: Api) -> None:
 
 async def test_rules_by_command(settings: Settings) -> None:
     """`config` lists, adds, compares, changes and deletes; deleting wants to be confirmed."""
-    assert ["24h", "2h", "1h", "30min"] == [
+    assert ["24h", "2h", "1h", "30min", "cancelled", "moved", "confirmed"] == [
         r["reminder_type"] for r in (await answer("config", "list"))["items"]
     ]
     new = ("48h", "--minutes", 2880, "--subject", "{session_title} in two days")
     assert 2880 == (await answer("config", "add", *new, "--dry-run"))["after"]["minutes_before"]
-    assert 4 == len((await answer("config", "list"))["items"])
+    assert 7 == len((await answer("config", "list"))["items"])
     assert 2880 == (await answer("config", "add", *new))["configuration"]["minutes_before"]
     changed = await answer("config", "set", "48h", "--minutes", 2000, "--off")
     assert not changed["configuration"]["is_enabled"]

@@ -1,0 +1,33 @@
+"""What the ledger must say of one enrollment: its reminders, and its notices."""
+
+from __future__ import annotations
+
+from reminders.domain.case import Case
+from reminders.domain.model import EnrollmentStatus
+from reminders.domain.notices import announced
+from reminders.domain.plan import Revision, call_off, plan, revise, withheld
+
+
+def revised(case: Case) -> Revision:
+    """The revision of an enrollment's rows; what is as it should be is in it unchanged."""
+    reason = case.called_off
+    if reason is None:
+        return _reminders(case) + announced(case)
+    if case.enrollment in (None, EnrollmentStatus.CANCELLED):
+        return call_off(case.recorded, reason)
+    leads = [row for row in case.recorded if row.notice is None]
+    return call_off(leads, reason) + announced(case)
+
+
+def _reminders(case: Case) -> Revision:
+    """Of a session that is held and a person who takes part."""
+    wanted = plan(case.session.starts_at, case.rules, now=case.now)
+    return revise(
+        withheld(wanted, case.withheld),
+        case.recorded,
+        session_id=case.session.id,
+        user_id=case.user_id,
+        starts_at=case.session.starts_at,
+        threshold=case.threshold,
+        enrolling=case.enrolling,
+    )

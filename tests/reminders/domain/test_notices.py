@@ -1,0 +1,393 @@
+"""Who is told of a change, and who is not: by the ledger alone, whoever noticed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from reminders.domain.model import EnrollmentStatus, Notice, ReminderStatus, StatusReason
+from reminders.domain.plan import call_off
+from tests.builders import NOW, a_session, the_rules
+from tests.reminders.domain.enrollee import Enrollee, notice_rules
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+WEEK = 7 * DAY
+ONLY_CHANGES = [*the_rules(), *notice_rules(on=(Notice.CANCELLED, Notice.MOVED))]
+
+
+@pytest.fixture
+def ana() -> Enrollee:
+    """Enrolled a week before the start, where cancelled and moved are on, as in a new installation."""
+    ana = Enrollee(rules=ONLY_CHANGES)
+    ana.enroll()
+    return ana
+
+
+def test_a_default_enrollment_has_no_row_of_a_notice(ana: Enrollee) -> None:
+    """Nothing is planned, and nothing costs, before something changes."""
+    assert {"24h", "2h", "30min"} == {r.reminder_type for r in ana.rows.values()}
+
+
+def test_a_cancelled_session_is_told_at_once_and_once(ana: Enrollee) -> None:
+    """One e-mail, however often it is planned anew; the reminders are called off."""
+    ana.cancel()
+    ana.wait(timedelta())
+    for _ in range(3):
+        ana.plan()
+    ana.wait(2 * WEEK)
+    assert ["cancelled"] == ana.told()
+    assert NOW == ana.mails[0].at
+
+
+def test_a_moved_session_is_told_when_it_has_cooled(ana: Enrollee) -> None:
+    """From the start that they knew to the one that counts, two minutes later."""
+    ana.move(8 * DAY)
+    ana.plan()
+    ana.wait(MINUTE)
+    assert [] == ana.told()
+    ana.wait(MINUTE)
+    (mail,) = ana.mails
+    assert ("moved", NOW + WEEK, NOW + 8 * DAY) == (mail.kind, mail.moved_from, mail.tells)
+    ana.wait(2 * WEEK)
+    assert ["moved", "24h", "2h", "30min"] == ana.told()
+    assert all(m.moved_from is None for m in ana.mails[1:])
+
+
+def test_a_burst_is_one_notice_about_the_last_state(ana: Enrollee) -> None:
+    """Moved twice within a minute, it is told once: from the first start to the last."""
+    ana.move(8 * DAY)
+    ana.wait(MINUTE / 2)
+    ana.move(9 * DAY)
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert (NOW + WEEK, NOW + 9 * DAY) == (mail.moved_from, mail.tells)
+    assert NOW + 2.5 * MINUTE == mail.at
+
+
+def test_a_move_that_is_taken_back_in_time_is_told_to_nobody(ana: Enrollee) -> None:
+    """And what is moved again afterwards is told."""
+    ana.move(8 * DAY)
+    ana.wait(MINUTE)
+    ana.move(WEEK)
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert ["taken_back"] == ana.why(Notice.MOVED)
+    ana.move(8 * DAY)
+    ana.wait(HOUR)
+    ana.move(WEEK)
+    ana.wait(HOUR)
+    assert [NOW + 8 * DAY, NOW + WEEK] == [m.tells for m in ana.mails]
+
+
+def test_a_move_that_nobody_reports_back_is_not_told_either(ana: Enrollee) -> None:
+    """The platform has it back before the notice goes out, and has not said so yet."""
+    ana.move(8 * DAY)
+    ana.session = a_session()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert ["taken_back"] == ana.why(Notice.MOVED)
+
+
+@pytest.mark.parametrize("by", [5 * MINUTE, -5 * MINUTE, MINUTE])
+def test_five_minutes_are_told(ana: Enrollee, by: timedelta) -> None:
+    """Whatever clocks show is a move."""
+    ana.move(WEEK + by)
+    ana.wait(HOUR)
+    assert ["moved"] == ana.told()
+
+
+def test_seconds_are_not_told(ana: Enrollee) -> None:
+    """What clocks do not show is none."""
+    ana.move(WEEK + timedelta(seconds=59))
+    ana.wait(HOUR)
+    assert [] == ana.told()
+
+
+def test_moved_earlier_so_that_nothing_else_is_due_it_is_told(ana: Enrollee) -> None:
+    """All reminders are past due by then: that person has nothing else."""
+    ana.move(20 * MINUTE)
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert ("moved", NOW + 20 * MINUTE) == (mail.kind, mail.tells)
+
+
+def test_shortly_before_the_start_it_is_told_sooner(ana: Enrollee) -> None:
+    """At most a quarter of the time that is left passes: it must be of use."""
+    ana.move(4 * MINUTE)
+    ana.wait(HOUR)
+    assert NOW + MINUTE == ana.mails[0].at
+
+
+@pytest.mark.parametrize("to", [-MINUTE, timedelta()])
+def test_moved_into_the_past_it_is_told_to_nobody(ana: Enrollee, to: timedelta) -> None:
+    """A mail that says the new time of what has begun helps nobody."""
+    ana.move(to)
+    ana.plan()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert ["session_started"] == ana.why(Notice.MOVED)
+
+
+@pytest.mark.parametrize("change", [Enrollee.cancel, lambda ana: ana.move(9 * DAY)])
+def test_what_has_begun_is_told_to_nobody(
+    ana: Enrollee, change: Callable[[Enrollee], None]
+) -> None:
+    """Neither that it was moved, nor that it was cancelled: who was there knows."""
+    ana.wait(WEEK + MINUTE)
+    told = ana.told()
+    change(ana)
+    ana.wait(HOUR)
+    assert told == ana.told()
+
+
+def test_cancelled_while_a_move_cools_it_is_one_e_mail(ana: Enrollee) -> None:
+    """About the last state; it names the time that they knew."""
+    ana.move(8 * DAY)
+    ana.wait(MINUTE)
+    ana.cancel()
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert ("cancelled", NOW + WEEK) == (mail.kind, mail.moved_from)
+    assert ["session_cancelled"] == ana.why(Notice.MOVED)
+
+
+def test_restored_who_was_told_of_the_cancel_is_told_of_that(ana: Enrollee) -> None:
+    """Or they would not come; once."""
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore()
+    ana.plan()
+    ana.wait(HOUR)
+    ana.plan()
+    ana.wait(2 * WEEK)
+    assert ["cancelled", "after all", "24h", "2h", "30min"] == ana.told()
+
+
+def test_restored_before_anybody_was_told_nobody_is(ana: Enrollee) -> None:
+    """Not of the one, and not of the other."""
+    ana.cancel()
+    ana.restore()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert ["taken_back"] == ana.why(Notice.CANCELLED)
+
+
+def test_cancelled_again_while_the_restore_cools_nothing_is_new(ana: Enrollee) -> None:
+    """They know that it is cancelled; after they were told otherwise, they are told once more."""
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore()
+    ana.wait(MINUTE)
+    ana.cancel()
+    ana.wait(HOUR)
+    assert ["cancelled"] == ana.told()
+    ana.restore()
+    ana.wait(HOUR)
+    ana.cancel()
+    ana.wait(HOUR)
+    assert ["cancelled", "after all", "cancelled"] == ana.told()
+
+
+def test_a_reminder_that_tells_the_new_time_makes_the_notice_needless(ana: Enrollee) -> None:
+    """It says what was moved, and a second e-mail within minutes is one too many."""
+    ana.move(DAY + MINUTE)
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert ("24h", NOW + WEEK) == (mail.kind, mail.moved_from)
+    assert ["already_told"] == ana.why(Notice.MOVED)
+
+
+def test_tell_nobody(ana: Enrollee) -> None:
+    """The ledger says why; the next change that is told begins from what was planned."""
+    ana.move(8 * DAY, is_quiet=True)
+    ana.plan()
+    ana.wait(HOUR)
+    ana.cancel(is_quiet=True)
+    ana.plan()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert ["untold"] == ana.why(Notice.MOVED) == ana.why(Notice.CANCELLED)
+    ana.restore()
+    ana.move(9 * DAY)
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert NOW + 8 * DAY == mail.moved_from
+
+
+def test_what_was_told_to_nobody_may_be_known_all_the_same(ana: Enrollee) -> None:
+    """They were told by telephone, say: moved back to what the last e-mail told, it is news."""
+    ana.move(25 * HOUR)
+    ana.wait(2 * HOUR)
+    assert ["moved", "24h"] == ana.told()
+    ana.move(30 * HOUR, is_quiet=True)
+    ana.move(25 * HOUR)
+    ana.wait(MINUTE * 5)
+    assert ["moved", "24h", "moved"] == ana.told()
+
+
+WITHHELD: dict[str, Callable[[Enrollee], object]] = {
+    "opted_out": lambda a: setattr(a, "stopped", {"moved": StatusReason.OPTED_OUT}),
+    "address_bounced": lambda a: setattr(a, "stopped", {"moved": StatusReason.ADDRESS_BOUNCED}),
+    "unconfirmed": lambda a: setattr(a, "enrollment", EnrollmentStatus.PENDING),
+}
+
+
+@pytest.mark.parametrize("why", WITHHELD)
+def test_whom_it_is_withheld_from(ana: Enrollee, why: str) -> None:
+    """One row a change says so."""
+    WITHHELD[why](ana)
+    for _ in range(3):
+        ana.move(8 * DAY)
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert [why] == ana.why(Notice.MOVED)
+
+
+def test_somebody_who_stops_while_it_waits_is_not_told(ana: Enrollee) -> None:
+    """The choice counts at the moment of sending, too."""
+    ana.move(8 * DAY)
+    ana.stopped = {"moved": StatusReason.OPTED_OUT}
+    ana.wait(HOUR)
+    assert ["opted_out"] == ana.why(Notice.MOVED)
+
+
+def test_with_the_rules_off_everything_is_as_without_notices() -> None:
+    """Not one row, whatever changes."""
+    ben = Enrollee(rules=[*the_rules(), *notice_rules(on=())])
+    ben.enroll()
+    ben.move(8 * DAY)
+    ben.cancel()
+    ben.restore()
+    ben.wait(2 * WEEK)
+    assert ["24h", "2h", "30min"] == ben.told()
+    assert not [r for r in ben.rows.values() if r.notice]
+
+
+def test_a_rule_that_is_switched_off_stops_what_waits(ana: Enrollee) -> None:
+    """And switched on again it tells nothing of before."""
+    ana.move(8 * DAY)
+    ana.rules = [*the_rules(), *notice_rules(on=())]
+    ana.plan()
+    ana.rules = ONLY_CHANGES
+    ana.plan()
+    ana.wait(HOUR)
+    assert ["rule_disabled"] == ana.why(Notice.MOVED)
+
+
+@pytest.mark.parametrize("status", [EnrollmentStatus.CANCELLED, None])
+def test_who_is_no_longer_enrolled_is_not_told(
+    ana: Enrollee, status: EnrollmentStatus | None
+) -> None:
+    """What waits ends with the enrollment."""
+    ana.move(8 * DAY)
+    ana.enrollment = status
+    ana.plan()
+    ana.cancel()
+    ana.wait(HOUR)
+    assert ["unenrolled"] == ana.why(Notice.MOVED)
+    assert [] == ana.told()
+
+
+def _by_hand(ana: Enrollee) -> None:
+    for row in call_off(ana.rows.values(), StatusReason.WORKFLOW_CANCELLED).changed:
+        ana.rows[row.id] = row
+
+
+def test_who_was_called_off_by_hand_is_told_nothing(ana: Enrollee) -> None:
+    """Neither what waited, nor what changes later; enrolled anew they are as new."""
+    ana.move(8 * DAY)
+    _by_hand(ana)
+    ana.move(9 * DAY)
+    ana.cancel()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    ana.restore()
+    ana.enroll()
+    ana.plan()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    ana.move(10 * DAY)
+    ana.wait(HOUR)
+    assert ["moved"] == ana.told()
+
+
+def test_who_enrolls_anew_is_not_told_of_what_they_see(ana: Enrollee) -> None:
+    """The session moved while they were not in it."""
+    ana.enrollment = EnrollmentStatus.CANCELLED
+    ana.plan()
+    ana.move(8 * DAY)
+    ana.enroll()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+
+
+def test_who_enrolls_in_a_cancelled_session_is_not_told() -> None:
+    """Their platform has shown them what it is."""
+    ben = Enrollee()
+    ben.cancel()
+    ben.enroll()
+    ben.plan()
+    ben.wait(HOUR)
+    assert [] == ben.told()
+
+
+def test_a_confirmation_is_told_once() -> None:
+    """Whoever enrolls, and not whoever calls once more."""
+    ben = Enrollee()
+    ben.enroll()
+    ben.wait(MINUTE)
+    ben.enroll()
+    ben.plan()
+    ben.wait(HOUR)
+    assert ["confirmed"] == ben.told()
+
+
+def test_who_is_promoted_from_the_waiting_list_is_told() -> None:
+    """By a call, or by a sweep that finds it."""
+    for promote in (Enrollee.enroll, Enrollee.plan):
+        ben = Enrollee()
+        ben.enroll(EnrollmentStatus.PENDING)
+        ben.plan()
+        ben.wait(HOUR)
+        assert [] == ben.told()
+        assert ["unconfirmed"] == ben.why(Notice.CONFIRMED)
+        ben.enrollment = EnrollmentStatus.CONFIRMED
+        promote(ben)
+        ben.plan()
+        ben.wait(HOUR)
+        assert ["confirmed"] == ben.told()
+
+
+def test_who_was_enrolled_before_us_is_not_told_that_they_are() -> None:
+    """A back-fill, or a sweep, that finds them plans what lies ahead, and congratulates nobody."""
+    ben = Enrollee()
+    ben.plan()
+    ben.plan(enrolling=True)
+    ben.wait(HOUR)
+    assert [] == ben.told()
+
+
+def test_who_leaves_and_comes_back_is_confirmed_once_more() -> None:
+    """It is another enrollment."""
+    ben = Enrollee()
+    ben.enroll()
+    ben.wait(HOUR)
+    ben.enrollment = EnrollmentStatus.CANCELLED
+    ben.plan()
+    ben.enroll()
+    ben.enroll()
+    ben.wait(HOUR)
+    assert ["confirmed", "confirmed"] == ben.told()
+
+
+def test_a_late_worker_sends_one_e_mail(ana: Enrollee) -> None:
+    """Nobody was there for a day, and a reminder is due as well: it tells of the move."""
+    ana.move(8 * DAY)
+    row = ana.last(Notice.MOVED)
+    ana.rows[row.id] = replace(row, due_at=NOW + WEEK - MINUTE)  # as if nobody had looked
+    ana.wait(WEEK - MINUTE)
+    assert ["moved"] == ana.told()
+    assert ReminderStatus.SENT is ana.last(Notice.MOVED).status
