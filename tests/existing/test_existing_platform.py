@@ -333,7 +333,8 @@ async def test_links_of_their_own_are_the_platforms(
     assert not await stage.catalogue.has_own_link(session, ana)
     await host.run(
         "CREATE OR REPLACE VIEW reminders_host.enrollments AS SELECT id, session_id, user_id,"
-        " 'confirmed'::text AS status, ' https://join.hospital.example/2 '::text AS join_url"
+        " 'confirmed'::text AS status, created_at,"
+        " ' https://join.hospital.example/2 '::text AS join_url"
         " FROM public.session_enrollments"
     )
     await migrate.upgrade(database)
