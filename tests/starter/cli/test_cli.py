@@ -293,7 +293,7 @@ async def test_cancel_all_must_be_confirmed(parts: Parts) -> None:
 async def test_doctor(parts: Parts, settings: Settings, client: Client) -> None:
     """`doctor` ends with 0 when all is well, and with 5 and the cause when no worker polls."""
     red = await answer("doctor", exit_code=5)
-    assert red["cause"].startswith("no worker polls")
+    assert "no worker polls" in red["cause"]  # perhaps beside what that has left overdue
     assert "start one: `reminders worker`" in (await reminders("doctor")).stdout
     async with a_worker(client, settings):
         # The server knows a poller once its first poll has arrived.
