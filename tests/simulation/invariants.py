@@ -23,6 +23,7 @@ from reminders.domain.model import (
     SessionStatus,
 )
 from reminders.domain.model import StatusReason as Reason
+from reminders.domain.notices import NOTICEABLE
 from tests.simulation.provider import SINK, Acceptance, Weather
 from tests.simulation.store import Row
 from tests.simulation.virtual import EPOCH
@@ -311,13 +312,13 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
         for before, now in pairwise(states):
             known_before = _known_at(e, key, before.since)
             known_at = _known_at(e, key, now.since)
-            if not (before.is_part and now.is_part) or before.state == now.state:
+            if not (before.is_part and now.is_part) or _show_the_same(before.state, now.state):
                 continue
             if known_before is None or known_before > now.since or known_at is None:
                 continue
             last = next((_says(e, a) for a in reversed(mails) if a.at < now.since), before.state)
             ahead = min(before.state[1], now.state[1])
-            if last == now.state or ahead <= known_at:
+            if _show_the_same(last, now.state) or ahead <= known_at:
                 continue
             due_at = known_at if now.state[0] else known_at + COOLING
             out_at = min(
@@ -523,6 +524,10 @@ def _states(found: list[Spell]) -> list[_State]:
 def _says(e: Evidence, a: Acceptance) -> tuple[bool, datetime]:
     """What an e-mail says of a session: whether it is cancelled, and when it starts."""
     return e.store.rows[a.reminder_id].reminder_type == Notice.CANCELLED, a.tells
+
+
+def _show_the_same(one: tuple[bool, datetime], other: tuple[bool, datetime]) -> bool:
+    return one[0] == other[0] and abs(one[1] - other[1]) < NOTICEABLE
 
 
 def _merged(found: list[Spell]) -> list[Spell]:
