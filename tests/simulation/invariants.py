@@ -527,7 +527,8 @@ def _says(e: Evidence, a: Acceptance) -> tuple[bool, datetime]:
 
 
 def _show_the_same(one: tuple[bool, datetime], other: tuple[bool, datetime]) -> bool:
-    return one[0] == other[0] and abs(one[1] - other[1]) < NOTICEABLE
+    """Whether people need not be told: both are cancelled, or start at the same minute."""
+    return one[0] == other[0] and (one[0] or abs(one[1] - other[1]) < NOTICEABLE)
 
 
 def _merged(found: list[Spell]) -> list[Spell]:
