@@ -34,8 +34,8 @@ Invariant = Callable[[Evidence], Violations]
 
 THRESHOLD = timedelta(hours=1)
 """`RESCHEDULE_RESEND_THRESHOLD`."""
-OFF = timedelta(seconds=5)
-"""A clock that is further off than this belongs to no worker that may send."""
+OFF = timedelta(milliseconds=100)
+"""The clock that workers share lags behind PostgreSQL's by less."""
 UNDER_WAY = timedelta(seconds=50)
 """From the moment a reminder is read until its request arrives: patience, a pause, an answer lost."""
 ENOUGH = timedelta(seconds=125)
@@ -79,8 +79,7 @@ def nothing_before_its_instant(e: Evidence) -> Violations:
         due_at = a.tells - e.store.rules[row.reminder_type].lead
         if row.reminder_type in NOTICES:
             due_at = row.due_at
-        ahead = max(timedelta(seconds=s) for s in (*e.story.skews, 0.0))
-        if a.at < due_at - min(ahead, OFF):
+        if a.at < due_at:
             yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, due at {_at(due_at)}"
 
 
@@ -88,7 +87,7 @@ def nothing_after_its_start(e: Evidence) -> Violations:
     """Nothing is accepted after the start that it tells, nor once its words are outdated."""
     for a in _of_batches(e):
         until = min(a.tells, e.store.batches[UUID(a.key)].ends_at)
-        if a.at > until + _behind(e) + timedelta(seconds=1):
+        if a.at > until + timedelta(seconds=1):
             yield f"{_name(e, a.reminder_id)} was accepted at {_at(a.at)}, after {_at(until)}"
 
 
@@ -106,7 +105,7 @@ def nothing_superseded(e: Evidence) -> Violations:
                     and (_known_at(e, (row.session_id, row.user_id), spell.since) or a.at) <= due_at
                     for spell in _merged(spells(e, row.session_id, row.user_id))
                 )
-                if is_wanted and a.at > due_at + _behind(e) + timedelta(seconds=1):
+                if is_wanted and a.at > due_at + timedelta(seconds=1):
                     yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, {kind} due at {_at(due_at)}"
 
 
@@ -242,8 +241,7 @@ def rows_move_forward(e: Evidence) -> Violations:
 def what_could_go_out_went_out(e: Evidence) -> Violations:
     """A reminder that was wanted is out once all was well for two minutes while it was useful.
 
-    Well are the provider, the ways to database and Temporal, and a worker whose clock and key are
-    right; useful it is from its instant until the next one's, or the start.
+    Well are the provider, the ways to database and Temporal, and a worker whose key is right; useful it is from its instant until the next one's, or the start.
     """
     told: dict[tuple[UUID, UUID, str], list[Acceptance]] = defaultdict(list)
     for a in e.provider.accepted:
@@ -622,11 +620,6 @@ def _was_ill(e: Evidence, at: datetime) -> bool:
     return any(ev.verb in ("pause", "die", "revive", "go on") for ev in e.story.events) or any(
         began - wide <= at <= ended + wide for began, ended in e.ill
     )
-
-
-def _behind(e: Evidence) -> timedelta:
-    """By how much the slowest clock is behind."""
-    return timedelta(seconds=max(0.0, *(-s for s in e.story.skews)))
 
 
 def _ill(e: Evidence) -> Iterator[tuple[datetime, datetime]]:

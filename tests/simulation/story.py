@@ -48,7 +48,7 @@ class Story:
     loses: float
     """Part of the calls to the database or Temporal that fail, before or after they are done."""
     skews: tuple[float, ...]
-    """By how many seconds each worker's clock is ahead."""
+    """By how many seconds the clock of each worker's machine is ahead."""
     old_keys: tuple[bool, ...]
     lead_in: float
     bad_person: int | None
@@ -111,7 +111,9 @@ def story(seed: int) -> Story:
         workers=workers,
         batch_size=r.choice((1, 2, 100, 100)),
         loses=r.choice((0.0, 0.0, 0.0, 0.02, 0.1)),
-        skews=tuple(r.choice((0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3.0, -7.0)) for _ in range(workers)),
+        skews=tuple(
+            r.choice((0.0, 0.0, 0.0, 0.4, -0.4, 3.0, -3600.0, 3600.0)) for _ in range(workers)
+        ),
         old_keys=tuple(i == 1 and r.random() < 0.25 for i in range(workers)),
         lead_in=r.choice((0.0, 0.0, 3.0, 40.0)),
         bad_person=r.randrange(people) if r.random() < 0.05 else None,
