@@ -136,10 +136,6 @@ MUTANTS = (
         ),
     ),
     _mutant(
-        "a refused key holds those with another key too",
-        (f"{_LEDGER}.hold", "sender = self._sender if", "sender = None if"),
-    ),
-    _mutant(
         "words about the sender are taken for words about the e-mail",
         ("reminders.mail.resend_errors:_final", "or speaks_of_sender(message)", ""),
     ),
@@ -201,20 +197,8 @@ MUTANTS = (
     ),
     # Leases, locks, versions.
     _mutant(
-        "release ignores who owns the batch",
-        (f"{_LEDGER}._is_owner", "and stored.owner == self._holder(batch.lease)", ""),
-    ),
-    _mutant(
-        "resume ignores the lease", (f"{_LEDGER}._resume", "or not self._has_lapsed(batch)", "")
-    ),
-    _mutant(
         "a lease is compared with the worker's clock",
         (f"{_LEDGER}._has_lapsed", "self._store.now()", "self._clock.now()"),
-    ),
-    _mutant("the lease is not renewed", (f"{_LEDGER}.renew", "self._lease(batch, LEASE)", "None")),
-    _mutant(
-        "a freeze does not compare versions",
-        (f"{_LEDGER}._is_unchanged", "and str(row.version) == fact.row_version", ""),
     ),
     _mutant(
         "a reading of long ago is believed",
@@ -225,20 +209,8 @@ MUTANTS = (
         (f"{_DELIVERY}.posting:Poster._at_its_turn", "if monotonic() >", "if False and 0 >"),
     ),
     _mutant(
-        "a freeze takes what somebody else has frozen",
-        (
-            f"{_LEDGER}._is_unchanged",
-            "return row.status is SCHEDULED and str(row.version) == fact.row_version",
-            "return row.status.is_pending",
-        ),
-    ),
-    _mutant(
         "a settlement does not look at the batch",
         (f"{_LEDGER}._settle", "is_of_batch = row.batch_id == batch_id", "is_of_batch = True"),
-    ),
-    _mutant(
-        "a settlement revives what has ended",
-        (f"{_LEDGER}._counts", "is_of_batch and row.status is SENDING", "is_of_batch"),
     ),
     # The provider's answers.
     _mutant(
