@@ -28,6 +28,7 @@ from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
 from reminders.observability.sdk import sdk
 from reminders.settings import Settings
+from reminders.temporal import SDK_EXIT_SECONDS
 from starter.assembly import assembled
 from starter.cli.running import ExitCode
 from starter.health import boot
@@ -167,7 +168,10 @@ async def _main(config: Settings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(name, stop.set)
-    await run(config, stop)
+    try:
+        await run(config, stop)
+    finally:
+        await asyncio.sleep(SDK_EXIT_SECONDS)
 
 
 def main() -> int:

@@ -55,6 +55,9 @@ _AWAY = frozenset(
 )
 
 
+SDK_EXIT_SECONDS = 0.5
+"""A process that ends right after using a Temporal client aborts now and then: the SDK's threads
+still reach for an interpreter that is gone (sdk-python#300). So it waits for them."""
 STORED = (
     "now; what was asked for is stored and holds, workflows follow at the next sweep, and the same"
     " call may be repeated"

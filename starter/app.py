@@ -20,6 +20,7 @@ from reminders.observability.arrivals import ArrivalMetrics
 from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
+from reminders.temporal import SDK_EXIT_SECONDS
 from starter.admin import router as admin
 from starter.api import (
     auth,
@@ -50,7 +51,6 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_BODY = 64 * 1024
 """Bytes; the longest session with notes fits several times."""
-_SDK_EXIT_SECONDS = 0.2
 _ROUTERS = (
     sessions.router,
     people.router,
@@ -184,9 +184,7 @@ async def _serve(server: serving.Server, listener: socket.socket) -> None:
     # Settings that cannot be used: one line now, instead of a traceback from the lifespan.
     await connect(lazy=True)
     await server.serve(sockets=[listener])
-    # A process that ends right after using a Temporal client aborts now and then: the SDK's
-    # threads still reach for an interpreter that is gone (sdk-python#300).
-    await asyncio.sleep(_SDK_EXIT_SECONDS)
+    await asyncio.sleep(SDK_EXIT_SECONDS)
     if not server.started:
         msg = "the API could not start; the log says why"
         raise ConfigurationError(msg)

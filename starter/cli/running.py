@@ -57,8 +57,7 @@ def in_loop(work: Callable[[], Awaitable[_T]]) -> _T:
         try:
             return await work()
         finally:
-            # A process that ends right after using a Temporal client aborts now and then: the
-            # SDK's threads still reach for an interpreter that is gone (sdk-python#300).
+            # As `SDK_EXIT_SECONDS` of `reminders.temporal`, which not every command imports.
             await asyncio.sleep(_SDK_EXIT_SECONDS)
 
     try:
