@@ -55,7 +55,7 @@ _AWAY = frozenset(
 )
 
 
-SDK_EXIT_SECONDS = 0.5
+SDK_EXIT_SECONDS = 0.3
 """A process that ends right after using a Temporal client aborts now and then: the SDK's threads
 still reach for an interpreter that is gone (sdk-python#300). So it waits for them."""
 STORED = (

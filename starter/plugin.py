@@ -37,9 +37,9 @@ from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.settings import Settings
 from starter.assembly import Parts
 from starter.services.composer import attendee_links, mail_composer
+from starter.services.notifications import Notifications
 from starter.services.reconciler import EnrollmentReconciler
 from starter.services.replanning import EnrollmentReplanner
-from starter.services.told import Told
 from workflows.plugin import WORKFLOWS
 
 
@@ -91,13 +91,13 @@ async def _running(parts: Parts, delivery: Delivery) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(delivery.running())
         if (channel := parts.settings.database_channel) is not None:
-            told = Told(
+            notifications = Notifications(
                 channel=Channel(parts.database, channel),
                 reconciler=reconciler(parts),
                 gateway=parts.gateway,
                 sweeps=parts.sweeps,
             )
-            await stack.enter_async_context(told.running())
+            await stack.enter_async_context(notifications.running())
         yield
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 Question: TypeAlias = "Callable[[Parts], Awaitable[_T]]"
-_SDK_EXIT_SECONDS = 0.2
 
 
 class ExitCode(IntEnum):
@@ -36,32 +35,23 @@ class ExitCode(IntEnum):
 
 
 def ask(question: Question[_T]) -> _T:
-    """Put a question to the parts, in an event loop of its own."""
-    from reminders import settings as environment
-    from starter.assembly import assembled
-
-    async def asked() -> _T:
-        async with assembled(environment.load()) as parts:
-            return await question(parts)
-
-    return in_loop(asked)
-
-
-def in_loop(work: Callable[[], Awaitable[_T]]) -> _T:
-    """Run a command's work, and end the process properly if it fails as expected."""
+    """Put a question to the parts, and end the process properly if that fails as expected."""
     import asyncio
 
+    from reminders import settings as environment
+    from reminders.temporal import SDK_EXIT_SECONDS
+    from starter.assembly import assembled
     from starter.services.failures import understood
 
-    async def worked() -> _T:
+    async def asked() -> _T:
         try:
-            return await work()
+            async with assembled(environment.load()) as parts:
+                return await question(parts)
         finally:
-            # As `SDK_EXIT_SECONDS` of `reminders.temporal`, which not every command imports.
-            await asyncio.sleep(_SDK_EXIT_SECONDS)
+            await asyncio.sleep(SDK_EXIT_SECONDS)
 
     try:
-        return asyncio.run(worked())
+        return asyncio.run(asked())
     except Exception as error:
         known = understood(error)
         if known is None:

@@ -16,6 +16,7 @@ from temporalio.client import Client
 from typer.testing import CliRunner, Result
 
 from devstack.temporal import EmbeddedTemporal
+from reminders import temporal
 from reminders.db import migrate
 from reminders.db.audit import Action, AuditLog
 from reminders.db.engine import Database
@@ -23,7 +24,6 @@ from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Enrollment
 from reminders.settings import Settings
-from starter.cli import running
 from starter.cli.main import app
 from starter.migration.importing import CronTables, Imported
 from starter.migration.ledger import Cutovers
@@ -356,7 +356,7 @@ def commands(
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)
+    monkeypatch.setattr(temporal, "SDK_EXIT_SECONDS", 0)
     yield
     monkeypatch.undo()
 

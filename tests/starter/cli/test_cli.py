@@ -24,6 +24,7 @@ from typer.testing import CliRunner, Result
 from devstack.ports import free_ports
 from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
+from reminders import temporal
 from reminders.db import migrate
 from reminders.db.audit import Action, AuditLog, By
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
@@ -43,7 +44,7 @@ def _environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands find the test's parts as an operator's do: in the environment."""
     monkeypatch.setenv("DATABASE_URL", settings.require_database_url())
     monkeypatch.setenv("TEMPORAL_TASK_QUEUE", settings.temporal_task_queue)
-    monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)  # this process does not exit
+    monkeypatch.setattr(temporal, "SDK_EXIT_SECONDS", 0)  # this process does not exit
 
 
 @pytest.fixture

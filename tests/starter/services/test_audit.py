@@ -12,11 +12,11 @@ from temporalio.client import Client
 from typer.testing import CliRunner
 
 from devstack.ports import free_ports
+from reminders import temporal
 from reminders.db.audit import Action, AuditLog, By
 from reminders.db.engine import Database
 from reminders.settings import Settings
 from starter.assembly import assembled
-from starter.cli import running
 from starter.cli.main import app
 from starter.gateway import ReminderGateway
 from starter.services.handover import Handover
@@ -37,7 +37,7 @@ def _environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands find the test's parts in the environment."""
     monkeypatch.setenv("DATABASE_URL", settings.require_database_url())
     monkeypatch.setenv("TEMPORAL_TASK_QUEUE", settings.temporal_task_queue)
-    monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)
+    monkeypatch.setattr(temporal, "SDK_EXIT_SECONDS", 0)
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from devstack.provider.server import EmbeddedProvider
 from devstack.temporal import EmbeddedTemporal
+from reminders import temporal
 from reminders.db.engine import Database
 from reminders.mail.samples import OWN_JOIN_URL
 from reminders.settings import Settings
-from starter.cli import running
 from starter.cli.main import app
 from starter.services.mails import AT_MOST
 from tests.provider import ProviderClient
@@ -36,7 +36,7 @@ async def mailing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Api]:
     """The API with a test address, on a database of its own; commands find the same."""
-    monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)
+    monkeypatch.setattr(temporal, "SDK_EXIT_SECONDS", 0)
     for name, value in {
         "TEMPORAL_ADDRESS": temporal_server.address,
         "DATABASE_URL": database_url,

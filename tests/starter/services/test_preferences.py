@@ -11,13 +11,13 @@ import pytest
 from temporalio.client import Client
 from typer.testing import CliRunner, Result
 
+from reminders import temporal
 from reminders.db import preferences
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
 from reminders.db.sessions import Catalogue
 from reminders.domain.model import StatusReason
 from reminders.settings import Settings
-from starter.cli import running
 from starter.cli.main import app
 from tests.starter.conftest import Api, Json, a_worker
 
@@ -186,7 +186,7 @@ class TestCommands:
     def _environment(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DATABASE_URL", settings.require_database_url())
         monkeypatch.setenv("TEMPORAL_TASK_QUEUE", settings.temporal_task_queue)
-        monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)  # this process does not exit
+        monkeypatch.setattr(temporal, "SDK_EXIT_SECONDS", 0)  # this process does not exit
 
     @staticmethod
     async def reminders(*arguments: object) -> Result:

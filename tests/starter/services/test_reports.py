@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import update
 from typer.testing import CliRunner
 
+from reminders import temporal
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.settings import Settings
-from starter.cli import running
 from starter.cli.main import app
 from tests.starter.conftest import ADDRESS, Api
 
@@ -23,7 +23,7 @@ def _environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands find the test's parts in the environment."""
     monkeypatch.setenv("DATABASE_URL", settings.require_database_url())
     monkeypatch.setenv("TEMPORAL_TASK_QUEUE", settings.temporal_task_queue)
-    monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)
+    monkeypatch.setattr(temporal, "SDK_EXIT_SECONDS", 0)
 
 
 async def command(*arguments: object) -> str:

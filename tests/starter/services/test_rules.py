@@ -10,8 +10,8 @@ import pytest
 from temporalio.client import Client
 
 from devstack.postgres import EmbeddedPostgres
+from reminders import temporal
 from reminders.settings import Settings
-from starter.cli import running
 from tests.starter.cli.test_cli import answer, reminders
 from tests.starter.conftest import Api, Json, a_worker
 
@@ -37,7 +37,7 @@ def settings(settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPa
     """Those of the other tests, on that database, for the API and for commands."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     monkeypatch.setenv("TEMPORAL_TASK_QUEUE", settings.temporal_task_queue)
-    monkeypatch.setattr(running, "_SDK_EXIT_SECONDS", 0)
+    monkeypatch.setattr(temporal, "SDK_EXIT_SECONDS", 0)
     return settings.model_copy(
         update={"database_url": Settings(database_url=database_url).database_url}
     )

@@ -15,8 +15,8 @@ import pytest
 from reminders.db import channel
 from reminders.db.channel import Channel
 from starter.plugin import reconciler
+from starter.services.notifications import Notifications, ids_in
 from starter.services.sweeps import Sweeps
-from starter.services.told import Told, enrollment_told
 from tests.existing.conftest import GUIDE
 from tests.existing.host import ROOT, Host
 from tests.existing.test_existing_platform import statuses
@@ -46,9 +46,9 @@ async def administering(host: Host) -> AsyncIterator[asyncpg.Connection]:
 
 
 @asynccontextmanager
-async def listening(stage: Stage) -> AsyncIterator[Told]:
+async def listening(stage: Stage) -> AsyncIterator[Notifications]:
     """A worker's ears, once they are open."""
-    told = Told(
+    told = Notifications(
         channel=Channel(stage.database, CHANNEL),
         reconciler=reconciler(stage.parts),
         gateway=stage.gateway,
@@ -153,14 +153,14 @@ async def test_another_listens_when_the_connection_ends(
 )
 def test_ids_are_read(words: str, told: tuple[UUID, UUID | None] | None) -> None:
     """A session, or a session and a user; whatever else somebody tells is no reason to stop."""
-    assert told == enrollment_told(words)
+    assert told == ids_in(words)
 
 
 async def test_a_flood_is_left_to_a_sweep(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What is remembered is bounded; nobody is forgotten."""
-    monkeypatch.setattr("starter.services.told.MOST", 2)
+    monkeypatch.setattr("starter.services.notifications.MOST", 2)
     swept = asyncio.Event()
 
     async def start(_self: object) -> None:
@@ -172,4 +172,4 @@ async def test_a_flood_is_left_to_a_sweep(
             told.hear(f"{uuid4()}")
         await asyncio.wait_for(swept.wait(), 20)
         told.hear("nonsense")
-    assert "is no id of a session" in caplog.text
+    assert "has no id of a session" in caplog.text

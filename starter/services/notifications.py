@@ -1,7 +1,7 @@
-"""What the platform tells by `NOTIFY`: a session, or one enrollment, whose rows have changed.
+"""The platform's `NOTIFY`: a session, or one enrollment, whose rows have changed.
 
-What is heard within a moment is gathered, so that a thousand rows of one statement are no thousand
-times the same, and goes where the sweep's findings go. Who is not told of is found by the sweep.
+What arrives within a moment is gathered, so that a thousand rows of one statement are no thousand
+times the same, and goes where the sweep's findings go. What nobody notifies us of, the sweep finds.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from starter.services.sweeps import Sweeps
 logger = logging.getLogger(__name__)
 
 GATHERED_FOR = timedelta(milliseconds=200)
-"""What a statement writes for many is told at its commit, all at once."""
+"""What a statement writes for many arrives at its commit, all at once."""
 MOST = 5000
 """Enrollments and sessions that wait to be looked at; more are left to a sweep."""
 AT_ONCE = 10
@@ -35,9 +35,9 @@ AT_ONCE = 10
 _IDS = re.compile(r"\s*([0-9a-fA-F-]{36})(?:[\s:,/]+([0-9a-fA-F-]{36}))?\s*")
 
 
-def enrollment_told(words: str) -> tuple[UUID, UUID | None] | None:
-    """Session, and user if one is named; `None` if the words are no ids."""
-    found = _IDS.fullmatch(words)
+def ids_in(payload: str) -> tuple[UUID, UUID | None] | None:
+    """Session, and user if one is named; `None` if the payload is no ids."""
+    found = _IDS.fullmatch(payload)
     try:
         return found and (UUID(found[1]), UUID(found[2]) if found[2] else None)
     except ValueError:
@@ -45,8 +45,8 @@ def enrollment_told(words: str) -> tuple[UUID, UUID | None] | None:
 
 
 @dataclass(slots=True)
-class Told:
-    """Looks at what was told, a little later and all at once."""
+class Notifications:
+    """Follows what arrives, a little later and all at once."""
 
     channel: Channel
     reconciler: EnrollmentReconciler
@@ -71,21 +71,23 @@ class Told:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def hear(self, words: str) -> None:
-        """Take notice of what somebody told."""
-        told = enrollment_told(words)
-        if told is None:
-            logger.warning("what was told is no id of a session, nor of a session and a user")
+    def hear(self, payload: str) -> None:
+        """Take in a notification."""
+        ids = ids_in(payload)
+        if ids is None:
+            logger.warning(
+                "a notification has no id of a session, nor those of a session and a user"
+            )
         elif len(self._enrollments) + len(self._sessions) >= MOST:
             self._is_sweep_wanted = True
-        elif told[1] is None:
-            self._sessions[told[0]] = None
+        elif ids[1] is None:
+            self._sessions[ids[0]] = None
         else:
-            self._enrollments[Enrollment(told[0], told[1])] = None
+            self._enrollments[Enrollment(ids[0], ids[1])] = None
         self._stirred.set()
 
     def sweep(self) -> None:
-        """Look through everything: something was told that nobody heard."""
+        """Look through everything: a notification may have been missed."""
         self._is_sweep_wanted = True
         self._stirred.set()
 
