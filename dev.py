@@ -44,13 +44,17 @@ VERBS = {
         "play the main job end to end, in about a minute (--keep leaves it up)",
         "python -m devstack.demo ARGS",
     ),
-    "test": ("all tests; arguments go to pytest", "python -m pytest ARGS"),
+    "test": ("all tests but the proofs; arguments go to pytest", "python -m pytest ARGS"),
+    "prove": (
+        "kills, schedules and interleavings, in short (--slow: in full, for hours)",
+        "python -m pytest -m proof tests ARGS",
+    ),
     "up": (
         "the whole local stack until Ctrl-C; data stays in .data/",
         "python -m devstack.up ARGS",
     ),
     "check": (
-        "what CI runs: lint, types, test; arguments go to pytest",
+        "lint, types, test; arguments go to pytest",
         "@lint",
         "@types",
         "@test ARGS",

@@ -81,16 +81,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--slow` runs the proofs that take minutes too."""
-    parser.addoption("--slow", action="store_true", help="run the proofs that take minutes too")
+    """`--slow` runs what takes minutes too."""
+    parser.addoption("--slow", action="store_true", help="run what takes minutes too")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is slow, unless it was asked for."""
-    if config.getoption("--slow"):
-        return
+    """Leave out proofs, unless a path was named, and what is slow, unless it was asked for."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.hook.pytest_deselected(items=[item for item in items if "proof" in item.keywords])
+        items[:] = [item for item in items if "proof" not in item.keywords]
     for item in items:
-        if "slow" in item.keywords:
+        if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
 
 

@@ -14,6 +14,8 @@ from tests.e2e.platform import Platform, a_platform
 from tests.e2e.wire import Wire
 from tests.stage import eventually
 
+pytestmark = pytest.mark.proof
+
 SECONDS = timedelta(seconds=1)
 LIVE = {"DELIVERY_MODE": "live"}
 

@@ -29,6 +29,8 @@ from tests.reminders.db.pgbouncer import PgBouncer, binary
 from tests.stage import Stage, eventually
 from tests.starter.conftest import Api, serving
 
+pytestmark = pytest.mark.proof
+
 WAYS = ("direct", "session", "transaction")
 MODES = ("owned", "existing")
 FAULTS = ("restart", "read-only", "full", "time-out")

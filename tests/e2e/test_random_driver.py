@@ -27,6 +27,8 @@ from tests.leaks import watch
 from tests.provider import ProviderClient
 from workflows.plugin import SessionReminderPlugin
 
+pytestmark = pytest.mark.proof
+
 SEED = "DRIVER_SEED"
 """Environment variable: drive as in an earlier run. Chances are the same; the instants are not."""
 THRESHOLD = timedelta(minutes=1)

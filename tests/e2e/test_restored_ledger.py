@@ -31,6 +31,8 @@ from starter.services.restoring import Reconciled, reconcile
 from tests.provider import ProviderClient
 from tests.stage import Stage, StageClock, attempted, eventually, timer_fired
 
+pytestmark = pytest.mark.proof
+
 MINUTES = timedelta(minutes=1)
 
 

@@ -28,6 +28,8 @@ from tests.provider import ProviderClient
 from tests.stage import eventually
 from tests.starter.conftest import serving
 
+pytestmark = pytest.mark.proof
+
 TESTER = "tester@platform.example"
 PEOPLE = 3
 WHY = By("cli", "they leave for a month")

@@ -15,6 +15,8 @@ from reminders.settings import Settings
 from tests.existing.host import Host
 from tests.reminders.db.rush import RUSH, SOON, Rush
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.mark.parametrize("change", ["cancel", "restore"])
 async def test_a_session_is_changed_while_sixty_enroll_in_it(

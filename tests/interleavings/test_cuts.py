@@ -13,6 +13,8 @@ from tests.interleavings.operations import OPERATIONS, Operation, Parts
 from tests.interleavings.stage import STATES, Stage
 from tests.interleavings.wire import Cut, Wire
 
+pytestmark = pytest.mark.proof
+
 PART = 3
 """One in so many is played without `--slow`."""
 MOST_STEPS = 40

@@ -20,6 +20,8 @@ from tests.interleavings.operations import OPERATIONS, Operation
 from tests.interleavings.stage import STATES, Stage, waiting
 from tests.simulation.sql_mutants import MUTANTS, StatementMutant
 
+pytestmark = pytest.mark.proof
+
 PART = 4
 """One in so many pairs from one state is played without `--slow`."""
 CLOSELY: tuple[tuple[Operation, Operation], ...] = (

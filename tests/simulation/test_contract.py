@@ -10,6 +10,8 @@ from reminders.db.engine import Database
 from tests.simulation.contract import Pair
 from tests.simulation.sql_mutants import MUTANTS, StatementMutant
 
+pytestmark = pytest.mark.proof
+
 OPERATIONS = 150
 """Of one run."""
 

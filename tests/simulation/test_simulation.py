@@ -15,6 +15,8 @@ from tests.simulation.runner import judge, play
 from tests.simulation.story import NOTICED, story
 from tests.simulation.world import quiet
 
+pytestmark = pytest.mark.proof
+
 CHUNK = 100
 """Schedules of one test."""
 

@@ -23,6 +23,8 @@ from tests.stage import eventually
 from tests.upgrade.freeze import SHA256SUMS, sums
 from tests.upgrade.released_worker import BUILD
 
+pytestmark = pytest.mark.proof
+
 SECONDS = timedelta(seconds=1)
 PRESENT = "present"
 DEPLOYMENT = "session-reminders/worker"

@@ -30,6 +30,8 @@ from tests.stage import Stage, eventually, has_timer, is_running
 from tests.workflows.held import LateCloser, worker_for
 from tests.workflows.stepping import broken_off, overtaken
 
+pytestmark = pytest.mark.proof
+
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 MOST_WAITS = 400
 """More often no call waits."""

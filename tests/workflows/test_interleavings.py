@@ -39,6 +39,8 @@ from tests.stage import Stage
 from tests.workflows.interleaving import DAY, HOUR, MINUTE, PEOPLE, RULES, Step, World
 from tests.workflows.strict import StrictPlugin
 
+pytestmark = pytest.mark.proof
+
 _T = TypeVar("_T")
 
 people = st.integers(0, PEOPLE - 1)

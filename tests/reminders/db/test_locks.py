@@ -38,6 +38,8 @@ from reminders.domain.rules import RuleFields
 from starter.migration.ledger import Cutovers
 from tests.reminders.db.rush import AT_ONCE, RUSH, SOON, Change, Rush
 
+pytestmark = pytest.mark.proof
+
 ADDRESS = "ana@hospital.example"
 HOUR = timedelta(hours=1)
 CALLS = 12

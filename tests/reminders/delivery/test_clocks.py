@@ -14,6 +14,8 @@ from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders, statuses
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.mark.parametrize("seconds", [3600, 3, -3600])
 async def test_nothing_is_lost_early_or_late(

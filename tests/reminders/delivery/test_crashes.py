@@ -27,6 +27,8 @@ from tests.reminders.delivery.dispatch import (
 from tests.reminders.delivery.dying import REMINDERS
 from tests.stage import eventually
 
+pytestmark = pytest.mark.proof
+
 
 async def a_process(
     settings: Settings, step: Step, blow: str = "SIGKILL"

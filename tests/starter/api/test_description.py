@@ -37,6 +37,7 @@ AS_DESCRIBED = [
 ]
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("no_sweep_left")
 @pytest.mark.parametrize(
     "count", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
