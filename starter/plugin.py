@@ -143,6 +143,17 @@ def activities(parts: Parts, deliverer: Deliverer) -> list[Callable[..., Any]]:
     ]
 
 
+def delivery_policy(settings: Settings) -> DeliveryPolicy:
+    """Batches and back-off as the settings have them."""
+    return DeliveryPolicy(
+        batch_size=settings.email_batch_size,
+        retries=settings.email_max_retries,
+        initial_backoff=timedelta(milliseconds=settings.email_initial_backoff_ms),
+        longest_backoff=timedelta(milliseconds=settings.email_max_backoff_ms),
+        backoff_multiplier=settings.email_backoff_multiplier,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A delivery pipeline on the configured database and provider."""
@@ -161,8 +172,9 @@ class Delivery:
         on_step: Callable[[Step], None] = ignore,
         observer: DeliveryObserver | None = None,
         traced: Tracing | None = None,
+        policy: DeliveryPolicy | None = None,
     ) -> Delivery:
-        """As the settings say; see `ReminderWorkerPlugin` for the others.
+        """As the settings say, by their policy if no other; see `ReminderWorkerPlugin`.
 
         Raises:
             ConfigurationError: If a setting is missing or contradicts another.
@@ -185,13 +197,7 @@ class Delivery:
             composer=composer,
             mailer=TracedMailer(resend, traced.tracer) if traced else resend,
             clock=clock,
-            policy=DeliveryPolicy(
-                batch_size=settings.email_batch_size,
-                retries=settings.email_max_retries,
-                initial_backoff=timedelta(milliseconds=settings.email_initial_backoff_ms),
-                longest_backoff=timedelta(milliseconds=settings.email_max_backoff_ms),
-                backoff_multiplier=settings.email_backoff_multiplier,
-            ),
+            policy=policy or delivery_policy(settings),
             on_step=on_step,
             observer=observer,
         )

@@ -7,7 +7,6 @@ is dropped.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -93,11 +92,11 @@ class Databases:
         if await self._is_cleaned(name):
             self._clean.append(name)
         else:
-            await asyncio.to_thread(self._server.drop_database, name)
+            await self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def _made(self) -> str:
         name = f"test_{uuid4().hex}"
-        await asyncio.to_thread(self._server.create_database, name, template="template")
+        await self._administer(f"CREATE DATABASE {name} TEMPLATE template")
         connection = await self._connect(name)
         self._shape[name] = await connection.fetchval(_SHAPE)
         if self._empty is None:
@@ -136,6 +135,14 @@ class Databases:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True
+
+    async def _administer(self, statement: str) -> None:
+        """PostgreSQL's own programs would do it, in a process each, a copy of all that we are."""
+        connection = await self._connect("postgres")
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
 
     async def _connect(self, name: str) -> Any:
         url = self._server.url(name).replace("+asyncpg", "")

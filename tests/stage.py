@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, cast
 from uuid import UUID, uuid4
@@ -29,7 +30,7 @@ from reminders.domain.model import Attendee, Reminder, Session
 from reminders.domain.ports import Deliverer
 from reminders.settings import Settings
 from starter.assembly import assemble
-from starter.plugin import Delivery, activities
+from starter.plugin import Delivery, activities, delivery_policy
 from starter.services.sweeps import MANUAL_ID
 from tests.provider import ProviderClient
 from workflows.reminder_sweep import ReminderSweepWorkflow
@@ -109,7 +110,11 @@ class Stage:
     async def start_worker(self) -> None:
         """Start a worker in this process."""
         async with AsyncExitStack() as stack:
-            delivery = Delivery.of(self.settings, self.database, self.clock, on_step=self._step)
+            # What is waited for in place is waited for in real time: let Temporal retry instead.
+            policy = replace(delivery_policy(self.settings), patience=timedelta(seconds=1))
+            delivery = Delivery.of(
+                self.settings, self.database, self.clock, on_step=self._step, policy=policy
+            )
             await stack.enter_async_context(delivery.running())
             deliverer = cast(Deliverer, _Deliverer(delivery.pipeline, self.clock))
             await stack.enter_async_context(

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self, cast
@@ -47,6 +49,12 @@ _POOL = 10
 """Connections; ten requests a second are Resend's ceiling, and each takes less than one."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """No connection was made, so nothing can have been accepted."""
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to believe, read once a process: it takes as long as a request."""
+    return httpx.create_ssl_context()
 
 
 class ResendMailer:
@@ -89,6 +97,7 @@ class ResendMailer:
         self._total_seconds = total_timeout.total_seconds()
         connect_seconds = connect_timeout.total_seconds()
         self._http = httpx.AsyncClient(
+            verify=_certificates(),
             timeout=httpx.Timeout(
                 self._total_seconds, connect=connect_seconds, pool=connect_seconds
             ),
