@@ -65,12 +65,34 @@ _ROUTERS = (
     webhook.router,
     attendee.router,
 )
-"""In the order of `/docs`: that of their use."""
 _INTRODUCTION = """\
-Put a session and a user, enroll the user, and everything else follows by itself.
-Every call is safe to repeat. Errors are problem documents (RFC 9457): `type` is stable, `detail` says what to do.
-After a 503 or a time-out, repeat the same call. Ids are UUIDs, and yours.
+Put a session and a user, enroll the user, and everything else follows by itself: each reminder goes out on time, once,
+and a move, a cancel or an opt-out reaches whatever still waits.
+
+1. `PUT /v1/sessions/{session_id}` and `PUT /v1/users/{user_id}` store what reminders say and to whom.
+2. `POST /v1/enrollments` plans the reminders and answers with them.
+3. The same `PUT` with another `start_time` or `status` changes them for everybody; `DELETE /v1/enrollments/...` ends one.
+4. `GET /v1/enrollments/...` says of each reminder what became of it, and why.
+
+Every call is safe to repeat: after a 503 or a time-out, do so. Ids are UUIDs, and yours. Instants have a UTC offset.
+Errors are problem documents (RFC 9457): `type` is stable, `detail` says what to do. With `API_KEYS` set, every call
+below `/v1` needs `Authorization: Bearer` and one of them.
 """
+_TAGS = {
+    "sessions": "What takes place, and when.",
+    "users": "Whom to remind, where, and of what not.",
+    "enrollments": "Who takes part in what: this starts and ends reminders.",
+    "reminders": "What was sent, what will be, and what to send again.",
+    "reminder configurations": "The rules: how long before the start, and with which subject.",
+    "e-mails": "What an e-mail looks like, before anybody gets it.",
+    "operators": "Lists and searches, as the admin pages have them.",
+    "sweeps": "What puts right whatever was not told to us, and what ran.",
+    "delivery": "Whether e-mails go out at the moment.",
+    "probes": "For what watches over the processes.",
+    "webhooks": "For the provider.",
+    "attendees": "What links in e-mails open.",
+}
+"""In the order of `/docs`: that of their use."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -105,6 +127,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Session reminders",
         summary="Reminds every enrolled person of every session, on time and once.",
         description=_INTRODUCTION,
+        openapi_tags=[{"name": tag, "description": what} for tag, what in _TAGS.items()],
         version=version("session-reminders"),
         lifespan=lifespan,
         docs_url=None,  # ours needs no other host

@@ -317,7 +317,7 @@ class ReminderGateway:
         if user_id is not None:
             status = await self.catalogue.enrollment_status(session_id, user_id)
             if status is None:
-                raise EnrollmentNotFoundError
+                raise EnrollmentNotFoundError(session_id, user_id)
         tally = await self.queries.tally(session_id, user_id)
         told = 0
         if user_id is None:
@@ -340,7 +340,7 @@ class ReminderGateway:
         session = await self.catalogue.session(session_id)
         status = await self.catalogue.enrollment_status(session_id, user_id)
         if status is None:
-            raise EnrollmentNotFoundError
+            raise EnrollmentNotFoundError(session_id, user_id)
         reminders = await self.queries.of_enrollment(session_id, user_id)
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         workflow_status, run_id = await self.handover.workflows.describe(workflow_id)

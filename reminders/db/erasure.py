@@ -186,7 +186,7 @@ async def _must_be_known(connection: AsyncConnection, user_id: UUID, *, owned: b
             exists().where(ReminderRow.user_id == user_id),
         ]
     if not await connection.scalar(select(or_(*signs))):
-        raise UserNotFoundError
+        raise UserNotFoundError(user_id)
 
 
 async def _empty(connection: AsyncConnection, user_id: UUID) -> int:

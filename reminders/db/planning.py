@@ -148,7 +148,7 @@ class EnrollmentPlanner:
             recorded = await plans.recorded(connection, session_id, user_id)
             situation = await plans.situation(connection, session_id, user_id)
             if situation.enrollment is None:
-                raise EnrollmentNotFoundError
+                raise EnrollmentNotFoundError(session_id, user_id)
             return await self._plan(connection, session, user_id, recorded, situation)
 
     async def reconcile(

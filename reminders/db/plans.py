@@ -76,6 +76,8 @@ class PlannedEnrollment:
 
     session: Session
     user_id: UUID
+    enrollment: EnrollmentStatus | None
+    """`None` if the platform knows nothing of it."""
     reminders: tuple[Reminder, ...]
     """The newest generation of each type, earliest due first."""
     version: int
@@ -172,7 +174,7 @@ async def session(connection: AsyncConnection, session_id: UUID) -> Session:
     found = await connection.execute(_SESSION, {"session_id": session_id})
     row = found.mappings().first()
     if row is None:
-        raise SessionNotFoundError
+        raise SessionNotFoundError(session_id)
     return mapping.session(row)
 
 
@@ -258,6 +260,7 @@ def _written(session: Session, draft: Draft) -> PlannedEnrollment:
     return PlannedEnrollment(
         session=session,
         user_id=user_id,
+        enrollment=situation.enrollment,
         reminders=revision.reminders,
         version=(
             situation.version

@@ -102,7 +102,7 @@ class OwnedPlatform:
         except IntegrityError as error:
             msg = "somebody else enrolls the same people at this moment; repeat the call"
             raise DatabaseUnavailableError(msg) from error
-        return {u: UserNotFoundError() if is_unknown else _taken() for u, is_unknown in refused}
+        return {u: UserNotFoundError(u) if is_unknown else _taken() for u, is_unknown in refused}
 
     async def end(self, connection: AsyncConnection, session_id: UUID, user_id: UUID) -> None:
         """End an enrollment; safe to repeat.
@@ -116,7 +116,7 @@ class OwnedPlatform:
             .values(status=EnrollmentStatus.CANCELLED, updated_at=func.now())
         )
         if ended.rowcount == 0:
-            raise EnrollmentNotFoundError
+            raise EnrollmentNotFoundError(session_id, user_id)
 
     async def call_off(self, connection: AsyncConnection, session_id: UUID) -> None:
         """Cancel a session, for everybody and for those who enroll later; safe to repeat.
@@ -143,7 +143,7 @@ class OwnedPlatform:
             .values(status=status, updated_at=func.now())
         )
         if found.rowcount == 0:
-            raise SessionNotFoundError
+            raise SessionNotFoundError(session_id)
 
 
 class ExistingPlatform:
@@ -162,9 +162,9 @@ class ExistingPlatform:
         refused: dict[UUID, ReminderError] = {}
         for user_id, is_known, is_enrolled in rows:
             if not is_known:
-                refused[user_id] = UserNotFoundError()
+                refused[user_id] = UserNotFoundError(user_id)
             elif not is_enrolled:
-                refused[user_id] = EnrollmentNotFoundError(_NOT_ENROLLED)
+                refused[user_id] = EnrollmentNotFoundError(session_id, user_id)
             elif user_id in bringing:
                 refused[user_id] = InvalidInputError(_NOT_OURS, field="join_url")
         await connection.execute(
@@ -201,11 +201,11 @@ class ExistingPlatform:
             EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id
         )
         if not await connection.scalar(select(row)):
-            raise EnrollmentNotFoundError(_NOT_ENROLLED)
+            raise EnrollmentNotFoundError(session_id, user_id)
 
     async def _see_session(self, connection: AsyncConnection, session_id: UUID) -> None:
         if not await connection.scalar(select(exists().where(SessionRow.id == session_id))):
-            raise SessionNotFoundError
+            raise SessionNotFoundError(session_id)
 
     async def _bury(
         self, connection: AsyncConnection, session_id: UUID, user_id: UUID | None
@@ -221,7 +221,6 @@ class ExistingPlatform:
 
 
 _NOT_OURS = "join_url is the platform's own to keep: let its view of enrollments show it"
-_NOT_ENROLLED = "the platform has no such enrollment; let it commit its own before it calls"
 
 
 def _taken() -> InvalidInputError:

@@ -348,7 +348,7 @@ async def _person(connection: AsyncConnection, user_id: UUID) -> Attendee:
         .order_by(*duplicates.people_first())
     )
     if (row := found.mappings().first()) is None:
-        raise UserNotFoundError
+        raise UserNotFoundError(user_id)
     return mapping.attendee(row)
 
 

@@ -108,14 +108,14 @@ class ReminderRequests:
         )
         enrollment = found.one_or_none()
         if enrollment is None:
-            raise ReminderNotFoundError
+            raise ReminderNotFoundError(reminder_id)
         session_id, user_id = enrollment
         await locks.planning(connection, session_id, user_id)
         session = await plans.session(connection, session_id)
         recorded = await plans.recorded(connection, session_id, user_id)
         row = next((r for r in recorded if r.id == reminder_id), None)
         if row is None:
-            raise ReminderNotFoundError
+            raise ReminderNotFoundError(reminder_id)
         return row, recorded, session, await plans.situation(connection, session_id, user_id)
 
     async def _circumstances(

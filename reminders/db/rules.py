@@ -197,7 +197,7 @@ async def _change(
     await connection.execute(_ONE_AT_A_TIME)
     before = await _in_force(connection, reminder_type, session_id)
     if before is None:
-        raise RuleNotFoundError
+        raise RuleNotFoundError(reminder_type)
     after = with_fields(before, reminder_type, session_id, fields)
     values = mapping.RULES.values(after)
     if before.session_id == session_id:
@@ -217,7 +217,7 @@ async def _delete(
     await connection.execute(_ONE_AT_A_TIME)
     before = await _in_force(connection, reminder_type, session_id)
     if before is None or before.session_id != session_id:
-        raise RuleNotFoundError
+        raise RuleNotFoundError(reminder_type)
     if before.is_notice and session_id is None:
         raise InvalidInputError(
             f"{reminder_type!r} is a notice, whose rule stays; switch it off instead",
@@ -279,7 +279,7 @@ async def _in_force(
 async def _must_exist(connection: AsyncConnection, session_id: UUID) -> None:
     found = await connection.scalar(select(SessionRow.id).where(SessionRow.id == session_id))
     if found is None:
-        raise SessionNotFoundError
+        raise SessionNotFoundError(session_id)
 
 
 async def _note(

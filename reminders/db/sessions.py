@@ -227,7 +227,7 @@ class Catalogue:
             .order_by(*duplicates.sessions_first())
         )
         if row is None:
-            raise SessionNotFoundError
+            raise SessionNotFoundError(session_id)
         return mapping.session(row)
 
     async def user(self, user_id: UUID) -> Attendee:
@@ -242,7 +242,7 @@ class Catalogue:
             .order_by(*duplicates.people_first())
         )
         if row is None:
-            raise UserNotFoundError
+            raise UserNotFoundError(user_id)
         return mapping.attendee(row)
 
     async def enrollment_status(self, session_id: UUID, user_id: UUID) -> EnrollmentStatus | None:

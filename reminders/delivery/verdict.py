@@ -76,7 +76,7 @@ class Verdict:
         """It was not read: there is none, or its row holds what nobody expects."""
         if cause is None:
             self.missing.add(reminder_id)
-            self.errors[reminder_id] = ReminderNotFoundError()
+            self.errors[reminder_id] = ReminderNotFoundError(reminder_id)
         else:
             self.unreadable(reminder_id, cause)
 

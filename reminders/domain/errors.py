@@ -70,6 +70,8 @@ class ReminderError(Exception):
     """Of a command that ends with it: 1 says that it failed, and its message what to do."""
     where_to_look: str | None = None
     """Which command shows the ids that there are; absent unless an id was wrong."""
+    remedy: str | None = None
+    """The same for whoever asks over HTTP."""
 
     def __init__(self, message: str | None = None) -> None:
         """Use the class docstring's first line unless a message is given."""
@@ -119,6 +121,12 @@ class NotFoundError(ReminderError):
     status = 404
     title = "No such thing"
     exit_code = 3
+    named: str = "{}"
+    """The message, with the ids that were asked for in the place of the braces."""
+
+    def __init__(self, *ids: object) -> None:
+        """Name what was asked for, if it is known."""
+        super().__init__(self.named.format(*ids) if ids else None)
 
 
 class SessionNotFoundError(NotFoundError):
@@ -126,6 +134,11 @@ class SessionNotFoundError(NotFoundError):
 
     slug = "session-not-found"
     title = "No such session"
+    named = "There is no session {}."
+    remedy = (
+        "Store it first (PUT /v1/sessions/{session_id}; on an existing platform, commit its row);"
+        " GET /v1/sessions lists those that there are"
+    )
     where_to_look = "`reminders session list` has those to come, with --past the others"
 
 
@@ -134,6 +147,11 @@ class UserNotFoundError(NotFoundError):
 
     slug = "user-not-found"
     title = "No such user"
+    named = "There is no user {}."
+    remedy = (
+        "Store them first (PUT /v1/users/{user_id}; on an existing platform, commit their row);"
+        " whoever was erased stays unknown until then"
+    )
     where_to_look = "`reminders user find` looks for one by name or address"
 
 
@@ -142,6 +160,8 @@ class EnrollmentNotFoundError(NotFoundError):
 
     slug = "enrollment-not-found"
     title = "Not enrolled"
+    named = "User {1} is not enrolled in session {0}."
+    remedy = "POST /v1/enrollments enrolls them; on an existing platform, commit their row first"
     where_to_look = "`reminders user show` has what a user is enrolled in"
 
 
@@ -150,14 +170,19 @@ class ReminderNotFoundError(NotFoundError):
 
     slug = "reminder-not-found"
     title = "No such reminder"
+    named = "The ledger has no reminder {}."
+    remedy = "GET /v1/reminders lists their ids"
     where_to_look = "`reminders list` and `why` have their ids"
 
 
 class RuleNotFoundError(NotFoundError):
-    """There is no such reminder rule; `reminders config list` names those that there are."""
+    """There is no such reminder rule."""
 
     slug = "rule-not-found"
     title = "No such reminder rule"
+    named = "There is no reminder rule {!r}."
+    remedy = "GET /v1/reminder-configurations lists those that there are"
+    where_to_look = "`reminders config list` has those that there are"
 
 
 class LinkNotFoundError(NotFoundError):

@@ -32,7 +32,7 @@ async def reminder(reminder_id: UUID, parts: Answering) -> Response:
     """Where a reminder is explained: at its enrollment."""
     found = await parts.browser.reminder(reminder_id)
     if found is None:
-        raise ReminderNotFoundError
+        raise ReminderNotFoundError(reminder_id)
     return _to_enrollment(found)
 
 

@@ -191,7 +191,7 @@ async def _rule(parts: Parts, reminder_type: str, session_id: UUID | None) -> Re
         found = tuple(rule for rule in await parts.rules.all() if rule.session_id is None)
     rule = next((rule for rule in found if rule.reminder_type == reminder_type), None)
     if rule is None:
-        raise RuleNotFoundError
+        raise RuleNotFoundError(reminder_type)
     return rule
 
 

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field
 from reminders.db.audit import By
 from reminders.domain.errors import ReminderError
 from reminders.domain.model import Enrollee, EnrollmentStatus, ReminderStatus, SessionStatus
-from starter.api.errors import TYPES
+from starter.api.errors import TYPES, detail_of
 from starter.api.fields import BlankIsAbsent, WebUrl
 from starter.api.models import In, Mirror, Out, ReasonBody, ReasonQuery
 from starter.api.reminders import PlannedReminderOut, ReminderOut
@@ -93,6 +93,9 @@ class EnrollmentOut(Mirror):
         ]
     )
     run_id: str
+    enrollment_status: EnrollmentStatus
+    session_status: SessionStatus
+    """Nothing is sent unless the enrollment is `confirmed` and the session `scheduled`."""
     scheduled_reminders: Annotated[int, BeforeValidator(_waiting)] = Field(
         validation_alias="reminders"
     )
@@ -110,7 +113,7 @@ class RefusedOut(Out):
     @classmethod
     def of(cls, error: ReminderError) -> Self:
         """An error as a problem document names it."""
-        return cls(type=TYPES + error.slug, detail=str(error))
+        return cls(type=TYPES + error.slug, detail=detail_of(error))
 
 
 class OneOfManyOut(Out):

@@ -303,9 +303,15 @@ def _described(
         error.status,
         slug=error.slug,
         title=error.title,
-        detail=detail or str(error),
+        detail=detail or detail_of(error),
         headers=headers,
     )
+
+
+def detail_of(error: ReminderError | RefusalError) -> str:
+    """What is wrong, and what to do about it over HTTP."""
+    remedy = error.remedy if isinstance(error, ReminderError) else None
+    return f"{error} {remedy}." if remedy else str(error)
 
 
 def _logged_path(request: Request) -> str:

@@ -180,7 +180,12 @@ def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
 
 def _print_enrollment(answer: EnrollmentOut) -> None:
     """An enrollment's plan."""
-    tables.lines(workflow=answer.workflow_id, run=answer.run_id)
+    tables.lines(
+        session=str(answer.session_status),
+        enrollment=str(answer.enrollment_status),
+        workflow=answer.workflow_id,
+        run=answer.run_id,
+    )
     tables.table(
         ("reminder", "due (UTC)", "status", "reason", "id"),
         (

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from reminders.db.plans import PlannedEnrollment
 from reminders.domain.keys import session_reminder_workflow_id
-from reminders.domain.model import EnrollmentStatus, Reminder, Session
+from reminders.domain.model import EnrollmentStatus, Reminder, Session, SessionStatus
 
 UNKNOWN = "unknown"
 """Status of a workflow while Temporal does not answer."""
@@ -22,6 +22,8 @@ class Enrolled:
     run_id: str
     created: bool
     """False when everything was as it is already."""
+    enrollment_status: EnrollmentStatus
+    session_status: SessionStatus
     reminders: tuple[Reminder, ...]
 
     @classmethod
@@ -31,6 +33,8 @@ class Enrolled:
             workflow_id=session_reminder_workflow_id(planned.session.id, planned.user_id),
             run_id=run_id,
             created=planned.is_changed,
+            enrollment_status=planned.enrollment or EnrollmentStatus.CANCELLED,
+            session_status=planned.session.status,
             reminders=planned.reminders,
         )
 

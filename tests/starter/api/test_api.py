@@ -262,7 +262,9 @@ class TestEnrollments:
         assert answer.status_code == 201
         assert answer.headers["location"] == f"/v1/enrollments/{session_id}/{user_id}"
         plan = answer.json()
-        assert plan.keys() == {"workflow_id", "run_id", "scheduled_reminders", "reminders"}
+        statuses = {"enrollment_status", "session_status"}
+        assert plan.keys() == {"workflow_id", "run_id", "scheduled_reminders", "reminders", *statuses}
+        assert [plan["enrollment_status"], plan["session_status"]] == ["confirmed", "scheduled"]
         assert plan["workflow_id"] == workflow_of(session_id, user_id)
         assert plan["scheduled_reminders"] == 3
         assert [r["reminder_type"] for r in plan["reminders"]] == ["24h", "2h", "30min"]
@@ -292,12 +294,14 @@ class TestEnrollments:
 
     @pytest.mark.parametrize("unknown", ["session", "user"])
     async def test_enroll_of_an_unknown(self, unknown: str, api: Api, database: Database) -> None:
-        """An unknown session or user is a 404 of its own type, and nothing is stored."""
+        """An unknown session or user is a 404 of its own type that names it, and nothing is stored."""
         session_id = uuid4() if unknown == "session" else await api.session()
         user_id = uuid4() if unknown == "user" else await api.user()
         answer = await api.enroll(session_id, user_id)
         assert answer.status_code == 404
         assert answer.json()["type"].endswith(f":{unknown}-not-found")
+        assert f"no {unknown} {user_id if unknown == 'user' else session_id}. " in answer.json()["detail"]
+        assert f"PUT /v1/{unknown}s" in answer.json()["detail"]
         assert await Catalogue(database).enrollment_status(session_id, user_id) is None
 
     async def test_enrollment_id_of_another(self, api: Api) -> None:
@@ -331,9 +335,13 @@ class TestEnrollments:
 
     async def test_why_without_enrollment(self, api: Api) -> None:
         """Somebody who never was enrolled has no story."""
-        answer = await api.get(f"/v1/enrollments/{await api.session()}/{await api.user()}")
+        session_id, user_id = await api.session(), await api.user()
+        answer = await api.get(f"/v1/enrollments/{session_id}/{user_id}")
         assert answer.status_code == 404
         assert answer.json()["type"].endswith(":enrollment-not-found")
+        assert answer.json()["detail"].startswith(
+            f"User {user_id} is not enrolled in session {session_id}. POST /v1/enrollments "
+        )
 
     @pytest.mark.usefixtures("impatient")
     async def test_unenroll_and_enroll_again(self, api: Api) -> None:

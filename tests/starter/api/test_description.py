@@ -7,6 +7,8 @@ examples each time; with `--slow` many, and other ones.
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any, cast
 
 import hypothesis
@@ -23,6 +25,7 @@ from tests.starter.conftest import KEY, Api, listening
 
 FEW, MANY = 3, 100
 """Examples of each operation, of requests as described and of others each."""
+EXAMPLE = Path(__file__).resolve().parents[3] / "examples" / "nextjs" / "lib" / "reminders.ts"
 load_all_checks()
 AS_DESCRIBED = [
     CHECKS.get_one(name)
@@ -75,6 +78,23 @@ async def test_errors_and_bodies_are_shown_by_example(shared_api: Api) -> None:
     for body in ("SessionBody", "UserBody", "EnrolleeBody", "ResendBody", "SessionWithCounts"):
         fields = document["components"]["schemas"][body]["properties"].values()
         assert any("examples" in field for field in fields), body
+
+
+async def test_its_chapters_are_introduced(shared_api: Api) -> None:
+    """Every operation is in a chapter that says what it is for; the chapters stand in the order of use."""
+    document = (await shared_api.get("/openapi.json")).json()
+    chapters = [chapter["name"] for chapter in document["tags"]]
+    used = [t for paths in document["paths"].values() for o in paths.values() for t in o["tags"]]
+    assert set(chapters) == set(used)
+    assert chapters[:3] == ["sessions", "users", "enrollments"]
+
+
+async def test_the_example_calls_what_there_is(shared_api: Api) -> None:
+    """Each call of the platform in Next.js is one of the API; its build checks the types as well."""
+    document = (await shared_api.get("/openapi.json")).json()
+    calls = re.findall(r"api\.([A-Z]+)\(\"(/[^\"]+)\"", EXAMPLE.read_text(encoding="utf-8"))
+    assert len(calls) >= 5
+    assert all(method.lower() in document["paths"][path] for method, path in calls)
 
 
 def tried(url: str, count: int) -> list[str]:

@@ -169,6 +169,7 @@ async def test_unknown_rules_and_sessions(api: Api, verb: str) -> None:
     assert (404, "rule-not-found") == (
         unknown.status_code, unknown.json()["type"].rpartition(":")[2]
     )  # fmt: skip
+    assert unknown.json()["detail"].startswith("There is no reminder rule '9h'. GET /v1/")
     nowhere = await api.request(
         verb.upper(), f"{PATH}/24h", params={"session_id": str(uuid4())}, **options
     )
