@@ -259,9 +259,9 @@ def answers(url: str) -> Ready:
 
 def foreign_environment() -> dict[str, str]:
     """Our environment without what would configure the programs: our settings and Temporal's."""
-    ours = {name.upper() for name in Settings.model_fields}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name.upper() not in ours and not name.upper().startswith("TEMPORAL_")
-    }
+    return {name: value for name, value in os.environ.items() if not configures(name)}
+
+
+def configures(name: str) -> bool:
+    """Whether a variable of the environment is one of our settings, or one of Temporal's."""
+    return name.lower() in Settings.model_fields or name.upper().startswith("TEMPORAL_")

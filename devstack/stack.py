@@ -29,6 +29,19 @@ TEST_INBOX = "inbox@example.com"
 SOURCES = Path(__file__).resolve().parents[1]
 """Where `worker.py` is, in a checkout and in an installation."""
 
+OWN = frozenset(
+    {
+        "DATABASE_URL",
+        "RESEND_API_URL",
+        "RESEND_API_KEY",
+        "RESEND_WEBHOOK_SECRET",
+        "API_ADDRESS",
+        "PUBLIC_BASE_URL",
+        "TOKEN_SECRET",
+    }
+)
+"""Settings that say where the parts are and how they trust each other: nobody else may."""
+
 WORKER_IS_READY = "worker polls"
 """What a worker logs as soon as it polls."""
 
@@ -160,7 +173,17 @@ class LocalStack(Resident):
         }
         if self._with_ui:
             found["TEMPORAL_UI_URL"] = self.temporal.ui_url
+        if self._with_api:
+            found |= {"PUBLIC_BASE_URL": self.api_url, "TOKEN_SECRET": self._token_secret()}
         return {**found, **self._settings}
+
+    def _token_secret(self) -> str:
+        """What signs links in e-mails, as long as the data is there: they outlive a restart."""
+        kept = self.folder / "token-secret"
+        if not kept.exists():
+            kept.touch(mode=0o600)
+            kept.write_text(secrets.token_urlsafe(32), encoding="utf-8")
+        return kept.read_text(encoding="utf-8")
 
     def exports(self) -> str:
         """The environment as lines that a shell can read."""

@@ -6,21 +6,25 @@ How `up` and the demo speak to people: the start and stop of a stack, its links,
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from dotenv import dotenv_values
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
 from devstack.process import EmbeddedServerError
-from devstack.stack import LocalStack
+from devstack.program import configures
+from devstack.stack import OWN, LocalStack
+from reminders.settings import Settings
 
 LOOK_SECONDS = 0.5
 """How soon the death of a part is noticed."""
@@ -35,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     interruptible()
-    stack = LocalStack(options.data, workers=options.workers, fixed_ports=True)
+    settings = {n: v for n, v in options.env.items() if _may_be_chosen(n)}
+    name_ignored(console, options.env, settings)
+    stack = LocalStack(options.data, workers=options.workers, fixed_ports=True, settings=settings)
     try:
         with running(console, stack):
             _serve(console, stack)
@@ -45,6 +51,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print("\nStopped; whatever sleeps goes on sleeping, and the next `up` wakes it.")
     return 0
+
+
+def name_ignored(console: Console, asked: Iterable[str] = (), taken: Collection[str] = ()) -> None:
+    """Say which settings have no effect here, so that nobody looks for it.
+
+    Args:
+        console: Where to say it.
+        asked: What somebody wants to be settings, besides those of the environment and of `.env`.
+        taken: Those that have one.
+    """
+    found = {name.upper() for name in (*os.environ, *dotenv_values(".env")) if configures(name)}
+    if ignored := sorted(found.union(asked).difference(taken)):
+        console.print(
+            f"[yellow]Ignored, as this stack has its own:[/] {', '.join(ignored)}", soft_wrap=True
+        )
+
+
+def _may_be_chosen(name: str) -> bool:
+    return name.lower() in Settings.model_fields and name not in OWN
+
+
+def _settings_in(file: str) -> dict[str, str]:
+    """Variables of a file as `.env` is.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is no such file.
+    """
+    if not Path(file).is_file():
+        message = f"there is no file {file}"
+        raise argparse.ArgumentTypeError(message)
+    return {name.upper(): value or "" for name, value in dotenv_values(file).items()}
 
 
 def _serve(console: Console, stack: LocalStack) -> None:
@@ -153,6 +190,13 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(".data"),
         metavar="FOLDER",
         help="where everything is kept (default: .data)",
+    )
+    parser.add_argument(
+        "--env",
+        type=_settings_in,
+        default={},
+        metavar="FILE",
+        help="settings for worker and API, written as in .env; where the parts are stays as it is",
     )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="how many workers (default: 1)"

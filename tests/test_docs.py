@@ -25,7 +25,7 @@ from reminders.settings import Settings
 from starter.cli import main as cli
 
 ROOT = Path(__file__).resolve().parents[1]
-SKIPPED = {".uv", ".venv", ".git", ".data", "__pycache__", "histories"}
+SKIPPED = {".uv", ".venv", ".git", ".data", "__pycache__", "histories", "node_modules"}
 """Folders that hold nothing written by hand; of those with a dot, only `.ci` does."""
 DOCUMENTS = sorted(
     path

@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stack = LocalStack(fixed_ports=True, settings=settings(key))
     verdict: Verdict | None = None
     console.print(INTRODUCTION)
+    up.name_ignored(console)
     began = time.monotonic()
     try:
         with (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -76,10 +76,33 @@ class EnrolledSession:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """What sessions and people are called; whatever is gone is missing."""
+
+    sessions: Mapping[UUID, str] = field(default_factory=dict)
+    """Titles."""
+    people: Mapping[UUID, str] = field(default_factory=dict)
+    """Names, or else addresses."""
+
+
+@dataclass(frozen=True, slots=True)
 class Browser:
     """Lists for people, read only."""
 
     database: Database
+
+    async def names(
+        self, sessions: Iterable[UUID | None] = (), people: Iterable[UUID | None] = ()
+    ) -> Names:
+        """What these are called; ids that are absent are passed over."""
+        titles = select(SessionRow.id, SessionRow.title).where(
+            SessionRow.id.in_({session_id for session_id in sessions if session_id})
+        )
+        called = func.coalesce(func.nullif(UserRow.full_name, ""), UserRow.email)
+        users = select(UserRow.id, called).where(UserRow.id.in_({one for one in people if one}))
+        return Names(
+            dict(await self.database.tuples(titles)), dict(await self.database.tuples(users))
+        )
 
     async def sessions(
         self,

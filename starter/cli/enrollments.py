@@ -20,6 +20,7 @@ from starter.cli.options import (
     by,
     only_counted,
     show,
+    show_named,
 )
 from starter.cli.progress import bar, waited_for
 from starter.cli.reminders import with_generation
@@ -29,6 +30,7 @@ from starter.cli.sessions import print_under_way
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from reminders.db.lookups import Names
     from reminders.domain.errors import ReminderError
     from starter.api.enrollments import EnrollmentOut, EnrollmentsOut, StoryOut
     from starter.api.sessions import CancelReceiptOut
@@ -54,7 +56,7 @@ def enroll(
         ),
     ] = None,
     skip: Annotated[
-        int, typer.Option(min=0, help="With --from: go on behind so many entries.")
+        int, typer.Option(min=0, metavar="N", help="With --from: go on behind so many entries.")
     ] = 0,
     *,
     reason: Reason = None,
@@ -175,7 +177,7 @@ def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
         url = parts.workflow_url(story.workflow_id, story.run_id)
         return StoryOut.of(story, url, now=parts.clock.now())
 
-    show(ask(looked_up), _print_story, as_json=as_json)
+    show_named(looked_up, _print_story, lambda story: [story], as_json=as_json)
 
 
 def _print_enrollment(answer: EnrollmentOut) -> None:
@@ -233,11 +235,14 @@ def _workflow_status(status: str | None) -> str:
     return status or "not known to Temporal (any more)"
 
 
-def _print_story(answer: StoryOut) -> None:
+def _print_story(answer: StoryOut, names: Names) -> None:
     """The why of one enrollment."""
     workflow = answer.workflow
     tables.lines(
         session=f"{answer.session_id}, {answer.session_status}",
+        title=names.sessions.get(answer.session_id),
+        user=str(answer.user_id),
+        name=names.people.get(answer.user_id),
         starts=f"{tables.plain(answer.start_time)} UTC",
         enrollment=str(answer.enrollment_status),
         workflow=f"{workflow.id}, {_workflow_status(workflow.status)}",

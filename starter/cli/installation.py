@@ -99,7 +99,8 @@ def ledger_restored(
     down_since: Annotated[
         str,
         typer.Option(
-            help="Since when the lost database took no more writes, such as 2026-11-23T09:00:00Z."
+            metavar="INSTANT",
+            help="Since when the lost database took no more writes, such as 2026-11-23T09:00:00Z.",
         ),
     ],
     *,

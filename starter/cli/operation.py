@@ -50,7 +50,9 @@ def sweep(
 
 @app.command()
 def runs(
-    limit: Annotated[int, typer.Option(min=1, max=100, help="At most this many.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", help="At most this many.")
+    ] = 20,
     cursor: Cursor = None,
     *,
     as_json: AsJson = False,

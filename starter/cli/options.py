@@ -9,8 +9,8 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
@@ -23,6 +23,8 @@ from starter.cli.running import ExitCode, Question, ask
 
 if TYPE_CHECKING:
     from reminders.db.audit import By
+    from reminders.db.lookups import Names
+    from starter.assembly import Parts
 
 _A = TypeVar("_A")
 ACTOR = "cli"
@@ -116,8 +118,10 @@ _REASON = typer.Option(
 
 Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
 User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
-Limit = Annotated[int, typer.Option(min=1, max=200, help="At most this many.")]
-Cursor = Annotated[str | None, typer.Option(help="Where the previous page ended.")]
+Limit = Annotated[int, typer.Option(min=1, max=200, metavar="N", help="At most this many.")]
+Cursor = Annotated[
+    str | None, typer.Option(metavar="CURSOR", help="Where the previous page ended.")
+]
 Reason = Annotated[str | None, _REASON]
 NeededReason = Annotated[str, _REASON]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -162,6 +166,36 @@ def only_counted(
         raise typer.Exit(ExitCode.USAGE)
     typer.confirm(question(ask(expected)), abort=True, err=True)
     return None
+
+
+def show_named(
+    question: Question[_A],
+    table: Callable[[_A, Names], None],
+    rows: Callable[[_A], Iterable[Any]],
+    *,
+    as_json: bool,
+) -> None:
+    """Ask and show, with what its sessions and people are called in the table beside their ids.
+
+    Args:
+        question: Whose answer is shown.
+        table: Prints it.
+        rows: What in it has a `session_id`, a `user_id`, or both.
+        as_json: Whether it is printed as JSON, which has no names.
+    """
+
+    async def asked(parts: Parts) -> tuple[_A, Names]:
+        answer = await question(parts)
+        found = tuple(rows(answer))
+        sessions = (getattr(row, "session_id", None) for row in found)
+        people = (getattr(row, "user_id", None) for row in found)
+        names = await parts.browser.names(sessions, people)
+        # What stands in a terminal ends up in tickets: an address in place of a name does not.
+        called = {one: name for one, name in names.people.items() if "@" not in name}
+        return answer, replace(names, people=called)
+
+    answer, names = ask(asked)
+    show(answer, lambda shown: table(shown, names), as_json=as_json)
 
 
 def show(answer: _A, table: Callable[[_A], None], *, as_json: bool) -> None:

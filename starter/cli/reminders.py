@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -21,12 +22,16 @@ from starter.cli.options import (
     only_counted,
     parsed,
     show,
+    show_named,
 )
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
+    from reminders.db.lookups import Names
+    from reminders.db.resends import Requested
     from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
     from starter.assembly import Parts
+    from starter.cli.running import Question
 
 app = typer.Typer()
 
@@ -52,7 +57,9 @@ def list_(
     ] = None,
     until: Annotated[datetime | None, _instant(help="Due before then.")] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The latest due instant first.")] = False,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most this many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="At most this many.")
+    ] = 50,
     cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
@@ -84,25 +91,28 @@ def list_(
                 break
         return ReminderPageOut(items=[ReminderOut.of(r) for r in found], next_cursor=after)
 
-    show(ask(listed), _print_reminders, as_json=as_json)
+    show_named(listed, _print_reminders, attrgetter("items"), as_json=as_json)
 
 
 @app.command()
 def resend(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> None:
     """Send a reminder again, as a new generation. Asked twice, it goes out once."""
-    from starter.api.reminders import ReminderOut
-
-    done = ask(lambda parts: parts.resending.resend(reminder, by(reason)))
-    show(ReminderOut.of(done.reminder), _print_reminder, as_json=as_json)
+    _send(lambda parts: parts.resending.resend(reminder, by(reason)), as_json=as_json)
 
 
 @app.command("send-now")
 def send_now(reminder: _Id, reason: NeededReason, *, as_json: AsJson = False) -> None:
     """Send a waiting reminder now, ahead of its due instant. Asked twice, it goes out once."""
+    _send(lambda parts: parts.resending.send_now(reminder, by(reason)), as_json=as_json)
+
+
+def _send(sending: Question[Requested], *, as_json: bool) -> None:
     from starter.api.reminders import ReminderOut
 
-    done = ask(lambda parts: parts.resending.send_now(reminder, by(reason)))
-    show(ReminderOut.of(done.reminder), _print_reminder, as_json=as_json)
+    async def planned(parts: Parts) -> ReminderOut:
+        return ReminderOut.of((await sending(parts)).reminder)
+
+    show_named(planned, _print_reminder, lambda planned: [planned], as_json=as_json)
 
 
 @app.command()
@@ -150,15 +160,17 @@ def by_status(counts: Mapping[ReminderStatus, int]) -> str:
     return ", ".join(f"{status} {counts[status]}" for status in ReminderStatus if status in counts)
 
 
-def _print_reminders(answer: ReminderPageOut) -> None:
+def _print_reminders(answer: ReminderPageOut, names: Names) -> None:
     tables.table(
-        ("due (UTC)", "reminder", "status", "reason", "session", "user", "id"),
+        ("due (UTC)", "reminder", "status", "reason", "title", "name", "session", "user", "id"),
         (
             (
                 r.due_at,
                 with_generation(r),
                 r.email_status,
                 r.status_reason,
+                names.sessions.get(r.session_id),
+                names.people.get(r.user_id),
                 r.session_id,
                 r.user_id,
                 r.id,
@@ -169,10 +181,10 @@ def _print_reminders(answer: ReminderPageOut) -> None:
     tables.more(answer.next_cursor)
 
 
-def _print_reminder(answer: ReminderOut) -> None:
+def _print_reminder(answer: ReminderOut, names: Names) -> None:
     from starter.api.reminders import ReminderPageOut
 
-    _print_reminders(ReminderPageOut(items=[answer], next_cursor=None))
+    _print_reminders(ReminderPageOut(items=[answer], next_cursor=None), names)
 
 
 def _print_redrive(answer: RedriveOut) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from starter.cli import tables
-from starter.cli.options import AsJson, Cursor, Group, Limit, User, show
+from starter.cli.options import AsJson, Cursor, Group, Limit, User, show, show_named
 from starter.cli.reminders import by_status
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
+    from reminders.db.lookups import Names
     from starter.api.reports import (
         CauseListOut,
         EventPageOut,
@@ -60,7 +63,9 @@ def events(
     from starter.api.reports import EventFilters
 
     filters = EventFilters(session_id=session, user_id=user, limit=limit, cursor=cursor)
-    show(ask(lambda p: reports.events(p, filters)), _print_events, as_json=as_json)
+    show_named(
+        lambda p: reports.events(p, filters), _print_events, attrgetter("items"), as_json=as_json
+    )
 
 
 @_user.command("find")
@@ -72,9 +77,10 @@ def find(
     """Find the ids of users by a part of their name or address."""
     from starter.api import reports
 
-    show(
-        ask(lambda p: reports.users(p, reports.UserSearch(query=query))),
+    show_named(
+        lambda p: reports.users(p, reports.UserSearch(query=query)),
         _print_user_ids,
+        lambda found: (SimpleNamespace(user_id=user_id) for user_id in found.items),
         as_json=as_json,
     )
 
@@ -130,8 +136,8 @@ def _print_enrollments(answer: UserEnrollmentsOut) -> None:
     )
 
 
-def _print_user_ids(answer: UserIdsOut) -> None:
-    tables.table(("user",), ((user_id,) for user_id in answer.items))
+def _print_user_ids(answer: UserIdsOut, names: Names) -> None:
+    tables.table(("name", "user"), ((names.people.get(one), one) for one in answer.items))
     if answer.is_cut:
         tables.lines(more="there are more; look more precisely")
 
@@ -153,15 +159,17 @@ def _print_failures(answer: CauseListOut) -> None:
     )
 
 
-def _print_events(answer: EventPageOut) -> None:
+def _print_events(answer: EventPageOut, names: Names) -> None:
     tables.table(
-        ("when (UTC)", "who", "what", "why", "session", "user"),
+        ("when (UTC)", "who", "what", "why", "title", "name", "session", "user"),
         (
             (
                 e.happened_at,
                 e.actor,
                 e.action.replace("_", " "),
                 e.reason,
+                names.sessions.get(e.session_id) if e.session_id else None,
+                names.people.get(e.user_id) if e.user_id else None,
                 e.session_id,
                 e.user_id,
             )

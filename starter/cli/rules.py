@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -20,13 +21,13 @@ from starter.cli.options import (
     Yes,
     by,
     only_counted,
-    show,
+    show_named,
     with_options,
 )
-from starter.cli.running import ask
 from starter.cli.sessions import print_changes
 
 if TYPE_CHECKING:
+    from reminders.db.lookups import Names
     from starter.api.rules import RuleChangeOut, RuleDiffOut, RuleListOut
     from starter.assembly import Parts
     from starter.services.rules import RuleReceipt
@@ -38,8 +39,10 @@ app.add_typer(_config, name="config")
 _MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)
 _Type = Annotated[str, typer.Argument(metavar="TYPE", help="The rule's type, such as 24h.")]
 _Session = Annotated[UUID | None, typer.Option("--session", help="Only for this session.")]
-_Minutes = typer.Option("--minutes", min=1, max=_MOST_MINUTES, help="Minutes before the start.")
-_Subject = typer.Option("--subject", help="Subject, with {session_title} and such.")
+_Minutes = typer.Option(
+    "--minutes", min=1, max=_MOST_MINUTES, metavar="N", help="Minutes before the start."
+)
+_Subject = typer.Option("--subject", metavar="TEXT", help="Subject, with {session_title} and such.")
 _DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what it would do.")]
 
 
@@ -49,8 +52,8 @@ class _NewRule:
 
     minutes: Annotated[int, _Minutes]
     subject: Annotated[str, _Subject]
-    name: Annotated[str | None, typer.Option(help="Display name.")] = None
-    order: Annotated[int | None, typer.Option(help="Place in lists.")] = None
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Display name.")] = None
+    order: Annotated[int | None, typer.Option(metavar="N", help="Place in lists.")] = None
     on: Annotated[bool | None, typer.Option("--on/--off", help="Switch it on or off.")] = None
 
     @property
@@ -78,8 +81,11 @@ def list_rules(session: _Session = None, *, as_json: AsJson = False) -> None:
     """List the rules; with --session, those that count for that session."""
     from starter.api.rules import RuleListOut, RuleOut
 
-    rules = ask(lambda p: p.rules.of_session(session) if session else p.rules.all())
-    show(RuleListOut(items=[RuleOut.of(r) for r in rules]), _print_rules, as_json=as_json)
+    async def listed(parts: Parts) -> RuleListOut:
+        rules = await (parts.rules.of_session(session) if session else parts.rules.all())
+        return RuleListOut(items=[RuleOut.of(rule) for rule in rules])
+
+    show_named(listed, _print_rules, attrgetter("items"), as_json=as_json)
 
 
 @_config.command()
@@ -95,7 +101,7 @@ def add(
 ) -> None:
     """Add a rule, for every session or for one. Nobody gets an e-mail for the past."""
     if dry_run:
-        show(ask(_diff(reminder_type, session, rule.fields)), _print_diff, as_json=as_json)
+        _show_diff(reminder_type, session, rule.fields, as_json=as_json)
         return
     _change(
         lambda parts: parts.rules.add(
@@ -118,7 +124,7 @@ def set_(
 ) -> None:
     """Change a rule, or switch it on or off; with --session, only for that session."""
     if dry_run:
-        show(ask(_diff(reminder_type, session, rule.fields)), _print_diff, as_json=as_json)
+        _show_diff(reminder_type, session, rule.fields, as_json=as_json)
         return
     _change(
         lambda parts: parts.rules.change(
@@ -139,15 +145,15 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Delete a rule: its waiting reminders are not sent."""
-    diff = only_counted(
+    if dry_run:
+        _show_diff(reminder_type, session, None, as_json=as_json)
+        return
+    only_counted(
         _diff(reminder_type, session, None),
         lambda diff: f"{' '.join(diff.in_words)} Delete it?",
-        dry_run=dry_run,
+        dry_run=False,
         yes=yes,
     )
-    if diff is not None:
-        show(diff, _print_diff, as_json=as_json)
-        return
     _change(
         lambda parts: parts.rules.delete(reminder_type, session, by=by(reason), wait=CHANGE_WAIT),
         as_json=as_json,
@@ -166,7 +172,7 @@ def diff(
 ) -> None:
     """Show what a change would do: which reminders would move, and which would be skipped."""
     fields = None if deletion else rule.fields
-    show(ask(_diff(reminder_type, session, fields)), _print_diff, as_json=as_json)
+    _show_diff(reminder_type, session, fields, as_json=as_json)
 
 
 def _change(change: Callable[[Parts], Awaitable[RuleReceipt]], *, as_json: bool) -> None:
@@ -178,7 +184,7 @@ def _change(change: Callable[[Parts], Awaitable[RuleReceipt]], *, as_json: bool)
         await parts.rules.all_reached()
         return RuleChangeOut.of(receipt)
 
-    show(ask(changed), _print_change, as_json=as_json)
+    show_named(changed, _print_change, lambda done: [done.configuration], as_json=as_json)
 
 
 def _diff(
@@ -192,9 +198,16 @@ def _diff(
     return compared
 
 
-def _print_rules(answer: RuleListOut) -> None:
+def _show_diff(
+    reminder_type: str, session: UUID | None, fields: RuleFields | None, *, as_json: bool
+) -> None:
+    question = _diff(reminder_type, session, fields)
+    show_named(question, _print_diff, attrgetter("sessions"), as_json=as_json)
+
+
+def _print_rules(answer: RuleListOut, names: Names) -> None:
     tables.table(
-        ("type", "minutes before", "state", "name", "subject", "only for session"),
+        ("type", "minutes before", "state", "name", "subject", "only for", "session"),
         (
             (
                 r.reminder_type,
@@ -202,6 +215,7 @@ def _print_rules(answer: RuleListOut) -> None:
                 "on" if r.is_enabled else "off",
                 r.display_name,
                 r.email_subject_template,
+                names.sessions.get(r.session_id) if r.session_id else None,
                 r.session_id,
             )
             for r in answer.items
@@ -209,12 +223,12 @@ def _print_rules(answer: RuleListOut) -> None:
     )
 
 
-def _print_change(answer: RuleChangeOut) -> None:
+def _print_change(answer: RuleChangeOut, names: Names) -> None:
     """A rule as it is now, and what the change did."""
     from starter.api.rules import RuleListOut
 
     if answer.configuration is not None:
-        _print_rules(RuleListOut(items=[answer.configuration]))
+        _print_rules(RuleListOut(items=[answer.configuration]), names)
     else:
         tables.lines(rule="deleted")
     if answer.changes is not None:
@@ -226,15 +240,16 @@ def _print_change(answer: RuleChangeOut) -> None:
         )
 
 
-def _print_diff(answer: RuleDiffOut) -> None:
+def _print_diff(answer: RuleDiffOut, names: Names) -> None:
     """What a change of a rule would do."""
     for sentence in answer.in_words:
         tables.sentence(sentence)
     tables.table(
-        ("starts (UTC)", "session", "moved", "planned", "skipped", "switched off"),
+        ("starts (UTC)", "title", "session", "moved", "planned", "skipped", "switched off"),
         (
             (
                 s.start_time,
+                names.sessions.get(s.session_id),
                 s.session_id,
                 s.moved,
                 s.planned,

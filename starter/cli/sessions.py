@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,12 +20,14 @@ from starter.cli.options import (
     TellNobody,
     by,
     show,
+    show_named,
 )
 from starter.cli.progress import waited_for
 from starter.cli.reminders import by_status
 from starter.cli.running import ask
 
 if TYPE_CHECKING:
+    from reminders.db.lookups import Names
     from starter.api.reports import RosterPageOut, SessionPageOut
     from starter.api.sessions import ChangesOut, SessionWithCounts, UnderWayOut
     from starter.services.receipts import ChangeReceipt
@@ -83,7 +86,12 @@ def roster(
     from starter.api.reports import RosterFilters
 
     filters = RosterFilters(email_status=status, limit=limit, cursor=cursor)
-    show(ask(lambda p: reports.roster(p, session, filters)), _print_roster, as_json=as_json)
+    show_named(
+        lambda p: reports.roster(p, session, filters),
+        _print_roster,
+        attrgetter("items"),
+        as_json=as_json,
+    )
 
 
 @_session.command("changed")
@@ -190,11 +198,12 @@ def _print_sessions(answer: SessionPageOut) -> None:
     tables.more(answer.next_cursor)
 
 
-def _print_roster(answer: RosterPageOut) -> None:
+def _print_roster(answer: RosterPageOut, names: Names) -> None:
     tables.table(
-        ("user", "enrollment", "reminders"),
+        ("name", "user", "enrollment", "reminders"),
         (
             (
+                names.people.get(entry.user_id),
                 entry.user_id,
                 entry.enrollment_status,
                 ", ".join(f"{r.reminder_type} {r.email_status}" for r in entry.reminders),

@@ -70,10 +70,14 @@ def backfill(
         str | None, typer.Option(metavar="SESSION:USER", help="Continue after this enrollment.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Look at no more than this many enrollments.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Look at no more than this many enrollments."),
     ] = None,
     rate: Annotated[
-        float, typer.Option(min=0.1, max=1000, help="At most this many enrollments per second.")
+        float,
+        typer.Option(
+            min=0.1, max=1000, metavar="N", help="At most this many enrollments per second."
+        ),
     ] = 50,
     *,
     reason: Reason = None,
@@ -125,10 +129,13 @@ def shadow_diff(
     session: _OneSession = None,
     since: Annotated[
         datetime | None,
-        typer.Option(help="Start of the comparison, in UTC; by default our first record."),
+        typer.Option(
+            metavar="INSTANT", help="Start of the comparison, in UTC; by default our first record."
+        ),
     ] = None,
     tolerance_minutes: Annotated[
-        int, typer.Option(min=1, max=1440, help="Tolerated difference between the two.")
+        int,
+        typer.Option(min=1, max=1440, metavar="N", help="Tolerated difference between the two."),
     ] = 20,
     *,
     as_json: AsJson = False,
@@ -153,10 +160,13 @@ def cutover(
     ] = None,
     schema: _Schema = "public",
     grace_minutes: Annotated[
-        int, typer.Option(min=1, max=120, help="How long a run of the cron job takes at most.")
+        int,
+        typer.Option(
+            min=1, max=120, metavar="N", help="How long a run of the cron job takes at most."
+        ),
     ] = 5,
     cron_minutes: Annotated[
-        int, typer.Option(min=1, max=1440, help="How far apart its runs are.")
+        int, typer.Option(min=1, max=1440, metavar="N", help="How far apart its runs are.")
     ] = 15,
     *,
     every: Annotated[

@@ -168,6 +168,33 @@ def test_the_admin_pages_that_the_demo_names_let_people_in(
     assert OPERATOR == operator.name
 
 
+def test_settings_that_have_no_effect_are_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those of the environment, of `.env`, and of a file that says where the parts are."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SHADOW_MODE", "true")
+    (tmp_path / ".env").write_text("EMAIL_REPLY_TO=a@example.org\nPORT=3000\n")
+    (tmp_path / "mine").write_text("email_locale=de\nDATABASE_URL=postgresql://elsewhere\nTYPO=1\n")
+    asked = up._parser().parse_args(["--env", "mine"]).env
+    taken = {name for name in asked if up._may_be_chosen(name)}
+    assert taken == {"EMAIL_LOCALE"}
+    console = Console(width=80)
+    with console.capture() as capture:
+        up.name_ignored(console, asked, taken)
+    named = set(capture.get().partition(": ")[2].strip().split(", "))
+    assert {"SHADOW_MODE", "EMAIL_REPLY_TO", "DATABASE_URL", "TYPO"} <= named
+    assert not {"EMAIL_LOCALE", "PORT"} & named
+
+
+def test_a_file_of_settings_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is wrong usage, and named."""
+    with pytest.raises(SystemExit) as ended:
+        up.main(["--env", "nowhere"])
+    assert ended.value.code == 2
+    assert "there is no file nowhere" in capsys.readouterr().err
+
+
 def test_what_is_to_be_typed_brings_the_commands_to_a_stack(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -70,28 +70,48 @@ def built_and_started(stack: LocalStack, folder: Path) -> Iterator[str]:
         shell.wait()
 
 
+def asked(method: str, url: str, **options: Any) -> httpx.Response:
+    """An answer, whatever proxy the environment names."""
+    return httpx.request(method, url, timeout=30, trust_env=False, **options)
+
+
 def answers(url: str) -> bool:
     """Whether somebody serves there."""
     try:
-        return httpx.get(url, timeout=10, trust_env=False).is_success
+        return asked("GET", url).is_success
     except httpx.TransportError:
         return False
 
 
-def subjects(stack: LocalStack) -> list[str]:
-    """Of all e-mails so far."""
-    page: Any = httpx.get(f"{stack.provider.url}/_/accepted", timeout=10, trust_env=False).json()
-    return [email["subject"] for email in page["data"]]
+def accepted(stack: LocalStack, **query: str) -> list[dict[str, Any]]:
+    """All e-mails so far."""
+    url = f"{stack.provider.url}/_/accepted"
+    return list(asked("GET", url, params=query).json()["data"])
 
 
 def arrived(stack: LocalStack, words: str, *, within: float) -> str:
     """The subject of the first e-mail with these words in it."""
     until = monotonic() + within
     while True:
-        if found := [subject for subject in subjects(stack) if words in subject]:
-            return found[0]
-        assert monotonic() < until, subjects(stack)
+        subjects = [email["subject"] for email in accepted(stack)]
+        if found := [subject for subject in subjects if words in subject]:
+            return str(found[0])
+        assert monotonic() < until, subjects
         sleep(0.5)
+
+
+async def links_work(page: Page, stack: LocalStack) -> None:  # noqa: F811
+    """Stop and calendar links of the first e-mail, which a local stack sets as any other."""
+    (email, *_) = accepted(stack, bodies="1")
+    stop = email["headers"]["List-Unsubscribe"].strip("<>")
+    await page.goto(stop)
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    (calendar,) = re.findall(r"https?://\S+/calendar/\S+", email["text"])
+    assert "Cardiology update" in asked("GET", calendar).text
+    assert asked("POST", stop, data={"List-Unsubscribe": "One-Click"}).is_success
+    await page.reload()
+    await page.locator("button[value=resume]").click()
+    await expect(page.locator("button[value=session]")).to_be_visible()
 
 
 @pytest.mark.slow
@@ -116,6 +136,7 @@ async def test_from_an_empty_database_to_an_email(page: Page, tmp_path: Path) ->
         assert not await hindrances(page, even_minor=True)
         reminder = arrived(stack, "Cardiology update", within=90)
         assert reminder.startswith("[Originally for: ana@hospital.example] ")
+        await links_work(page, stack)
 
         await page.goto(f"{url}/admin")
         await cardiology.get_by_role("button", name="Cancel").click()
@@ -129,10 +150,10 @@ async def test_from_an_empty_database_to_an_email(page: Page, tmp_path: Path) ->
         await ecg.get_by_role("button", name="Enroll").click()
         await expect(ecg).to_contain_text("not confirmed yet")
         stack.api.start()
-        told = httpx.post(f"{url}/api/tell", timeout=30, trust_env=False)
+        told = asked("POST", f"{url}/api/tell")
         assert (told.status_code, told.json()) == (200, {"left": 0})
         await page.reload()
         await expect(ecg).to_contain_text("scheduled")
         await ecg.get_by_role("button", name="Leave").click()
         await expect(ecg.get_by_role("button", name="Enroll")).to_be_visible()
-        assert httpx.post(f"{url}/api/tell", timeout=30, trust_env=False).json() == {"left": 0}
+        assert asked("POST", f"{url}/api/tell").json() == {"left": 0}

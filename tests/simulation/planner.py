@@ -292,6 +292,7 @@ class ModelPlanner:
         return PlannedEnrollment(
             session=session,
             user_id=user_id,
+            enrollment=situation.enrollment,
             reminders=revision.reminders,
             version=(
                 situation.version

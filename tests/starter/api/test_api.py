@@ -263,7 +263,13 @@ class TestEnrollments:
         assert answer.headers["location"] == f"/v1/enrollments/{session_id}/{user_id}"
         plan = answer.json()
         statuses = {"enrollment_status", "session_status"}
-        assert plan.keys() == {"workflow_id", "run_id", "scheduled_reminders", "reminders", *statuses}
+        assert plan.keys() == {
+            "workflow_id",
+            "run_id",
+            "scheduled_reminders",
+            "reminders",
+            *statuses,
+        }
         assert [plan["enrollment_status"], plan["session_status"]] == ["confirmed", "scheduled"]
         assert plan["workflow_id"] == workflow_of(session_id, user_id)
         assert plan["scheduled_reminders"] == 3
@@ -300,7 +306,10 @@ class TestEnrollments:
         answer = await api.enroll(session_id, user_id)
         assert answer.status_code == 404
         assert answer.json()["type"].endswith(f":{unknown}-not-found")
-        assert f"no {unknown} {user_id if unknown == 'user' else session_id}. " in answer.json()["detail"]
+        assert (
+            f"no {unknown} {user_id if unknown == 'user' else session_id}. "
+            in answer.json()["detail"]
+        )
         assert f"PUT /v1/{unknown}s" in answer.json()["detail"]
         assert await Catalogue(database).enrollment_status(session_id, user_id) is None
 

@@ -74,6 +74,27 @@ def test_links_that_would_not_work_are_refused(
     assert environment.get("TOKEN_SECRET", "none") not in str(refused.value)
 
 
+@pytest.mark.parametrize("resend", ["http://127.0.0.1:8025", "https://api.resend.com"])
+def test_links_without_tls_are_for_what_stays_on_this_machine(
+    resend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in's e-mails are read where they are sent; anybody else's readers are elsewhere."""
+    for name, value in {
+        "PUBLIC_BASE_URL": "http://127.0.0.1:8000",
+        "TOKEN_SECRET": GOOD,
+        "DELIVERY_MODE": "live",
+        "RESEND_API_URL": resend,
+        "RESEND_API_KEY": "re_1",
+        "EMAIL_FROM": "r@example.org",
+    }.items():
+        monkeypatch.setenv(name, value)
+    if resend.startswith("https"):
+        with pytest.raises(ConfigurationError, match="must begin with https"):
+            load()
+    else:
+        load()
+
+
 def test_worker_and_api_agree_on_links() -> None:
     """Without the settings there are no links; with them, the worker's open what the API serves."""
     values: dict[str, Any] = {"public_base_url": URL, "token_secret": GOOD}

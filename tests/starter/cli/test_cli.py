@@ -205,6 +205,26 @@ async def test_list(parts: Parts) -> None:
     assert "--cursor" in (await reminders("list", "--limit", 1)).stdout
 
 
+async def test_titles_and_names_stand_beside_ids(parts: Parts) -> None:
+    """In tables, never in JSON; and no table has the address of somebody without a name."""
+    session_id, user_id = await a_session(parts, title="Sepsis"), await a_user(parts)
+    named = Attendee(user_id=uuid4(), email=ADDRESS, full_name="Kenji Sato")
+    await parts.catalogue.put_user(named)
+    for enrolled in (user_id, named.user_id):
+        await parts.gateway.enroll(session_id, enrolled)
+    for words, title in (
+        (("list", "--session", session_id), True),
+        (("session", "roster", session_id), False),
+        (("why", session_id, named.user_id), True),
+        (("user", "find", "Kenji"), False),
+    ):
+        shown = (await reminders(*words)).stdout
+        assert "Kenji Sato" in shown
+        assert ("Sepsis" in shown) is title
+        assert ADDRESS not in shown
+        assert "Kenji" not in json.dumps(await answer(*words))
+
+
 async def test_session_show(parts: Parts) -> None:
     """`session show` has the counts, and shows a title as text, whatever is in it."""
     session_id = await a_session(parts, title="[red]x[/] \x1b[31m")
