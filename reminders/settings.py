@@ -296,7 +296,7 @@ class Settings(BaseSettings):
                 "PUBLIC_BASE_URL is no web address; write for example https://reminders.example.org"
             )
             raise ValueError(msg)
-        stays_here = is_loopback(parts.hostname) and self._mails_to_a_stand_in()
+        stays_here = is_loopback(parts.hostname) and self.mails_to_a_stand_in()
         if self.delivery_mode == "live" and parts.scheme != "https" and not stays_here:
             msg = "PUBLIC_BASE_URL must begin with https:// when DELIVERY_MODE=live"
             raise ValueError(msg)
@@ -339,7 +339,8 @@ class Settings(BaseSettings):
         """Where an existing platform's relations are; `None` in owned mode."""
         return self.host_schema if self.database_mode == "existing" else None
 
-    def _mails_to_a_stand_in(self) -> bool:
+    def mails_to_a_stand_in(self) -> bool:
+        """Whether e-mails go no further than this machine."""
         return is_loopback(urlsplit(self.resend_api_url).hostname or "")
 
     def require_resend_api_key(self) -> str:
@@ -350,7 +351,7 @@ class Settings(BaseSettings):
         """
         if self.resend_api_key is not None:
             return self.resend_api_key.get_secret_value()
-        if self._mails_to_a_stand_in():
+        if self.mails_to_a_stand_in():
             return "re_stand_in"
         msg = "RESEND_API_KEY is not set; create one at https://resend.com/api-keys"
         raise ConfigurationError(msg)
@@ -423,7 +424,7 @@ class Settings(BaseSettings):
         """What is allowed and hardly meant, each with its remedy; the weightiest first."""
         found = []
         resend = (urlsplit(self.resend_api_url).hostname or "").endswith("resend.com")
-        if self.delivery_mode == "live" and self._mails_to_a_stand_in():
+        if self.delivery_mode == "live" and self.mails_to_a_stand_in():
             found.append(
                 (
                     "DELIVERY_MODE is live, and RESEND_API_URL is a stand-in on this machine",

@@ -179,7 +179,11 @@ class Delivery:
         Raises:
             ConfigurationError: If a setting is missing or contradicts another.
         """
-        composer = mail_composer(settings, links=attendee_links(settings))
+        composer = mail_composer(
+            settings,
+            links=attendee_links(settings),
+            stays_here=settings.mails_to_a_stand_in(),
+        )
         resend = ResendMailer(
             api_key=settings.require_resend_api_key(), api_url=settings.resend_api_url, clock=clock
         )

@@ -31,6 +31,7 @@ class MailComposer:
         mode: DeliveryMode,
         test_recipient: str | None,
         renderer: Renderer,
+        stays_here: bool = False,
     ) -> None:
         """Check the envelope once, rather than for every e-mail.
 
@@ -40,6 +41,8 @@ class MailComposer:
             mode: Whether attendees get their e-mails.
             test_recipient: Who gets them instead, in `redirect` mode; ignored in `live` mode.
             renderer: Makes the content.
+            stays_here: Whether e-mails go no further than an inbox on this machine: then those that
+                are redirected can be tried whole.
 
         Raises:
             ConfigurationError: If sender, reply-to or test recipient is no address.
@@ -53,6 +56,7 @@ class MailComposer:
         self._sender = sender
         self._reply_to = reply_to
         self._renderer = renderer
+        self._stays_here = stays_here
         self._test_recipient: str | None = None
         if mode is DeliveryMode.REDIRECT:
             try:
@@ -70,7 +74,8 @@ class MailComposer:
 
         A redirected e-mail has neither stop link nor one-click headers (RFC 8058). They would be
         the attendee's own, and a tester who tries them, or a scanner that posts to whatever it
-        finds, would end the reminders of somebody who never saw the e-mail.
+        finds, would end the reminders of somebody who never saw the e-mail. Nobody but a developer
+        reads what stays on this machine.
 
         Args:
             facts: The reminder with its session, attendee and rule.
@@ -85,9 +90,9 @@ class MailComposer:
         if facts.attendee is None:
             raise RenderError("there is no attendee to write to")
         address = deliverable_address(facts.attendee.email)
-        is_for_attendee = self._test_recipient is None
-        if is_for_attendee and is_local(address):
+        if self._test_recipient is None and is_local(address):
             raise InvalidAddressError
+        is_for_attendee = self._test_recipient is None or self._stays_here
         mail = self._renderer.render(facts, now=now, is_for_attendee=is_for_attendee)
         to, subject = address, mail.subject
         if self._test_recipient is not None:

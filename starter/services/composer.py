@@ -11,12 +11,15 @@ from reminders.settings import Settings
 from reminders.tokens import Tokens
 
 
-def mail_composer(settings: Settings, *, links: LinkMaker | None = None) -> MailComposer:
+def mail_composer(
+    settings: Settings, *, links: LinkMaker | None = None, stays_here: bool = False
+) -> MailComposer:
     """The one composer of a process: compiles the templates, so it is made once.
 
     Args:
         settings: Of this process.
         links: Makes calendar and stop links; absent where there is no public address.
+        stays_here: As `MailComposer` has it.
 
     Raises:
         ConfigurationError: If sender, brand, templates or translations cannot be used.
@@ -33,6 +36,7 @@ def mail_composer(settings: Settings, *, links: LinkMaker | None = None) -> Mail
             templates=settings.email_templates_dir,
             links=links,
         ),
+        stays_here=stays_here,
     )
 
 

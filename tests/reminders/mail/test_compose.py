@@ -92,6 +92,21 @@ def test_a_redirected_email_cannot_stop_the_attendees_reminders() -> None:
         assert "A redirected copy has none." in part
 
 
+def test_a_redirected_email_that_stays_on_this_machine_is_whole() -> None:
+    """Nobody but a developer reads it, who wants to try its links."""
+    mail = MailComposer(
+        sender="Reminders <reminders@uni.example>",
+        reply_to=None,
+        mode=DeliveryMode.REDIRECT,
+        test_recipient="me@team.example",
+        renderer=LINKED,
+        stays_here=True,
+    ).compose(facts(), now=NOW)
+    assert mail.to == "me@team.example"
+    assert dict(mail.headers)["List-Unsubscribe"] == f"<{LINKS.one_click_url}>"
+    assert LINKS.stop_url in mail.text
+
+
 def test_live_mode_ignores_the_test_recipient() -> None:
     """A test recipient left in the settings does not divert live e-mails."""
     mail = composer(test_recipient="me@team.example").compose(facts(), now=NOW)
