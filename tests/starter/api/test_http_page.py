@@ -13,8 +13,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 from temporalio.client import Client
 
+from reminders.db.engine import Database
 from reminders.settings import Settings
 from tests.starter.conftest import KEY, a_worker, listening
 
@@ -36,9 +39,21 @@ def holds(shown: Any, answered: Any) -> bool:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
-async def test_the_page_can_be_pasted(settings: Settings, client: Client) -> None:
-    """Each block is answered as the page shows."""
-    script = "".join(f"{text}\necho '{END}'\n" for kind, text in BLOCKS if kind == "bash")
+async def test_the_page_can_be_pasted(
+    settings: Settings, client: Client, database_url: str
+) -> None:
+    """Each block is answered as the page shows, by an installation that is new."""
+    settings = settings.model_copy(update={"database_url": SecretStr(database_url)})
+    database = Database(database_url)
+    async with database.transaction() as connection:  # the notices that are on in one
+        await connection.execute(
+            text(
+                "UPDATE reminder_configurations SET is_enabled = true"
+                " WHERE reminder_type IN ('cancelled', 'moved')"
+            )
+        )
+    await database.aclose()
+    script = "".join(f"{block}\necho '{END}'\n" for kind, block in BLOCKS if kind == "bash")
     async with a_worker(client, settings), listening(settings) as url:
         shell = await asyncio.create_subprocess_exec(
             "bash",
@@ -50,8 +65,8 @@ async def test_the_page_can_be_pasted(settings: Settings, client: Client) -> Non
         told, _ = await asyncio.wait_for(shell.communicate(), 120)
     assert shell.returncode == 0
     answers = iter(told.decode().split(f"{END}\n"))
-    for (kind, text), (_, shown) in zip_longest(BLOCKS, BLOCKS[1:], fillvalue=("bash", "")):
+    for (kind, block), (_, shown) in zip_longest(BLOCKS, BLOCKS[1:], fillvalue=("bash", "")):
         if kind == "bash":
             answer = next(answers)
             if shown.startswith("{"):
-                assert holds(json.loads(shown), json.loads(answer)), f"{text}\nanswers {answer}"
+                assert holds(json.loads(shown), json.loads(answer)), f"{block}\nanswers {answer}"
