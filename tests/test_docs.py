@@ -124,6 +124,26 @@ def test_every_command_of_ours_that_is_named_exists(document: Path) -> None:
     assert set() == set(named) - known
 
 
+def test_every_option_that_is_shown_exists() -> None:
+    """Each `$ reminders ...` of a guide is a whole command, with options that it has."""
+    known = generate.commands()
+    shown = [
+        (name_of(document), line.replace("\\\n", " ").partition(" #")[0])
+        for document in DOCUMENTS
+        for line in re.findall(r"(?m)^ *\$ reminders ((?:[^\n]*\\\n)*[^\n]*)", document.read_text())
+    ]
+    assert len(shown) > 30
+    for where, line in shown:
+        words = line.split()
+        name = next((w for w in (" ".join(words[:2]), words[0]) if w in known), None)
+        if name is None:  # of the whole program, such as `--help`
+            assert words[0].startswith("-"), (where, line)
+            continue
+        options = {option for p in known[name].params for option in (*p.opts, *p.secondary_opts)}
+        asked = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert asked <= {*options, "--help"}, (where, line)
+
+
 def test_every_command_that_prints_something_has_json() -> None:
     """All but those that run until they are stopped."""
     silent = {
