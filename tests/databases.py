@@ -73,6 +73,20 @@ async def without_notices(database: Database) -> None:
         )
 
 
+async def as_new(url: str) -> str:
+    """The database with the notices on that are in a new installation, which guides speak of."""
+    database = Database(url)
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE reminder_configurations SET is_enabled = true"
+                " WHERE reminder_type IN ('cancelled', 'moved')"
+            )
+        )
+    await database.aclose()
+    return url
+
+
 class Databases:
     """Those of one server; for one process, and one event loop."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -20,11 +20,13 @@ from starter.cli.options import (
     by,
     only_counted,
     show,
+    show_named,
     with_options,
 )
-from starter.cli.running import ask
+from starter.cli.running import Question, ask
 
 if TYPE_CHECKING:
+    from reminders.db.lookups import Names
     from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
     from starter.assembly import Parts
     from starter.services.preferences import PreferenceReceipt
@@ -58,31 +60,32 @@ def show_preferences(user: User, *, as_json: AsJson = False) -> None:
     """Show which reminders a user has stopped."""
     from starter.api.people import PreferencesOut
 
-    found = ask(lambda parts: parts.preferences.of(user))
-    show(PreferencesOut.of(user, found), _print_preferences, as_json=as_json)
+    async def found(parts: Parts) -> PreferencesOut:
+        return PreferencesOut.of(user, await parts.preferences.of(user))
+
+    show_named(found, _print_preferences, _named_in, as_json=as_json)
 
 
 @_preferences.command()
 @with_options
 def stop(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Stop a user's reminders: all, those of a session, of a type, or both. Safe to repeat."""
-    receipt = ask(lambda p: p.preferences.add(user, stop.opt_out, by=by(reason)))
-    _show_changed(user, receipt, as_json=as_json)
+    _change(user, lambda p: p.preferences.add(user, stop.opt_out, by=by(reason)), as_json=as_json)
 
 
 @_preferences.command()
 @with_options
 def resume(user: User, stop: _Stop, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Undo a stop, given with the same options, and plan what still lies ahead. Safe to repeat."""
-    receipt = ask(lambda p: p.preferences.remove(user, stop.opt_out, by=by(reason)))
-    _show_changed(user, receipt, as_json=as_json)
+    _change(
+        user, lambda p: p.preferences.remove(user, stop.opt_out, by=by(reason)), as_json=as_json
+    )
 
 
 @_preferences.command()
 def unblock(user: User, *, reason: Reason = None, as_json: AsJson = False) -> None:
     """Remind a user again whose address bounced, or who complained. Safe to repeat."""
-    receipt = ask(lambda p: p.preferences.unblock(user, by=by(reason)))
-    _show_changed(user, receipt, as_json=as_json)
+    _change(user, lambda p: p.preferences.unblock(user, by=by(reason)), as_json=as_json)
 
 
 @app.command()
@@ -115,29 +118,44 @@ def erase(
     show(counted or ask(erased), _print_erasure, as_json=as_json)
 
 
-def _print_preferences(answer: PreferencesOut) -> None:
-    tables.lines(user=str(answer.user_id), withheld=", ".join(answer.withheld) or None)
+def _named_in(answer: PreferencesOut) -> list[Any]:
+    return [answer, *answer.opt_outs]
+
+
+def _print_preferences(answer: PreferencesOut, names: Names) -> None:
+    tables.lines(
+        user=str(answer.user_id),
+        name=names.people.get(answer.user_id),
+        withheld=", ".join(answer.withheld) or None,
+    )
     if not answer.opt_outs:
         tables.lines(stopped="nothing")
         return
     tables.table(
-        ("not reminded of", "type"),
+        ("not reminded of", "session", "type"),
         (
-            (o.session_id or "every session", o.reminder_type or "every type")
+            (
+                names.sessions.get(o.session_id) if o.session_id else "every session",
+                o.session_id,
+                o.reminder_type or "every type",
+            )
             for o in answer.opt_outs
         ),
     )
 
 
-def _show_changed(user: UUID, receipt: PreferenceReceipt, *, as_json: bool) -> None:
+def _change(user: UUID, change: Question[PreferenceReceipt], *, as_json: bool) -> None:
     from starter.api.people import ChangedPreferences
 
-    show(ChangedPreferences.after(user, receipt), _print_changed, as_json=as_json)
+    async def changed(parts: Parts) -> ChangedPreferences:
+        return ChangedPreferences.after(user, await change(parts))
+
+    show_named(changed, _print_changed, _named_in, as_json=as_json)
 
 
-def _print_changed(answer: ChangedPreferences) -> None:
+def _print_changed(answer: ChangedPreferences, names: Names) -> None:
     """Preferences, and what their change did."""
-    _print_preferences(answer)
+    _print_preferences(answer, names)
     tables.table(
         ("skipped", "in flight", "still scheduled"),
         [(answer.skipped, answer.in_flight, answer.scheduled)],

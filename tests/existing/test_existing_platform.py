@@ -179,7 +179,7 @@ async def test_an_enrollment_by_call_revives(stage: Stage, host: Host) -> None:
 async def test_what_the_platform_has_not_is_not_there(stage: Stage, host: Host) -> None:
     """An enrollment that is not committed, or a stranger, is said to be missing; nothing is left."""
     session, user = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
-    with pytest.raises(EnrollmentNotFoundError, match="commit its own before it calls"):
+    with pytest.raises(EnrollmentNotFoundError, match="is not enrolled in session"):
         await stage.gateway.enroll(session, user)
     with pytest.raises(UserNotFoundError):
         await stage.gateway.enroll(session, session)

@@ -14,11 +14,10 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
 from temporalio.client import Client
 
-from reminders.db.engine import Database
 from reminders.settings import Settings
+from tests.databases import as_new
 from tests.starter.conftest import KEY, a_worker, listening
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "http.md").read_text(encoding="utf-8")
@@ -43,16 +42,8 @@ async def test_the_page_can_be_pasted(
     settings: Settings, client: Client, database_url: str
 ) -> None:
     """Each block is answered as the page shows, by an installation that is new."""
-    settings = settings.model_copy(update={"database_url": SecretStr(database_url)})
-    database = Database(database_url)
-    async with database.transaction() as connection:  # the notices that are on in one
-        await connection.execute(
-            text(
-                "UPDATE reminder_configurations SET is_enabled = true"
-                " WHERE reminder_type IN ('cancelled', 'moved')"
-            )
-        )
-    await database.aclose()
+    new = SecretStr(await as_new(database_url))
+    settings = settings.model_copy(update={"database_url": new})
     script = "".join(f"{block}\necho '{END}'\n" for kind, block in BLOCKS if kind == "bash")
     async with a_worker(client, settings), listening(settings) as url:
         shell = await asyncio.create_subprocess_exec(

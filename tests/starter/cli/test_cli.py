@@ -33,6 +33,7 @@ from reminders.settings import Settings
 from starter.assembly import Parts, assembled
 from starter.cli import progress, running
 from starter.cli.main import app
+from tests.databases import as_new
 from tests.stage import eventually
 from tests.starter.conftest import ADDRESS, a_worker
 
@@ -566,8 +567,11 @@ async def test_rehearse_shows_what_an_enrollment_would_get(parts: Parts) -> None
     assert "2031-04-01 05:30:00" in table
 
 
-async def test_the_page_on_rehearsals_shows_what_is_printed() -> None:
-    """Its command, run as it stands there, prints what stands below it."""
+async def test_the_page_on_rehearsals_shows_what_is_printed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its command, run as it stands there in a new installation, prints what stands below it."""
+    monkeypatch.setenv("DATABASE_URL", await as_new(database_url))
     (block,) = re.findall(r"(?s)```console\n\$ reminders rehearse (.*?)```", REHEARSAL)
     command, _, shown = block.replace("\\\n", " ").partition("\n")
     assert shown == (await reminders("rehearse", *shlex.split(command))).stdout
