@@ -9,7 +9,10 @@ two transactions cannot wait for each other.
 from __future__ import annotations
 
 from reminders.db.mapping import ATTENDEES, RULES, SESSIONS
-from reminders.db.sql import HELD, belongs_here, counts_for, stopping, typed
+from reminders.db.sql import HELD, belongs_here, counts_for, looked_up, stopping, typed
+
+_SESSION = looked_up("sessions", "id = r.session_id")
+_ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
 _MOST_ATTEMPTS = 32_767
 """Where counting stops: what the column holds."""
@@ -66,9 +69,9 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
   FROM (VALUES (1)) AS one
   LEFT JOIN held ON true
   LEFT JOIN session_reminder_emails r ON held.held_for IS NULL AND r.id = ANY(:ids)
-  LEFT JOIN sessions s ON s.id = r.session_id
-  LEFT JOIN users u ON u.id = r.user_id
-  LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
+  LEFT JOIN {_SESSION} s ON true
+  LEFT JOIN {looked_up("users", "id = r.user_id")} u ON true
+  LEFT JOIN {_ENROLLMENT} e ON true
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
   LEFT JOIN LATERAL (
@@ -184,8 +187,8 @@ SELECT coalesce(
        AND bool_or(coalesce(e.status = 'confirmed', false)
                    AND NOT EXISTS (SELECT FROM {stopping("r")})), false) AS still_true
   FROM session_reminder_emails r
-  LEFT JOIN sessions s ON s.id = r.session_id
-  LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
+  LEFT JOIN {_SESSION} s ON true
+  LEFT JOIN {_ENROLLMENT} e ON true
  WHERE r.batch_id = :batch_id AND r.email_status = 'sending'
 """  # noqa: S608 - composed of constants
 

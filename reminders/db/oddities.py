@@ -14,16 +14,23 @@ from sqlalchemy import text
 from reminders.db.engine import Database
 from reminders.db.existing_platform import Columns, is_instant
 from reminders.db.mapping import Record
+from reminders.db.sql import looked_up
 
 _MOST_WORDS = 200
 """Different words of one column that are looked at, the most frequent first."""
 _LONGEST_WORD = 40
 """Characters; a platform's column may hold anything."""
 
-_AHEAD = "EXISTS (SELECT FROM sessions s WHERE s.id = {id} AND s.start_time > now())"
-_ENROLLED = """EXISTS (
-    SELECT FROM enrollments e JOIN sessions s ON s.id = e.session_id
-     WHERE e.user_id = h.id AND e.status <> 'cancelled' AND s.start_time > now())"""
+# Found once, and looked up: what a view computes, PostgreSQL would rather read whole for each.
+_AWAITED = f"""
+WITH ahead AS MATERIALIZED (SELECT DISTINCT id FROM sessions WHERE start_time > now()),
+enrolled AS MATERIALIZED (
+    SELECT DISTINCT e.user_id
+      FROM ahead a CROSS JOIN {looked_up("enrollments", "session_id = a.id")} e
+     WHERE e.status <> 'cancelled')
+"""
+_PEOPLE = f"enrolled p CROSS JOIN {looked_up('{host}', 'id = p.user_id')} h"
+_ENROLLMENTS = f"ahead a CROSS JOIN {looked_up('{host}', 'session_id = a.id')} h"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class _Kind:
     def statement(self, host: str) -> str:
         """SQL that counts it, by word."""
         return (
-            f"SELECT '{self.relation}' AS relation, '{self.name}' AS kind, word, count(*),"
+            f"{_AWAITED} SELECT '{self.relation}' AS relation, '{self.name}' AS kind, word, count(*),"
             f" min(example) AS example FROM ({self.sql.format(host=host)}) odd"
             f" GROUP BY word ORDER BY count(*) DESC LIMIT {_MOST_WORDS}"
         )
@@ -91,8 +98,7 @@ _KINDS = (
     _Kind(
         "users",
         "address",
-        f"SELECT {_SAME}, h.id::text AS example FROM {{host}} h"
-        f" WHERE {_ENROLLED} GROUP BY h.id"
+        f"SELECT {_SAME}, h.id::text AS example FROM {_PEOPLE} GROUP BY h.id"
         " HAVING NOT bool_or(coalesce(h.email::text, '') LIKE '%_@_%')",
         "are enrolled and have no address: their reminders fail",
         "complete them, or leave them out of your view",
@@ -100,16 +106,15 @@ _KINDS = (
     _Kind(
         "users",
         "duplicate",
-        f"SELECT {_SAME}, h.id::text AS example FROM {{host}} h WHERE {_ENROLLED}"
-        " GROUP BY h.id HAVING count(*) > 1",
+        f"SELECT {_SAME}, h.id::text AS example FROM {_PEOPLE} GROUP BY h.id HAVING count(*) > 1",
         "are there more than once, and one row of each counts",
         "let your view show one row for each id",
     ),
     _Kind(
         "users",
         "time_zone",
-        "SELECT h.time_zone::text AS word, h.id::text AS example FROM {host} h"
-        f" WHERE h.time_zone::text <> '' AND {_ENROLLED}",
+        f"SELECT h.time_zone::text AS word, h.id::text AS example FROM {_PEOPLE}"
+        " WHERE h.time_zone::text <> ''",
         "have the time zone {word!r}, which nobody knows: they are told the session's",
         "map it in your view to a name of IANA's, such as Europe/Madrid",
         column="time_zone",
@@ -118,8 +123,8 @@ _KINDS = (
     _Kind(
         "users",
         "locale",
-        "SELECT h.locale::text AS word, h.id::text AS example FROM {host} h"
-        f" WHERE h.locale::text <> '' AND {_ENROLLED}",
+        f"SELECT h.locale::text AS word, h.id::text AS example FROM {_PEOPLE}"
+        " WHERE h.locale::text <> ''",
         "have the locale {word!r}, which names no language: they are written to in EMAIL_LOCALE",
         "map it in your view to a name as de-AT",
         column="locale",
@@ -128,8 +133,7 @@ _KINDS = (
     _Kind(
         "enrollments",
         "duplicate",
-        f"SELECT {_SAME}, h.session_id || ' ' || h.user_id AS example FROM {{host}} h"
-        f" WHERE {_AHEAD.format(id='h.session_id')}"
+        f"SELECT {_SAME}, h.session_id || ' ' || h.user_id AS example FROM {_ENROLLMENTS}"
         " GROUP BY h.session_id, h.user_id HAVING count(*) > 1",
         "are there more than once, and one row of each counts",
         "let your view show one row for each session_id and user_id",
@@ -137,9 +141,9 @@ _KINDS = (
     _Kind(
         "enrollments",
         "status",
-        "SELECT h.status::text AS word, h.session_id || ' ' || h.user_id AS example FROM {host} h"
-        " WHERE h.status::text NOT IN ('confirmed', 'pending', 'cancelled')"
-        f" AND {_AHEAD.format(id='h.session_id')}",
+        f"SELECT h.status::text AS word, h.session_id || ' ' || h.user_id AS example"
+        f" FROM {_ENROLLMENTS}"
+        " WHERE h.status::text NOT IN ('confirmed', 'pending', 'cancelled')",
         "have the status {word!r} and remind nobody",
         "map it in your view; known are confirmed, pending, cancelled",
         column="status",
@@ -147,9 +151,9 @@ _KINDS = (
     _Kind(
         "enrollments",
         "nobody",
-        f"SELECT {_SAME}, h.session_id || ' ' || h.user_id AS example FROM {{host}} h"
-        f" WHERE h.user_id IS NOT NULL AND {_AHEAD.format(id='h.session_id')}"
-        " AND NOT EXISTS (SELECT FROM users u WHERE u.id = h.user_id)"
+        f"SELECT {_SAME}, h.session_id || ' ' || h.user_id AS example FROM {_ENROLLMENTS}"
+        f" LEFT JOIN {looked_up('users', 'id = h.user_id')} u ON true"
+        " WHERE h.user_id IS NOT NULL AND u.id IS NULL"
         " AND NOT EXISTS (SELECT FROM erased_users g WHERE g.user_id = h.user_id)",
         "are of people whom your view of users does not show, and remind nobody",
         "let it show them",

@@ -78,6 +78,19 @@ def counts_for(rule: str, session_id: str) -> str:
     )
 
 
+def looked_up(relation: str, where: str) -> str:
+    """A relation's rows of one key, to be joined with each row that has the key.
+
+    PostgreSQL looks a key up in whatever an existing platform's view computes, but of a view with a
+    `UNION` or a `DISTINCT` a join reads all. `OFFSET 0` keeps it from making a join of this again.
+
+    Args:
+        relation: Its name.
+        where: Columns of its, and what they are to be.
+    """
+    return f"LATERAL (SELECT * FROM {relation} WHERE {where} OFFSET 0)"  # noqa: S608 - composed of constants
+
+
 def covers(preference: str, column: str, value: str) -> str:
     """Whether a preference is about a session or a type, which all are that name none."""
     return f"({preference}.{column} IS NULL OR {preference}.{column} = {value})"

@@ -13,6 +13,7 @@ from reminders.db.absence import Absence
 from reminders.db.engine import Database
 from reminders.db.oddities import Oddity, oddities
 from reminders.db.reading import Unreadable
+from reminders.domain.errors import ReminderError
 from starter.health.diagnosis import FoundError, Level
 
 logger = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ READ_EVERY = timedelta(minutes=1)
 """How often some rows of each relation are read."""
 LOOKED_THROUGH_EVERY = timedelta(minutes=10)
 """How often all that is awaited is looked through: the tables may be large, and lack an index."""
-_PATIENCE = timedelta(seconds=1.2)
-"""How long it is waited for either."""
+_PATIENCE = timedelta(seconds=2.4)
+"""How long it is waited for all of it: less than a check may take (`reminders.budget`)."""
 _TOLD = 3
 """Kinds of odd rows that are told at once."""
 
@@ -54,6 +55,7 @@ class PlatformChecks:
     _read_at: float = float("-inf")
     odd: tuple[Oddity, ...] | None = None
     """As last looked through; `None` before the first time is over."""
+    _why_not_looked: str | None = None
     _looked_at: float = float("-inf")
     _looking: asyncio.Task[None] | None = None
 
@@ -63,12 +65,21 @@ class PlatformChecks:
 
     async def look(self) -> str:
         """Whether the platform can be read, what waits is to be seen, and every row can be used."""
+        until = asyncio.get_running_loop().time() + _PATIENCE.total_seconds()
+        try:
+            async with asyncio.timeout_at(until):
+                await self._read()
+        except TimeoutError:  # PostgreSQL answers, or the other checks say so
+            raise FoundError(
+                f"the platform's relations take more than {_PATIENCE.total_seconds():g} s to read",
+                "see `reminders db check`, which names look-ups that are slow",
+                Level.WARNING,
+            ) from None
+        return await self._rows(until)
+
+    async def _read(self) -> None:
         if time.monotonic() - self._read_at > READ_EVERY.total_seconds():
-            try:
-                async with asyncio.timeout(_PATIENCE.total_seconds()):
-                    self._unreadable = await existing_platform.unreadable(self.database)
-            except TimeoutError:
-                return "not known: the platform's relations take long to read"
+            self._unreadable = await existing_platform.unreadable(self.database)
             self._read_at = time.monotonic()
         if self._unreadable:
             # What is wrong with every row comes first.
@@ -80,16 +91,22 @@ class PlatformChecks:
             raise FoundError(
                 words, "see privileges and row-level security: `reminders db check` names them"
             )
-        return await self._rows()
 
-    async def _rows(self) -> str:
+    async def _rows(self, until: float) -> str:
         """What is odd in what is awaited; looked through seldom, and in the background."""
         if self._looking is None and (
             time.monotonic() - self._looked_at > LOOKED_THROUGH_EVERY.total_seconds()
         ):
             self._looking = asyncio.create_task(self._look_through())
         if self._looking is not None:
-            await asyncio.wait([self._looking], timeout=_PATIENCE.total_seconds())
+            left = max(0, until - asyncio.get_running_loop().time())
+            await asyncio.wait([self._looking], timeout=left)
+        if self._why_not_looked is not None:
+            raise FoundError(
+                f"the platform's rows cannot be looked through: {self._why_not_looked}",
+                "see `reminders db check`, which names look-ups that are slow",
+                Level.WARNING,
+            )
         if self.odd is None:
             return "not known yet: the platform's rows take long to look through"
         if self.odd:
@@ -104,8 +121,9 @@ class PlatformChecks:
 
     async def _look_through(self) -> None:
         try:
-            self.odd = await odd_rows(self.database)
+            self.odd, self._why_not_looked = await odd_rows(self.database), None
         except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again in a while
+            self._why_not_looked = str(error) if isinstance(error, ReminderError) else "a mistake"
             logger.warning("rows could not be looked through: %s", type(error).__name__)
         finally:
             self._looked_at, self._looking = time.monotonic(), None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 
-from reminders.db import existing_platform, migrate, rights
+from reminders.db import existing_platform, migrate, oddities, rights
+from reminders.db.delivery_statements import READ
 from reminders.db.engine import Database
+from reminders.db.sql import typed
 from tests.existing.conftest import BARE, GUIDE
 from tests.existing.host import ROLE, ROOT, Host, statements
 
@@ -96,3 +99,65 @@ async def test_the_guides_recipe(
         {"s": written_in_python()("session", 8), "u": user},
     )
     assert "Index" in str(plan)
+
+
+COMPUTED = (
+    """
+    CREATE OR REPLACE VIEW reminders_host.users AS
+    SELECT reminders_host.uuid_of('user', id) AS id, email FROM account WHERE id % 2 = 0
+     UNION ALL
+    SELECT reminders_host.uuid_of('user', a.id), a.email
+      FROM account a JOIN booking b ON b.account_id = a.id WHERE a.id % 2 = 1
+    """,
+    """
+    CREATE OR REPLACE VIEW reminders_host.enrollments AS
+    SELECT DISTINCT ON (session_id, user_id) * FROM (
+        SELECT reminders_host.uuid_of('session', course_id) AS session_id,
+               reminders_host.uuid_of('user', account_id) AS user_id FROM booking) bookings
+    """,
+)
+"""Views as platforms have them that know several kinds of people, and several tickets of one."""
+
+
+@pytest.mark.parametrize("template", [BARE])
+async def test_a_view_that_computes_is_looked_up_and_not_read_whole(
+    host: Host, database: Database
+) -> None:
+    """A `UNION`, a join, a `DISTINCT`: a delivery and `doctor` find their rows by an index."""
+    function, *indexes = statements(GUIDE, "Integer ids")
+    await host.run(
+        "CREATE SCHEMA reminders_host",
+        f"CREATE SCHEMA session_reminders AUTHORIZATION {ROLE}",
+        *filter(str.strip, TABLES.split(";")),
+        function,
+        *views(lambda kind, column: f"reminders_host.uuid_of('{kind}', {column})"),
+        *COMPUTED,
+        *indexes,
+        "CREATE INDEX ON booking (account_id)",
+        "ANALYZE",
+    )
+    await migrate.upgrade(database)
+
+    async def explained(statement: TextClause) -> str:
+        values = {"ids": [UUID(int=0)], "sender": "", "threshold": timedelta(), "shadow": False}
+        asked = typed(f"EXPLAIN {statement.text}")
+        used = {name: values[name] for name in asked._bindparams}
+        return str(await database.tuples(asked, used))
+
+    asked = {
+        "delivery": READ,
+        **{
+            f"{kind.relation} {kind.name}": text(
+                kind.statement(f'"reminders_host"."{kind.relation}"')
+            )
+            for kind in oddities._KINDS
+            if kind.relation != "sessions" and kind.column is None
+        },
+    }
+    plans = {name: await explained(statement) for name, statement in asked.items()}
+    whole = {
+        name
+        for name, plan in plans.items()
+        if "Seq Scan on account" in plan or "Seq Scan on booking" in plan
+    }
+    assert set() == whole
