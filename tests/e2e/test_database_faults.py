@@ -280,7 +280,7 @@ async def test_one_fault_after_the_other_behind_a_transaction_pooler(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(360)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("way", WAYS)
@@ -291,8 +291,8 @@ async def test_a_fault(
     own_postgres: EmbeddedPostgres,
     play: Play,
 ) -> None:
-    """One alone, for longer."""
+    """One alone, for longer: a provider's maintenance makes a server read-only for a minute."""
     if way != "direct" and binary() is None:
         pytest.skip("PgBouncer is not installed")
     place = Place(own_postgres, way, mode)
-    await play(place, faults=(fault,), seconds=6)
+    await play(place, faults=(fault,), seconds=60 if fault == "read-only" else 6)

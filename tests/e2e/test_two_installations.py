@@ -31,7 +31,7 @@ from tests.starter.conftest import serving
 pytestmark = pytest.mark.proof
 
 TESTER = "tester@platform.example"
-PEOPLE = 3
+PEOPLE = 20
 WHY = By("cli", "they leave for a month")
 
 
