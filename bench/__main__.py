@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import admin, change, enroll, herd, history, lag, render, sleep, sweep
+from bench import admin, change, enroll, herd, history, lag, render, sleep, sweep, told
 from bench.measure import MeasurementError
 from bench.report import run as report
 from devstack.process import EmbeddedServerError
@@ -19,6 +19,7 @@ BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
     ),
     "enroll": ("durable enrollments a second, beside bare workflow starts", enroll.main),
     "lag": ("from due to accepted, when idle", lag.main),
+    "told": ("from a commit in the platform's tables to the plan, by NOTIFY", told.main),
     "sleep": ("what sleeping enrollments cost: memory, bytes, idle CPU", sleep.main),
     "change": ("moving and cancelling a whole session", change.main),
     "sweep": ("a sweep over 100,000 enrollments of which ten need work", sweep.main),

@@ -7,7 +7,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -33,13 +33,20 @@ UNLIMITED, PACED = "1000", "8"
 """Requests a second of the worker where the stand-in has no limit, and where it has one."""
 
 
-def local_stack(*, rate: int = 10, workers: int = 1, with_api: bool = False) -> LocalStack:
+def local_stack(
+    *,
+    rate: int = 10,
+    workers: int = 1,
+    with_api: bool = False,
+    settings: Mapping[str, str] | None = None,
+) -> LocalStack:
     """The whole system, not started yet; e-mails go to those they are for.
 
     Args:
         rate: Requests a second of the stand-in; 0 is unlimited.
         workers: How many worker processes.
         with_api: Whether the HTTP API is part of it.
+        settings: Environment variables on top.
     """
     return LocalStack(
         workers=workers,
@@ -51,6 +58,7 @@ def local_stack(*, rate: int = 10, workers: int = 1, with_api: bool = False) -> 
             "DELIVERY_MODE": "live",
             "API_KEYS": API_KEY,
             "EMAIL_REQUESTS_PER_SECOND": PACED if rate else UNLIMITED,
+            **(settings or {}),
         },
     )
 
@@ -116,6 +124,7 @@ def on_fresh_stacks(
     one_run: Callable[[LocalStack], Coroutine[Any, Any, _T]],
     *,
     with_api: bool = False,
+    settings: Mapping[str, str] | None = None,
 ) -> list[_T]:
     """What each run finds, every one on a stack of its own.
 
@@ -124,6 +133,7 @@ def on_fresh_stacks(
         runs: How many.
         one_run: What is done with a stack.
         with_api: See `local_stack`.
+        settings: See `local_stack`.
 
     Raises:
         EmbeddedServerError: If a part does not start.
@@ -131,7 +141,7 @@ def on_fresh_stacks(
     found = []
     for number in range(1, runs + 1):
         print(f"{name}: run {number} of {runs}", file=sys.stderr)
-        with local_stack(with_api=with_api) as stack:
+        with local_stack(with_api=with_api, settings=settings) as stack:
             found.append(asyncio.run(one_run(stack)))
     return found
 

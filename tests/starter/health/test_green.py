@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 from temporalio.client import (
     Schedule,
     ScheduleCalendarSpec,
@@ -18,6 +19,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
+from devstack.postgres import EmbeddedPostgres
 from reminders import temporal
 from reminders.db.engine import Database
 from reminders.settings import Settings
@@ -25,6 +27,7 @@ from starter.assembly import assembled
 from starter.health.diagnosis import Check, Level
 from starter.services.sweep_schedule import look_ahead, sweep_schedule
 from starter.services.sweeps import Sweeps
+from tests.reminders.db.pgbouncer import PgBouncer, binary
 from tests.starter.conftest import serving
 
 
@@ -173,3 +176,20 @@ async def test_webhooks_that_do_not_come(
             )
     assert is_silent == ("webhooks" in (await warnings(listening)))
     assert "webhooks" not in (await warnings(settings))
+
+
+@pytest.mark.skipif(binary() is None, reason="PgBouncer is not installed")
+async def test_a_channel_behind_a_transaction_pooler(
+    settings: Settings, database_url: str, postgres: EmbeddedPostgres
+) -> None:
+    """Nobody can listen there, and it is said; directly, it is said that nobody does."""
+    settings = settings.model_copy(update={"database_channel": "session_reminders"})
+    found = (await warnings(settings))["channel"]
+    assert "no worker listens to session_reminders" in found.detail
+    name = make_url(database_url).database
+    assert name is not None
+    with PgBouncer(postgres, "transaction") as bouncer:
+        pooled = settings.model_copy(update={"database_url": SecretStr(bouncer.url(name))})
+        found = (await warnings(pooled))["channel"]
+    assert "session_reminders cannot be listened to: a pooler is before PostgreSQL" in found.detail
+    assert "DATABASE_URL" in (found.remedy or "")
