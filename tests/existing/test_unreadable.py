@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
@@ -12,10 +13,13 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.temporal import EmbeddedTemporal
 from reminders.db import existing_platform
 from reminders.db.engine import Database
-from reminders.domain.errors import DatabaseRefusedError
+from reminders.domain.errors import DatabaseRefusedError, DatabaseUnavailableError
 from reminders.settings import Settings
+from starter.cli import installation
+from starter.health import platform
 from starter.health.diagnosis import Check, Level
 from tests.existing.host import ROLE, Host
+from tests.stage import Stage
 from tests.starter.conftest import serving
 
 RAISES = """
@@ -117,3 +121,40 @@ async def test_a_function_that_is_wrongly_parallel_safe_does_no_harm(
     with pytest.raises(DatabaseRefusedError, match="25000"):
         await theirs.rows(text("SELECT * FROM reminders_host.users"))
     await theirs.aclose()
+
+
+async def test_a_view_that_takes_long_is_not_postgresqls_fault(
+    settings: Settings, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said of the platform, in time: PostgreSQL answers."""
+    await host.person("Ana")
+    await host.run(
+        RAISES.replace(
+            "RAISE EXCEPTION 'no name for %', who;", "PERFORM pg_sleep(1); RETURN 'Ana';"
+        ),
+        SHOWS_NAMES,
+    )
+    monkeypatch.setattr(platform, "_PATIENCE", timedelta(milliseconds=300))
+    found = await _platform(settings)
+    assert Level.WARNING is found.level
+    assert "the platform's relations take more than 0.3 s to read" == found.detail
+    assert "db check" in (found.remedy or "")
+
+
+async def test_rows_that_cannot_be_looked_through(
+    settings: Settings, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`db check`, and `db upgrade` which is done, say so and the rest; `doctor` is not green."""
+
+    async def gives_up(_database: Database) -> None:
+        raise DatabaseUnavailableError("a statement took too long; again")
+
+    monkeypatch.setattr(platform, "odd_rows", gives_up)
+    checked = await installation._checked(stage.parts)
+    assert () == checked.problems
+    assert ("its rows could not be looked through: a statement took too long; again",) == (
+        checked.warnings
+    )
+    found = await _platform(settings)
+    assert Level.WARNING is found.level
+    assert "cannot be looked through: a statement took too long" in found.detail
