@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client  # noqa: TID251 - asks how the server is, starts nothing
 from temporalio.service import RPCError
 
@@ -29,6 +27,7 @@ from reminders.domain.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
 from starter.health.platform import PlatformChecks
+from starter.health.polling import last_poll
 from starter.health.sweeping import SweepChecks
 from starter.services.namespace import NOT_ALLOWED, Namespace
 from starter.services.sweeps import Sweeps
@@ -223,22 +222,9 @@ class Examiner:
     async def _last_polls(self) -> Sequence[datetime | None]:
         """When a worker last asked for workflow tasks, and for activities."""
         return await asyncio.gather(
-            self._last_poll(TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
-            self._last_poll(TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+            last_poll(self._client, self._task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
+            last_poll(self._client, self._task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
         )
-
-    async def _last_poll(self, kind: TaskQueueType.ValueType) -> datetime | None:
-        with temporal.unavailable():
-            found = await self._client.workflow_service.describe_task_queue(
-                DescribeTaskQueueRequest(
-                    namespace=self._client.namespace,
-                    task_queue=TaskQueue(name=self._task_queue),
-                    task_queue_type=kind,
-                ),
-                timeout=PATIENCE,
-            )
-        polls = [p.last_access_time.ToDatetime(tzinfo=UTC) for p in found.pollers]
-        return max(polls, default=None)
 
     async def _clocks(self, state: asyncio.Task[LedgerState]) -> str:
         try:

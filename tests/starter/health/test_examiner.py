@@ -424,7 +424,7 @@ async def test_both_away(settings: Settings, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_servers_that_hang(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers that take connections and never answer cost no more than the patience."""
+    """Servers that take connections and never answer cost no more than the patience, and are named."""
     monkeypatch.setattr(examiner, "PATIENCE", timedelta(seconds=0.3))
     held: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
@@ -439,6 +439,9 @@ async def test_servers_that_hang(settings: Settings, monkeypatch: pytest.MonkeyP
         for writer in held:
             writer.close()
     assert list(red(diagnosis)) == ASKING
+    told = {check.name: check.detail for check in red(diagnosis).values()}
+    for name, part in (("database", "PostgreSQL"), ("temporal", "Temporal")):
+        assert f"{part} does not answer" in told[name]
 
 
 async def test_probes_share_an_examination(settings: Settings) -> None:
