@@ -16,6 +16,7 @@ from reminders import temporal
 from reminders.clock import SharedClock, SystemClock
 from reminders.db.arrivals import Arrivals
 from reminders.db.audit import AuditLog
+from reminders.db.back_fill import Ahead
 from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
@@ -237,7 +238,9 @@ def assemble(
             store=PreferenceStore(database, clock), planner=planner, handover=handover
         ),
         erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
-        backfill=Backfill(catalogue=catalogue, planner=planner, handover=handover, clock=clock),
+        backfill=Backfill(
+            enrollments=Ahead(database), planner=planner, handover=handover, clock=clock
+        ),
         sweeps=sweeps,
         examiner=Examiner(
             client,

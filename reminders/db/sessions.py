@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Select, bindparam, delete, exists, func, select, tuple_
+from sqlalchemy import bindparam, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import audit, duplicates, locks, mapping, preferences
@@ -33,7 +32,6 @@ from reminders.domain.model import (
     Session,
     SessionStatus,
 )
-from reminders.domain.ports import Enrollment
 
 _STORED = (
     select(
@@ -284,40 +282,6 @@ class Catalogue:
             query = query.where(EnrollmentRow.user_id > after)
         return [user_id for (user_id,) in await self.database.tuples(query)]
 
-    async def ahead(
-        self,
-        *,
-        now: datetime,
-        session_id: UUID | None = None,
-        after: Enrollment | None = None,
-        limit: int = 1000,
-    ) -> list[Enrollment]:
-        """Confirmed enrollments in sessions that lie ahead, by ascending session and user.
-
-        Args:
-            now: The instant to judge by.
-            session_id: Only this session's.
-            after: Continue behind this one.
-            limit: At most this many.
-        """
-        query = (
-            _ahead(now, session_id)
-            .with_only_columns(EnrollmentRow.session_id, EnrollmentRow.user_id)
-            .distinct()
-            .order_by(EnrollmentRow.session_id, EnrollmentRow.user_id)
-            .limit(limit)
-        )
-        if after is not None:
-            behind = tuple_(after.session_id, after.user_id)
-            query = query.where(tuple_(EnrollmentRow.session_id, EnrollmentRow.user_id) > behind)
-        return [Enrollment(*row) for row in await self.database.tuples(query)]
-
-    async def count_ahead(self, *, now: datetime, session_id: UUID | None = None) -> int:
-        """How many enrollments `ahead` goes through."""
-        query = _ahead(now, session_id).with_only_columns(func.count())
-        count: int = await self.database.scalar(query)
-        return count
-
     async def counts(self, session_id: UUID) -> dict[ReminderStatus, int]:
         """How many ledger rows of a session are in each status; statuses without rows are left out."""
         found = await self.database.tuples(
@@ -326,20 +290,6 @@ class Catalogue:
             .group_by(ReminderRow.email_status)
         )
         return {ReminderStatus(status): count for status, count in found}
-
-
-def _ahead(now: datetime, session_id: UUID | None) -> Select[Any]:
-    """Confirmed enrollments in sessions that lie ahead."""
-    query = (
-        select(EnrollmentRow.session_id)
-        .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
-        .where(
-            EnrollmentRow.status == EnrollmentStatus.CONFIRMED,
-            SessionRow.status == SessionStatus.SCHEDULED,
-            SessionRow.start_time > now,
-        )
-    )
-    return query if session_id is None else query.where(EnrollmentRow.session_id == session_id)
 
 
 def _matters(before: Session, now: Session) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from reminders.db.back_fill import Ahead
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.sessions import Catalogue
 from reminders.domain.errors import NotFoundError, ReminderError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Clock, Enrollment
@@ -49,7 +49,7 @@ class BackfillReceipt:
 class Backfill:
     """Plans what is enrolled already; safe to repeat, and to go on with after a break."""
 
-    catalogue: Catalogue
+    enrollments: Ahead
     planner: EnrollmentPlanner
     handover: Handover
     clock: Clock
@@ -57,7 +57,7 @@ class Backfill:
 
     async def expected(self, session_id: UUID | None = None) -> int:
         """How many enrollments a run goes through from the beginning."""
-        return await self.catalogue.count_ahead(now=self.clock.now(), session_id=session_id)
+        return await self.enrollments.count(now=self.clock.now(), session_id=session_id)
 
     async def run(
         self,
@@ -69,9 +69,9 @@ class Backfill:
         dry_run: bool = False,
         on_progress: Callable[[int], None] = lambda _count: None,
     ) -> BackfillReceipt:
-        """Plan every confirmed enrollment of the sessions that lie ahead, and start its workflow.
+        """Plan every confirmed enrollment of the sessions that lie ahead, the soonest first.
 
-        What is planned already is only confirmed. Nothing is ever sent late: a reminder whose
+        Their workflows are started; what is planned already is only confirmed. Nothing is ever sent late: a reminder whose
         instant has passed is recorded as `past_due`. Who was unenrolled with us stays so.
 
         Args:
@@ -89,7 +89,7 @@ class Backfill:
         pace = _Pace(rate)
         left = limit
         while left is None or left > 0:
-            page = await self.catalogue.ahead(
+            page = await self.enrollments.page(
                 now=self.clock.now(),
                 session_id=session_id,
                 after=receipt.after,
@@ -106,7 +106,9 @@ class Backfill:
             on_progress(len(page))
         return receipt
 
-    async def _page(self, page: list[Enrollment], pace: _Pace, *, dry_run: bool) -> BackfillReceipt:
+    async def _page(
+        self, page: Sequence[Enrollment], pace: _Pace, *, dry_run: bool
+    ) -> BackfillReceipt:
         async def one(enrollment: Enrollment) -> BackfillReceipt:
             await pace.wait()
             return await self._one(enrollment, dry_run=dry_run)

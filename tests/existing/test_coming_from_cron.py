@@ -19,6 +19,7 @@ from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.db import migrate
 from reminders.db.audit import Action, AuditLog
+from reminders.db.back_fill import Ahead
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.model import ReminderStatus
@@ -49,7 +50,7 @@ def migration(stage: Stage) -> CronMigration:
 def backfill(stage: Stage) -> Backfill:
     """A back-fill on the stage's clock."""
     return Backfill(
-        catalogue=stage.catalogue,
+        enrollments=Ahead(stage.database),
         planner=stage.planner,
         handover=stage.handover,
         clock=stage.clock,
@@ -301,6 +302,7 @@ async def test_a_back_fill_goes_on_where_it_stopped(stage: Stage, host: Host) ->
         first = await backfill(stage).run(limit=4)
         assert (4, 4) == (first.enrollments, first.planned)
         assert isinstance(first.after, Enrollment)
+        assert later == first.after.session_id, "whoever starts next comes first"
         second = await backfill(stage).run(after=first.after)
         assert (2, 2, None) == (second.enrollments, second.planned, second.after)
         again = await backfill(stage).run(session_id=later)

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from reminders.db.back_fill import Ahead
 from reminders.domain.model import Session
 from starter.services.backfill import Backfill
 from starter.services.handover import Handover
@@ -67,7 +68,7 @@ async def test_a_back_fill_brings_the_others_in(stage: Stage) -> None:
             )
     await refuse(stage, people[0])
     backfill = Backfill(
-        catalogue=stage.catalogue,
+        enrollments=Ahead(stage.database),
         planner=stage.planner,
         handover=Handover(stage.workflows, planner=stage.planner),
         clock=stage.clock,
