@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from reminders.db.engine import Database
-from reminders.db.sql import looked_up, typed
+from reminders.db.sql import AFTER_START, looked_up, typed
 from reminders.domain.ports import Enrollment
 
 _ENROLLED = looked_up("enrollments", "session_id = s.id AND status = 'confirmed'")
@@ -18,15 +18,11 @@ SELECT id, min(start_time) AS start_time FROM sessions
    AND (CAST(:session_id AS uuid) IS NULL OR id = :session_id)
  GROUP BY id
 """
-# A cursor names no instant: a session that has moved since, or is gone, is begun with or left to
-# the sweep. What is planned already is only confirmed.
 _PAGE = typed(f"""
 SELECT DISTINCT s.start_time, e.session_id, e.user_id
   FROM ({_SESSIONS}) s CROSS JOIN {_ENROLLED} e
- WHERE (s.start_time, e.session_id, e.user_id) > (
-       coalesce((SELECT min(start_time) FROM sessions WHERE id = :after_session), :now),
-       CAST(:after_session AS uuid), CAST(:after_user AS uuid))
-   AND s.start_time >= coalesce((SELECT min(start_time) FROM sessions WHERE id = :after_session), :now)
+ WHERE s.start_time >= {AFTER_START}
+   AND (s.start_time, e.session_id, e.user_id) > ({AFTER_START}, :after_session, :after_user)
  ORDER BY s.start_time, e.session_id, e.user_id LIMIT :limit
 """)  # noqa: S608 - composed of constants
 _COUNT = typed(f"""

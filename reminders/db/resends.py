@@ -16,7 +16,7 @@ from reminders.db.audit import Action, By, Event
 from reminders.db.engine import Database
 from reminders.db.plans import Draft, PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
-from reminders.db.sql import typed
+from reminders.db.sql import AFTER_START, typed
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, Session
@@ -177,20 +177,21 @@ def _with(
 
 _FIRST = UUID(int=0)
 
-_FAILED = typed("""
-SELECT DISTINCT r.session_id, r.user_id
+_FAILED = typed(f"""
+SELECT r.session_id, r.user_id
   FROM session_reminder_emails r
   JOIN sessions s ON s.id = r.session_id AND s.start_time > :now
  WHERE r.email_status = 'failed'
    AND (s.status = 'cancelled') = (r.reminder_type = 'cancelled')
    AND (CAST(:session_id AS uuid) IS NULL OR r.session_id = :session_id)
-   AND (r.session_id, r.user_id) > (:after_session, :after_user)
    AND NOT EXISTS (
        SELECT FROM session_reminder_emails n
         WHERE n.session_id = r.session_id AND n.user_id = r.user_id
           AND n.reminder_type = r.reminder_type AND n.generation > r.generation)
- ORDER BY r.session_id, r.user_id LIMIT :limit
-""")
+ GROUP BY r.session_id, r.user_id
+HAVING (min(s.start_time), r.session_id, r.user_id) > ({AFTER_START}, :after_session, :after_user)
+ ORDER BY min(s.start_time), r.session_id, r.user_id LIMIT :limit
+""")  # noqa: S608 - composed of constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ class FailedEnrollments:
             limit: At most this many.
 
         Returns:
-            All ledger rows of each, by ascending session and user.
+            All ledger rows of each, whoever starts next first.
         """
         found = await self.database.tuples(
             _FAILED,

@@ -59,6 +59,16 @@ HELD = "held_until > clock_timestamp()"
 """Whether a row of `provider_pace` says that delivery is held, for somebody or for all."""
 
 
+AFTER_START = """
+coalesce((SELECT min(start_time) FROM sessions WHERE id = :after_session), :now)
+"""
+"""When the session of a cursor starts, for pages in which whoever starts next comes first.
+
+A cursor names no instant: after a session that is gone it begins anew, and of one that has moved
+meanwhile whoever lies in between comes twice, or is left to the sweep.
+"""
+
+
 def overdue(reminder: str, instant: str) -> str:
     """Whether a reminder still waits although it was due before an instant."""
     return f"({reminder}.email_status = 'scheduled' AND {reminder}.due_at < {instant})"

@@ -366,3 +366,19 @@ async def test_pages_of_a_redrive_follow_each_other(stage: Stage) -> None:
             break
     assert 3 == seen
     assert ReminderStatus.FAILED is (await row(stage, other, "2h")).status
+
+
+async def test_a_redrive_begins_with_whoever_starts_next(stage: Stage) -> None:
+    """Whatever their ids: the first page may be all that there is time for."""
+    sessions = {hours: await stage.session(starts_in=hours * HOUR) for hours in (4, 2, 5, 3)}
+    for session in sessions.values():
+        await stage.enroll(session)
+        await fail(stage, session, "30min")
+    order, cursor = [], None
+    while True:
+        page = await stage.resending.redrive(By("test", "r"), cursor=cursor, limit=1)
+        newest = {hours: await row(stage, one, "30min") for hours, one in sessions.items()}
+        order += [hours for hours, r in newest.items() if r.generation == 2 and hours not in order]
+        if (cursor := page.next_cursor) is None:
+            break
+    assert [2, 3, 4, 5] == order
