@@ -539,13 +539,20 @@ async def test_a_sweep_is_started_by_hand_and_followed(desk: Page, house: House)
     await desk.goto("/admin/runs")
     run = desk.locator("#runs tbody tr", has_text=MANUAL_ID).first
     await expect(run).to_contain_text("completed")
+    await house.platform.gateway.session_changed(session.id)
+    await desk.get_by_label("What").select_option("Session changed")
+    await desk.get_by_role("button", name="Show").click()
+    changed = desk.locator("#runs tbody tr", has=desk.get_by_role("link", name=session.title))
+    await expect(changed).to_contain_text("completed", timeout=20_000)
+    await expect(desk.locator("#runs tbody tr", has_text=MANUAL_ID)).to_have_count(0)
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, untold)
     rows = await house.platform.queries.of_enrollment(session.id, untold)
     assert {(r.reminder_type, r.due_at) for r in rows} == {
         (kind, due_at) for kind, (_, _, due_at) in (await house.planned(session, untold)).items()
     }
-    swept = (Action.SWEEP_STARTED, "admin:maria", "after the outage")
-    assert swept == await house.newest()
+    log = AuditLog(house.platform.database)
+    (swept,) = await log.entries(action=Action.SWEEP_STARTED, actor="admin", limit=1)
+    assert ("admin:maria", "after the outage") == (swept.actor, swept.reason)
 
 
 async def test_back_fills_are_among_the_runs(desk: Page, house: House) -> None:
