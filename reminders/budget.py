@@ -17,14 +17,18 @@ PATIENCE = {"PostgreSQL": 5.0, "Temporal": 5.0}
 _LEAST = 0.1
 """Seconds for one more try of a part that has been silent all the time."""
 
-_silent_since: ContextVar[dict[str, float] | None] = ContextVar("silent_since", default=None)
-"""When each part fell silent for this request, by the monotonic clock; absent without a budget."""
+_silent_since: ContextVar[dict[str, float | None] | None] = ContextVar("silent_since", default=None)
+"""When each part fell silent for this request, by the monotonic clock; parts without a budget are absent."""
 
 
 @contextmanager
-def one_budget() -> Iterator[None]:
-    """Let everything in this block, and the tasks that it starts, share one budget."""
-    token = _silent_since.set({})
+def one_budget(*parts: str) -> Iterator[None]:
+    """Let everything in this block, and the tasks that it starts, share one budget.
+
+    Args:
+        parts: For these; by default for every part.
+    """
+    token = _silent_since.set(dict.fromkeys(parts or PATIENCE))
     try:
         yield
     finally:
@@ -42,10 +46,11 @@ async def answer_of(part: str) -> AsyncIterator[None]:
         TimeoutError: If it does not answer in time.
     """
     silent_since = _silent_since.get()
-    if silent_since is None:
+    if silent_since is None or part not in silent_since:
         yield
         return
-    began = silent_since.setdefault(part, monotonic())
+    began = silent_since[part] or monotonic()
+    silent_since[part] = began
     left = began + PATIENCE[part] - monotonic()
     try:
         async with asyncio.timeout(max(left, _LEAST)):
@@ -53,6 +58,6 @@ async def answer_of(part: str) -> AsyncIterator[None]:
     except TimeoutError:
         raise
     except BaseException:  # whatever else it is, it is no silence
-        silent_since.pop(part, None)
+        silent_since[part] = None
         raise
-    silent_since.pop(part, None)
+    silent_since[part] = None

@@ -205,7 +205,7 @@ def assemble(
         clock=clock,
         catalogue=catalogue,
         queries=queries,
-        browser=Browser(database),
+        browser=Browser(database, settings.email_locale),
         overview=Overview(database),
         arrivals=Arrivals(database),
         failed=FailedReminders(database),

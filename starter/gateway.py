@@ -27,6 +27,7 @@ from temporalio.service import RPCError
 from reminders.db.audit import HOST, AuditLog, By
 from reminders.db.ledger import ReminderQueries
 from reminders.db.notices import NoticeQueries
+from reminders.db.restoration import foreseen
 from reminders.db.sessions import Catalogue, SessionChange
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.errors import (
@@ -280,6 +281,7 @@ class ReminderGateway:
         session_id: UUID,
         by: By = HOST,
         *,
+        dry_run: bool = False,
         tell_nobody: bool = False,
         wait: timedelta | None = CHANGE_WAIT,
     ) -> ChangeReceipt:
@@ -290,6 +292,7 @@ class ReminderGateway:
         Args:
             session_id: Which.
             by: Who, and why, for the audit log.
+            dry_run: Only count; `replanned` then has those for whom something waits again.
             tell_nobody: Whether those who were told that it is cancelled are not told of this.
             wait: See `session_changed`.
 
@@ -298,6 +301,9 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
             TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
+        if dry_run:
+            found = await foreseen(self.catalogue, self.handover.planner, session_id)
+            return ChangeReceipt.foreseen(found)
         event_id = await self.catalogue.restore_session(session_id, by, tell_nobody=tell_nobody)
         return await self._fan_out(session_id, wait, event_id)
 

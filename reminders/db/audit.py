@@ -218,6 +218,7 @@ class AuditLog:
         session_id: UUID | None = None,
         user_id: UUID | None = None,
         action: Action | None = None,
+        actor: str | None = None,
         before: int | None = None,
         limit: int = 50,
     ) -> tuple[Event, ...]:
@@ -227,6 +228,7 @@ class AuditLog:
             session_id: Only about this session.
             user_id: Only about this person.
             action: Only of this kind.
+            actor: Only of whoever is called so, or of all whose kind it is, such as `admin`.
             before: Only older ones: the id of the last entry of the page before.
             limit: At most this many.
         """
@@ -237,6 +239,9 @@ class AuditLog:
             query = query.where(ReminderEventRow.user_id == user_id)
         if action is not None:
             query = query.where(ReminderEventRow.action == action)
+        if actor is not None:
+            whose = ReminderEventRow.actor
+            query = query.where((whose == actor) | whose.startswith(f"{actor}:", autoescape=True))
         if before is not None:
             query = query.where(ReminderEventRow.id < before)
         return tuple(_event(row) for row in await self.database.rows(query))

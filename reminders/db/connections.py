@@ -46,11 +46,19 @@ _SOCKET = {
 """libpq's parameters, as the `socket` module calls them; a system has those that it has."""
 
 
+GOODBYE_SECONDS = 0.2
+"""For a server to end a connection that is given up: whoever gave it up has waited already."""
+
+
 class Session(asyncpg.Connection):  # type: ignore[misc]  # the driver's metaclass has no types
     """A connection of the driver's whose transactions may begin with settings of their own."""
 
     in_each_transaction: str | None = None
     """SQL that follows every `BEGIN`, in the same message; absent where the session keeps it."""
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the driver's
+        """As the driver's; a server that has fallen silent is not waited for, whoever gives it up."""
+        await super().close(timeout=None if timeout is None else min(timeout, GOODBYE_SECONDS))
 
     async def execute(self, query: str, *args: object, timeout: float | None = None) -> str:  # noqa: ASYNC109 - the driver's
         """As the driver's; the end of the connection if its transaction cannot begin as it must."""

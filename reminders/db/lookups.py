@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -14,12 +14,15 @@ from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.ledger import newest_of
+from reminders.db.sessions import Catalogue
 from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
+from reminders.domain.languages import ENGLISH, in_language, text_in
 from reminders.domain.model import (
     Attendee,
     EnrollmentStatus,
     Reminder,
     ReminderStatus,
+    Session,
     SessionStatus,
 )
 
@@ -87,9 +90,46 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """Lists for people, read only."""
+    """Lists for people, read only. Texts in several languages are in the operators' own."""
 
     database: Database
+    language: str = ENGLISH
+    """Theirs; of a text without it the English one is read, or else its first."""
+
+    def text(self, text: str) -> str:
+        """A text of a session as operators read it."""
+        return text_in(text, self.language)
+
+    def readable(self, session: Session) -> Session:
+        """A session as operators read it."""
+        return in_language(session, self.language)
+
+    async def session(self, session_id: UUID) -> Session:
+        """One session as operators read it; raises as `Catalogue.session`."""
+        return self.readable(await Catalogue(self.database).session(session_id))
+
+    async def choices(self, now: datetime, session_id: UUID | None) -> Names:
+        """What forms offer: the next sessions, and people of one, or else of the first of these."""
+        coming = (
+            select(SessionRow.id, SessionRow.title, SessionRow.start_time)
+            .where(SessionRow.start_time > now)
+            .order_by(SessionRow.start_time, SessionRow.id)
+            .limit(PAGE)
+        )
+        sessions = {
+            row.id: f"{row.start_time.astimezone(UTC):%Y-%m-%d} {self.text(row.title)}"
+            for row in await self.database.tuples(coming)
+        }
+        roster = (
+            select(
+                UserRow.id, func.concat_ws(" · ", func.nullif(UserRow.full_name, ""), UserRow.email)
+            )
+            .join(EnrollmentRow, EnrollmentRow.user_id == UserRow.id)
+            .where(EnrollmentRow.session_id == (session_id or next(iter(sessions), None)))
+            .order_by(UserRow.email, UserRow.id)
+            .limit(PAGE)
+        )
+        return Names(sessions, dict(await self.database.tuples(roster)))
 
     async def names(
         self, sessions: Iterable[UUID | None] = (), people: Iterable[UUID | None] = ()
@@ -101,7 +141,8 @@ class Browser:
         called = func.coalesce(func.nullif(UserRow.full_name, ""), UserRow.email)
         users = select(UserRow.id, called).where(UserRow.id.in_({one for one in people if one}))
         return Names(
-            dict(await self.database.tuples(titles)), dict(await self.database.tuples(users))
+            {one: self.text(title) for one, title in await self.database.tuples(titles)},
+            dict(await self.database.tuples(users)),
         )
 
     async def sessions(
@@ -153,7 +194,7 @@ class Browser:
         return tuple(
             SessionEntry(
                 id=session.id,
-                title=session.title,
+                title=self.text(session.title),
                 starts_at=session.starts_at,
                 status=session.status,
                 enrolled=enrolled.get(session.id, 0),
@@ -268,7 +309,7 @@ class Browser:
         return tuple(
             EnrolledSession(
                 session_id=row["id"],
-                title=row["title"],
+                title=self.text(row["title"]),
                 starts_at=row["start_time"],
                 session_status=SessionStatus(row["status"]),
                 enrollment_status=EnrollmentStatus(row["enrollment_status"]),

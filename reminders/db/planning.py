@@ -106,24 +106,14 @@ class EnrollmentPlanner:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        everybody = [person.user_id for person in people]
-        recorded: dict[UUID, list[Reminder]] = {user_id: [] for user_id in everybody}
+        statuses = {person.user_id: person.status for person in people}
         async with self.database.transaction() as connection:
-            await locks.planning(connection, session_id, *everybody)
+            await locks.planning(connection, session_id, *statuses)
             session = await plans.session(connection, session_id)
             refused = await platform_of(self.database).enroll(connection, session_id, people)
-            users = [user_id for user_id in everybody if user_id not in refused]
-            for row in await plans.recorded(connection, session_id, *users):
-                recorded[row.user_id].append(row)
-            # Asked inside the locks, which have waited for a stop under way.
-            found = await plans.situations(connection, session_id, users)
-            rules = await effective_rules(connection, session_id)
-            drafts = [
-                self._draft(session, u, tuple(recorded[u]), found[u], rules, enrolling=True)
-                for u in users
-            ]
+            users = [user_id for user_id in statuses if user_id not in refused]
+            drafts = await self.drafts(connection, session, users, enrolling=True)
             written = await plans.write(connection, session, drafts)
-            statuses = {person.user_id: person.status for person in people}
             for planned in written:
                 if planned.is_changed and (by_hand or not planned.is_first):
                     event = by.did(
@@ -327,6 +317,20 @@ class EnrollmentPlanner:
                 },
             )
             return planned, await audit.record(connection, event)
+
+    async def drafts(
+        self,
+        connection: AsyncConnection,
+        session: Session,
+        users: Sequence[UUID],
+        *,
+        enrolling: bool = False,
+    ) -> list[Draft]:
+        """Plans of these people, not written yet; asked inside the locks, which wait for a stop."""
+        rows = await plans.recorded_by(connection, session.id, users)
+        now = await plans.situations(connection, session.id, users)
+        rules = await effective_rules(connection, session.id)
+        return [self._draft(session, u, rows[u], now[u], rules, enrolling=enrolling) for u in users]
 
     async def _serialised(
         self, connection: AsyncConnection, session_id: UUID, user_id: UUID

@@ -211,6 +211,16 @@ async def recorded(
     return tuple(mapping.reminder(row) for row in found.mappings())
 
 
+async def recorded_by(
+    connection: AsyncConnection, session_id: UUID, users: Sequence[UUID]
+) -> dict[UUID, tuple[Reminder, ...]]:
+    """As `recorded`, by person; nothing recorded is an empty tuple."""
+    found: dict[UUID, tuple[Reminder, ...]] = dict.fromkeys(users, ())
+    for row in await recorded(connection, session_id, *users):
+        found[row.user_id] += (row,)
+    return found
+
+
 async def write(
     connection: AsyncConnection, session: Session, drafts: Sequence[Draft]
 ) -> list[PlannedEnrollment]:
@@ -249,10 +259,10 @@ async def write(
     for draft in drafts:
         if draft.is_changed and not draft.is_first:
             await unconfirmed.add(connection, session.id, draft.user_id, draft.situation.version)
-    return [_written(session, draft) for draft in drafts]
+    return [written(session, draft) for draft in drafts]
 
 
-def _written(session: Session, draft: Draft) -> PlannedEnrollment:
+def written(session: Session, draft: Draft) -> PlannedEnrollment:
     """A plan as it stands in the ledger once it is written."""
     revision, situation, user_id = draft.revision, draft.situation, draft.user_id
     known = max((r.plan_version for r in revision.unchanged), default=0)

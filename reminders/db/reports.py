@@ -161,10 +161,9 @@ class Cause:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FailedReminder:
-    """One of them, with the session it was about."""
+    """One of them."""
 
     reminder: Reminder
-    title: str
     is_redrivable: bool
 
 
@@ -234,11 +233,7 @@ class FailedReminders:
             limit: At most this many.
         """
         query = (
-            select(
-                ReminderRow.__table__,
-                SessionRow.title,
-                can_still_be_sent(now).label("is_redrivable"),
-            )
+            select(ReminderRow.__table__, can_still_be_sent(now).label("is_redrivable"))
             .join(SessionRow, SessionRow.id == ReminderRow.session_id)
             .where(
                 ReminderRow.email_status == ReminderStatus.FAILED,
@@ -253,11 +248,7 @@ class FailedReminders:
         if before is not None:
             query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) < before)
         return tuple(
-            FailedReminder(
-                reminder=mapping.reminder(row),
-                title=row["title"],
-                is_redrivable=row["is_redrivable"],
-            )
+            FailedReminder(reminder=mapping.reminder(row), is_redrivable=row["is_redrivable"])
             for row in await self.database.rows(query)
         )
 

@@ -42,6 +42,15 @@ def session_change_workflow_id(session_id: UUID) -> str:
     return f"session-change:{session_id}"
 
 
+def session_of_change(workflow_id: str) -> UUID | None:
+    """Session of a `SessionChangeWorkflow`; `None` if the id is not one of ours."""
+    prefix, _, session_id = workflow_id.partition(":")
+    try:
+        return UUID(session_id) if prefix == "session-change" else None
+    except ValueError:
+        return None
+
+
 def reminder_id(session_id: UUID, user_id: UUID, reminder_type: str, generation: int) -> UUID:
     """Id of a ledger row: the same enrollment, type and generation always give the same id.
 

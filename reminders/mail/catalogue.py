@@ -20,7 +20,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import PoFileError, read_po
 
 from reminders.domain.errors import ConfigurationError
-from reminders.mail.locales import ENGLISH
+from reminders.domain.languages import ENGLISH
 
 OURS = Path(__file__).parent / "locale"
 _LANGUAGE = re.compile("[a-z]{2,3}")
@@ -92,6 +92,12 @@ def names_in(text: str) -> tuple[str, ...]:
         for _, name, spec, conversion in Formatter().parse(text)
         if name is not None
     )
+
+
+def languages(theirs: Path | None = None) -> frozenset[str]:
+    """Those of `translations`, without reading any."""
+    found = (language for folder in (OURS, theirs) for language, _ in _catalogues(folder))
+    return frozenset({ENGLISH, *found})
 
 
 def _catalogues(folder: Path | None) -> Iterator[tuple[str, Path]]:

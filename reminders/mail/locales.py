@@ -11,8 +11,6 @@ from zoneinfo import ZoneInfo, available_timezones
 from babel import Locale, UnknownLocaleError
 from babel.core import get_global
 
-ENGLISH = "en"
-
 _TAG = re.compile(
     r"(?P<language>[A-Za-z]{2,3})"
     r"(?:[-_][A-Za-z]{4}(?=[-_@.]|$))?"  # a script, which our languages have only one of

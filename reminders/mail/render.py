@@ -15,13 +15,13 @@ from babel import Locale
 from jinja2 import Template
 
 from reminders.domain.errors import ConfigurationError, RenderError
+from reminders.domain.languages import ENGLISH, in_language
 from reminders.domain.model import Attendee, DeliveryFacts, ReminderRule, Session
 from reminders.mail import wording
 from reminders.mail.branding import Branding
 from reminders.mail.catalogue import translations
-from reminders.mail.languages import in_language
 from reminders.mail.links import AttendeeLinks, LinkMaker
-from reminders.mail.locales import ENGLISH, first_known_zone, locale_called
+from reminders.mail.locales import first_known_zone, locale_called
 from reminders.mail.notice_view import NoticeView, notice_view
 from reminders.mail.notice_wording import News, news_of
 from reminders.mail.plain_text import one_line, shortened

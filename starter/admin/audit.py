@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import Request, Response
 
-from reminders.db.audit import Event
+from reminders.db.audit import Action, Event
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
+from starter.admin.form import clean
 from starter.admin.rendering import render
 from starter.admin.routing import Answering, page_router
 from starter.assembly import Parts
@@ -25,24 +28,39 @@ _LARGEST_ID = 2**63 - 1
 async def audit(
     request: Request,
     parts: Answering,
+    *,
     session: UUID | None = None,
     user: UUID | None = None,
+    action: Literal[""] | Action = "",
+    actor: str = "",
     before: int | None = None,
 ) -> Response:
-    """All entries, or those about a session or a person; the newest first."""
-    entries = await parts.audit.entries(
+    """All entries, or those about a session or a person, of one kind, of somebody; the newest first."""
+    actor = clean(actor, "actor")
+    found = await parts.audit.entries(
         session_id=session,
         user_id=user,
+        action=action or None,
+        actor=actor or None,
         before=None if before is None else min(max(before, 0), _LARGEST_ID),
         limit=_PAGE + 1,
     )
+    entries = found[:_PAGE]
+    wanted = {"session": session, "user": user, "action": action, "actor": actor}
     return render(
         request,
         "audit.html",
-        entries=entries[:_PAGE],
-        more=entries[_PAGE - 1].id if len(entries) > _PAGE else None,
+        entries=entries,
+        more=entries[-1].id if len(found) > _PAGE else None,
+        chosen=urlencode({name: value for name, value in wanted.items() if value}),
         session_id=session,
         user_id=user,
+        action=action,
+        actor=actor,
+        actions=list(Action),
+        names=await parts.browser.names(
+            [session, *(e.session_id for e in entries)], [user, *(e.user_id for e in entries)]
+        ),
     )
 
 
@@ -53,12 +71,14 @@ async def receipt(request: Request, event_id: int, parts: Answering) -> Response
     if entry is None:
         msg = "There is no such entry."
         raise NotFoundError(msg)
+    names = await parts.browser.names([entry.session_id], [entry.user_id])
     run = await _run(parts, entry)
     is_running = run is not None and run.status == "running"
     return render(
         request,
         "receipt.html",
         entry=entry,
+        names=names,
         counts=_counts(entry, run),
         other={k: v for k, v in entry.details.items() if not _is_count(v)},
         run=run,

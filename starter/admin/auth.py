@@ -155,9 +155,9 @@ class AdminAuth:
 
     def set_cookie(self, request: Request, response: Response, operator: Operator | None) -> None:
         """Have the browser keep a sign-in, or forget it."""
-        self._set(request, response, COOKIE, self._cookies.encode(operator) if operator else None)
+        self.keep(request, response, COOKIE, self._cookies.encode(operator) if operator else None)
         if operator is None:
-            self._set(request, response, SEARCHES_COOKIE, None)
+            self.keep(request, response, SEARCHES_COOKIE, None)
 
     def searched(self, request: Request, operator: Operator, search_id: str) -> str | None:
         """What the operator searched for; `None` if it is no longer known in this browser."""
@@ -173,10 +173,11 @@ class AdminAuth:
         """
         cookie = request.cookies.get(SEARCHES_COOKIE)
         search_id, cookie = self._searches.add(cookie, operator, text)
-        self._set(request, response, SEARCHES_COOKIE, cookie)
+        self.keep(request, response, SEARCHES_COOKIE, cookie)
         return search_id
 
-    def _set(self, request: Request, response: Response, name: str, value: str | None) -> None:
+    def keep(self, request: Request, response: Response, name: str, value: str | None) -> None:
+        """Have the browser keep a cookie of the pages, or forget it."""
         response.set_cookie(
             name,
             value or "",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from datetime import datetime
 from uuid import UUID
 
 from fastapi import Request, Response
 
 from reminders.db.audit import By
+from reminders.db.lookups import Names
 from reminders.domain.errors import SendRefusedError
-from reminders.domain.model import Reminder, StatusReason
-from reminders.domain.plan import newest_of
+from reminders.domain.model import EnrollmentStatus, Reminder, SessionStatus, StatusReason
+from reminders.domain.plan import is_called_off, newest_of
 from reminders.domain.resending import Circumstances, at_once, once_more
 from starter.admin.rendering import render
 from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
@@ -29,6 +31,7 @@ async def enrollment(
 ) -> Response:
     """Every reminder of it, all generations; from the ledger, whatever Temporal still knows."""
     story = await parts.gateway.why(session_id, user_id)
+    session = parts.browser.readable(story.session)
     attendee = await parts.catalogue.user(user_id)
     events = await parts.provider_history.of([r.id for r in story.reminders])
     waiting, resendable = await _allowed(parts, story)
@@ -36,8 +39,10 @@ async def enrollment(
         request,
         "enrollment.html",
         story=story,
-        session=story.session,
+        session=session,
         attendee=attendee,
+        names=Names({session_id: session.title}, {user_id: attendee.full_name or attendee.email}),
+        may_enroll=_may_enroll(story, parts.clock.now()),
         events=events,
         nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
         waiting=waiting,
@@ -75,6 +80,23 @@ async def _allowed(parts: Parts, story: Story) -> tuple[set[UUID], set[UUID]]:
     )
 
 
+def _may_enroll(story: Story, now: datetime) -> bool:
+    """Whether it was ended, and can be begun again."""
+    is_ended = story.enrollment_status is EnrollmentStatus.CANCELLED
+    is_ahead = story.session.status is SessionStatus.SCHEDULED and story.session.starts_at > now
+    return is_ahead and (is_ended or is_called_off(newest_of(story.reminders).values()))
+
+
+@router.post("/enrollments/{session_id}/{user_id}/enroll")
+async def enroll(
+    session_id: UUID, user_id: UUID, parts: Answering, operator: SignedIn, form: Sent
+) -> Response:
+    """Begin an enrollment again that was ended; what still lies ahead is planned anew."""
+    by = By(operator.actor, form.reason())
+    await parts.gateway.enroll(session_id, user_id, by=by, by_hand=True)
+    return redirect(f"/enrollments/{session_id}/{user_id}")
+
+
 @router.get("/enrollments/{session_id}/{user_id}/cancel")
 async def cancel_page(
     request: Request, session_id: UUID, user_id: UUID, parts: Answering
@@ -83,7 +105,7 @@ async def cancel_page(
     return render(
         request,
         "enrollment_cancel.html",
-        session=await parts.catalogue.session(session_id),
+        session=await parts.browser.session(session_id),
         attendee=await parts.catalogue.user(user_id),
         expected=await parts.gateway.expected(session_id, user_id),
     )

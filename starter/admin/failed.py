@@ -66,6 +66,7 @@ async def failed(
         remedies=REMEDIES,
         is_redrivable=any(c.redrivable for c in causes if c.reason not in NOT_REDRIVEN),
         session_id=session,
+        names=await parts.browser.names([session, *(f.reminder.session_id for f in examples)]),
     )
 
 

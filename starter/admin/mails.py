@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlencode
 
+from babel import Locale, localedata
 from fastapi import Query, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
@@ -18,7 +22,9 @@ from reminders.domain.errors import (
     ReminderError,
     TooManyTestsError,
 )
+from reminders.domain.languages import ENGLISH
 from reminders.domain.model import Message
+from reminders.mail.catalogue import languages
 from starter.admin.form import parse_uuid
 from starter.admin.rendering import render
 from starter.admin.routing import (
@@ -30,7 +36,7 @@ from starter.admin.routing import (
     page_router,
     redirect,
 )
-from starter.api.fields import LocaleName, ZoneName
+from starter.api.fields import LocaleName, ZoneName, zones
 from starter.assembly import Parts
 from starter.services.mails import Mails, Scene, Wanted
 from starter.services.mails import scene as looked_up
@@ -83,8 +89,9 @@ async def preview_page(
 ) -> Response:
     """The e-mail in two frames, its text, and the form to choose another moment."""
     mails: Mails = request.app.state.mails
-    message, problem, scene = None, None, None
+    message, problem, scene, shown = None, None, None, None
     try:
+        shown = parse_uuid(choice.session, "session")
         scene = await _scene(parts, choice)
         message = await _composed(mails, scene)
     except ReminderError as error:
@@ -98,7 +105,22 @@ async def preview_page(
         message=message,
         problem=problem,
         test_recipient=mails.test_recipient,
+        choices=await parts.browser.choices(parts.clock.now(), shown),
+        locales=_locales(parts.settings.email_templates_dir),
+        zones=sorted(zones()),
     )
+
+
+@cache
+def _locales(templates: Path | None) -> Mapping[str, str]:
+    """The languages of e-mails, with the countries that write dates their own way, by their names."""
+    ours = languages(templates and templates / "locale")
+    known = map(Locale.parse, localedata.locale_identifiers())
+    return {
+        str(one).replace("_", "-"): one.get_display_name(ENGLISH) or ""
+        for one in sorted(known, key=str)
+        if one.language in ours and not one.script and not one.variant
+    }
 
 
 @router.get("/preview/mail")

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders.db.audit import By
 from reminders.db.lookups import FOUND_AT_ONCE
+from reminders.domain.model import OptOut
 from starter.admin.rendering import render
 from starter.admin.routing import (
     Answering,
@@ -18,8 +20,12 @@ from starter.admin.routing import (
     to_results,
 )
 from starter.admin.searches import LONGEST
+from starter.api.people import in_order
 
 router = page_router()
+
+_ENTRIES = 20
+"""Of the audit log that are shown; its own page has all."""
 
 
 @router.get("/people")
@@ -41,11 +47,34 @@ async def search(request: Request, operator: SignedIn, form: Sent) -> Response:
 
 @router.get("/people/{user_id}")
 async def person(request: Request, user_id: UUID, parts: Answering) -> Response:
-    """Everything that one person is or was enrolled in."""
+    """What one person is or was enrolled in, what they stopped, and what was done about them."""
+    attendee = await parts.catalogue.user(user_id)
+    choices = await parts.preferences.of(user_id)
+    entries = await parts.audit.entries(user_id=user_id, limit=_ENTRIES)
+    about = {stop.session_id for stop in choices.opt_outs} | {e.session_id for e in entries}
     return render(
         request,
         "person.html",
-        attendee=await parts.catalogue.user(user_id),
+        attendee=attendee,
         default_locale=parts.settings.email_locale,
         enrollments=await parts.browser.enrollments(user_id),
+        opt_outs=in_order(choices.opt_outs),
+        withheld=choices.withheld,
+        entries=entries,
+        names=await parts.browser.names(about, [user_id]),
     )
+
+
+@router.post("/people/{user_id}/resume")
+async def resume(user_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Take back one of a person's stops, for all sessions and types or for those that it names."""
+    stop = OptOut(form.uuid("session"), form.text("reminder_type") or None)
+    await parts.preferences.remove(user_id, stop, by=By(operator.actor, form.reason()))
+    return redirect(f"/people/{user_id}")
+
+
+@router.post("/people/{user_id}/unblock")
+async def unblock(user_id: UUID, parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Remind a person again although their address bounced or complained."""
+    await parts.preferences.unblock(user_id, by=By(operator.actor, form.reason()))
+    return redirect(f"/people/{user_id}")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from fastapi import Request, Response
 
-from reminders.domain.errors import InvalidInputError
+from starter.admin.form import parse_uuid
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, page_router
+from starter.admin.routing import Answering, page_router
 from starter.api.mails import RehearsalOut
 from starter.services.rehearsal import rehearsed
 
@@ -16,16 +14,18 @@ router = page_router()
 
 
 @router.get("/rehearsal")
-async def rehearsal_page(request: Request, session: UUID | None = None) -> Response:
-    """What to rehearse."""
-    return render(request, "rehearsal.html", session=session or "", user="", played=None)
-
-
-@router.post("/rehearsal")
-async def rehearse(request: Request, parts: Answering, form: Sent) -> Response:
-    """Show every e-mail with its instant and its subject. Nothing is sent."""
-    session, user = form.uuid("session"), form.uuid("user")
-    if session is None:
-        raise InvalidInputError("must be filled in", field="session")
-    played = RehearsalOut.of(*await rehearsed(parts, session, user_id=user))
-    return render(request, "rehearsal.html", session=session, user=user or "", played=played)
+async def rehearsal(
+    request: Request, parts: Answering, session: str = "", user: str = ""
+) -> Response:
+    """Every e-mail with its instant and its subject, once a session is chosen. Nothing is sent."""
+    session_id, user_id = parse_uuid(session, "session"), parse_uuid(user, "user")
+    played = None
+    if session_id is not None:
+        played = RehearsalOut.of(*await rehearsed(parts, session_id, user_id=user_id))
+    return render(
+        request,
+        "rehearsal.html",
+        chosen={"session": session, "user": user},
+        played=played,
+        choices=await parts.browser.choices(parts.clock.now(), session_id),
+    )

@@ -24,7 +24,10 @@ async def reminders(
 ) -> Response:
     """Reminders in one status, by their due instant."""
     page = await parts.queries.list(status=status, cursor=after or None)
-    return render(request, "reminders.html", page=page, chosen=status)
+    names = await parts.browser.names(
+        (r.session_id for r in page.reminders), (r.user_id for r in page.reminders)
+    )
+    return render(request, "reminders.html", page=page, chosen=status, names=names)
 
 
 @router.get("/reminders/{reminder_id}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +15,7 @@ from markupsafe import Markup
 
 from reminders.clock import SystemClock
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
+from starter.admin import times
 from starter.admin.auth import CSRF_FIELD, Access, AdminAuth
 from starter.admin.cookies import Operator
 from starter.api.reading import route_path
@@ -31,6 +31,7 @@ NAVIGATION = (
     ("", "Overview"),
     ("/sessions", "Sessions"),
     ("/people", "People"),
+    ("/reminders", "Reminders"),
     ("/failed", "Failed"),
     ("/rules", "Rules"),
     ("/preview", "E-mails"),
@@ -74,6 +75,8 @@ def render(
     """
     operator: Operator | None = getattr(request.state, "operator", None)
     auth: AdminAuth = request.app.state.admin_auth
+    path, query = route_path(request.scope), request.url.query
+    about = context.get("session")
     html = (
         _environment()
         .get_template(template)
@@ -82,8 +85,13 @@ def render(
             is_signed_in=operator is not None and auth.access is Access.SIGN_IN,
             csrf=_CSRF.format(CSRF_FIELD, auth.csrf_token(operator)) if operator else "",
             root=request.scope.get("root_path", ""),
-            path=route_path(request.scope),
-            delivery_mode=request.app.state.settings.delivery_mode,
+            path=path,
+            here=f"{path}?{query}" if query else path,
+            can_come_back=request.method == "GET",
+            settings=request.app.state.settings,
+            times=times.Times.of(
+                request.cookies.get(times.COOKIE), getattr(about, "time_zone", None)
+            ),
             now=SystemClock().now(),
             **context,
         )
@@ -107,10 +115,11 @@ def _environment() -> Environment:
         {
             f.__name__: f
             for f in (
-                instant,
-                clock_time,
-                relative,
-                duration,
+                times.local,
+                times.instant,
+                times.clock_time,
+                times.relative,
+                times.duration,
                 number,
                 decision,
                 hold_words,
@@ -128,37 +137,6 @@ def _static(name: str) -> str:
     """Where a file is, in a way that changes with its content."""
     digest = sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"/static/{name}?v={digest}"
-
-
-def instant(value: datetime | None, form: str = "%Y-%m-%d %H:%M") -> Markup:
-    """An instant in UTC; browsers show their own time on hovering."""
-    if value is None:
-        return Markup('<span class="none">&ndash;</span>')
-    at = value.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(
-        at.isoformat(timespec="seconds").replace("+00:00", "Z"), at.strftime(form)
-    )
-
-
-def clock_time(value: datetime | None) -> Markup:
-    """An instant to the second, for what happens within one."""
-    return instant(value, "%Y-%m-%d %H:%M:%S")
-
-
-def relative(value: datetime, now: datetime) -> str:
-    """How far an instant is from now, in its two largest units at the most."""
-    distance = duration(abs(value - now))
-    return f"in {distance}" if value > now else f"{distance} ago"
-
-
-def duration(value: timedelta) -> str:
-    """A duration in its two largest units, such as `1 d 2 h`; what is smaller is left out."""
-    left = round(value.total_seconds())
-    if left < 60:
-        return f"{left} s"
-    counts = [(left // 86400, "d"), (left // 3600 % 24, "h"), (left // 60 % 60, "min")]
-    largest = next(n for n, (count, _) in enumerate(counts) if count)
-    return " ".join(f"{count} {unit}" for count, unit in counts[largest : largest + 2] if count)
 
 
 def number(value: int) -> str:

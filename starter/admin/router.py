@@ -20,6 +20,7 @@ from starter.admin import (
     search,
     sessions,
     sign_in,
+    zone,
 )
 from starter.admin.auth import AdminAuth
 from starter.admin.rendering import STATIC
@@ -48,6 +49,7 @@ def install(app: FastAPI, settings: Settings) -> None:
     for page in (
         sign_in.router,
         sign_in.signed_in,
+        zone.router,
         overview.router,
         search.router,
         sessions.router,

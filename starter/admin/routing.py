@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -49,6 +50,9 @@ HEADERS = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 """Of every answer, unless a page says otherwise."""
+
+_OURS = re.compile(rf"{PATH}(?:[/?][\w\-./?=&%:+~]*)?", re.ASCII)
+"""Paths to go on to; anything else could lead to another site."""
 
 _STORED = (
     "The change is stored and takes effect: nothing is sent that it forbids. Workflows that do not"
@@ -118,6 +122,11 @@ def redirect(path: str) -> RedirectResponse:
         path: Below `/admin`.
     """
     return RedirectResponse(f"{PATH}{path}", SEE_OTHER)
+
+
+def ours(target: str) -> str:
+    """Where to go on to as a form says, if that is one of our pages; else the first."""
+    return target if _OURS.fullmatch(target) and "//" not in target else PATH
 
 
 def _parts(request: Request) -> Parts:

@@ -71,9 +71,10 @@ class _RuleForm:
 @router.get("/rules")
 async def rules(request: Request, parts: Answering, session: UUID | None = None) -> Response:
     """The rules for all sessions and those of single ones; or those that count for one session."""
-    about = await parts.catalogue.session(session) if session else None
+    about = await parts.browser.session(session) if session else None
     found = await parts.rules.of_session(session) if session else await parts.rules.all()
-    return render(request, "rules.html", rules=found, session=about)
+    names = await parts.browser.names(rule.session_id for rule in found)
+    return render(request, "rules.html", rules=found, session=about, names=names)
 
 
 @router.get("/rules/edit")
@@ -81,7 +82,7 @@ async def edit(
     request: Request, parts: Answering, reminder_type: str = "", session: UUID | None = None
 ) -> Response:
     """A form with the rule as it is, or an empty one for a new rule."""
-    about = await parts.catalogue.session(session) if session else None
+    about = await parts.browser.session(session) if session else None
     rule = await _rule(parts, reminder_type, session) if reminder_type else None
     return _edit_page(request, about, rule)
 
@@ -102,7 +103,7 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
         request,
         "rule_diff.html",
         change=change,
-        session=await parts.catalogue.session(change.session_id) if change.session_id else None,
+        session=await parts.browser.session(change.session_id) if change.session_id else None,
         diff=found,
         subjects={
             "before": await _subject(mails, found.change.before),
@@ -173,7 +174,7 @@ def _edit_page(
 
 async def _edit_again(request: Request, parts: Parts, form: Form, error: ReminderError) -> Response:
     session_id = form.uuid("session")
-    session = await parts.catalogue.session(session_id) if session_id else None
+    session = await parts.browser.session(session_id) if session_id else None
     is_new = form.raw("verb") == "add"
     rule = None if is_new else await _rule(parts, form.text("reminder_type"), session_id)
     return _edit_page(request, session, rule, sent=form, error=error)

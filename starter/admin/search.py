@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from uuid import UUID
 
 from fastapi import Request, Response
 
 from reminders.db.lookups import FOUND_AT_ONCE, Period
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
+from reminders.domain.keys import enrollment_of
 from starter.admin.rendering import render
 from starter.admin.routing import (
     Answering,
@@ -26,8 +26,6 @@ router = page_router()
 
 _SESSIONS = 10
 """Of either period that are shown; the page of sessions has all."""
-_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_WORKFLOW = re.compile(rf"session-reminder:({_UUID}):({_UUID})", re.IGNORECASE)
 
 
 @router.post("/search")
@@ -37,9 +35,9 @@ async def search(request: Request, parts: Answering, operator: SignedIn, form: S
     Other words are searched for among people and the titles of sessions.
     """
     wanted = form.text("q", longest=LONGEST)
-    workflow = _WORKFLOW.fullmatch(wanted)
+    workflow = enrollment_of(wanted)
     if workflow:
-        return redirect(f"/enrollments/{workflow[1]}/{workflow[2]}")
+        return redirect(f"/enrollments/{workflow[0]}/{workflow[1]}")
     path = await _named(parts, wanted) if wanted else "/sessions"
     return redirect(path) if path else to_results(request, operator, "/search", wanted)
 

@@ -73,7 +73,7 @@ async def session(
 ) -> Response:
     """The session, its reminders by type and status, and its roster page by page, or searched."""
     browser = parts.browser
-    found = await parts.catalogue.session(session_id)
+    found = await browser.session(session_id)
     people = await browser.roster(
         session_id, status=status, search=searched, after=after, limit=PAGE + 1
     )
@@ -104,7 +104,7 @@ async def search_roster(
 @router.get("/sessions/{session_id}/cancel")
 async def cancel_page(request: Request, session_id: UUID, parts: Answering) -> Response:
     """What a cancel would do, before it is done."""
-    found = await parts.catalogue.session(session_id)
+    found = await parts.browser.session(session_id)
     expected = (await parts.gateway.cancel_session(session_id, dry_run=True)).reminders
     return render(request, "session_cancel.html", session=found, expected=expected)
 
@@ -115,6 +115,14 @@ async def cancel(session_id: UUID, parts: Answering, operator: SignedIn, form: S
     by = By(operator.actor, form.reason())
     done = await parts.gateway.cancel_session(session_id, by, tell_nobody=form.flag("tell_nobody"))
     return redirect(f"/audit/{done.event_id}")
+
+
+@router.get("/sessions/{session_id}/restore")
+async def restore_page(request: Request, session_id: UUID, parts: Answering) -> Response:
+    """What a restore would do, before it is done."""
+    found = await parts.browser.session(session_id)
+    expected = await parts.gateway.restore_session(session_id, dry_run=True)
+    return render(request, "session_restore.html", session=found, expected=expected)
 
 
 @router.post("/sessions/{session_id}/restore")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
@@ -12,13 +11,10 @@ from fastapi.responses import RedirectResponse
 from starter.admin import form
 from starter.admin.auth import PATH, Access, AdminAuth, SignInNeededError
 from starter.admin.rendering import render
-from starter.admin.routing import SEE_OTHER, PageRoute, SignedIn, page_router, redirect
+from starter.admin.routing import SEE_OTHER, PageRoute, SignedIn, ours, page_router, redirect
 from starter.api import reading
 
 logger = logging.getLogger(__name__)
-
-_OURS = re.compile(rf"{PATH}(?:[/?][\w\-./?=&%:+]*)?", re.ASCII)
-"""Paths to go on to; anything else could lead to another site."""
 
 router = reading.router(prefix=PATH, route_class=PageRoute, include_in_schema=False)
 signed_in = page_router()
@@ -29,13 +25,13 @@ async def sign_in_page(request: Request, next: str = "") -> Response:  # noqa: A
     """Where to say who one is."""
     if request.headers.get("sec-fetch-site") == "cross-site":
         # A strict cookie does not come along with a link from elsewhere; from our page it does.
-        return render(request, "come_again.html", target=_ours(next))
+        return render(request, "come_again.html", target=ours(next))
     auth: AdminAuth = request.app.state.admin_auth
     try:
         auth.authenticate(request)
     except SignInNeededError:
-        return render(request, "sign_in.html", next=_ours(next), problem=None)
-    return RedirectResponse(_ours(next), SEE_OTHER)
+        return render(request, "sign_in.html", next=ours(next), problem=None)
+    return RedirectResponse(ours(next), SEE_OTHER)
 
 
 @router.post("/sign-in")
@@ -44,7 +40,7 @@ async def sign_in(request: Request) -> Response:
     auth: AdminAuth = request.app.state.admin_auth
     auth.check_origin(request)
     sent = await form.read(request)
-    target = _ours(sent.raw("next"))
+    target = ours(sent.raw("next"))
     if auth.access is not Access.SIGN_IN:
         return redirect("")
     if wait := auth.wait(request):
@@ -71,8 +67,3 @@ async def sign_out(request: Request, operator: SignedIn) -> Response:
     response = redirect("/sign-in")
     auth.set_cookie(request, response, None)
     return response
-
-
-def _ours(target: str) -> str:
-    """Where to go afterwards."""
-    return target if _OURS.fullmatch(target) and "//" not in target else PATH

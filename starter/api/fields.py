@@ -53,12 +53,13 @@ def _instant(value: object) -> datetime:
 
 
 @cache
-def _zones() -> frozenset[str]:
+def zones() -> frozenset[str]:
+    """IANA zones that there are."""
     return frozenset(available_timezones()) - _NO_ZONES
 
 
 def _zone(name: str) -> str:
-    if name not in _zones():
+    if name not in zones():
         raise _wrong("is not an IANA time zone; write for example Europe/Madrid")
     return name
 

@@ -91,7 +91,8 @@ class OptOutOut(Out):
     """Null means every type."""
 
 
-def _in_order(opt_outs: frozenset[OptOut]) -> list[OptOut]:
+def in_order(opt_outs: frozenset[OptOut]) -> list[OptOut]:
+    """Opt-outs by what they are about, the widest first."""
     return sorted(opt_outs, key=lambda o: (str(o.session_id or ""), o.reminder_type or ""))
 
 
@@ -99,7 +100,7 @@ class PreferencesOut(Out):
     """A person's preferences."""
 
     user_id: UUID
-    opt_outs: Annotated[list[OptOutOut], BeforeValidator(_in_order)]
+    opt_outs: Annotated[list[OptOutOut], BeforeValidator(in_order)]
     """What they asked not to be reminded of."""
     withheld: list[StatusReason]
     """Why nothing goes to their address all the same: it bounced, or they reported spam. A new

@@ -83,11 +83,16 @@ class TellBody(ReasonBody):
     """No notices of it, also where their rule is on."""
 
 
-class CancelBody(TellBody):
-    """How to cancel."""
+class RestoreBody(TellBody):
+    """How to restore."""
 
     dry_run: bool = False
     """Only count."""
+
+
+class CancelBody(RestoreBody):
+    """How to cancel."""
+
     reason: MaybeReason = Field(default=None, examples=["the speaker is ill"])
     """Why, for the audit log."""
 
@@ -308,14 +313,20 @@ async def restore_session(
     parts: Answering,
     caller: Caller,
     response: Response,
-    body: TellBody | None = None,
+    body: RestoreBody | None = None,
 ) -> ChangesOut | UnderWayOut:
     """Take a cancel back: what still lies ahead is planned anew for everybody. Safe to repeat.
+
+    With `dry_run` it only counts: `replanned` has those for whom something would wait again, `told`
+    those who would get a notice.
 
     A session that an existing platform has cancelled in its own table stays so.
     """
     done = await parts.gateway.restore_session(
-        session_id, by(caller, body), tell_nobody=_tells_nobody(body)
+        session_id,
+        by(caller, body),
+        dry_run=body is not None and body.dry_run,
+        tell_nobody=_tells_nobody(body),
     )
     return _changes(done, response)
 

@@ -16,10 +16,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reminders.db.preferences import Reader
+from reminders.domain.languages import in_language
 from reminders.domain.model import OptOut, SessionStatus
 from reminders.mail.branding import Branding
 from reminders.mail.catalogue import compiled, read, translations
-from reminders.mail.languages import in_language
 from reminders.mail.locales import first_known_zone, locale_called
 from reminders.mail.plain_text import one_line
 from reminders.mail.wording import Appointment, Wording

@@ -20,10 +20,10 @@ from starlette.exceptions import HTTPException
 
 from reminders.db.preferences import Reader
 from reminders.domain.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
+from reminders.domain.languages import in_language, is_by_language
 from reminders.domain.model import Session
 from reminders.domain.ports import Enrollment
 from reminders.mail.calendar import calendar_file, media_type
-from reminders.mail.languages import in_language, is_by_language
 from reminders.tokens import Purpose
 from starter.api import reading
 from starter.api.errors import RETRY_AFTER

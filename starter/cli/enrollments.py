@@ -164,7 +164,7 @@ def cancel(
 
 
 def _title(session: UUID) -> str:
-    return ask(lambda parts: parts.catalogue.session(session)).title
+    return ask(lambda parts: parts.browser.session(session)).title
 
 
 @app.command()

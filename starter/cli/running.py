@@ -39,6 +39,7 @@ def ask(question: Question[_T]) -> _T:
     import asyncio
 
     from reminders import settings as environment
+    from reminders.budget import one_budget
     from reminders.temporal import SDK_EXIT_SECONDS
     from starter.assembly import assembled
     from starter.services.failures import understood
@@ -46,7 +47,9 @@ def ask(question: Question[_T]) -> _T:
     async def asked() -> _T:
         try:
             async with assembled(environment.load()) as parts:
-                return await question(parts)
+                # PostgreSQL may be long at work for a command; Temporal is asked for little.
+                with one_budget("Temporal"):
+                    return await question(parts)
         finally:
             await asyncio.sleep(SDK_EXIT_SECONDS)
 

@@ -13,6 +13,7 @@ from starter.cli.options import (
     CHANGE_WAIT,
     AsJson,
     Cursor,
+    DryRun,
     Group,
     Limit,
     Reason,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from reminders.db.lookups import Names
     from starter.api.reports import RosterPageOut, SessionPageOut
     from starter.api.sessions import ChangesOut, SessionWithCounts, UnderWayOut
+    from starter.assembly import Parts
     from starter.services.receipts import ChangeReceipt
 
 app = typer.Typer()
@@ -42,7 +44,13 @@ def show_session(session: Session, *, as_json: AsJson = False) -> None:
     """Show a session, with its reminders counted by status."""
     from starter.api.sessions import session_with_counts
 
-    show(ask(lambda p: session_with_counts(p, session)), _print_session, as_json=as_json)
+    async def looked_up(parts: Parts) -> SessionWithCounts:
+        found = await session_with_counts(parts, session)
+        if as_json:  # as it is stored
+            return found
+        return found.model_copy(update={"title": parts.browser.text(found.title)})
+
+    show(ask(looked_up), _print_session, as_json=as_json)
 
 
 @_session.command("list")
@@ -119,12 +127,13 @@ def restore(
     *,
     reason: Reason = None,
     tell_nobody: TellNobody = False,
+    dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Restore a cancelled session, and replan what still lies ahead. Safe to repeat."""
     done = waited_for(
         lambda parts: parts.gateway.restore_session(
-            session, by(reason), tell_nobody=tell_nobody, wait=CHANGE_WAIT
+            session, by(reason), dry_run=dry_run, tell_nobody=tell_nobody, wait=CHANGE_WAIT
         ),
         session,
         quiet=as_json,

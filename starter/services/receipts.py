@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -90,6 +91,21 @@ class ChangeReceipt:
     reminders: CancelReceipt = CancelReceipt()
     event_id: int | None = field(default=None, compare=False)
     """Its entry in the audit log; absent where something else has one for it."""
+
+    @classmethod
+    def foreseen(cls, plans: Sequence[PlannedEnrollment]) -> ChangeReceipt:
+        """What a change would do, by the plans that it would make."""
+        return cls(
+            enrollments=len(plans),
+            replanned=sum(
+                any(r.status.is_pending for r in one.reminders if r.notice is None) for one in plans
+            ),
+            reminders=CancelReceipt(
+                already_sent=sum(one.already_sent for one in plans),
+                in_flight=sum(one.in_flight for one in plans),
+                told=sum(one.is_told for one in plans),
+            ),
+        )
 
     @property
     def details(self) -> dict[str, Any]:

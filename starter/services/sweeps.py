@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from temporalio.client import (
     Client,
@@ -21,7 +23,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import cursors, temporal
 from reminders.db.audit import HOST, Action, AuditLog, By
-from reminders.domain.keys import SWEEP_ID, TASK_QUEUE
+from reminders.domain.keys import SWEEP_ID, TASK_QUEUE, session_of_change
 from reminders.temporal import unavailable
 from starter.services.namespace import Namespace
 from starter.services.sweep_schedule import EXECUTION_TIMEOUT
@@ -31,8 +33,28 @@ from workflows.session_change import SessionChangeWorkflow
 MANUAL_ID = f"{SWEEP_ID}-manual"
 """Workflow Id of every run by hand, so that there cannot be two of them at once."""
 
-_LISTED = (ReminderSweepWorkflow, SessionChangeWorkflow)
-"""Workflows whose runs are listed; those of enrollments are explained by `why`."""
+
+class RunKind(StrEnum):
+    """Workflows whose runs are listed; those of enrollments are explained by `why`."""
+
+    SWEEP = ReminderSweepWorkflow.__name__
+    CHANGE = SessionChangeWorkflow.__name__
+
+
+class RunState(StrEnum):
+    """How a run stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    """Whichever way it ended otherwise: timed out, terminated, ..."""
+
+
+_IN_STATE = {
+    RunState.RUNNING: "ExecutionStatus = 'Running'",
+    RunState.COMPLETED: "ExecutionStatus = 'Completed'",
+    RunState.FAILED: "ExecutionStatus != 'Running' AND ExecutionStatus != 'Completed'",
+}
 _RPC_TIMEOUT = timedelta(seconds=10)
 _OURS = "runs"
 
@@ -64,6 +86,11 @@ class Run:
     """What the run returned; absent while it runs, and when it failed."""
     so_far: Mapping[str, Any] | None = None
     """What a single one that runs has counted by its last heartbeat, which may be 25 s old."""
+
+    @property
+    def session_id(self) -> UUID | None:
+        """Of the session whose change it is; `None` of a sweep."""
+        return session_of_change(self.workflow_id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,16 +191,30 @@ class Sweeps:
                 return details[1]
         return None
 
-    async def runs(self, *, limit: int = 20, cursor: str | None = None) -> RunPage:
+    async def runs(
+        self,
+        *,
+        kind: RunKind | None = None,
+        state: RunState | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> RunPage:
         """Sweeps and session changes, the newest first, as far as Temporal still has them.
+
+        Args:
+            kind: Only these.
+            state: Only those that stand so.
+            limit: At most this many.
+            cursor: Where the page before ended; of the same kind and state.
 
         Raises:
             InvalidInputError: If the cursor is none of ours.
             TemporalUnavailableError: If Temporal does not answer.
         """
-        types = ", ".join(f"'{kind.__name__}'" for kind in _LISTED)
+        types = ", ".join(f"'{kind}'" for kind in ([kind] if kind else RunKind))
+        query = f"WorkflowType IN ({types}) AND TaskQueue = '{self.task_queue}'"
         found = self.client.list_workflows(
-            f"WorkflowType IN ({types}) AND TaskQueue = '{self.task_queue}'",
+            f"{query} AND {_IN_STATE[state]}" if state else query,
             page_size=limit,
             next_page_token=cursors.decode(cursor, _ours, bytes.fromhex)[1] if cursor else None,
             rpc_timeout=_RPC_TIMEOUT,

@@ -38,6 +38,15 @@ async def test_several_calls_share_one_budget() -> None:
         assert monotonic() - began > 0.25
 
 
+async def test_a_part_without_a_budget_is_waited_for() -> None:
+    """A command bounds Temporal, and lets PostgreSQL work."""
+    with budget.one_budget("Temporal"):
+        with pytest.raises(TimeoutError):
+            await silence("Temporal")
+        async with budget.answer_of("PostgreSQL"):
+            await asyncio.sleep(0.4)
+
+
 async def test_an_answer_renews_it() -> None:
     """A request that makes many calls may take long, as long as each is answered."""
     with budget.one_budget():
@@ -55,7 +64,7 @@ async def test_calls_at_the_same_time_do_not_add_up() -> None:
 
 
 async def test_without_a_budget_nothing_is_cut_off() -> None:
-    """A worker, or a command, has time-outs of its own."""
+    """A worker has time-outs of its own."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await silence("Temporal")

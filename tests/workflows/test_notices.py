@@ -12,7 +12,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowExecutionStatus
 
 from reminders.db.audit import By
-from reminders.domain.model import EnrollmentStatus, Notice, OptOut, Session
+from reminders.domain.model import EnrollmentStatus, Notice, OptOut, Session, SessionStatus
 from reminders.domain.rules import RuleFields
 from tests.provider import Json
 from tests.stage import Handle, Stage, eventually, is_running
@@ -160,7 +160,12 @@ async def test_a_restored_session_tells_who_was_told_of_the_cancel(stage: Stage)
     await stage.parts.preferences.put(quiet, [OptOut(reminder_type="cancelled")], by=ME)
     await stage.gateway.cancel_session(session.id, wait=PATIENCE)
     await mails(stage, 1)
-    await stage.gateway.restore_session(session.id, wait=PATIENCE)
+    foreseen = await stage.gateway.restore_session(session.id, dry_run=True)
+    assert (2, 2, 1) == (foreseen.enrollments, foreseen.replanned, foreseen.reminders.told)
+    assert SessionStatus.CANCELLED is (await stage.parts.catalogue.session(session.id)).status
+    assert "cancelled: session_cancelled" == (await stage.statuses(session, told))["24h"]
+    restored = await stage.gateway.restore_session(session.id, wait=PATIENCE)
+    assert 1 == restored.reminders.told
     for user in (told, quiet):
         await stage.forward(5 * MINUTE, stage.handle(session, user))
     cancelled, after_all = await mails(stage, 2)

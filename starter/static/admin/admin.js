@@ -18,8 +18,9 @@ document.addEventListener("htmx:error", () => {
   stale("Not up to date: the API does not answer. Asked again every few seconds.");
 });
 
-// On a phone the pages are a strip that scrolls: show where one is.
-document.querySelector('.side [aria-current="page"]')?.scrollIntoView({ block: "nearest", inline: "center" });
+// The zone of this browser, for whoever wants to see times in it.
+const own = document.querySelector('.times [name="zone"]');
+if (own) own.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 const local = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "long" });
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, expect
@@ -158,6 +159,7 @@ async def test_every_page_reads_well_on_a_desk_and_a_phone_in_light_and_dark(
         f"/admin/enrollments/{endless.id}/{user_id}",
         f"/admin/sessions/{house.session.id}",
         f"/admin/sessions/{house.session.id}/cancel",
+        f"/admin/sessions/{house.session.id}/restore",
         here,
         f"{here}/cancel",
         "/admin/people",
@@ -282,8 +284,9 @@ async def test_a_cancel_that_takes_long_is_followed_and_can_be_taken_back(
     assert {ReminderStatus.CANCELLED} == await house.statuses(session)
     await desk.get_by_role("link", name="To the session").click()
     await expect(desk.get_by_role("link", name="Cancel session")).to_have_count(0)
-    await desk.get_by_text("Restore session").click()
-    assert [] == list(await hindrances(desk))
+    await desk.get_by_role("link", name="Restore session").click()
+    again = desk.locator("dl.figures div", has_text="people who would be reminded again")
+    await expect(again).to_contain_text("2")
     await desk.get_by_label("Why?").fill("another room is free")
     await desk.get_by_role("button", name="Restore the session").click()
     await expect(desk.locator("#receipt .badge")).to_have_text("completed", timeout=20_000)
@@ -386,7 +389,7 @@ async def test_the_roster_shows_who_is_in_which_state(desk: Page, house: House) 
     await expect(desk).to_have_url(re.compile(f"/admin/enrollments/{session.id}/{people[0]}"))
 
 
-async def test_an_enrollment_is_ended(desk: Page, house: House) -> None:
+async def test_an_enrollment_is_ended_and_begun_again(desk: Page, house: House) -> None:
     """With what it would do beforehand, and the line of reminders telling why afterwards."""
     session, people = await house.enrolled(2)
     await desk.goto(f"/admin/enrollments/{session.id}/{people[0]}")
@@ -411,6 +414,12 @@ async def test_an_enrollment_is_ended(desk: Page, house: House) -> None:
     }
     ended_it = (Action.UNENROLLED, "admin:maria", "asked for it by phone")
     assert ended_it == await house.newest()
+    await desk.get_by_text("Enroll again").click()
+    await desk.get_by_label("Why?").fill("it was somebody else")
+    await desk.get_by_role("button", name="Begin the enrollment again").click()
+    await expect(desk.locator(".line .badge", has_text="scheduled")).to_have_count(3)
+    assert (Action.ENROLLED, "admin:maria", "it was somebody else") == await house.newest()
+    assert WorkflowExecutionStatus.RUNNING is await house.status(session, people[0])
 
 
 async def test_a_reminder_is_followed_while_it_goes_out(desk: Page, house: House) -> None:
@@ -530,13 +539,20 @@ async def test_a_sweep_is_started_by_hand_and_followed(desk: Page, house: House)
     await desk.goto("/admin/runs")
     run = desk.locator("#runs tbody tr", has_text=MANUAL_ID).first
     await expect(run).to_contain_text("completed")
+    await house.platform.gateway.session_changed(session.id)
+    await desk.get_by_label("What").select_option("Session changed")
+    await desk.get_by_role("button", name="Show").click()
+    changed = desk.locator("#runs tbody tr", has=desk.get_by_role("link", name=session.title))
+    await expect(changed).to_contain_text("completed", timeout=20_000)
+    await expect(desk.locator("#runs tbody tr", has_text=MANUAL_ID)).to_have_count(0)
     assert WorkflowExecutionStatus.RUNNING is await house.status(session, untold)
     rows = await house.platform.queries.of_enrollment(session.id, untold)
     assert {(r.reminder_type, r.due_at) for r in rows} == {
         (kind, due_at) for kind, (_, _, due_at) in (await house.planned(session, untold)).items()
     }
-    swept = (Action.SWEEP_STARTED, "admin:maria", "after the outage")
-    assert swept == await house.newest()
+    log = AuditLog(house.platform.database)
+    (swept,) = await log.entries(action=Action.SWEEP_STARTED, actor="admin", limit=1)
+    assert ("admin:maria", "after the outage") == (swept.actor, swept.reason)
 
 
 async def test_back_fills_are_among_the_runs(desk: Page, house: House) -> None:
@@ -705,11 +721,12 @@ async def test_an_e_mail_in_a_frame_is_dark_where_it_should_be(
 async def test_an_enrollment_is_rehearsed(desk: Page, house: House) -> None:
     """Every e-mail with its instant and subject, and nobody gets one."""
     before = len(await house.platform.accepted())
-    await desk.goto(f"/admin/rehearsal?session={house.session.id}")
-    assert [] == list(await hindrances(desk))
+    await desk.goto("/admin/rehearsal")
+    await desk.get_by_role("combobox", name="Session").fill(str(house.session.id))
     await desk.get_by_role("button", name="Rehearse").click()
     await expect(desk.locator("tbody tr")).to_have_count(3)
     await expect(desk.locator("tbody")).to_contain_text(house.session.title)
+    assert [] == list(await hindrances(desk))
     assert before == len(await house.platform.accepted())
 
 
@@ -743,6 +760,36 @@ async def test_everything_can_be_done_without_a_script_and_with_the_keyboard(
     assert {ReminderStatus.CANCELLED} == await house.statuses(session)
     await page.get_by_role("button", name="Sign out").press("Enter")
     await expect(page.get_by_role("heading", name="Session reminders")).to_be_visible()
+    await context.close()
+
+
+async def test_times_are_switched_on_a_phone_without_a_script(
+    browser: Browser, house: House, desk: Page
+) -> None:
+    """To one's own zone, which is asked for once, and to UTC; where one was."""
+    await desk.goto("/admin/people")
+    await desk.locator(".times [name=zone]").evaluate("field => { field.value = '' }")
+    await desk.get_by_role("button", name="Mine").click()
+    assert [] == list(await hindrances(desk))
+    context = await browser.new_context(
+        base_url=house.stack.api_url,
+        storage_state=await desk.context.storage_state(),
+        java_script_enabled=False,
+        viewport=PHONE,
+    )
+    page = await context.new_page()
+    await page.goto(f"/admin/sessions/{house.session.id}?status=scheduled")
+    await page.get_by_role("button", name="Mine").click()
+    await page.get_by_label("Zone").select_option("Asia/Kathmandu")
+    await page.get_by_role("button", name="Show times in it").click()
+    await expect(page).to_have_url(re.compile(rf"{house.session.id}\?status=scheduled$"))
+    start = page.locator("dl.facts time").first
+    for zone in ("Asia/Kathmandu", "UTC"):
+        shown = house.session.starts_at.astimezone(ZoneInfo(zone))
+        await expect(start).to_have_text(f"{shown:%Y-%m-%d %H:%M}")
+        await page.get_by_role("button", name="UTC").click()
+    for name in ("Overview", "Audit log"):  # the first and the last are both in sight
+        await expect(page.locator("nav").get_by_role("link", name=name)).to_be_in_viewport()
     await context.close()
 
 

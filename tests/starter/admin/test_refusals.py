@@ -241,10 +241,10 @@ async def test_what_cannot_be_rehearsed_or_shown_is_said_in_the_words_of_the_pag
     pages: Pages,
 ) -> None:
     """A session that there is not, one that is cancelled, and a zone that nobody knows."""
-    nowhere = await pages.submit("/admin/rehearsal", session=str(UUID(int=404)))
+    nowhere = await pages.get(f"/admin/rehearsal?session={UUID(int=404)}")
     assert 404 == nowhere.status_code
     session_id = await pages.api.session(status="cancelled")
-    cancelled = await pages.submit("/admin/rehearsal", session=str(session_id))
+    cancelled = await pages.get(f"/admin/rehearsal?session={session_id}")
     assert (409, True) == (cancelled.status_code, "restore it first" in cancelled.text)
     preview = await pages.get("/admin/preview", params={"zone": "Mars/Base"})
     assert "zone: is not an IANA time zone" in preview.text

@@ -85,6 +85,8 @@ class TestSessions:
             moved = await api.put(path, json=body, params={"tell_nobody": True})
             counted = await api.post(f"{path}/cancel", json={"dry_run": True})
             done = await api.post(f"{path}/cancel", json={"tell_nobody": True})
+            back = (await api.post(f"{path}/restore", json={"dry_run": True})).json()
+        assert (1, 1, 0) == (back["enrollments"], back["replanned"], back["told"])
         assert (0, 1, 0) == (
             moved.json()["changes"]["told"], counted.json()["told"], done.json()["told"],
         )  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
@@ -10,8 +12,11 @@ from time import monotonic
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import func, select
 
 from reminders import budget
+from reminders.db.engine import Database
+from reminders.domain.errors import DatabaseUnavailableError
 from reminders.settings import Settings
 from starter.health import examiner
 from tests.starter.admin.conftest import Pages, with_sign_in
@@ -111,3 +116,19 @@ async def test_a_page_waits_once_for_postgresql_and_names_it_once(
         assert 1 == attention.count("PostgreSQL does not answer")
         ready = await api.get("/readyz")
         assert "PostgreSQL does not answer" in ready.json()["cause"]
+
+
+async def test_a_connection_that_falls_silent_is_not_waited_for_once_more(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Giving it up takes no two seconds more: whoever asked has waited already."""
+    monkeypatch.setitem(budget.PATIENCE, "PostgreSQL", 0.5)
+    answers = await database.scalar(select(func.pg_backend_pid()))
+    os.kill(answers, signal.SIGSTOP)
+    try:
+        began = monotonic()
+        with budget.one_budget(), pytest.raises(DatabaseUnavailableError):
+            await database.rows(select(1))
+        assert monotonic() - began < 2
+    finally:
+        os.kill(answers, signal.SIGCONT)

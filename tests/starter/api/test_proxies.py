@@ -24,7 +24,7 @@ _LINK = re.compile(r'(?:href|src|action|hx-get)="([^"]*)"')
 _ANY = re.compile(r"[0-9a-f-]{36}|(?<==)[^&]+|(?<=/)\d+")
 """Ids and values: of pages that differ in these alone, one is enough."""
 _POSTED = ("/search", "/sign-out", "/sweeps", "/diff", "/resume", "/test", "/resend", "/send-now",
-           "/roster", "/restore", "/replan")  # fmt: skip
+           "/roster", "/replan", "/times", "/enroll", "/unblock")  # fmt: skip
 """What forms are sent to."""
 _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]+)"')
 

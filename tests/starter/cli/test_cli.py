@@ -280,6 +280,7 @@ async def test_cancel_and_tell_nobody(parts: Parts) -> None:
     await answer("cancel", session_id, "--yes", "--tell-nobody")
     (entry, *_) = await parts.audit.entries(session_id=session_id)
     assert entry.details["tell_nobody"] is True
+    assert 1 == (await answer("session", "restore", session_id, "--dry-run"))["replanned"]
     planned = await parts.planner.replan(session_id, user_id)
     assert ["untold"] == [r.reason for r in planned.reminders if r.notice]
 

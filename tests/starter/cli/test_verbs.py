@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[set[str], set[str]]] = {
         {"DELETE /v1/enrollments/{session_id}/{user_id}"},
         {"cancel"},
     ),
+    "POST /enrollments/{session_id}/{user_id}/enroll": ({"POST /v1/enrollments"}, {"enroll"}),
     "GET /reminders": ({"GET /v1/reminders"}, {"list"}),
     "POST /reminders/{reminder_id}/resend": (
         {"POST /v1/reminders/{reminder_id}/resend"},
@@ -48,7 +49,18 @@ VERBS: dict[str, tuple[set[str], set[str]]] = {
     "POST /redrive": ({"POST /v1/reminders/redrive"}, {"redrive"}),
     "POST /people": ({"POST /v1/users/search"}, {"user find"}),
     "GET /search": ({"POST /v1/users/search", "GET /v1/sessions"}, {"user find", "session list"}),
-    "GET /people/{user_id}": ({"GET /v1/users/{user_id}/enrollments"}, {"user show"}),
+    "GET /people/{user_id}": (
+        {"GET /v1/users/{user_id}/enrollments", "GET /v1/users/{user_id}/preferences"},
+        {"user show", "preferences show"},
+    ),
+    "POST /people/{user_id}/resume": (
+        {"PUT /v1/users/{user_id}/preferences"},
+        {"preferences stop", "preferences resume"},
+    ),
+    "POST /people/{user_id}/unblock": (
+        {"POST /v1/users/{user_id}/unblock"},
+        {"preferences unblock"},
+    ),
     "GET /rules": ({"GET /v1/reminder-configurations"}, {"config list"}),
     "POST /rules/diff": ({"POST /v1/reminder-configurations/diff"}, {"config diff"}),
     "POST /rules/apply": (
@@ -61,7 +73,7 @@ VERBS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "GET /preview": ({"GET /v1/preview"}, {"preview"}),
     "POST /preview/test": ({"POST /v1/test-sends"}, {"test-send"}),
-    "POST /rehearsal": (set(), {"rehearse"}),
+    "GET /rehearsal": (set(), {"rehearse"}),
     "GET /runs": ({"GET /v1/runs"}, {"runs"}),
     "POST /sessions/{session_id}/restore": (
         {"POST /v1/sessions/{session_id}/restore"},
@@ -79,12 +91,13 @@ WAYS = {
     "POST /sessions",
     "GET /{path:path}",
     "GET /people",
+    "POST /times",
     "GET /sessions/{session_id}/cancel",
+    "GET /sessions/{session_id}/restore",
     "GET /enrollments/{session_id}/{user_id}/cancel",
     "GET /reminders/{reminder_id}",
     "GET /redrive",
     "GET /rules/edit",
-    "GET /rehearsal",
     "GET /preview/mail",
     "GET /audit/{event_id}",
 }
@@ -94,11 +107,7 @@ WITHOUT_A_PAGE = {
     # a platform's own verbs, by API; those that an operator may need have a command
     "PUT /v1/sessions/{session_id}": set(),
     "PUT /v1/users/{user_id}": set(),
-    "POST /v1/enrollments": {"enroll"},
     "POST /v1/sessions/{session_id}/enrollments": {"enroll"},
-    "GET /v1/users/{user_id}/preferences": {"preferences show"},
-    "PUT /v1/users/{user_id}/preferences": {"preferences stop", "preferences resume"},
-    "POST /v1/users/{user_id}/unblock": {"preferences unblock"},
     "DELETE /v1/users/{user_id}": {"erase"},
     "GET /v1/delivery": {"delivery show"},
 }

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from reminders.domain.model import Session
-from reminders.mail.locales import ENGLISH
 
+ENGLISH = "en"
 _FIELDS = ("title", "speaker_name", "location", "preparation_notes")
 
 
@@ -29,14 +29,17 @@ def in_language(session: Session, *names: str | None) -> Session:
         names: BCP 47 or POSIX; English comes after them, then whichever is the first.
     """
     chosen: dict[str, Any] = {
-        field: _chosen(text, names)
+        field: text_in(text, *names)
         for field in _FIELDS
         if (text := getattr(session, field)) and text.lstrip().startswith("{")
     }
     return replace(session, **chosen) if chosen else session
 
 
-def _chosen(text: str, names: tuple[str | None, ...]) -> str:
+def text_in(text: str, *names: str | None) -> str:
+    """A text in the first of these languages that it has; see `in_language`."""
+    if not text.lstrip().startswith("{"):
+        return text
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

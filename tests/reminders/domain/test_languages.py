@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reminders.mail.languages import in_language
+from reminders.domain.languages import in_language
 from tests.reminders.mail.cases import ANA, FULL, mail
 
 TITLE = {
