@@ -68,7 +68,7 @@ def build_worker(
         task_queue=task_queue,
         activities=activities,
         plugins=plugins,
-        max_concurrent_activities=4000,
+        max_concurrent_activities=13_000,
         # More at once only makes the server write tasks down that it could have handed over.
         max_concurrent_workflow_tasks=20,
         max_concurrent_workflow_task_polls=10,

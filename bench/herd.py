@@ -20,7 +20,7 @@ from bench.peers.run import measured as measured_peer
 from devstack.process import EmbeddedServerError
 from devstack.stack import LocalStack
 from reminders.clock import SystemClock
-from reminders.domain.lead_in import APART, LONGEST, UNTOUCHED
+from reminders.domain.lead_in import APART, COUNTED, SHORTEST
 from starter.assembly import Parts
 from starter.services.receipts import Enrolled
 
@@ -225,7 +225,7 @@ async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float
         MeasurementError: If that was not done some time before the due instant.
     """
     users = await crowd.people(parts, n)
-    wakes_early = min(max(n - UNTOUCHED, 0) * APART, LONGEST)
+    wakes_early = SHORTEST + min(n, COUNTED) * APART
     due_at = _clock.now() + timedelta(seconds=n / ENROLLED_PER_SECOND) + wakes_early + BEFORE
     session_id = await crowd.new_session(parts, due_at + LEAD)
     began_at = _clock.now()

@@ -31,6 +31,7 @@ from reminders.db.sweep import SweepQueries
 from reminders.delivery.inquiry import Inquiry
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import DeliveryPolicy, Step
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Clock, Deliverer, DeliveryObserver
 from reminders.mail.resend import ResendMailer
 from reminders.observability.tracing import TracedMailer, Tracing
@@ -179,6 +180,10 @@ class Delivery:
         Raises:
             ConfigurationError: If a setting is missing or contradicts another.
         """
+        pace = Pace.of(
+            settings.email_requests_per_second,
+            apart=timedelta(milliseconds=settings.email_batch_delay_ms or 0),
+        )
         composer = mail_composer(
             settings,
             links=attendee_links(settings),
@@ -192,7 +197,7 @@ class Delivery:
                 database,
                 clock,
                 owner=f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}",
-                requests_per_second=settings.effective_requests_per_second(),
+                pace=pace,
                 shadow=settings.shadow_mode,
                 destination=settings.destination(),
                 sender=settings.sender_fingerprint(),
@@ -205,8 +210,8 @@ class Delivery:
             on_step=on_step,
             observer=observer,
         )
-        gap = timedelta(seconds=1 / settings.effective_requests_per_second())
-        inquiry = Inquiry(PostgresInquiries(database, clock, gap=gap), resend)
+        silent = PostgresInquiries(database, clock, pace=pace)
+        inquiry = Inquiry(silent, resend, apart=pace.aside)
         return cls(pipeline, resend, inquiry)
 
     @asynccontextmanager

@@ -32,6 +32,7 @@ from reminders.domain.model import (
     StatusReason,
     Turn,
 )
+from reminders.domain.pace import Pace
 from reminders.domain.ports import (
     Clock,
     Destination,
@@ -60,7 +61,7 @@ class PostgresDeliveryLedger:
         clock: Clock,
         *,
         owner: str,
-        requests_per_second: float,
+        pace: Pace,
         shadow: bool = False,
         destination: Destination | None = None,
         sender: str | None = None,
@@ -72,7 +73,7 @@ class PostgresDeliveryLedger:
             database: Migrated.
             clock: Stamps what is recorded.
             owner: Names this worker in leases; unique among live workers.
-            requests_per_second: The pace that all workers together keep.
+            pace: That all workers together keep.
             shadow: Whether another system still sends, but for the sessions cut over.
             destination: Where this worker's e-mails go; absent means to the attendees.
             sender: Fingerprint of what this worker posts as; a hold for refused keys and senders
@@ -82,7 +83,7 @@ class PostgresDeliveryLedger:
         self._database = database
         self._clock = clock
         self._owner = owner
-        self._gap = timedelta(seconds=1 / requests_per_second)
+        self._pace = {"requests": pace.requests, "window": pace.window}
         self._shadow = shadow
         self._here = here(destination or Destination())
         self._sender = sender
@@ -179,7 +180,8 @@ class PostgresDeliveryLedger:
                 **self._here,
                 "owner": self._holder(batch.lease),
                 "lease": LEASE,
-                "gap": self._gap,
+                "wait": timedelta(),
+                **self._pace,
             }
         wait = await self._database.scalar(statement, parameters)
         return None if wait is None else max(wait, timedelta())
@@ -229,7 +231,8 @@ class PostgresDeliveryLedger:
                 "batch_id": batch_id,
                 "owner": self._holder(lease),
                 "lease": LEASE,
-                "gap": self._gap,
+                "wait": timedelta(),
+                **self._pace,
                 "now": self._clock.now(),
                 **self._here,
             },
@@ -269,7 +272,7 @@ class PostgresDeliveryLedger:
 
     async def pace(self, *, at_least: timedelta) -> timedelta:
         """See `DeliveryLedger.pace`."""
-        wait = await self._database.scalar(statements.PACE, {"wait": at_least, "gap": self._gap})
+        wait = await self._database.scalar(statements.PACE, {"wait": at_least, **self._pace})
         return max(wait or timedelta(), timedelta())
 
     async def again(
@@ -277,7 +280,7 @@ class PostgresDeliveryLedger:
     ) -> tuple[FrozenBatch, timedelta]:
         """See `DeliveryLedger.again`."""
         [[still_true, wait]] = await self._database.tuples(
-            statements.AGAIN, {"batch_id": batch.id, "wait": at_least, "gap": self._gap}
+            statements.AGAIN, {"batch_id": batch.id, "wait": at_least, **self._pace}
         )
         if not still_true:
             batch = replace(batch, unrepeatable=_NOT_TRUE)

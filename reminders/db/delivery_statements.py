@@ -14,6 +14,13 @@ from reminders.db.sql import HELD, belongs_here, counts_for, looked_up, stopping
 _SESSION = looked_up("sessions", "id = r.session_id")
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
+_TAKE_TURN = """
+turns = (turns || greatest(clock_timestamp() + :wait, turns[cardinality(turns)],
+                           turns[cardinality(turns) + 1 - :requests] + :window)
+        )[(cardinality(turns) + 2 - :requests) :]"""
+_TURN = "turns[cardinality(turns)] - clock_timestamp() AS wait"
+"""See `Pace`. Turns only ever follow each other: whoever is told to wait makes all others wait."""
+
 _MOST_ATTEMPTS = 32_767
 """Where counting stops: what the column holds."""
 
@@ -119,10 +126,9 @@ frozen AS (
     SELECT :batch_id, :sending, :body, :useful_until, :repeatable_until, :now, :owner,
            clock_timestamp() + :lease, :delivery_mode, :sink, (SELECT id FROM reminder_installation)
       FROM unchanged)
-UPDATE provider_pace
-   SET next_request_at = greatest(next_request_at, clock_timestamp()) + :gap
+UPDATE provider_pace SET {_TAKE_TURN}
  WHERE EXISTS (SELECT FROM unchanged)
-RETURNING next_request_at - :gap - clock_timestamp() AS wait
+RETURNING {_TURN}
 """)  # noqa: S608 - composed of constants
 
 # The start that it was planned for stays: the next plan tells of the move by it.
@@ -207,10 +213,9 @@ counted AS (
     UPDATE session_reminder_emails r SET attempts = least(r.attempts + 1, {_MOST_ATTEMPTS})
       FROM posted WHERE r.batch_id = posted.id AND r.email_status = 'sending'),
 paced AS (
-    UPDATE provider_pace
-       SET next_request_at = greatest(next_request_at, clock_timestamp()) + :gap
+    UPDATE provider_pace SET {_TAKE_TURN}
      WHERE EXISTS (SELECT FROM posted)
-    RETURNING next_request_at - :gap - clock_timestamp() AS wait)
+    RETURNING {_TURN})
 SELECT taken.*, judged.still_true, coalesce(paced.wait, interval '0') AS wait
   FROM taken CROSS JOIN judged LEFT JOIN paced ON true
 """)  # noqa: S608 - composed of constants
@@ -218,9 +223,8 @@ SELECT taken.*, judged.still_true, coalesce(paced.wait, interval '0') AS wait
 AGAIN = typed(f"""
 WITH judged AS ({_STILL_TRUE}),
 paced AS (
-    UPDATE provider_pace
-       SET next_request_at = greatest(next_request_at, clock_timestamp() + :wait) + :gap
-    RETURNING next_request_at - :gap - clock_timestamp() AS wait)
+    UPDATE provider_pace SET {_TAKE_TURN}
+    RETURNING {_TURN})
 SELECT judged.still_true, paced.wait FROM judged, paced
 """)  # noqa: S608 - composed of constants
 
@@ -229,11 +233,7 @@ UPDATE email_batches SET lease_until = clock_timestamp() + :lease
  WHERE id = :batch_id AND owner = :owner AND state = 'frozen'
 """)
 
-PACE = typed("""
-UPDATE provider_pace
-   SET next_request_at = greatest(next_request_at, clock_timestamp() + :wait) + :gap
-RETURNING next_request_at - :gap - clock_timestamp() AS wait
-""")
+PACE = typed(f"UPDATE provider_pace SET {_TAKE_TURN} RETURNING {_TURN}")  # noqa: S608 - of constants
 
 RECORD_USAGE = typed("""
 INSERT INTO provider_usage (quota, used, quota_limit, resets_at, checked_at)

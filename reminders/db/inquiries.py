@@ -12,6 +12,7 @@ from reminders.db.engine import Database
 from reminders.db.provider import ProviderEvents
 from reminders.db.sql import HELD, typed
 from reminders.domain.model import ProviderEvent
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Clock
 
 AGAIN = timedelta(hours=1)
@@ -28,8 +29,10 @@ WITH silent AS (
        AND r.resend_email_id IS NOT NULL AND (r.asked_at IS NULL OR r.asked_at < :until)
      ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE SKIP LOCKED),
 place AS (
-    UPDATE provider_pace SET next_request_at = clock_timestamp() + :gap
-     WHERE next_request_at <= clock_timestamp() AND ({HELD}) IS NOT TRUE
+    UPDATE provider_pace
+       SET turns = (turns || clock_timestamp())[(cardinality(turns) + 2 - :requests) :]
+     WHERE coalesce(turns[cardinality(turns)] + :quiet <= clock_timestamp(), true)
+       AND ({HELD}) IS NOT TRUE
        AND EXISTS (SELECT FROM silent)
     RETURNING true AS free)
 UPDATE session_reminder_emails r SET asked_at = :now
@@ -51,8 +54,8 @@ class PostgresInquiries:
 
     database: Database
     clock: Clock
-    gap: timedelta = field(kw_only=True)
-    """Between two requests, by the pace that all workers keep."""
+    pace: Pace = field(kw_only=True)
+    """That all workers keep together. Most of each window is left to them."""
 
     async def next(self) -> Found | None:
         """See `Silent.next`."""
@@ -63,7 +66,8 @@ class PostgresInquiries:
                 "since": now - FORGOTTEN,
                 "late": now - PATIENCE,
                 "until": now - AGAIN,
-                "gap": self.gap,
+                "requests": self.pace.requests,
+                "quiet": self.pace.aside,
                 "now": now,
             },
         )

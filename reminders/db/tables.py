@@ -390,6 +390,11 @@ class ProviderPaceRow(Base):
 
     id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
     next_request_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """Only read by workers of version 1.0."""
+    turns: Mapped[list[datetime]] = mapped_column(
+        ARRAY(DateTime(timezone=True)), server_default="{}"
+    )
+    """When the latest requests were or are to be posted, oldest first; as many as the pace counts."""
     held_until: Mapped[datetime | None]
     held_because: Mapped[str | None]
     held_sender: Mapped[str | None]

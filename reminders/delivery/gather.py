@@ -1,4 +1,4 @@
-"""Gathers single reminders into batches: the most urgent first, waiting for company a little."""
+"""Gathers single reminders into batches: sessions take turns, and wait for company a little."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import asyncio
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
+from reminders.delivery.calm import Calm
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
 
@@ -32,19 +34,17 @@ class Ticket:
     parked: int = 0
     """How often it was left to wait for a request in doubt: whoever had it before is done with it."""
 
-    told_from: float = 0.0
-    """By `loop.time()`: before that the callers are not told, so that their workflows do not wake
-    while the rest of their crowd still goes out."""
+    calm: Calm | None = None
+    """Says when the callers may be told, of a reminder that was here before it was due."""
     is_resolved: bool = False
 
     def resolve(self, outcome: DeliveryOutcome) -> None:
         """Tell the callers what became of it, once."""
         self.is_resolved = True
-        loop = self.outcome.get_loop()
-        if loop.time() < self.told_from:
-            loop.call_at(self.told_from, self._tell, outcome)
-        else:
+        if self.calm is None:
             self._tell(outcome)
+        else:
+            self.calm.wait(partial(self._tell, outcome))
 
     def _tell(self, outcome: DeliveryOutcome) -> None:
         if not self.outcome.done():
@@ -68,6 +68,8 @@ class _Group:
 
     first_at: float
     last_at: float
+    served: int = 0
+    """Batches that it was given while others waited."""
     tickets: dict[UUID, Ticket] = field(default_factory=dict)
 
 
@@ -93,7 +95,11 @@ class Gatherer:
     def put(self, ticket: Ticket) -> None:
         """Queue a reminder."""
         now = asyncio.get_running_loop().time()
-        group = self._groups.setdefault(ticket.reminder.starts_at, _Group(now, now))
+        group = self._groups.get(ticket.reminder.starts_at)
+        if group is None:
+            # Not before those who wait already, however many sessions come one after the other.
+            served = min((group.served for group in self._groups.values()), default=0)
+            group = self._groups[ticket.reminder.starts_at] = _Group(now, now, served)
         group.tickets[ticket.reminder.reminder_id] = ticket
         group.last_at = now
         self._arrived.set()
@@ -108,7 +114,10 @@ class Gatherer:
         return True
 
     async def next_batch(self) -> list[Ticket]:
-        """The most urgent batch, as soon as one is worth sending; never empty."""
+        """The next batch, as soon as one is worth sending; never empty.
+
+        Sessions take turns, the most urgent first: ten people are not kept waiting by ten thousand.
+        """
         loop = asyncio.get_running_loop()
         while True:
             self._arrived.clear()
@@ -119,7 +128,7 @@ class Gatherer:
             ready_at = {s: self._ready_at(s, group) for s, group in self._groups.items()}
             ready = [starts_at for starts_at, instant in ready_at.items() if instant <= now]
             if ready:
-                return self._take(min(ready))
+                return self._take(min(ready, key=lambda s: (self._groups[s].served, s)))
             timeout = min(ready_at.values()) - now if ready_at else None
             try:
                 await asyncio.wait_for(self._arrived.wait(), timeout)
@@ -135,6 +144,8 @@ class Gatherer:
         # person is not kept waiting. Stragglers of a crowd are waited for as for a crowd.
         straggling = starts_at in self._crowds
         quiet = policy.quiet if straggling else min(policy.linger * size, policy.quiet)
+        if all(ticket.calm is not None for ticket in group.tickets.values()):
+            quiet = policy.linger / 4  # they were here before they were due, and so were the others
         return min(
             group.last_at + quiet.total_seconds(),
             group.first_at + policy.longest_linger.total_seconds(),
@@ -142,6 +153,7 @@ class Gatherer:
 
     def _take(self, starts_at: datetime) -> list[Ticket]:
         group = self._groups[starts_at]
+        group.served += 1
         if len(group.tickets) >= self._policy.batch_size > 1:
             self._crowds[starts_at] = asyncio.get_running_loop().time()
         taken = list(group.tickets)[: self._policy.batch_size]

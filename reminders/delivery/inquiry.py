@@ -66,9 +66,10 @@ class Informant(Protocol):
 class Inquiry:
     """Asks, for as long as a worker runs."""
 
-    def __init__(self, silent: Silent, informant: Informant) -> None:
-        """Ask this provider about these e-mails; nothing is asked yet."""
+    def __init__(self, silent: Silent, informant: Informant, *, apart: timedelta) -> None:
+        """Ask this provider about these e-mails, one request so long after the other."""
         self._silent = silent
+        self._apart = apart
         self._informant = informant
 
     @asynccontextmanager
@@ -96,6 +97,7 @@ class Inquiry:
                 break
             event = await self._informant.told(mail.email_id, mail.reminder_id)
             news += event is not None and await self._silent.record(event)
+            await asyncio.sleep(self._apart.total_seconds())
         return news
 
     async def _ask(self) -> None:

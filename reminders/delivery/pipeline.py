@@ -23,6 +23,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from reminders.delivery.calm import Calm
 from reminders.delivery.doubt import Doubts
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
@@ -117,6 +118,7 @@ class DeliveryPipeline:
         )
         self._gatherer = Gatherer(self._policy)
         self._turns = Turns()
+        self._calm = Calm(quiet=self._policy.calm, longest=self._policy.longest_calm)
         self._doubts = Doubts(
             ledger, patience=self._policy.patience, again=self._gatherer.put, give_up=self._busy
         )
@@ -149,6 +151,7 @@ class DeliveryPipeline:
             # Batches end by themselves, within the policy's patience.
             await asyncio.gather(*loops, *self._batches, return_exceptions=True)
             self._doubts.end()
+            self._calm.end()
 
     async def deliver(self, reminder: DeliverReminderInput, *, run_id: str) -> DeliveryOutcome:
         """See `Deliverer.deliver`.
@@ -164,8 +167,9 @@ class DeliveryPipeline:
             loop = asyncio.get_running_loop()
             ticket = Ticket(reminder, run_id, loop.create_future())
             if waited > _A_MOMENT:
-                ticket.told_from = loop.time() + self._policy.calm.total_seconds()
+                ticket.calm = self._calm
             self._tickets[reminder.reminder_id] = ticket
+            self._calm.look(busy=True)
             self._gatherer.put(ticket)
         else:
             ticket.callers += 1
@@ -175,6 +179,7 @@ class DeliveryPipeline:
             ticket.callers -= 1
             if ticket.callers == 0 and self._gatherer.withdraw(ticket):
                 del self._tickets[reminder.reminder_id]
+                self._calm.look(busy=bool(self._tickets))
                 raise
             # Frozen or about to be: resolved, not guessed. Bounded by the policy's patience.
             return await asyncio.shield(ticket.outcome)
@@ -261,6 +266,7 @@ class DeliveryPipeline:
         self._tickets.pop(ticket.reminder.reminder_id, None)
         if ticket.is_open:
             ticket.fail(self._put_off(failure))
+        self._calm.look(busy=bool(self._tickets))
 
     def _put_off(self, failure: Exception) -> Exception:
         """The failure of one of many, for whom there is nothing to do but wait: they take turns.

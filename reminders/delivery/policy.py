@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from reminders.domain.lead_in import LONGEST
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeliveryPolicy:
@@ -19,7 +21,7 @@ class DeliveryPolicy:
     """However large, a batch is sent once nothing joined it for this long."""
     longest_linger: timedelta = timedelta(seconds=2)
     """A batch that keeps growing is sent after this long, full or not."""
-    requests_in_flight: int = 4
+    requests_in_flight: int = 8
     """Requests of one worker under way at once; what waits beyond them waits unfrozen."""
     patience: timedelta = timedelta(seconds=20)
     """How long one `deliver` call keeps trying in place; the activity's own retries come after."""
@@ -33,17 +35,19 @@ class DeliveryPolicy:
     request costs one request."""
     key_lifetime: timedelta = timedelta(hours=23)
     """How long a frozen request may be repeated; the provider remembers a key for 24 hours."""
-    early: timedelta = timedelta(seconds=90)
-    """How long before its due instant a reminder may come: the lead-in of a large session, and
-    PostgreSQL's clock, if it lags behind Temporal's."""
-    early_at_once: int = 3000
+    early: timedelta = LONGEST + timedelta(seconds=30)
+    """How long before its due instant a reminder may come: the longest lead-in, and PostgreSQL's
+    clock, if it lags behind Temporal's."""
+    early_at_once: int = 12_000
     """Reminders that one worker makes ready early, at once. It has more slots for activities than
     that (see `worker.build_worker`), so that a crowd that waits for its instant does not keep what
     is due now from them, nor the closing of reminders that somebody calls off meanwhile."""
-    calm: timedelta = timedelta(seconds=3.6)
-    """How long after its due instant a reminder that was made ready early tells its workflow at the
-    soonest: first all e-mails of a crowd go out, those of its first hundred too, who wake only then;
-    then its workflows end, which keeps the server busy. Less than the activity's first heartbeat."""
+    calm: timedelta = timedelta(milliseconds=100)
+    """For so long nothing more must have gone out before workflows are told what became of their
+    reminders: first all e-mails of a crowd, then the ends of its workflows, which keep the server
+    busy."""
+    longest_calm: timedelta = timedelta(seconds=3.6)
+    """They are told after this at the latest; less than the activity's first heartbeat."""
     renew_every: timedelta = timedelta(seconds=2)
     """How often the lease of a slow request is renewed."""
     recover_every: timedelta = timedelta(seconds=3)

@@ -1,6 +1,6 @@
-"""How long before a reminder is due its workflow wakes, so that a crowd is ready on time.
+"""How long before a reminder is due its workflow wakes, so that everybody is ready on time.
 
-Pure. Waking costs Temporal a few milliseconds for each workflow, and a big session's reminders
+Pure. Waking costs Temporal a few milliseconds for each workflow, and the reminders of a session
 fall due in the same instant. So its workflows wake one after the other, a little before, and the
 delivery pipeline lets their e-mails go at the due instant, never earlier.
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-UNTOUCHED = 100
-"""Enrollments of a session that wake when they are due: one full request."""
+SHORTEST = timedelta(seconds=1)
+"""Even one workflow takes a moment to wake, and a busy server more than one."""
 APART = timedelta(milliseconds=20)
-"""Between two that wake early: what two cores and the smallest Temporal server keep up with."""
-LONGEST = timedelta(seconds=60)
-COUNTED = UNTOUCHED + LONGEST // APART
+"""Between two that wake: what two cores and the smallest Temporal server keep up with."""
+LONGEST = timedelta(minutes=4)
+COUNTED = (LONGEST - SHORTEST) // APART
 """How many must be enrolled for the longest lead-in; counting stops there."""
 
 _FRACTIONS = 2**32
 
 
-def lead_in(enrolled: int, user_id: UUID, *, is_newest: bool) -> timedelta | None:
+def lead_in(enrolled: int, user_id: UUID, *, is_newest: bool) -> timedelta:
     """How long before a due instant one enrollment's workflow wakes.
 
     People who enroll one after the other get places one after the other. When a whole session is
@@ -34,12 +34,10 @@ def lead_in(enrolled: int, user_id: UUID, *, is_newest: bool) -> timedelta | Non
         is_newest: Whether they have just come.
 
     Returns:
-        At most 60 seconds; `None` is no lead-in, as in a small session.
+        From one second to four minutes.
     """
-    window = (min(enrolled, COUNTED) - UNTOUCHED) * APART
-    if window <= timedelta():
-        return None
-    if is_newest and window < LONGEST:
-        return window
+    window = min(enrolled, COUNTED) * APART
+    if is_newest and enrolled < COUNTED:
+        return SHORTEST + window
     place = window * ((user_id.int % _FRACTIONS) / _FRACTIONS)
-    return timedelta(milliseconds=place // timedelta(milliseconds=1))
+    return SHORTEST + timedelta(milliseconds=place // timedelta(milliseconds=1))

@@ -20,6 +20,7 @@ from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.reports import LedgerGauges
 from reminders.domain.keys import SWEEP_ID
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Quota, Usage
 from reminders.observability import gauges, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry
@@ -136,7 +137,7 @@ async def test_alarms_of_the_ledger(scene: Scene, tmp_path: Path) -> None:
             (uuid4(), uuid4()),
         )
     quota = Quota(used=90, limit=100, resets_at=datetime.now(UTC) + timedelta(hours=3))
-    ledger = PostgresDeliveryLedger(scene.database, SystemClock(), owner="o", requests_per_second=1)
+    ledger = PostgresDeliveryLedger(scene.database, SystemClock(), owner="o", pace=Pace.of(1))
     await ledger.record_usage(Usage(daily=quota, monthly=quota))
     fired = evaluated({"api": before}, {"api": await scene.api()}, tmp_path)
     assert {

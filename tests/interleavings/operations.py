@@ -29,6 +29,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Destination, FrozenBatch, Settlement
 from reminders.domain.rules import RuleFields
 
@@ -77,7 +78,7 @@ class Parts:
             self.database,
             SystemClock(),
             owner=f"w{id(self.database)}",
-            requests_per_second=1000,
+            pace=Pace.of(1000),
             destination=Destination(),
         )
 

@@ -96,7 +96,7 @@ class Stage:
         self.outside.accepted_from[ids["2h"]] = [uuid4()]
         await self.script(
             *(f"DELETE FROM {table}" for table in _TABLES),
-            "UPDATE provider_pace SET held_until = NULL, next_request_at = now()",
+            "UPDATE provider_pace SET held_until = NULL, turns = '{}'",
             "UPDATE reminder_configurations SET is_enabled = reminder_type IN ('2h', '30min')",
             f"INSERT INTO sessions (id, title, start_time)"
             f" VALUES ('{SESSION}', 'Cardiology', '{starts_at.isoformat()}')",

@@ -32,6 +32,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Destination, FrozenBatch, Reading, Settlement
 from tests.simulation.planner import ModelPlanner
 from tests.simulation.store import ModelLedger, Store
@@ -117,7 +118,7 @@ class Pair:
         for n, (mode, sender) in enumerate(WORKERS):
             parts: dict[str, Any] = {
                 "owner": f"w{n}",
-                "requests_per_second": 8,
+                "pace": Pace.of(8),
                 "destination": Destination.of(mode, SINK),
                 "sender": sender,
             }

@@ -29,6 +29,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
+from reminders.domain.pace import Pace
 from reminders.domain.ports import (
     Clock,
     Destination,
@@ -179,7 +180,7 @@ class Store:
     unconfirmed: dict[tuple[UUID, UUID], tuple[int, datetime]] = field(default_factory=dict)
     events: set[str] = field(default_factory=set)
     usage: list[Usage] = field(default_factory=list)
-    next_request_at: datetime | None = None
+    turns: list[datetime] = field(default_factory=list)
     held_until: datetime | None = None
     held_because: StatusReason | None = None
     held_sender: str | None = None
@@ -237,12 +238,12 @@ class Store:
         ]
         return max(reasons, default=None)
 
-    def take_place(self, wait: timedelta, gap: timedelta) -> timedelta:
+    def take_turn(self, wait: timedelta, pace: Pace) -> timedelta:
         """One request more in the pace; how long until its turn."""
         now = self.now()
-        earliest = now + wait
-        turn = earliest if self.next_request_at is None else max(self.next_request_at, earliest)
-        self.next_request_at = turn + gap
+        full = self.turns[:1] if len(self.turns) >= pace.requests else []
+        turn = max([now + wait, *self.turns[-1:], *(first + pace.window for first in full)])
+        self.turns = [*self.turns, turn][-pace.requests :]
         return max(turn - now, NOTHING)
 
     def is_held_for(self, sender: str | None) -> bool:
@@ -360,7 +361,7 @@ class ModelLedger:
         clock: Clock,
         *,
         owner: str,
-        requests_per_second: float,
+        pace: Pace,
         destination: Destination | None = None,
         sender: str | None = None,
     ) -> None:
@@ -369,7 +370,7 @@ class ModelLedger:
         self._link = link
         self._clock = clock
         self._owner = owner
-        self._gap = timedelta(seconds=1 / requests_per_second)
+        self._pace = pace
         self._here = destination or Destination()
         self._sender = sender
 
@@ -461,7 +462,7 @@ class ModelLedger:
             installation=store.installation,
         )
         store.in_doubt += 1
-        return store.take_place(NOTHING, self._gap)
+        return store.take_turn(NOTHING, self._pace)
 
     def _is_unchanged(self, row: Row, fact: DeliveryFacts) -> bool:
         """Whether nobody has written a row since it was read."""
@@ -567,7 +568,7 @@ class ModelLedger:
         for row in store.rows.values():
             if row.batch_id == batch_id and row.status is SENDING:
                 store.touch(row, attempts=row.attempts + 1)
-        return taken, store.take_place(NOTHING, self._gap)
+        return taken, store.take_turn(NOTHING, self._pace)
 
     def _has_lapsed(self, batch: Batch) -> bool:
         """Whether nobody keeps a batch."""
@@ -604,7 +605,7 @@ class ModelLedger:
 
     async def pace(self, *, at_least: timedelta) -> timedelta:
         """See `DeliveryLedger.pace`."""
-        return await self._link.ask("pace", lambda: self._store.take_place(at_least, self._gap))
+        return await self._link.ask("pace", lambda: self._store.take_turn(at_least, self._pace))
 
     async def again(
         self, batch: FrozenBatch, *, at_least: timedelta
@@ -612,7 +613,7 @@ class ModelLedger:
         """See `DeliveryLedger.again`."""
 
         def work() -> tuple[FrozenBatch, timedelta]:
-            wait = self._store.take_place(at_least, self._gap)
+            wait = self._store.take_turn(at_least, self._pace)
             if self._store.still_true(batch.id):
                 return batch, wait
             return replace(batch, unrepeatable="not true any more"), wait

@@ -40,6 +40,7 @@ from reminders.domain.model import (
     Session,
     SessionStatus,
 )
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Composer, Destination, Enrollment
 from tests.simulation.parts import Services
 from tests.simulation.planner import ModelPlanner
@@ -322,7 +323,7 @@ class World:
                 _Way(self, process.name),
                 clock,
                 owner=f"w{n}-{self.loop.steps}",
-                requests_per_second=8,
+                pace=Pace.of(8),
                 destination=Destination.of(mode, SINK),
                 sender=key,
             ),

@@ -15,6 +15,7 @@ from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.domain.model import StatusReason
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Quota, Usage
 from reminders.settings import Settings
 from tests.starter.conftest import Api
@@ -31,7 +32,7 @@ def settings(settings: Settings, database_url: str) -> Settings:
 @pytest.fixture
 async def ledger(database: Database) -> PostgresDeliveryLedger:
     """The ledger of a worker whose key the provider refuses."""
-    ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", requests_per_second=8)
+    ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", pace=Pace.of(8))
     await ledger.hold(StatusReason.MISCONFIGURED, lasts=timedelta(minutes=1), detail=WORDS)
     return ledger
 

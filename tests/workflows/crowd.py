@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import insert
 
 from reminders.db.tables import EnrollmentRow, UserRow
-from reminders.domain.lead_in import APART, UNTOUCHED
+from reminders.domain.lead_in import APART, SHORTEST
 from reminders.domain.model import Session
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
 
@@ -16,7 +16,7 @@ from tests.stage import Handle, Stage, attempted, eventually, has_timer
 async def a_crowd(stage: Stage, lead_in: timedelta) -> Session:
     """A session in three hours, with just so many enrolled that the next one wakes so early."""
     session = await stage.session(starts_in=timedelta(hours=3))
-    users = [uuid4() for _ in range(UNTOUCHED + lead_in // APART - 1)]
+    users = [uuid4() for _ in range((lead_in - SHORTEST) // APART - 1)]
     async with stage.database.transaction() as connection:
         await connection.execute(
             insert(UserRow), [{"id": u, "email": f"{u.hex}@hospital.example"} for u in users]

@@ -23,6 +23,7 @@ from reminders.db.tables import (
 )
 from reminders.domain.keys import reminder_id
 from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Destination, FrozenBatch, Settlement
 from reminders.settings import Settings
 from tests.reminders.delivery.dispatch import a_pipeline, due_reminders, lapse_leases, statuses
@@ -42,7 +43,7 @@ class Fast:
 def a_ledger(database: Database, owner: str = "w", **parts: Any) -> PostgresDeliveryLedger:
     """The ledger of one worker."""
     clock = parts.pop("clock", SystemClock())
-    return PostgresDeliveryLedger(database, clock, owner=owner, requests_per_second=1000, **parts)
+    return PostgresDeliveryLedger(database, clock, owner=owner, pace=Pace.of(1000), **parts)
 
 
 async def frozen(

@@ -24,6 +24,7 @@ from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderPreferenceRow, ReminderRow, SessionRow, WebhookEventRow
 from reminders.domain.addresses import same_address
 from reminders.domain.model import Attendee, ProviderEvent, ReminderStatus, Session, StatusReason
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Settlement
 
 ANA = "Ana.Ruiz@hospital.example"
@@ -148,9 +149,7 @@ class World:
 
     async def stopped(self, reminder_id: UUID) -> StatusReason | None:
         """What a delivery would read."""
-        ledger = PostgresDeliveryLedger(
-            self.database, SystemClock(), owner="me", requests_per_second=10
-        )
+        ledger = PostgresDeliveryLedger(self.database, SystemClock(), owner="me", pace=Pace.of(10))
         (facts,) = (await ledger.read([reminder_id])).facts
         return facts.stopped
 
@@ -248,9 +247,7 @@ async def test_any_order_of_all_ends_in_the_same_state(world: World) -> None:
 
 async def test_a_settlement_and_events_in_any_order(world: World) -> None:
     """An event may overtake our own record of the provider's answer; neither undoes the other."""
-    ledger = PostgresDeliveryLedger(
-        world.database, SystemClock(), owner="me", requests_per_second=10
-    )
+    ledger = PostgresDeliveryLedger(world.database, SystemClock(), owner="me", pace=Pace.of(10))
     for first in ("event", "answer"):
         batch = uuid4()
         reminder = await world.in_doubt("sending", batch_id=batch)

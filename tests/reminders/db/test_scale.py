@@ -16,6 +16,7 @@ from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.pace import Pace
 from reminders.domain.ports import FrozenBatch, Settlement
 
 LEDGER = 102_000
@@ -108,7 +109,7 @@ async def some_scheduled(database: Database, count: int) -> list[UUID]:
 
 async def test_a_delivery_reads_no_table_whole(crowded: Database) -> None:
     """Read, freeze, settle, release, resume, close and recovery all go by an index."""
-    ledger = PostgresDeliveryLedger(crowded, SystemClock(), owner="test", requests_per_second=1000)
+    ledger = PostgresDeliveryLedger(crowded, SystemClock(), owner="test", pace=Pace.of(1000))
     ids = await some_scheduled(crowded, 100)
     with Watched(crowded) as watched:
         reading = await ledger.read(ids)

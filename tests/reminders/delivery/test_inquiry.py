@@ -17,6 +17,7 @@ from reminders.db.provider import ProviderHistory
 from reminders.db.tables import ReminderRow
 from reminders.delivery.inquiry import Inquiry
 from reminders.domain.errors import MailNotConfiguredError, MailRateLimitedError
+from reminders.domain.pace import Pace
 from reminders.mail.resend import ResendMailer
 from reminders.mail.webhooks import answered
 from reminders.settings import Settings
@@ -29,11 +30,11 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 async def inquiry(database: Database, provider_server: EmbeddedProvider) -> AsyncIterator[Inquiry]:
     """As a worker has it."""
-    silent = PostgresInquiries(database, SystemClock(), gap=timedelta(milliseconds=1))
+    silent = PostgresInquiries(database, SystemClock(), pace=Pace.of(100_000))
     async with ResendMailer(
         api_key=provider_server.api_key, api_url=provider_server.url, clock=SystemClock()
     ) as mailer:
-        yield Inquiry(silent, mailer)
+        yield Inquiry(silent, mailer, apart=timedelta())
 
 
 async def sent_ago(
@@ -103,7 +104,7 @@ async def test_one_that_is_still_on_its_way_is_asked_for_again(
 @pytest.mark.parametrize(
     "state",
     [
-        "next_request_at = clock_timestamp() + interval '1 minute'",
+        "turns = ARRAY[clock_timestamp() + interval '1 minute']",
         "held_until = clock_timestamp() + interval '1 minute', held_because = 'quota'",
     ],
 )
@@ -121,9 +122,7 @@ async def test_it_waits_for_everything_else(
     assert await inquiry.round() == 0
     assert await asked(provider) == 0
     async with database.transaction() as connection:
-        await connection.execute(
-            text("UPDATE provider_pace SET held_until = NULL, next_request_at = clock_timestamp()")
-        )
+        await connection.execute(text("UPDATE provider_pace SET held_until = NULL, turns = '{}'"))
     assert await inquiry.round() == 1
 
 

@@ -36,7 +36,7 @@ async def test_a_request_that_waits_for_its_turn_is_nobody_else_s(
         await eventually(lambda: asked_for_quota(provider, 2))
         async with database.transaction() as connection:
             await connection.execute(
-                text("UPDATE provider_pace SET next_request_at = now() + :wait"),
+                text("UPDATE provider_pace SET turns = ARRAY[now() + :wait]"),
                 {"wait": LONGER_THAN_A_LEASE},
             )
         await deliver(waiting, await due_reminders(database, 3))

@@ -24,6 +24,7 @@ from reminders.domain.errors import (
     MailUnavailableError,
 )
 from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Hold
 from reminders.settings import Settings
 from tests.builders import NOW
@@ -170,7 +171,7 @@ async def test_an_accepted_e_mail_ends_a_hold(  # noqa: PLR0917 - fixtures and c
         database,
         SystemClock(),
         owner="refused",
-        requests_per_second=8,
+        pace=Pace.of(8),
         sender=settings.sender_fingerprint() if whose == "mine" else "another",
     )
     async with a_pipeline(settings) as pipeline:
@@ -190,7 +191,7 @@ async def test_a_hold_for_everybody_is_not_forgotten_for_one_key(
 ) -> None:
     """A refused key does not end the wait for a quota; a quota comes before a refused key."""
     ledger = PostgresDeliveryLedger(
-        database, SystemClock(), owner="w", requests_per_second=8, sender="mine"
+        database, SystemClock(), owner="w", pace=Pace.of(8), sender="mine"
     )
     for reason, held in (
         (StatusReason.MISCONFIGURED, StatusReason.MISCONFIGURED),

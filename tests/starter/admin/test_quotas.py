@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Quota, Usage
 from reminders.settings import Settings
 from tests.starter.admin.conftest import Pages
@@ -24,7 +25,7 @@ def settings(settings: Settings, database_url: str) -> Settings:
 
 async def told(database: Database, used: int, *, renewed_in: timedelta) -> None:
     """Have the provider tell how much of ten e-mails a day is used."""
-    ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", requests_per_second=8)
+    ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", pace=Pace.of(8))
     resets_at = datetime.now(UTC) + renewed_in
     daily, monthly = [Quota(used=used, limit=m, resets_at=resets_at) for m in (10, None)]
     await ledger.record_usage(Usage(daily=daily, monthly=monthly))

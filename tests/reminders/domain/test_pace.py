@@ -1,0 +1,30 @@
+"""The pace: what may go at once, and what follows when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reminders.domain.pace import Pace
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("per_second", [0.5, 1, 1.5, 2, 2.5, 8, 10, 100, 10_000])
+def test_no_second_sees_more_than_its_rate(per_second: float) -> None:
+    """Whichever second is looked at, by whichever clock; a rate of less than one has longer ones."""
+    pace = Pace.of(per_second)
+    assert pace.requests / pace.window.total_seconds() <= per_second + 1e-6
+    assert pace.window <= max(SECOND, SECOND / per_second) * 1.05
+
+
+def test_the_first_of_a_crowd_go_at_once() -> None:
+    """As many as one second of the provider's takes."""
+    assert Pace.of(8) == Pace(8, timedelta(seconds=1.05))
+
+
+@pytest.mark.parametrize("per_second", [0.25, 8])
+def test_what_is_to_lie_apart_lies_apart(per_second: float) -> None:
+    """However fast the rate would be; it is kept, too."""
+    assert Pace.of(per_second, apart=2 * SECOND) == Pace(1, max(2, 1 / per_second) * SECOND)
