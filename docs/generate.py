@@ -78,7 +78,7 @@ They keep their names; two mean a little more here, and have other defaults:
 | constant | in a loop | here |
 | --- | --- | --- |
 | `EMAIL_BATCH_SIZE` | 10 e-mails between two pauses, a request each | e-mails in *one* request |
-| `EMAIL_BATCH_DELAY_MS` | a pause of 2000 ms in one process | least time between two requests of *all* workers; can only slow the pace down that `EMAIL_REQUESTS_PER_SECOND` sets |
+| `EMAIL_BATCH_DELAY_MS` | a pause of 2000 ms in one process | least time between two requests of *all* workers, and none at once; can only slow the pace down that `EMAIL_REQUESTS_PER_SECOND` sets |
 | `EMAIL_MAX_RETRIES` | then the e-mail is lost | retries in place; then the workflow retries until the session starts |
 | `EMAIL_INITIAL_BACKOFF_MS`, `EMAIL_MAX_BACKOFF_MS`, `EMAIL_BACKOFF_MULTIPLIER` | wait between retries | the same |
 """
