@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from reminders.delivery.calm import Calm
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
@@ -39,6 +40,33 @@ async def test_the_nearest_start_goes_first_and_starts_are_not_mixed() -> None:
     for ticket in later + sooner:
         gatherer.put(ticket)
     assert [sooner, later] == [await gatherer.next_batch(), await gatherer.next_batch()]
+
+
+async def test_a_few_are_not_kept_waiting_by_a_crowd() -> None:
+    """Sessions take turns: whoever comes into the middle of a large one is next but one."""
+    gatherer = Gatherer(DeliveryPolicy(batch_size=3))
+    crowd = [a_ticket(timedelta(minutes=30)) for _ in range(30)]
+    for ticket in crowd:
+        gatherer.put(ticket)
+    served = [await gatherer.next_batch() for _ in range(5)]
+    few = [a_ticket(timedelta(minutes=31)) for _ in range(3)]
+    for ticket in few:
+        gatherer.put(ticket)
+    served += [await gatherer.next_batch() for _ in range(3)]
+    assert few == served[6]
+    assert crowd[:15] == [ticket for batch in served[:5] for ticket in batch]
+
+
+async def test_who_was_here_before_the_instant_waits_for_nobody() -> None:
+    """All who were made ready have come by then."""
+    policy = DeliveryPolicy()
+    gatherer = Gatherer(policy)
+    for _ in range(50):
+        ticket = a_ticket()
+        ticket.calm = Calm(quiet=MS, longest=MS)
+        gatherer.put(ticket)
+    ((starts_at, group),) = gatherer._groups.items()
+    assert gatherer._ready_at(starts_at, group) - group.last_at < policy.linger.total_seconds()
 
 
 @pytest.mark.parametrize(
