@@ -87,7 +87,8 @@ def _no_news(posted: list[Mail], quiet: Sequence[Change]) -> Iterator[str]:
     posted.sort(key=lambda mail: mail[0])
     for (sent_at, was, said), (at, now, says) in pairwise(posted):
         is_news = (was.notice is Notice.CANCELLED, said) != (now.notice is Notice.CANCELLED, says)
-        if is_news or now.notice not in (Notice.CANCELLED, Notice.MOVED):
+        is_asked = now.requested_at is not None
+        if is_news or is_asked or now.notice not in (Notice.CANCELLED, Notice.MOVED):
             continue
         if not any(sent_at - IN_FLIGHT < change.at < at for change in quiet):
             yield f"{now.reminder_type}/{now.generation} told {says} once more at {at}"
