@@ -32,6 +32,8 @@ _LONGEST_ASKED = timedelta(minutes=2)
 _PART = 0.1
 """Of the time in which it is still useful to try, none is waited longer than this."""
 _SHORTEST = timedelta(seconds=1)
+_POLICY = (timedelta(seconds=1), timedelta(seconds=30))
+"""What the workflow's retry policy waits first, and at the most."""
 
 _EXPECTED = (
     RetryDeliveryError,
@@ -116,10 +118,13 @@ def _retry_delay(
     Bounded, whoever asks for it: by minutes, and by a part of the time that is left. What asks may
     be one odd answer, and one odd worker; the next attempt may meet another.
     """
-    delay = _asked(error, now, attempt)
-    if delay is None or useful_for is None:
-        return delay
-    return min(delay, max(useful_for * _PART, _SHORTEST))
+    asked = _asked(error, now, attempt)
+    if useful_for is None:
+        return asked
+    first, longest = _POLICY
+    delay = asked or min(first * 2.0 ** min(attempt - 1, 10), longest)
+    bound = max(useful_for * _PART, _SHORTEST)
+    return bound if delay > bound else asked
 
 
 def _asked(error: ReminderError, now: datetime, attempt: int) -> timedelta | None:

@@ -6,7 +6,19 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import admin, change, enroll, herd, history, lag, render, sleep, sweep, told
+from bench import (
+    admin,
+    change,
+    enroll,
+    herd,
+    history,
+    lag,
+    notices,
+    render,
+    sleep,
+    sweep,
+    told,
+)
 from bench.measure import MeasurementError
 from bench.report import run as report
 from devstack.process import EmbeddedServerError
@@ -22,6 +34,7 @@ BENCHMARKS: Mapping[str, tuple[str, Callable[[list[str]], int]]] = {
     "told": ("from a commit in the platform's tables to the plan, by NOTIFY", told.main),
     "sleep": ("what sleeping enrollments cost: memory, bytes, idle CPU", sleep.main),
     "change": ("moving and cancelling a whole session", change.main),
+    "notices": ("telling everybody that their session was cancelled", notices.main),
     "sweep": ("a sweep over 100,000 enrollments of which ten need work", sweep.main),
     "history": ("events, bytes and billable actions of three reminders", history.main),
     "admin": ("every admin page, with 10,000 sessions and 100,000 reminders", admin.main),

@@ -159,7 +159,8 @@ def _one_run(name: str, options: Options) -> measure.Numbers:
 async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
     """Enroll, wait for the due instant, and see what arrives when."""
     async with crowd.platform(stack) as parts, Inbox(stack.provider.url) as inbox:
-        killer = _Killer(stack, options)
+        kill_at = None if options.kill_at is None else options.n * options.kill_at / 100
+        killer = Killer(stack, kill_at)
         cpu_at_first = _cpu(stack)
         enrolled, due_at, enroll_seconds = await _enroll(parts, options.n)
         await sleep_until(due_at - timedelta(seconds=1))
@@ -190,12 +191,13 @@ async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
     }
 
 
-class _Killer:
+class Killer:
     """Kills all workers once, when so many e-mails are out, and starts them again."""
 
-    def __init__(self, stack: LocalStack, options: Options) -> None:
+    def __init__(self, stack: LocalStack, at: float | None) -> None:
+        """Kill at so many e-mails; never if it is absent."""
         self._stack = stack
-        self._at = None if options.kill_at is None else options.n * options.kill_at / 100
+        self._at = at
         self.restarted_at: datetime | None = None
 
     def look(self, accepted: int) -> None:

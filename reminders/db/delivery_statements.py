@@ -30,6 +30,12 @@ _HOLD_FOR_US = f"""
 """
 """The hold that concerns this worker: everybody's, or that of its own key and sender."""
 
+# Whoever may have been told that it is cancelled believes it, until they are told otherwise.
+_MAY_BE_CALLED_OFF = """
+    q.reminder_type = 'cancelled' AND q.plan_version > coalesce(told.plan_version, 0)
+    AND (q.email_status = 'sending' OR q.status_reason = 'outcome_unknown')
+"""
+
 # Rows and hold are one reading: of two, a hold that ends in between would make it look as if there
 # were no rows. The hold comes first, and with it no row: there is always at least one line.
 READ = typed(f"""
@@ -48,13 +54,17 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
            AND later.due_at > r.due_at AND n.is_enabled AND n.minutes_before > 0
            AND NOT EXISTS (SELECT FROM {stopping("later")})) AS next_due_at,
        told.starts_at AS told_start,
-       coalesce(told.reminder_type = 'cancelled', false) AS was_called_off,
+       coalesce(told.reminder_type = 'cancelled', false) OR EXISTS (
+           SELECT FROM session_reminder_emails q
+            WHERE q.session_id = r.session_id AND q.user_id = r.user_id AND {_MAY_BE_CALLED_OFF}
+       ) AS was_called_off,
        -- What somebody said is to be told to nobody, people may know all the same.
        coalesce(told.starts_at = s.start_time AND told.reminder_type <> 'cancelled'
                 AND NOT EXISTS (
                     SELECT FROM session_reminder_emails q
                      WHERE q.session_id = r.session_id AND q.user_id = r.user_id
-                       AND q.status_reason = 'untold' AND q.plan_version > told.plan_version),
+                       AND (q.status_reason = 'untold' AND q.plan_version > told.plan_version
+                            OR {_MAY_BE_CALLED_OFF})),
                 false) AS told_already,
        (SELECT n.moved_from FROM session_reminder_emails n
          WHERE n.session_id = r.session_id AND n.user_id = r.user_id

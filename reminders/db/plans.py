@@ -104,7 +104,12 @@ class PlannedEnrollment:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing of it is wanted any more, and nothing waits to say so."""
+        """Whether nothing of it is wanted any more, and nothing waits to say so.
+
+        The notice of a cancelled session waits until it is out: a request may come back refused.
+        """
+        if self.called_off is StatusReason.SESSION_CANCELLED and self.is_told:
+            return False
         return self.called_off is not None and not any(
             r.status is ReminderStatus.SCHEDULED for r in self.reminders
         )
@@ -252,6 +257,7 @@ async def write(
                 email_status=row.status,
                 status_reason=row.reason,
                 requested_at=row.requested_at,
+                moved_from=row.moved_from,
                 plan_version=draft.situation.version,
                 updated_at=func.now(),
             )

@@ -73,7 +73,7 @@ class _Known:
         """What follows from all rows, and the newest generation of every type."""
         rows = sorted(newest.values(), key=_by_plan)
         waiting = [r for r in rows if r.status is ReminderStatus.SCHEDULED and r.notice is None]
-        out = sorted((r for r in recorded if r.is_out), key=_by_sending)
+        out = sorted((r for r in recorded if r.is_out or _may_be_out(r)), key=_by_sending)
         # All that wait were planned together; what has ended may be of an earlier start.
         planned = (waiting or rows)[-1] if rows else None
         return cls(newest=newest, planned=planned, told=out[-1] if out else None)
@@ -82,6 +82,26 @@ class _Known:
     def is_anew(self) -> bool:
         """Whether somebody who enrolls now had been enrolled, and was called off."""
         return any(is_personal(row) for row in self.newest.values())
+
+    def start(self) -> datetime | None:
+        """The start that they reckon with: as planned, unless they were never told of that one.
+
+        It moved and was called off before that was told, or back before we knew of it, or into the
+        past, which nobody is told.
+        """
+        planned, told, moved = self.planned, self.told, self.newest.get(Notice.MOVED)
+        if planned is None:
+            return None
+        if told is not None and told.plan_version >= planned.plan_version:
+            return told.starts_at
+        if moved is not None and moved.moved_from is not None:
+            is_untold = (
+                moved.reason in (StatusReason.SESSION_STARTED, StatusReason.TAKEN_BACK)
+                and moved.starts_at == planned.starts_at
+            )
+            if is_untold or moved.reason is StatusReason.SESSION_CANCELLED:
+                return moved.moved_from
+        return planned.starts_at
 
     def called_off_by(self) -> Reminder | None:
         """The notice of a cancellation, if nothing was told since."""
@@ -93,6 +113,11 @@ class _Known:
         if told is None or planned is None:
             return False
         return told.starts_at == starts_at and told.plan_version >= planned.plan_version
+
+
+def _may_be_out(row: Reminder) -> bool:
+    """Whether somebody may believe that the session is cancelled: to say so once too often is better."""
+    return row.notice is Notice.CANCELLED and row.reason is StatusReason.OUTCOME_UNKNOWN
 
 
 def _by_plan(row: Reminder) -> tuple[int, bool, datetime]:
@@ -130,12 +155,17 @@ def _while_it_waits(case: Case, kind: Notice, row: Reminder, known: _Known) -> R
         return _closed(row, ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK)
     if (why := case.withheld.get(kind)) is not None:
         return _closed(row, ReminderStatus.SKIPPED, why)
-    if row.starts_at == session.starts_at:
-        return row
-    now_at = replace(row, starts_at=session.starts_at)
-    if kind is not Notice.MOVED:
-        return now_at
-    if is_taken_back(row, session.starts_at) and known.called_off_by() is None:
+    if kind is not Notice.MOVED or row.starts_at == session.starts_at:
+        return replace(row, starts_at=session.starts_at)
+    return _moved_on(case, row, known)
+
+
+def _moved_on(case: Case, row: Reminder, known: _Known) -> Reminder:
+    """A notice of a move that waits, of a session that has moved once more."""
+    session, now_at = case.session, replace(row, starts_at=case.session.starts_at)
+    if known.was_told_of(row.starts_at):
+        now_at = replace(now_at, moved_from=row.starts_at)
+    if is_taken_back(now_at, session.starts_at) and known.called_off_by() is None:
         return close(now_at, ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK)
     if case.is_quiet:
         return close(now_at, ReminderStatus.SKIPPED, StatusReason.UNTOLD)
@@ -172,8 +202,8 @@ def _of_cancelled(case: Case, row: Reminder | None, known: _Known) -> Reminder |
 
 def _of_moved(case: Case, row: Reminder | None, known: _Known) -> Reminder | None:
     """A new notice of a move, or of a session that takes place after all, if it is to be one."""
-    starts_at, planned = case.session.starts_at, known.planned
-    if case.session.status is not SessionStatus.SCHEDULED or planned is None:
+    starts_at, known_start = case.session.starts_at, known.start()
+    if case.session.status is not SessionStatus.SCHEDULED or known_start is None:
         return None
     cancelled = known.called_off_by()
     # Unless it was told already, or why not, and not called off by a further cancel.
@@ -182,10 +212,8 @@ def _of_moved(case: Case, row: Reminder | None, known: _Known) -> Reminder | Non
         or row.plan_version <= cancelled.plan_version
         or row.status is ReminderStatus.CANCELLED
     )
-    known_start = planned.starts_at
-    if row is not None and row.moved_from and row.reason is StatusReason.SESSION_CANCELLED:
-        known_start = row.moved_from  # it moved, and was cancelled before that was told
-    has_moved = abs(starts_at - known_start) >= NOTICEABLE
+    is_noted = row and row.reason is StatusReason.SESSION_STARTED and row.starts_at == starts_at
+    has_moved = abs(starts_at - known_start) >= NOTICEABLE and not is_noted
     if not is_after_all and (not has_moved or known.was_told_of(starts_at)):
         return None
     # It has begun, with or without them; or they enroll anew, in what they see.

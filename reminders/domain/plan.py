@@ -201,7 +201,7 @@ def revise(
     for want in wanted:
         row = newest.pop(want.reminder_type, None)
         if row is not None and row.status is ReminderStatus.SCHEDULED:
-            want = _as_requested(want, row, starts_at)  # noqa: PLW2901 - nothing else is to see it without
+            want = _as_late(_as_requested(want, row, starts_at), row)  # noqa: PLW2901 - nothing else is to see it without
         before = told.get(want.reminder_type)
         was_told = before is not None and abs(starts_at - before.starts_at) <= threshold
         if was_told:
@@ -364,6 +364,13 @@ def _as_requested(want: DueReminder, row: Reminder, starts_at: datetime) -> DueR
         status=ReminderStatus.SCHEDULED,
         reason=None,
     )
+
+
+def _as_late(want: DueReminder, row: Reminder) -> DueReminder:
+    """What is wanted of a reminder that was due before, and is due again: it is late, not past due."""
+    if want.reason is not StatusReason.PAST_DUE or row.due_at > want.due_at:
+        return want
+    return replace(want, status=ReminderStatus.SCHEDULED, reason=None)
 
 
 def _as_told(want: DueReminder, row: Reminder | None, starts_at: datetime) -> DueReminder:

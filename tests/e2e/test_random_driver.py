@@ -17,7 +17,6 @@ from temporalio.client import Client
 from devstack.stack import DATABASE, LocalStack
 from reminders.db.engine import Database
 from reminders.domain.keys import session_change_workflow_id, session_reminder_workflow_id
-from tests.databases import without_notices
 from tests.e2e.driving import witness
 from tests.e2e.driving.agreement import Pair, disagreements
 from tests.e2e.driving.driver import API_KEY, Driver, Form
@@ -36,6 +35,7 @@ SETTINGS = {
     "DELIVERY_MODE": "live",
     "API_KEYS": API_KEY,
     "RESCHEDULE_RESEND_THRESHOLD": "1m",
+    "NOTICE_COOLING_SECONDS": "4",
     # No sweep mends what others leave undone.
     "SWEEP_CRON": "0 0 1 1 *",
 }
@@ -80,7 +80,6 @@ async def test_whatever_is_asked_at_whatever_moment(form: Form) -> None:
     print(f"\n{SEED}={seed}")
     with LocalStack(with_ui=False, settings=SETTINGS) as stack:
         database = Database(stack.postgres.url(DATABASE), pool_size=20)
-        await without_notices(database)
         client = await Client.connect(stack.temporal.address, plugins=[SessionReminderPlugin()])
         await witness.install(database)
         driver = Driver(form, seed, stack=stack, client=client, database=database)
@@ -102,7 +101,8 @@ async def test_whatever_is_asked_at_whatever_moment(form: Form) -> None:
         ]
         verbs = Counter(call.verb for call in driver.journal.calls)
         repeated = sum(call.repeats is not None for call in driver.journal.calls)
-        print(f"{dict(verbs)}; {repeated} of them repeated; {len(accepted)} e-mails")
+        kinds = Counter(email["subject"].partition(":")[0].split(" for")[0] for email in accepted)
+        print(f"{dict(verbs)}; {repeated} of them repeated; {len(accepted)} e-mails {dict(kinds)}")
         for pair in list(dict.fromkeys(pair for pair, _ in findings))[:MOST_SHOWN]:
             print(await _trace(pair, driver, seen, client))
         changing = await _still_changing(driver, client)

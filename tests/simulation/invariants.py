@@ -24,6 +24,7 @@ from reminders.domain.model import (
 )
 from reminders.domain.model import StatusReason as Reason
 from reminders.domain.notices import NOTICEABLE
+from starter.services.handover import ROUNDS
 from tests.simulation.provider import SINK, Acceptance, Weather
 from tests.simulation.store import Row
 from tests.simulation.virtual import EPOCH
@@ -46,7 +47,7 @@ SOON = timedelta(seconds=40)
 """The same where nothing went wrong at all, or for some other person only."""
 POSTS_A_MINUTE = 30
 """Requests under one key, at the most."""
-ATTEMPTS_A_MINUTE = 20
+ATTEMPTS_A_MINUTE = 30
 """Attempts of one delivery, at the most."""
 
 
@@ -61,12 +62,15 @@ def accepted_at_most_once(e: Evidence) -> Violations:
 def told_once(e: Evidence) -> Violations:
     """A person gets a second e-mail of a type only for a start that is another one by more than the threshold."""
     told: dict[tuple[UUID, UUID, str], list[Acceptance]] = defaultdict(list)
+    unknown = _unknown(e)
     for a in e.provider.accepted:
         row = e.store.rows[a.reminder_id]
         if row.reminder_type in NOTICES:
             continue
         key = row.session_id, row.user_id, row.reminder_type
         for before in told[key]:
+            if before.reminder_id in unknown:
+                continue  # nobody could know
             if before.reminder_id != a.reminder_id and abs(before.tells - a.tells) <= THRESHOLD:
                 yield f"{_name(e, a.reminder_id)} tells {_at(a.tells)} once more, at {_at(a.at)}"
         told[key].append(a)
@@ -129,7 +133,8 @@ def nothing_for_who_does_not_want_it(e: Evidence) -> Violations:
         lead = e.store.rules[row.reminder_type].lead
         frozen_by = batch.frozen_at + OFF
         is_notice = row.reminder_type in NOTICES
-        found = spells(e, row.session_id, row.user_id, until_it_ended=True, only_noted=is_notice)
+        is_later = is_notice or row.generation > 1
+        found = spells(e, row.session_id, row.user_id, until_it_ended=True, only_noted=is_later)
         live = [s for s in _merged(found) if s.since <= frozen_by]
         if row.reminder_type == Notice.CANCELLED:
             live = [
@@ -249,7 +254,7 @@ def what_could_go_out_went_out(e: Evidence) -> Violations:
         told[row.session_id, row.user_id, row.reminder_type].append(a)
     odd = {e.provider.bad_address, e.provider.disliked if _was_disliked(e) else None}
     for session_id, user_id in e.store.enrollments:
-        if e.store.users[user_id].email in odd:
+        if e.store.users[user_id].email in odd or _is_stuck(e, session_id, user_id):
             continue
         for spell in _merged(spells(e, session_id, user_id)):
             for kind, due_at, useful_until in _wanted(e, spell):
@@ -282,6 +287,18 @@ def news_is_new(e: Evidence) -> Violations:
         key = row.session_id, row.user_id
         before = told.get(key)
         is_news = row.reminder_type in (Notice.CANCELLED, Notice.MOVED)
+        if (
+            is_news
+            and before is not None
+            and (
+                _may_believe_cancelled(e, row)
+                or any(
+                    what == "quiet" and about == row.session_id and at > before.at
+                    for at, what, about, _ in e.store.timeline
+                )
+            )
+        ):
+            before = None  # they may have heard of something else in between
         if is_news and before is not None and _says(e, before) == _says(e, a):
             yield f"{_name(e, a.reminder_id)} tells at {_at(a.at)} what was told already"
         told[key] = a
@@ -297,15 +314,13 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
         return
     odd = {e.provider.bad_address, e.provider.disliked if _was_disliked(e) else None}
     for session_id, user_id in e.store.enrollments:
-        if e.store.users[user_id].email in odd:
+        if e.store.users[user_id].email in odd or _is_stuck(e, session_id, user_id):
             continue
         key = session_id, user_id
-        mails = [
-            a
-            for a in e.provider.accepted
-            if (row := e.store.rows[a.reminder_id]).session_id == session_id
-            and row.user_id == user_id
-        ]
+        mails = _mails(e, e.store.of_enrollment[key][0]) if key in e.store.of_enrollment else []
+        quiet = {
+            at for at, what, about, _ in e.store.timeline if (what, about) == ("quiet", session_id)
+        }
         states = _states(spells(e, session_id, user_id))
         for before, now in pairwise(states):
             known_before = _known_at(e, key, before.since)
@@ -314,10 +329,17 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
                 continue
             if known_before is None or known_before > now.since or known_at is None:
                 continue
-            last = next((_says(e, a) for a in reversed(mails) if a.at < now.since), before.state)
-            ahead = min(before.state[1], now.state[1])
-            if _show_the_same(last, now.state) or ahead <= known_at:
+            told = (_says(e, a) for a in reversed(mails) if a.at < now.since)
+            last = next(told, next(s.state for s in states if s.is_part))
+            ahead = min(last[1], before.state[1], now.state[1])
+            if (
+                any(now.since <= at <= now.until for at in quiet)
+                or _show_the_same(last, now.state)
+                or ahead <= known_at
+            ):
                 continue
+            # Whoever is made ready for a reminder is told when that is decided.
+            known_at += timedelta(seconds=e.story.lead_in)
             due_at = known_at if now.state[0] else known_at + COOLING
             out_at = min(
                 (a.at for a in mails if a.at >= now.since and _says(e, a) == now.state),
@@ -327,6 +349,97 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
             well_from = _well_within(e, due_at, min(now.until, ahead), enough)
             if well_from is not None and out_at > well_from + enough:
                 yield f"{_name_of(e, key)} was not told by {_at(well_from + enough)}: {now.state}"
+
+
+def a_burst_is_one_notice(e: Evidence) -> Violations:
+    """A notice of a move comes once that has cooled, and tells from when: another start, which was known."""
+    for a in e.provider.accepted:
+        row = e.store.rows[a.reminder_id]
+        if row.reminder_type != Notice.MOVED:
+            continue
+        mails = [m for m in _mails(e, row) if m.at < a.at]
+        found = spells(e, row.session_id, row.user_id)
+        so = [s for s in found if s.is_held and s.starts_at == a.tells and s.since <= a.at]
+        since = min((s.since for s in so if not mails or s.until > mails[-1].at), default=a.at)
+        unsaid = ("sweep", "call and die")
+        is_told = not any(
+            event.arguments[-1:] in [(u,) for u in unsaid] for event in e.story.events
+        )
+        if (
+            is_told
+            and row.due_at > since
+            and a.at - since < min(COOLING, (a.tells - a.at) / 4) - OFF
+        ):
+            yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, so only since {_at(since)}"
+        is_after_all = _may_believe_cancelled(e, row) or (mails and _says(e, mails[-1])[0])
+        if row.moved_from and not is_after_all and abs(row.moved_from - a.tells) < NOTICEABLE:
+            yield f"{_name(e, row.id)} tells {_at(a.tells)}, which it had moved from"
+        if a.moved_from is None:
+            continue
+        of = row.session_id, row.user_id
+        mine = {r.id for r in e.store.of_enrollment[of]}
+        enrolled = {
+            at for at, what, key, _ in e.store.timeline if (what, key) == ("enrollment", of)
+        }
+        known = {m.tells for m in mails}
+        known |= {s.starts_at for s in found if s.until - s.since > COOLING / 2}
+        known |= {
+            now.starts_at
+            for was, now in pairwise(found)
+            if was.starts_at <= now.since or now.since in enrolled
+        }
+        known |= {e.store.rows[i].starts_at for i in _unknown(e) & mine}
+        known |= {r.starts_at for r in e.store.of_enrollment[of] if r.reason is Reason.TAKEN_BACK}
+        known |= {s.starts_at for _, what, _, s in e.store.timeline if what == "quiet"}
+        if a.moved_from not in known:
+            yield f"{_name(e, row.id)} tells {_at(a.tells)}, moved from {_at(a.moved_from)}"
+
+
+def nobody_is_told_quietly(e: Evidence) -> Violations:
+    """Of what nobody was to be told there is no notice."""
+    for a in _of_batches(e):
+        row, batch = e.store.rows[a.reminder_id], e.store.batches[UUID(a.key)]
+        if row.reminder_type not in (Notice.CANCELLED, Notice.MOVED):
+            continue
+        quiet = [
+            at
+            for at, what, about, _ in e.store.timeline
+            if (what, about) == ("quiet", row.session_id)
+        ]
+        is_quiet, was = False, None
+        for at, what, about, s in e.store.timeline:
+            if (what, about) == ("session", row.session_id) and at <= batch.frozen_at + OFF:
+                # Called off already: that it moves besides is no news.
+                if not (was is s.status is SessionStatus.CANCELLED):
+                    is_quiet = at in quiet
+                was = s.status
+        if is_quiet:
+            yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, and nobody was to be told"
+
+
+def who_is_sure_has_the_newest(e: Evidence) -> Violations:
+    """Whoever is sure that a run follows has handed over the newest plan of that moment."""
+    for asked_at, key, version in e.sure:
+        newest = max((v for at, k, v in e.store.plans if k == key and at < asked_at), default=0)
+        if version is not None and version < newest:
+            yield f"{_name_of(e, key)} plan {version} was handed over, {newest} was the newest"
+
+
+def calls_become_sure(e: Evidence) -> Violations:
+    """Where nothing goes wrong, and few ask at once, every call becomes sure of it."""
+    asked = sum(event.verb in ("enroll", "unenroll", "move") for event in e.story.events)
+    few = asked - e.story.people * len(e.story.starts) < ROUNDS
+    if few and _enough(e) is SOON and not e.troubles:
+        for asked_at, key, version in e.sure:
+            if version is None:
+                yield f"{_name_of(e, key)} was not sure at {_at(asked_at)}"
+
+
+def a_run_follows_forward(e: Evidence) -> Violations:
+    """A run never goes back to an older plan, and is cancelled when everything is called off."""
+    yield from (f"run {run_id} went back to an older plan" for run_id in e.temporal.older)
+    for run_id in e.temporal.planned_to_end:
+        yield f"run {run_id} was given a plan in which everything is called off"
 
 
 def no_run_without_an_enrollment(e: Evidence) -> Violations:
@@ -387,6 +500,11 @@ INVARIANTS: tuple[Invariant, ...] = (
     what_could_go_out_went_out,
     news_is_new,
     who_takes_part_is_told,
+    a_burst_is_one_notice,
+    nobody_is_told_quietly,
+    who_is_sure_has_the_newest,
+    calls_become_sure,
+    a_run_follows_forward,
     no_run_without_an_enrollment,
     attempts_are_bounded,
     one_owner_at_a_time,
@@ -567,6 +685,44 @@ def _known_at(e: Evidence, key: tuple[UUID, UUID], since: datetime) -> datetime 
     return min(done, default=None)
 
 
+def _mails(e: Evidence, row: Row) -> list[Acceptance]:
+    """All that somebody was told of a session."""
+    of = row.session_id, row.user_id
+    return [
+        a
+        for a in e.provider.accepted
+        if (r := e.store.rows[a.reminder_id]) and (r.session_id, r.user_id) == of
+    ]
+
+
+def _may_believe_cancelled(e: Evidence, row: Row) -> bool:
+    """Whether nobody knows if a notice of a cancellation went out to them."""
+    mine = {r.id for r in e.store.of_enrollment[row.session_id, row.user_id]}
+    return any(e.store.rows[i].reminder_type == Notice.CANCELLED for i in _unknown(e) & mine)
+
+
+def _unknown(e: Evidence) -> set[UUID]:
+    """Reminders of which the ledger could not know, at some time, whether they went out."""
+    return {c.row_id for c in e.store.changes if c.reason is Reason.OUTCOME_UNKNOWN}
+
+
+def _is_stuck(e: Evidence, session_id: UUID, user_id: UUID) -> bool:
+    """Whether a request with them in it is in doubt, and nobody can be asked.
+
+    It went unanswered, and a firewall keeps it for another's sake; or it was frozen under another
+    mode. It may have been accepted, so that nobody in it can go with another.
+    """
+    mine = {r.id for r in e.store.of_enrollment.get((session_id, user_id), [])}
+    unknown = _unknown(e)
+    is_blocked = any(w is Weather.FIREWALL for _, _, w in e.troubles)
+    return any(
+        (is_blocked and str(batch.id) in e.provider.unanswered)
+        or (batch.mode != "live" and unknown & {*batch.reminder_ids})
+        for batch in e.store.batches.values()
+        if mine & {*batch.reminder_ids}
+    )
+
+
 def _given_up_at(e: Evidence, session_id: UUID, user_id: UUID, kind: str) -> datetime:
     """When a request in doubt with this reminder in it was not to be repeated any more.
 
@@ -664,6 +820,8 @@ _NEVER = frozenset(
 """Reasons for which no story gives a cause."""
 _BEGUN = (Reason.EXPIRED, Reason.QUOTA, Reason.MISCONFIGURED, Reason.SESSION_STARTED)
 """Reasons that say that the session had begun."""
+_NEXT = timedelta(seconds=1)
+"""Whoever would come again after the start ends so long before it."""
 
 
 def _is_true(e: Evidence, row: Row, reason: Reason | None, at: datetime) -> bool:
@@ -683,7 +841,7 @@ def _is_true(e: Evidence, row: Row, reason: Reason | None, at: datetime) -> bool
         Reason.REJECTED: email in (e.provider.bad_address, e.provider.disliked),
     }
     if reason in _BEGUN:
-        return any(s.starts_at <= at + OFF for s in around)
+        return any(s.starts_at <= at + _NEXT for s in around)
     return reason is None or was.get(reason, reason not in _NEVER)
 
 

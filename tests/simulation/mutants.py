@@ -15,12 +15,14 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 from unittest.mock import patch
 
 from tests.simulation.runner import Failure, play
+from tests.simulation.story import NOTICED, WILDER
 
 SCHEDULES = 3000
 """Played in search of a fault, at the most."""
@@ -28,6 +30,7 @@ _FOUND = Path(__file__).with_name("found.json")
 _DELIVERY = "reminders.delivery"
 _LEDGER = "tests.simulation.store:ModelLedger"
 _HANDOVER = "starter.services.handover:Handover"
+_NOTICES = "reminders.domain.notices"
 _WORKFLOW = "workflows.session_reminder:SessionReminderWorkflow"
 
 
@@ -163,7 +166,7 @@ MUTANTS = (
         (
             f"{_DELIVERY}.pipeline:DeliveryPipeline._resume",
             "self._doubts.wait_for(batch_id, tickets)\n        return",
-            "raise BatchBusyError(retry_after=_BUSY)",
+            "raise BatchBusyError(retry_after=BUSY)",
         ),
         (
             f"{_DELIVERY}.pipeline:DeliveryPipeline._put_off",
@@ -184,10 +187,6 @@ MUTANTS = (
         ),
     ),
     _mutant(
-        "a late close ends what was planned anew",
-        (f"{_WORKFLOW}._deliver", ", plan_version=version)", ")"),
-    ),
-    _mutant(
         "a cancel that lands during a send is swallowed",
         (
             f"{_WORKFLOW}._deliver",
@@ -198,7 +197,7 @@ MUTANTS = (
     # Leases, locks, versions.
     _mutant(
         "a lease is compared with the worker's clock",
-        (f"{_LEDGER}._has_lapsed", "self._store.now()", "self._clock.now()"),
+        (f"{_LEDGER}._has_lapsed", "self._store.now()", "self._clock._machine.now()"),
     ),
     _mutant(
         "a reading of long ago is believed",
@@ -207,10 +206,6 @@ MUTANTS = (
     _mutant(
         "who stood still posts what was true before",
         (f"{_DELIVERY}.posting:Poster._at_its_turn", "if monotonic() >", "if False and 0 >"),
-    ),
-    _mutant(
-        "a settlement does not look at the batch",
-        (f"{_LEDGER}._settle", "is_of_batch = row.batch_id == batch_id", "is_of_batch = True"),
     ),
     # The provider's answers.
     _mutant(
@@ -353,6 +348,39 @@ MUTANTS = (
             "return False",
         ),
     ),
+    # Notices.
+    _mutant(
+        "a notice is planned although nobody is to be told",
+        (f"{_NOTICES}:_next", "if reason is None and case.is_quiet and", "if False and"),
+    ),
+    _mutant(
+        "a move is told before it has cooled",
+        (
+            f"{_NOTICES}:_cooled",
+            "max(min(case.cooling, left / _SHARE), timedelta())",
+            "timedelta()",
+        ),
+    ),
+    _mutant(
+        "a burst tells from when it moved last",
+        (
+            f"{_NOTICES}:_moved_on",
+            "due_at=_cooled(case))",
+            "due_at=_cooled(case), moved_from=row.starts_at)",
+        ),
+    ),
+    _mutant(
+        "a move that was taken back is told",
+        (f"{_NOTICES}:is_taken_back", "return row.moved_from is not None and", "return False and"),
+    ),
+    _mutant(
+        "who was moved into the past by mistake is not told when it ends",
+        (f"{_NOTICES}:_Known.start", "if is_untold or", "if"),
+    ),
+    _mutant(
+        "who was told of the cancel is not told that it takes place after all",
+        (f"{_NOTICES}:_of_moved", "if not is_after_all and (", "if ("),
+    ),
     # Plans and runs.
     _mutant(
         "nobody looks whether there is a newer plan",
@@ -422,8 +450,10 @@ def applied(name: str | None) -> Iterator[None]:
 
 def hunt(mutant: Mutant, *, schedules: int = SCHEDULES) -> tuple[Failure | None, int]:
     """The first schedule that finds a fault, and how many were played for it."""
+    part = schedules // 3
+    seeds = chain(*(range(first, first + part) for first in (0, NOTICED, WILDER)))
     with applied(mutant.name):
-        tally = play(range(schedules), enough=lambda t: bool(t.failures))
+        tally = play(seeds, enough=lambda t: bool(t.failures))
     return (tally.failures[0] if tally.failures else None), tally.schedules
 
 

@@ -41,6 +41,8 @@ class ModelPlanner:
     notice_cooling: timedelta = field(default=COOLING, kw_only=True)
     enrolled: Callable[..., Any] | None = field(default=None, kw_only=True)
     """`Catalogue.enrolled`, for who pages through a session."""
+    asked_at: datetime | None = field(default=None, kw_only=True)
+    """When it was asked last whether there is a newer plan."""
 
     async def enroll(
         self,
@@ -121,6 +123,7 @@ class ModelPlanner:
 
         def work() -> bool:
             key = planned.session.id, planned.user_id
+            self.asked_at = self.store.now()
             entry = self.store.unconfirmed.get(key)
             newest = max((r.plan_version for r in self._recorded(key)), default=0)
             newest = max(newest, entry[0] if entry else 0)
@@ -283,9 +286,12 @@ class ModelPlanner:
                 starts_at=changed.starts_at,
                 reason=changed.reason,
                 requested_at=changed.requested_at,
+                moved_from=changed.moved_from,
                 plan_version=situation.version,
             )
         is_changed = not revision.is_empty
+        if is_changed:
+            store.plans.append((store.now(), key, situation.version))
         if is_changed and not first:
             self._note_unconfirmed(key, situation.version)
         known = max((r.plan_version for r in revision.unchanged), default=0)

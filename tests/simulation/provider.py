@@ -81,6 +81,8 @@ class Acceptance:
     tells: datetime
     """The start that it tells."""
     worker: str
+    moved_from: datetime | None = None
+    """The start that it tells of before."""
 
 
 @dataclass(slots=True)
@@ -108,6 +110,8 @@ class Provider:
     accepted: list[Acceptance] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     _known: dict[str, _Known] = field(default_factory=dict)
+    unanswered: set[str] = field(default_factory=set)
+    """Keys of requests whose answer was lost."""
     _window: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     _ids: int = 0
 
@@ -142,13 +146,26 @@ class Provider:
             if known.answer is None:
                 return _Answer(409, "concurrent_idempotent_requests", "still running")
             return known.answer
+        return self._judge(mails, people, key, body, process.name)
+
+    def _judge(
+        self,
+        mails: list[dict[str, Any]],
+        people: frozenset[str],
+        key: str,
+        body: bytes,
+        worker: str,
+    ) -> tuple[Receipt, ...] | _Answer | None:
+        """What comes back of a request whose key is new."""
+        if self.weather is Weather.REFUSES_ONE and self.disliked in people:
+            return _Answer(422, "validation_error", "The `subject` field is too long.")
         chance = self.random.random()
         if self.weather is Weather.DOWN and chance < 0.5:
             return _Answer(503, "service_unavailable", "away")
         if self.weather is Weather.SILENT and chance < 0.5:
             return None
-        receipts = tuple(self._take(mail, key, process.name) for mail in mails)
-        self._known[key] = _Known(body, now, receipts)
+        receipts = tuple(self._take(mail, key, worker) for mail in mails)
+        self._known[key] = _Known(body, self.loop.now(), receipts)
         if self.weather is Weather.DOWN:
             return _Answer(503, "service_unavailable", "away")
         if self.weather is Weather.SILENT:
@@ -156,7 +173,7 @@ class Provider:
         return receipts
 
     def _refused(self, key_of_worker: str, people: frozenset[str]) -> _Answer | None:
-        """What is refused before anything is looked up."""
+        """What is refused before anything is looked up; what an e-mail says is judged later."""
         window = int(self.loop.time())
         self._window[window] += 1
         weather = self.weather
@@ -172,8 +189,6 @@ class Provider:
             return _Answer(422, "validation_error", "The `from` field is not verified.")
         if weather is Weather.FIREWALL and self.disliked in people:
             return _Answer(403, "", "<html>Request blocked</html>")
-        if weather is Weather.REFUSES_ONE and self.disliked in people:
-            return _Answer(422, "validation_error", "The `subject` field is too long.")
         return None
 
     def _take(self, mail: dict[str, Any], key: str, worker: str) -> Receipt:
@@ -191,6 +206,7 @@ class Provider:
                 mail["person"],
                 datetime.fromisoformat(mail["tells"]),
                 worker,
+                datetime.fromisoformat(mail["moved_from"]) if "moved_from" in mail else None,
             )
         )
         return Accepted(email_id)
@@ -225,9 +241,15 @@ class CheapComposer:
             to=facts.attendee.email if self._mode == "live" else SINK,
             subject=facts.attendee.email,
             html=self._mode,
-            text=tells.isoformat(),
+            text=told(facts),
             true_until=until if facts.reminder.notice is None else None,
         )
+
+
+def told(facts: DeliveryFacts) -> str:
+    """The start that an e-mail tells, and the one before."""
+    assert facts.session
+    return " ".join(i.isoformat() for i in (facts.session.starts_at, facts.moved_from) if i)
 
 
 class SimulatedMailer:
@@ -260,7 +282,7 @@ class SimulatedMailer:
                     "to": m.to,
                     "person": m.subject,
                     "mode": m.html,
-                    "tells": m.text,
+                    **dict(zip(("tells", "moved_from"), m.text.split(), strict=False)),
                 }
                 for m in messages
             ]
@@ -282,6 +304,7 @@ class SimulatedMailer:
                 back = 0.05 if self._random.random() < 0.9 else self._random.random() * 14
                 if answer is None or back > PATIENCE - there:
                     back, answer = PATIENCE - there, None
+                    provider.unanswered.add(idempotency_key)
                 loop.outside(back, _give, answered, answer)
 
             loop.outside(there, arrive)

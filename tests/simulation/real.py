@@ -9,7 +9,7 @@ from reminders.domain.ports import Composer
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.compose import MailComposer
 from reminders.mail.render import MailRenderer
-from tests.simulation.provider import SINK
+from tests.simulation.provider import SINK, told
 
 
 class _AsModel:
@@ -21,7 +21,6 @@ class _AsModel:
     def compose(self, facts: DeliveryFacts, *, now: datetime) -> Message:
         """See `Composer.compose`."""
         mail = self._composer.compose(facts, now=now)
-        assert facts.session
         assert facts.attendee
         return Message(
             reminder_id=mail.reminder_id,
@@ -29,7 +28,7 @@ class _AsModel:
             to=mail.to,
             subject=facts.attendee.email,
             html=mail.html,
-            text=facts.session.starts_at.isoformat(),
+            text=told(facts),
             true_until=mail.true_until,
         )
 

@@ -48,6 +48,7 @@ MUTANTS = (
     _m("a freeze does not look at the status", "FREEZE", "r.email_status = 'scheduled' AND r.xmin", "r.xmin"),
     _m("a late acceptance does not count", "SETTLE", "OR d.email_id IS NOT NULL AND r.resend", "OR false AND r.resend", 1),
     _m("a settlement revives what has ended", "SETTLE", "AND r.email_status = 'sending'\n", "\n"),
+    _m("a settlement does not look at the batch", "SETTLE", "r.batch_id = :batch_id", "true", 1),
     _m("anybody renews", "RENEW", "AND owner = :owner", "AND :owner <> ''", 1),
     _m("a late close ends what was planned anew", "CLOSE", "r.plan_version <= :plan_version", "true", 5),
     _m("not found is believed", "CLOSE", "AND :reason <> 'not_found'", "", 2),

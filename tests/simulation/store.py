@@ -185,6 +185,8 @@ class Store:
     held_because: StatusReason | None = None
     held_sender: str | None = None
     plan_version: int = 0
+    plans: list[tuple[datetime, tuple[UUID, UUID], int]] = field(default_factory=list)
+    """When an enrollment was planned anew, and the version of it."""
     changes: list[Change] = field(default_factory=list)
     timeline: list[tuple[datetime, str, Any, Any]] = field(default_factory=list)
     """What was true of whom, and from when on: the words of the platform."""
@@ -195,10 +197,18 @@ class Store:
     writes: int = 0
     lead_in: timedelta | None = None
 
-    def set_session(self, session: Session) -> None:
-        """The platform's row of a session."""
+    def set_session(self, session: Session, *, tell_nobody: bool | None = None) -> None:
+        """The platform's row of a session; a call of ours that changes it says whom to tell."""
+        before = self.sessions.get(session.id)
+        if before and (before.starts_at, before.status) == (session.starts_at, session.status):
+            tell_nobody = None
         self.sessions[session.id] = session
         self.timeline.append((self.now(), "session", session.id, session))
+        if tell_nobody is not None:
+            self.quiet.pop(session.id, None)
+        if tell_nobody:
+            self.quiet[session.id] = session.starts_at, session.status
+            self.timeline.append((self.now(), "quiet", session.id, session))
 
     def set_enrollment(self, key: tuple[UUID, UUID], status: EnrollmentStatus) -> None:
         """The platform's row of an enrollment."""
@@ -291,6 +301,12 @@ class Store:
         moving = next(
             (r for r in mine if r.reminder_type == "moved" and r.status is SCHEDULED), None
         )
+        may_be_called_off = any(
+            r.reminder_type == "cancelled"
+            and r.plan_version > (told.plan_version if told else 0)
+            and (r.status is SENDING or r.reason is StatusReason.OUTCOME_UNKNOWN)
+            for r in mine
+        )
         known = row.moved_from or (moving.moved_from if moving else None)
         known = known or (told.starts_at if told else None)
         return DeliveryFacts(
@@ -306,10 +322,12 @@ class Store:
             and session is not None
             and told.starts_at == session.starts_at
             and told.reminder_type != "cancelled"
+            and not may_be_called_off
             and not any(
                 r.reason is StatusReason.UNTOLD and r.plan_version > told.plan_version for r in mine
             ),
-            was_called_off=told is not None and told.reminder_type == "cancelled",
+            was_called_off=may_be_called_off
+            or (told is not None and told.reminder_type == "cancelled"),
             was_told=before is not None
             and session is not None
             and abs(before.starts_at - session.starts_at) <= RESEND_THRESHOLD,

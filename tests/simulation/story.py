@@ -18,6 +18,8 @@ RULES = (("early", 30.0), ("late", 5.0)), (("early", 60.0), ("late", 20.0)), (("
 """Types and leads in minutes."""
 NOTICED = 1_000_000
 """From this seed on people are told of what changes; otherwise a seed's story is what it was."""
+WILDER = 3_000_000
+"""From this seed on there are more knots; the same holds."""
 
 
 @dataclass(order=True, frozen=True, slots=True)
@@ -54,7 +56,9 @@ class Story:
     bad_person: int | None
     dislikes: int | None
     has_notices: bool = False
-    """Whether people are told that a session was cancelled or moved, or that they are enrolled."""
+    """Whether people are told that a session was cancelled or moved."""
+    confirms: bool = False
+    """Whether they are told that they are enrolled."""
     events: tuple[Event, ...] = field(repr=False)
 
     @property
@@ -98,9 +102,16 @@ def story(seed: int) -> Story:
             events += _trouble(r, about(), workers)
     dislikes = r.randrange(people) if r.random() < 0.5 else None
     knot = r.random()
-    if knot < 0.5:
+    has_notices = seed >= NOTICED
+    if seed >= WILDER and knot >= 0.2:
+        has_notices = r.random() < 0.7
+        is_news = has_notices and knot < 0.7
+        kept = [e for e in events if _is_enrolling(e) or (is_news and e.verb in TROUBLES)]
+        moment = instants[0] if is_news else r.choice(instants)
+        events = kept + (_news if is_news else _wild_knot)(r, moment, starts[0], people, workers)
+    elif knot < 0.5:
         closely = _knot if knot < 0.3 else _quiet_knot
-        enrolled = [e for e in events if e.verb == "enroll" and e.at < 2.0]
+        enrolled = [e for e in events if _is_enrolling(e)]
         events = enrolled + closely(r, r.choice(instants), workers)
         dislikes = 0 if people > 1 and knot < 0.3 else None
     return Story(
@@ -118,9 +129,15 @@ def story(seed: int) -> Story:
         lead_in=r.choice((0.0, 0.0, 3.0, 40.0)),
         bad_person=r.randrange(people) if r.random() < 0.05 else None,
         dislikes=dislikes,
-        has_notices=seed >= NOTICED,
+        has_notices=has_notices,
         events=tuple(sorted(events)),
+        confirms=has_notices and (seed < WILDER or r.random() < 0.5),
     )
+
+
+def _is_enrolling(event: Event) -> bool:
+    """Whether it is how a story begins."""
+    return event.verb == "enroll" and event.at < 2.0
 
 
 def _knot(r: Random, moment: float, workers: int) -> list[Event]:
@@ -201,6 +218,89 @@ def _quiet_knot(r: Random, moment: float, workers: int) -> list[Event]:
                 Event(moment + r.uniform(20.0, 90.0), "unenroll", (0, 1, "call")),
                 Event(moment + r.uniform(100.0, 120.0), "enroll", (0, 1, "call")),
             ]
+
+
+def _wild_knot(r: Random, moment: float, start: float, _people: int, workers: int) -> list[Event]:
+    """What the others would bring together once in many thousand schedules."""
+    away, soon = 50 * MINUTE, r.choice((5, 10, 20)) * MINUTE + 40.0
+    match r.randrange(4):
+        case 0:  # nobody could be reminded until the start; it moves before that is recorded
+            return [
+                Event(max(1.0, moment - 5.0), "weather", (Weather.UNREACHABLE,)),
+                Event(start + r.uniform(-1.1, 0.1), "move", (0, soon, "call")),
+                Event(start - 1.2, "database", (False,)),
+                Event(start + 3.0, "database", (True,)),
+                Event(start + 20.0, "weather", (Weather.FINE,)),
+            ]
+        case 1:  # it moves and moves back, and who passes on the first move dies
+            before = max(3.0, moment - r.uniform(2.0, 30.0))
+            dies = "call, and who passes it on dies"
+            return [
+                Event(before, "move", (0, away, dies)),
+                Event(before + r.uniform(0.01, 0.2), "move", (0, -away, "call")),
+            ]
+        case 2:  # nothing certain is known of a request, and nothing can be asked
+            return [
+                Event(max(1.0, moment - 1.0), "weather", (Weather.SILENT,)),
+                Event(moment + r.uniform(0.5, 12.0), "weather", (Weather.UNREACHABLE,)),
+                Event(moment + r.choice((100.0, 200.0)), "weather", (Weather.FINE,)),
+            ]
+        case _:  # many speak of the same person at once, and some of them die
+            at = max(3.0, moment - r.uniform(0.5, 60.0))
+            calls = []
+            for _ in range(r.randint(2, 5)):
+                told = r.choice(("call", "call", "call and die"))
+                verb = r.choice(("enroll", "unenroll", "move"))
+                subject = (0, r.choice((-1, 1, 20)) * MINUTE) if verb == "move" else (0, 0)
+                calls.append(Event(at, verb, (*subject, told)))
+                at += r.choice((0.0, 0.01, 0.05, 0.1))
+            last = Event(at + r.uniform(0.0, 0.1), "enroll", (0, 0, "call"))
+            stopped = [Event(at + 0.3, "pause", (w,)) for w in range(workers) if r.random() < 0.1]
+            return [
+                *calls,
+                last,
+                *stopped,
+                *(Event(at + 9.0, "go on", e.arguments) for e in stopped),
+            ]
+
+
+TROUBLES = frozenset(
+    {"weather", "die", "revive", "pause", "go on", "database", "temporal", "lose answers"}
+)
+
+
+def _news(r: Random, instant: float, start: float, people: int, _workers: int) -> list[Event]:
+    """What people are told of: a burst of changes, or two, of a session or a place in it."""
+    events: list[Event] = []
+    for _ in range(r.choice((1, 1, 2, 3))):
+        at = max(3.0, r.choice((instant, instant, start)) - r.choice((2.0, 30.0, 130.0, 400.0)))
+        told = r.choice(("call", "call", "call", "call and die", "sweep", "quiet"))
+        soon = at + r.choice((0.2, 5.0, 40.0, 110.0, 125.0))
+        shift = r.choice((-5, -1, 5, 50, 90, 24 * 60)) * MINUTE
+        back = r.choice((-shift, shift, 5 * MINUTE))
+        person = r.randrange(people)
+        match r.randrange(6):
+            case 0:
+                burst = [Event(at, "move", (0, shift, told))]
+            case 1:
+                burst = [Event(at, "move", (0, shift, told)), Event(soon, "move", (0, back, told))]
+            case 2:  # into the past, by mistake
+                burst = [
+                    Event(at, "move", (0, at - start - MINUTE, "call")),
+                    Event(soon, "move", (0, start - at + 90 * MINUTE, "call")),
+                ]
+            case 3:
+                burst = [Event(at, "cancel", (0, told)), Event(soon, "restore", (0, told))]
+            case 4:
+                burst = [Event(at, "cancel", (0, told))]
+            case _:  # from the waiting list, while it moves
+                burst = [
+                    Event(at, "wait list", (person, 1)),
+                    Event(at + 1.0, "move", (1, shift, told)),
+                    Event(soon + 1.0, "enroll", (person, 1)),
+                ]
+        events += burst
+    return events
 
 
 def _platform(r: Random, about: Callable[[], float], people: int, sessions: int) -> list[Event]:

@@ -77,6 +77,10 @@ class TemporalServer:
     failures: list[str] = field(default_factory=list)
     attempts: Counter[tuple[UUID, int]] = field(default_factory=Counter)
     """Of deliveries, by reminder and minute."""
+    older: list[str] = field(default_factory=list)
+    """Runs that went back to an older plan."""
+    planned_to_end: list[str] = field(default_factory=list)
+    """Runs that were given a plan in which everything is called off."""
 
     def polling(self) -> list[Worker]:
         """Workers that take tasks."""
@@ -232,7 +236,10 @@ class Execution:
                 if not future.done():
                     future.set_result(Answer.REFUSED if error.type == IS_ENDING else Answer.NONE)
                 return
+            before = self.workflow.plan().version
             SessionReminderWorkflow.replan(self.workflow, plan)
+            if self.workflow.plan().version < before:
+                self.server.older.append(self.run_id)
             if not future.done():
                 future.set_result(Answer.CONFIRMED)
 
@@ -274,8 +281,8 @@ class Activity:
         self.server.loop.outside(self.server.latency(), self._start)
 
     def _start(self) -> None:
-        if self.is_done or self.current is not None:
-            return
+        if self.is_done or self.current is not None or not self.execution.is_running:
+            return  # of a run that was terminated nothing goes on
         server = self.server
         workers = server.polling()
         paused = [w for w in server.workers if w.process.paused is not None]
@@ -533,6 +540,8 @@ class ModelWorkflows:
             found = self._find(run)
             if found is None or not found.is_running:
                 return Answer.REFUSED
+            if planned.is_over:
+                self._server.planned_to_end.append(run.run_id)
             return found.update(_plan(planned))
 
         pending = await self._call(work)

@@ -42,6 +42,7 @@ from reminders.domain.model import (
 )
 from reminders.domain.pace import Pace
 from reminders.domain.ports import Composer, Destination, Enrollment
+from starter.services.handover import HandedOver
 from tests.simulation.parts import Services
 from tests.simulation.planner import ModelPlanner
 from tests.simulation.provider import (
@@ -61,6 +62,10 @@ _HEARD = timedelta(milliseconds=20)
 """How long PostgreSQL's answer about the time is under way."""
 _LONG_ENOUGH = 240.0
 """Seconds in which a run that is cancelled by hand ends, if some worker lives."""
+_REPEATED = 30
+"""Times that a client repeats a call until it is answered."""
+_MISSED = 15.0
+"""Seconds until an activity whose worker is dead is tried again."""
 SETTLING = 420.0
 """Seconds after a story in which everything comes to rest."""
 
@@ -89,6 +94,9 @@ class Evidence:
     """Whose run an operator cancelled, or who was enrolled by a call, which ends that."""
     ended_by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]]
     """The same, from when on the run has ended as Canceled: that is the receipt."""
+    sure: list[tuple[datetime, tuple[UUID, UUID], int | None]]
+    """Calls that asked whether there is a newer plan, when, and which was handed over in the end;
+    none if they were not sure of any."""
     ill: list[tuple[datetime, datetime]]
     """When something was not well."""
     troubles: list[tuple[datetime, datetime, Weather]]
@@ -177,6 +185,7 @@ class World:
         self.confirmations: dict[tuple[UUID, UUID], list[tuple[datetime, datetime]]] = {}
         self.by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]] = []
         self.ended_by_hand: list[tuple[datetime, tuple[UUID, UUID], bool]] = []
+        self.sure: list[tuple[datetime, tuple[UUID, UUID], int | None]] = []
         self.ill: list[tuple[datetime, datetime]] = []
         self.troubles: list[tuple[datetime, datetime, Weather]] = []
         self.before_events: dict[UUID, ReminderStatus] = {}
@@ -204,6 +213,7 @@ class World:
                 self.store.rules[story.leads[0][0]],
                 reminder_type=notice.value,
                 lead=timedelta(),
+                is_enabled=notice is not Notice.CONFIRMED or story.confirms,
             )
         if story.bad_person is not None:
             self.provider.bad_address = f"p{story.bad_person}@hospital.example"
@@ -291,6 +301,7 @@ class World:
             confirmations=self.confirmations,
             by_hand=self.by_hand,
             ended_by_hand=self.ended_by_hand,
+            sure=self.sure,
             ill=self.ill,
             troubles=self.troubles,
             before_events=self.before_events,
@@ -423,7 +434,7 @@ class World:
 
         async def calling() -> None:
             services = self._made_services(process.name)
-            for _ in range(3):
+            for _ in range(_REPEATED):
                 try:
                     await work(services)
                 except ServiceUnavailableError as error:
@@ -455,10 +466,22 @@ class World:
             planned = await services.planner.enroll(*key, meant=meant)
             began = self.loop.now()
             handed = await services.handover.hand_over(planned, enrolling=True)
+            self._handed_over(services, key, handed)
             if handed.is_confirmed:
                 self._confirmed(key, began)
 
         self._call(work, told)
+
+    def _wait_list(self, person: int, session: int) -> None:
+        key = self._key(person, session)
+
+        async def work(services: Services) -> None:
+            planned = await services.planner.enroll(
+                *key, status=EnrollmentStatus.PENDING, meant=lambda: None
+            )
+            await services.handover.hand_over(planned, enrolling=True)
+
+        self._call(work)
 
     def _unenroll(self, person: int, session: int, told: str) -> None:
         key = self._key(person, session)
@@ -472,9 +495,14 @@ class World:
             planned, _ = await services.planner.unenroll(*key)
             ids = frozenset(r.id for r in planned.reminders if r.status is ReminderStatus.CANCELLED)
             self.receipts.append(Receipt(self.loop.now(), f"unenroll {person}", ids))
-            await services.handover.hand_over(planned)
+            handed = await services.handover.hand_over(planned)
+            self._handed_over(services, key, handed)
 
         self._call(work, told)
+
+    def _handed_over(self, services: Services, key: tuple[UUID, UUID], handed: HandedOver) -> None:
+        version = handed.planned.version if handed.is_confirmed else None
+        self.sure.append((services.planner.asked_at or self.loop.now(), key, version))
 
     def _move(self, session: int, by: float, told: str) -> None:
         found = self.store.sessions[self.sessions[session % len(self.sessions)]]
@@ -512,7 +540,7 @@ class World:
     def _cancel_by_hand(self, person: int, session: int) -> None:
         key = self._key(person, session)
         run = self.temporal.newest(f"session-reminder:{key[0]}:{key[1]}")
-        if run is not None and run.is_running:
+        if run is not None and run.is_running and not run.cancel_requested:
             self.by_hand.append((self.loop.now(), key, True))
             run.request_cancel("")
             asked = self.loop.now()
@@ -533,13 +561,17 @@ class World:
             self.ended_by_hand.append((self.loop.now(), key, True))
 
     def _change(self, session: Session, told: str) -> None:
-        """The platform changes a session, and tells us by a call or not at all."""
+        """The platform changes a session, and tells us by a call or not at all.
+
+        By the call nobody is told of it, if it is quiet.
+        """
 
         async def work(services: Services) -> None:
             await services.planner.of_platform(
-                "put session", lambda: self.store.set_session(session)
+                "put session",
+                lambda: self.store.set_session(session, tell_nobody=told == "quiet"),
             )
-            self._pass_on(session.id)
+            self._pass_on(session.id, dies=told == "call, and who passes it on dies")
 
         if told == "sweep":
             self._platform(lambda: self.store.set_session(session))
@@ -550,8 +582,9 @@ class World:
         """The platform writes its own tables, which is not lost."""
         self.loop.outside(0.001, work)
 
-    def _pass_on(self, session_id: UUID) -> None:
+    def _pass_on(self, session_id: UUID, *, dies: bool = False) -> None:
         """`SessionChangeWorkflow`: goes on until all are planned anew, whatever happens."""
+        process = Process("change")
 
         async def passing_on() -> None:
             began = self.loop.now()
@@ -569,7 +602,15 @@ class World:
                 for user in await self._enrolled(session_id):
                     self._confirmed((session_id, user), began)
 
-        self.loop.outside(0.01, lambda: self.loop.create_task(passing_on()))
+        def go(context: Context) -> None:
+            self.loop.create_task(passing_on(), context=context)
+
+        if dies:
+            self.loop.outside(0.01, go, process.context.copy())
+            self.loop.outside(0.01 + self.random.random() * 0.4, setattr, process, "is_dead", True)
+            self.loop.outside(_MISSED, go, Context())
+        else:
+            self.loop.outside(0.01, lambda: self.loop.create_task(passing_on()))
 
     def _confirmed(self, key: tuple[UUID, UUID], began: datetime) -> None:
         self.confirmations.setdefault(key, []).append((began, self.loop.now()))

@@ -16,10 +16,19 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reminders.db import mapping, preferences
 from reminders.db.engine import Database
+from reminders.domain.case import Case
 from reminders.domain.contracts import ReminderPlan, SessionReminderResult
 from reminders.domain.keys import session_reminder_workflow_id
-from reminders.domain.model import Reminder, ReminderRule, ReminderStatus, Session, SessionStatus
-from reminders.domain.plan import newest_of, plan, revise, withheld
+from reminders.domain.model import (
+    EnrollmentStatus,
+    Reminder,
+    ReminderRule,
+    ReminderStatus,
+    Session,
+    SessionStatus,
+)
+from reminders.domain.plan import newest_of
+from reminders.domain.planning import revised
 from workflows.session_reminder import SessionReminderWorkflow
 
 AT_ONCE = 10
@@ -40,6 +49,8 @@ class Tables:
     rules: tuple[ReminderRule, ...]
     choices: Mapping[UUID, list[Mapping[str, Any]]]
     ledger: Mapping[Pair, list[Reminder]]
+    quiet: frozenset[tuple[UUID, datetime, str]]
+    """States of sessions of which nobody is to be told."""
 
     @classmethod
     async def read(cls, database: Database) -> Tables:
@@ -67,6 +78,10 @@ class Tables:
                 rules=tuple(mapping.rule(row) for row in await rows("reminder_configurations")),
                 choices=choices,
                 ledger=ledger,
+                quiet=frozenset(
+                    (row["session_id"], row["start_time"], row["status"])
+                    for row in await rows("quiet_sessions")
+                ),
             )
 
     @property
@@ -99,8 +114,8 @@ class Tables:
         is_live = (
             session.status is SessionStatus.SCHEDULED and self.enrollments.get(pair) == "confirmed"
         )
-        if not is_live:
-            return f"nobody wants {_named(pending)}" if pending else None
+        if not is_live and pending:
+            return f"nobody wants {_named(pending)}"
         rules = self.effective(pair[0])
         for reminder in pending:
             rule = rules.get(reminder.reminder_type)
@@ -108,7 +123,7 @@ class Tables:
                 return f"{_named([reminder])} waits, and its rule is off"
             own = session.starts_at - rule.lead
             if reminder.starts_at != session.starts_at or (
-                reminder.requested_at is None and reminder.due_at != own
+                reminder.notice is None and reminder.requested_at is None and reminder.due_at != own
             ):
                 return f"{_named([reminder])} waits until {reminder.due_at}, and is due at {own}"
         if len(newest_of(pending)) != len(pending):
@@ -128,15 +143,19 @@ class Tables:
             if choice["session_id"] in (None, pair[0]):
                 kind = choice["reminder_type"] or ""
                 stopping[kind] = max(stopping.get(kind, ""), choice["reason"])
-        wanted = plan(session.starts_at, rules.values(), now=self.read_at)
-        revision = revise(
-            withheld(wanted, preferences.stopped(stopping, rules.values())),
-            rows,
-            session_id=pair[0],
-            user_id=pair[1],
-            starts_at=session.starts_at,
-            threshold=threshold,
-            enrolling=False,
+        enrolled = self.enrollments.get(pair)
+        revision = revised(
+            Case(
+                session=session,
+                user_id=pair[1],
+                enrollment=EnrollmentStatus(enrolled) if enrolled else None,
+                recorded=tuple(rows),
+                now=self.read_at,
+                rules=tuple(rules.values()),
+                stopped=preferences.stopped(stopping, rules.values()),
+                threshold=threshold,
+                is_quiet=(session.id, session.starts_at, session.status) in self.quiet,
+            )
         )
         waiting = [r for r in revision.added if r.status.is_pending]
         if waiting:

@@ -30,6 +30,7 @@ STARTS = "%Y%m%dT%H%M%SZ"
 RULES: dict[str, tuple[int, ...]] = {"first": (5, 6, 7), "second": (2, 3), "last": (1,)}
 """Types, and of how many minutes their leads may be."""
 DEFAULT_RULES = ("24h", "2h", "1h", "30min")
+NOTICES = ("cancelled", "moved", "confirmed")
 
 WIDE = 0.6
 """The part of a round in which sessions and rules change too."""
@@ -90,6 +91,8 @@ class Driver:
         chance = random.Random(seed)
         self.sessions = [UUID(int=chance.getrandbits(128), version=4) for _ in range(form.sessions)]
         self.people = [UUID(int=chance.getrandbits(128), version=4) for _ in range(form.people)]
+        self._starts: dict[UUID, list[datetime]] = defaultdict(list)
+        """Of each session, the last one last."""
         self._usual = 0.1
         """Seconds that an answer takes; a client may hang up at any moment of that."""
 
@@ -235,8 +238,8 @@ class Driver:
     def _of_many(self, chance: random.Random, session: UUID) -> list[Weighted]:
         return [
             (8, lambda: self._move(chance, session)),
-            (5, lambda: self._session_call("cancel", session)),
-            (7, lambda: self._session_call("restore", session)),
+            (5, lambda: self._session_call(chance, "cancel", session)),
+            (7, lambda: self._session_call(chance, "restore", session)),
             (4, lambda: self._rule_change(chance, session)),
         ]
 
@@ -269,9 +272,20 @@ class Driver:
         )  # fmt: skip
 
     def _move(self, chance: random.Random, session: UUID, status: str | None = None) -> Call:
-        """To a start minutes away, so that e-mails go out, or hours away, so that rows wait."""
+        """To a start minutes away, so that e-mails go out, or hours away, so that rows wait.
+
+        Or by five minutes, or back; and now and then nobody is to be told.
+        """
         seconds = chance.uniform(65, 240) if chance.random() < 0.6 else chance.uniform(1200, 9000)
-        starts_at = (datetime.now(UTC) + timedelta(seconds=seconds)).replace(microsecond=0)
+        now = datetime.now(UTC)
+        starts_at = (now + timedelta(seconds=seconds)).replace(microsecond=0)
+        known = self._starts[session]
+        nearby = [s + chance.choice((-1, 1)) * timedelta(minutes=5) for s in known[-1:]]
+        again = chance.choice([*known[-2:-1], *nearby, starts_at])
+        if chance.random() < 0.4 and again > now + timedelta(seconds=65):
+            starts_at = again
+        known.append(starts_at)
+        quietly = "?tell_nobody=true" if chance.random() < 0.15 else ""
         body = {
             "title": f"Cardiology {starts_at:{STARTS}}",
             "start_time": starts_at.isoformat(),
@@ -279,18 +293,22 @@ class Driver:
         }
         return self.journal.begin(
             "move", ("session", str(session)), session_id=session,
-            method="PUT", path=f"/v1/sessions/{session}", body=body,
+            method="PUT", path=f"/v1/sessions/{session}{quietly}", body=body,
         )  # fmt: skip
 
-    def _session_call(self, verb: str, session: UUID) -> Call:
+    def _session_call(self, chance: random.Random, verb: str, session: UUID) -> Call:
         return self.journal.begin(
             verb, ("session", str(session)), session_id=session,
             method="POST", path=f"/v1/sessions/{session}/{verb}",
+            body={"tell_nobody": chance.random() < 0.15},
         )  # fmt: skip
 
     def _rule_change(self, chance: random.Random, session: UUID) -> Call:
-        kind = chance.choice(list(RULES))
         of = session if chance.random() < 0.6 else None
+        if chance.random() < 0.2:
+            change: dict[str, Any] = {"is_enabled": chance.random() < 0.8}
+            return self._rule_call("change rule", chance.choice(NOTICES), of, change)
+        kind = chance.choice(list(RULES))
         if of is not None and chance.random() < 0.25:
             return self.journal.begin(
                 "delete rule", ("rule", kind, str(of)), session_id=of,
@@ -313,7 +331,7 @@ class Driver:
         scopes: list[dict[str, str]] = [
             {},
             {"session_id": str(session)},
-            {"reminder_type": chance.choice(list(RULES))},
+            {"reminder_type": chance.choice([*RULES, *NOTICES])},
         ]
         opt_outs = [] if chance.random() < 0.6 else [chance.choice(scopes)]
         return self.journal.begin(

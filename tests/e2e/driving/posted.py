@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,9 +15,9 @@ from sqlalchemy import select
 from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.tables import EmailBatchRow, ReminderRow
-from reminders.domain.model import Reminder
+from reminders.domain.model import NOTICES, Notice, Reminder
 from tests.e2e.driving.driver import STARTS, address
-from tests.e2e.driving.witness import Witness, leads, stops
+from tests.e2e.driving.witness import Change, Witness, leads, stops
 from tests.provider import Json
 
 IN_FLIGHT = timedelta(seconds=5)
@@ -27,6 +27,8 @@ COMMITTING = timedelta(seconds=1)
 CLOCKS = timedelta(milliseconds=50)
 """How far the clocks of the parts may be apart; one machine."""
 
+Mail = tuple[datetime, Reminder, datetime]
+"""When it was accepted, what it is, and the start that it told."""
 Finding = tuple[UUID, UUID, str]
 """Session, person, and what is wrong."""
 
@@ -49,6 +51,7 @@ async def wrong_emails(
         frozen = {str(batch.id): batch.frozen_at for batch in batches}
     wrong: list[Finding] = []
     sent: dict[tuple[UUID, UUID, str], list[tuple[Reminder, datetime]]] = defaultdict(list)
+    mails: dict[tuple[UUID, UUID], list[Mail]] = defaultdict(list)
     seen: set[str] = set()
     for email in accepted:
         tag = email["tags"]["reminder_id"]
@@ -62,15 +65,33 @@ async def wrong_emails(
             (reminder.session_id, reminder.user_id, f"{_named(reminder, email)}: {fault}")
             for fault in faults
         ]
-        key = (reminder.session_id, reminder.user_id, reminder.reminder_type)
-        sent[key].append((reminder, _told(email)))
+        pair = reminder.session_id, reminder.user_id
+        if reminder.reminder_type not in NOTICES:
+            sent[*pair, reminder.reminder_type].append((reminder, _told(email)))
+        mails[pair].append((datetime.fromisoformat(email["accepted_at"]), reminder, _told(email)))
     for (session_id, user_id, kind), emails in sent.items():
         emails.sort(key=lambda sent: sent[0].generation)
         for (_, told), (again, then) in pairwise(emails):
             if abs(told - then) <= threshold and again.requested_at is None:
                 fault = f"{kind} generation {again.generation} told {then} once more, unasked"
                 wrong.append((session_id, user_id, fault))
-    return wrong
+    return wrong + [
+        (session_id, user_id, fault)
+        for (session_id, user_id), posted in mails.items()
+        for fault in _no_news(posted, witness.changes("quiet_sessions", str(session_id)))
+    ]
+
+
+def _no_news(posted: list[Mail], quiet: Sequence[Change]) -> Iterator[str]:
+    """Notices that told what the e-mail before them had, unless people may have heard of something else."""
+    posted.sort(key=lambda mail: mail[0])
+    for (sent_at, was, said), (at, now, says) in pairwise(posted):
+        is_news = (was.notice is Notice.CANCELLED, said) != (now.notice is Notice.CANCELLED, says)
+        is_asked = now.requested_at is not None
+        if is_news or is_asked or now.notice not in (Notice.CANCELLED, Notice.MOVED):
+            continue
+        if not any(sent_at - IN_FLIGHT < change.at < at for change in quiet):
+            yield f"{now.reminder_type}/{now.generation} told {says} once more at {at}"
 
 
 def _faults(
@@ -104,8 +125,9 @@ def _objections(
     """What spoke against an e-mail at an instant."""
     session_id, user_id, kind = reminder.session_id, reminder.user_id, reminder.reminder_type
     session = witness.at("sessions", str(session_id), instant)
-    if session is None or session["status"] != "scheduled":
-        yield "the session was not held"
+    says = "cancelled" if kind == Notice.CANCELLED else "scheduled"
+    if session is None or session["status"] != says:
+        yield f"the session was not {says}"
     elif (starts_at := datetime.fromisoformat(session["start_time"])) != told:
         yield f"it told {told}, and the start was {starts_at}"
     enrollment = witness.at("enrollments", f"{session_id} {user_id}", instant)
@@ -120,8 +142,24 @@ def _objections(
     lead = leads(rules, session_id).get(kind)
     if lead is None:
         yield "its rule was off"
-    elif reminder.requested_at is None and accepted_at < told - lead - CLOCKS:
+    elif (
+        reminder.notice is None
+        and reminder.requested_at is None
+        and accepted_at < told - lead - CLOCKS
+    ):
         yield f"it was due at {told - lead}"
+    quiet = witness.at("quiet_sessions", str(session_id), instant)
+    is_quiet = (
+        quiet
+        and session
+        and (quiet["start_time"], quiet["status"])
+        == (
+            session["start_time"],
+            session["status"],
+        )
+    )
+    if is_quiet and kind in (Notice.CANCELLED, Notice.MOVED):
+        yield "nobody was to be told"
     if accepted_at > told:
         yield "the session had begun"
 

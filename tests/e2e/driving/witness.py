@@ -22,6 +22,7 @@ _RELATIONS = (
     "reminder_configurations",
     "reminder_preferences",
     "session_reminder_emails",
+    "quiet_sessions",
 )
 # At the end of each transaction, so that the instant is that of its commit, or nearly.
 _INSTALL = (
@@ -119,6 +120,7 @@ class Witness:
             "reminder_configurations": (f"{session_id} ", "None "),
             "reminder_preferences": (f"{user_id} ",),
             "session_reminder_emails": (f"{session_id} {user_id} ",),
+            "quiet_sessions": (str(session_id),),
         }
         for (relation, key), changes in self._by_key.items():
             if key.startswith(begins[relation]):
@@ -155,6 +157,7 @@ _KEYS = {
     "reminder_configurations": ("session_id", "reminder_type"),
     "reminder_preferences": ("user_id", "id"),
     "session_reminder_emails": ("session_id", "user_id", "id"),
+    "quiet_sessions": ("session_id",),
 }
 _TOLD = (
     "title",

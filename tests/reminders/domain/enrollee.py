@@ -165,6 +165,12 @@ class Enrollee:
         moving = next((r.moved_from for r in waiting if r.notice is Notice.MOVED), None)
         known = row.moved_from or moving or (told.starts_at if told else None)
         leads = [r.due_at for r in waiting if r.notice is None and r.due_at > row.due_at]
+        may_be_called_off = any(
+            r.notice is Notice.CANCELLED
+            and r.plan_version > (told.plan_version if told else 0)
+            and (r.status is ReminderStatus.SENDING or r.reason is StatusReason.OUTCOME_UNKNOWN)
+            for r in rows
+        )
         return DeliveryFacts(
             reminder=row,
             session=self.session,
@@ -177,9 +183,11 @@ class Enrollee:
             told_already=told is not None
             and told.starts_at == start
             and told.notice is not Notice.CANCELLED
+            and not may_be_called_off
             and not any(
                 r.reason is StatusReason.UNTOLD and r.plan_version > told.plan_version for r in rows
             ),
-            was_called_off=told is not None and told.notice is Notice.CANCELLED,
+            was_called_off=may_be_called_off
+            or (told is not None and told.notice is Notice.CANCELLED),
             was_told=before is not None and abs(before.starts_at - start) <= timedelta(hours=1),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,10 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reminders.domain.decide import Close, Decision, Send, Settled, Wait, decide, moved_from
-from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStatus, StatusReason
+from reminders.domain.model import (
+    EnrollmentStatus,
+    Notice,
+    ReminderStatus,
+    SessionStatus,
+    StatusReason,
+    Turn,
+)
 from tests.builders import NOW, a_reminder, a_rule, a_session, facts
 
 HOUR = timedelta(hours=1)
+MOVED = facts(
+    reminder=a_reminder(Notice.MOVED, due_at=NOW, starts_at=NOW + HOUR, moved_from=NOW + 5 * HOUR),
+    session=a_session(starts_in=HOUR),
+    rule=a_rule(Notice.MOVED, lead=timedelta()),
+    next_due_at=NOW + HOUR / 2,
+)
+"""A notice that it has moved, to the person who is to be told."""
+CALLED_OFF = a_session(starts_in=HOUR, status=SessionStatus.CANCELLED)
 
 
 def test_a_due_reminder_that_everybody_wants_is_sent() -> None:
@@ -147,3 +163,42 @@ def test_a_start_that_has_passed_is_no_move() -> None:
     assert NOW + HOUR == moved_from(NOW + HOUR, NOW + week, now=NOW)
     for told in (NOW - timedelta(days=6), NOW, None, NOW + week):
         assert moved_from(told, NOW + week, now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "why"),
+    [
+        ({"session": None}, "cancelled", "session_deleted"),
+        ({"session": CALLED_OFF}, "cancelled", "session_cancelled"),
+        ({"attendee": None}, "cancelled", "unenrolled"),
+        ({"enrollment_status": EnrollmentStatus.CANCELLED}, "cancelled", "unenrolled"),
+        ({"enrollment_status": EnrollmentStatus.PENDING}, "skipped", "unconfirmed"),
+        ({"stopped": StatusReason.OPTED_OUT}, "skipped", "opted_out"),
+        ({"stopped": StatusReason.ADDRESS_BOUNCED}, "skipped", "address_bounced"),
+        ({"stopped": StatusReason.SPAM_COMPLAINT}, "skipped", "spam_complaint"),
+        ({"rule": None}, "skipped", "rule_disabled"),
+        ({"session": a_session(starts_in=-HOUR)}, "skipped", "session_started"),
+        ({"session": a_session(starts_in=5 * HOUR)}, "skipped", "taken_back"),
+        ({"told_already": True}, "skipped", "already_told"),
+        ({"next_due_at": NOW}, "skipped", "superseded"),
+        ({"turn": Turn.THEIRS}, "skipped", "shadowed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_why_a_notice_of_a_move_is_not_sent(changed: dict[str, Any], status: str, why: str) -> None:
+    """Each reason that there is at the moment of sending; without one it goes out."""
+    assert Send() == decide(MOVED, now=NOW)
+    assert Close(ReminderStatus(status), StatusReason(why)) == decide(
+        replace(MOVED, **changed), now=NOW
+    )
+
+
+def test_why_a_notice_of_a_cancellation_is_not_sent() -> None:
+    """It takes place after all; or it has begun, and nobody could be told in time."""
+    notice = replace(
+        MOVED, reminder=replace(MOVED.reminder, reminder_type=Notice.CANCELLED), session=CALLED_OFF
+    )
+    assert Send() == decide(notice, now=NOW)
+    held = replace(notice, session=a_session(starts_in=HOUR))
+    assert Close(ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK) == decide(held, now=NOW)
+    assert Close(ReminderStatus.FAILED, StatusReason.EXPIRED) == decide(notice, now=NOW + HOUR)

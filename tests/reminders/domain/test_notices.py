@@ -42,6 +42,16 @@ def test_a_cancelled_session_is_told_at_once_and_once(ana: Enrollee) -> None:
     assert NOW == ana.mails[0].at
 
 
+@pytest.mark.parametrize("change", [Enrollee.cancel, lambda ana: ana.move(9 * DAY)])
+def test_who_enrolled_after_the_last_reminder_is_told(change: Callable[[Enrollee], None]) -> None:
+    """Nothing was planned to go out to them, and they take part like everybody."""
+    ben = Enrollee(rules=ONLY_CHANGES, session=a_session(starts_in=20 * MINUTE))
+    ben.enroll()
+    change(ben)
+    ben.wait(10 * MINUTE)
+    assert 1 == len(ben.told())
+
+
 def test_a_moved_session_is_told_when_it_has_cooled(ana: Enrollee) -> None:
     """From the start that they knew to the one that counts, two minutes later."""
     ana.move(8 * DAY)
@@ -87,8 +97,44 @@ def test_a_move_that_nobody_reports_back_is_not_told_either(ana: Enrollee) -> No
     ana.move(8 * DAY)
     ana.session = a_session()
     ana.wait(HOUR)
+    ana.plan()
+    ana.wait(HOUR)
     assert [] == ana.told()
     assert ["taken_back"] == ana.why(Notice.MOVED)
+
+
+def test_who_was_told_while_it_cools_is_told_that_it_is_back(ana: Enrollee) -> None:
+    """By a reminder that fell due: that was no news of the last state."""
+    ana.move(DAY + MINUTE)
+    ana.wait(MINUTE)
+    ana.move(WEEK)
+    ana.wait(HOUR)
+    assert ["24h", "moved"] == ana.told()
+    assert (NOW + DAY + MINUTE, NOW + WEEK) == (ana.mails[1].moved_from, ana.mails[1].tells)
+
+
+def test_what_an_e_mail_told_counts_though_nobody_has_planned_for_it(ana: Enrollee) -> None:
+    """The platform had moved it once more, and told us of the next move only."""
+    ana.move(8 * DAY)
+    ana.session = a_session(starts_at=NOW + 9 * DAY)
+    ana.wait(HOUR)
+    ana.move(10 * DAY)
+    ana.wait(HOUR)
+    assert [NOW + WEEK, NOW + 9 * DAY] == [m.moved_from for m in ana.mails]
+
+
+@pytest.mark.parametrize("status", [ReminderStatus.SENDING, ReminderStatus.FAILED])
+def test_who_may_believe_that_it_is_cancelled_is_told_otherwise(
+    ana: Enrollee, status: ReminderStatus
+) -> None:
+    """Nobody knows whether that notice went out, and the worse mistake is to stay away."""
+    ana.cancel()
+    row = ana.last(Notice.CANCELLED)
+    reason = StatusReason.OUTCOME_UNKNOWN if status is ReminderStatus.FAILED else None
+    ana.rows[row.id] = replace(row, status=status, reason=reason)
+    ana.restore()
+    ana.wait(HOUR)
+    assert ["after all"] == ana.told()
 
 
 @pytest.mark.parametrize("by", [5 * MINUTE, -5 * MINUTE, MINUTE])
@@ -129,6 +175,25 @@ def test_moved_into_the_past_it_is_told_to_nobody(ana: Enrollee, to: timedelta) 
     ana.wait(HOUR)
     assert [] == ana.told()
     assert ["session_started"] == ana.why(Notice.MOVED)
+
+
+@pytest.mark.parametrize("lasts", [timedelta(), HOUR])
+def test_moved_into_the_past_by_mistake_and_on_it_is_told(ana: Enrollee, lasts: timedelta) -> None:
+    """From the start that they reckon with: nobody was told of the one in the past."""
+    ana.move(-MINUTE)
+    ana.wait(lasts)
+    ana.move(9 * DAY)
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert (NOW + WEEK, NOW + 9 * DAY) == (mail.moved_from, mail.tells)
+
+
+def test_moved_into_the_past_by_mistake_and_back_it_is_told_to_nobody(ana: Enrollee) -> None:
+    """They reckon with the start that counts."""
+    ana.move(-MINUTE)
+    ana.move(WEEK)
+    ana.wait(HOUR)
+    assert [] == ana.told()
 
 
 @pytest.mark.parametrize("change", [Enrollee.cancel, lambda ana: ana.move(9 * DAY)])
@@ -231,6 +296,7 @@ def test_what_was_told_to_nobody_may_be_known_all_the_same(ana: Enrollee) -> Non
 WITHHELD: dict[str, Callable[[Enrollee], object]] = {
     "opted_out": lambda a: setattr(a, "stopped", {"moved": StatusReason.OPTED_OUT}),
     "address_bounced": lambda a: setattr(a, "stopped", {"moved": StatusReason.ADDRESS_BOUNCED}),
+    "spam_complaint": lambda a: setattr(a, "stopped", {"moved": StatusReason.SPAM_COMPLAINT}),
     "unconfirmed": lambda a: setattr(a, "enrollment", EnrollmentStatus.PENDING),
 }
 

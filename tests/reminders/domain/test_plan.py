@@ -154,6 +154,14 @@ def test_a_move_takes_waiting_reminders_along() -> None:
     }
 
 
+def test_what_waits_beyond_its_instant_is_late_wherever_the_session_moves() -> None:
+    """It was to go out before, and is still to: its delivery decides, and not a move by a minute."""
+    late = a_reminder("24h", due_at=NOW - 2 * MINUTE, starts_at=NOW + 24 * HOUR - 2 * MINUTE)
+    revision = revised([late], NOW + 24 * HOUR - MINUTE)
+    (row,) = revision.changed
+    assert (ReminderStatus.SCHEDULED, NOW - MINUTE) == (row.status, row.due_at)
+
+
 def test_a_move_closer_skips_what_is_past_due_now() -> None:
     """What the move put into the past is skipped, not sent late."""
     before = revised([], NOW + timedelta(days=7))
