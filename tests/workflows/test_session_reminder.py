@@ -109,7 +109,7 @@ async def test_only_the_newest_of_several_overdue_reminders_goes_out(stage: Stag
     """After an outage across two instants, the older reminder is skipped as superseded."""
     session = await stage.session(starts_in=25 * HOUR)
     handle = await stage.enroll(session)
-    await stage.outage(handle, until_due=HOUR, lasts=22 * HOUR)
+    await stage.outage(handle, until_due=HOUR, lasts=22 * HOUR + MINUTE)
     await eventually(lambda: superseded(stage, session))
     stage.clock.outage = timedelta()
     await stage.forward(24 * HOUR, handle)
