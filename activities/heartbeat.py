@@ -36,10 +36,10 @@ async def heartbeating(
         return
 
     async def beat(every_seconds: float) -> None:
-        await asyncio.sleep(quiet.total_seconds())
+        await asyncio.sleep(quiet.total_seconds() + every_seconds)
         while True:
-            await asyncio.sleep(every_seconds)
             activity.heartbeat(*details())
+            await asyncio.sleep(every_seconds)
 
     quiet = max(quiet_for, timedelta())
     beating = asyncio.create_task(beat((timeout - quiet).total_seconds() / BEATS))
