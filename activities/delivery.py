@@ -71,7 +71,13 @@ async def _unless_worker_stops(delivery: asyncio.Future[DeliveryOutcome], early:
     due = clock() + early.total_seconds()
     stop = asyncio.ensure_future(activity.wait_for_worker_shutdown())
     try:
-        await asyncio.wait((delivery, stop), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait((delivery, stop), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            delivery.cancel()
+            if clock() < due:
+                raise
+            return  # it may be under way: what becomes of it is waited for
         if stop.done() and not delivery.done() and clock() < due:
             delivery.cancel()
             raise NotDueYetError(retry_after=_ELSEWHERE)
