@@ -130,7 +130,7 @@ class Stage:
         """Start a worker in this process."""
         async with AsyncExitStack() as stack:
             # What is waited for in place is waited for in real time: let Temporal retry instead.
-            policy = replace(delivery_policy(self.settings), patience=timedelta(seconds=1))
+            policy = replace(delivery_policy(self.settings), patience=timedelta(milliseconds=200))
             delivery = Delivery.of(
                 self.settings, self.database, self.clock, on_step=self._step, policy=policy
             )

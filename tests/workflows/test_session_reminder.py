@@ -349,12 +349,20 @@ async def test_a_reminder_that_fails_does_not_stop_the_next(stage: Stage) -> Non
     assert {"failed: invalid_address"} == set((await stage.statuses(session)).values())
 
 
+async def remind_late(stage: Stage) -> None:
+    """Let the last reminder be five minutes before: each of its retries takes real time."""
+    async with stage.database.transaction() as connection:
+        late = "UPDATE reminder_configurations SET minutes_before = 5 WHERE reminder_type = '30min'"
+        await connection.execute(text(late))
+
+
 async def test_an_outage_beyond_the_start_ends_as_expired(stage: Stage) -> None:
     """No retry outlives the session's start; the ledger says why nothing was sent."""
-    session = await stage.session(starts_in=31 * MINUTE)
+    await remind_late(stage)
+    session = await stage.session(starts_in=6 * MINUTE)
     handle = await stage.enroll(session)
     await stage.provider_refuses()
-    await stage.forward(3 * HOUR, handle)
+    await stage.forward(HOUR, handle)
     await handle.result()
     assert "failed: expired" == (await stage.statuses(session))["30min"]
     await stage.provider.clear_faults()
@@ -398,10 +406,11 @@ async def test_a_provider_that_refuses_until_the_start_is_named_as_the_reason(
     stage: Stage, answer: dict[str, Any], reason: str
 ) -> None:
     """Nothing is lost silently: the ledger says what kept the reminder from going out."""
-    session = await stage.session(starts_in=31 * MINUTE)
+    await remind_late(stage)
+    session = await stage.session(starts_in=6 * MINUTE)
     handle = await stage.enroll(session)
     await stage.provider.faults(kind="status", path="/emails/batch", **answer)
-    await stage.forward(3 * HOUR, handle)
+    await stage.forward(HOUR, handle)
     await handle.result()
     assert f"failed: {reason}" == (await stage.statuses(session))["30min"]
     assert [] == await stage.provider.accepted()
@@ -409,13 +418,14 @@ async def test_a_provider_that_refuses_until_the_start_is_named_as_the_reason(
 
 async def test_a_session_that_moves_while_delivery_is_held_is_reminded_of(stage: Stage) -> None:
     """The old start passes with the provider's door shut; the reminder goes out for the new one."""
-    session = await stage.session(starts_in=31 * MINUTE)
+    await remind_late(stage)
+    session = await stage.session(starts_in=6 * MINUTE)
     handle = await stage.enroll(session)
     await stage.provider.faults(kind="status", status=403, name="invalid_api_key")
     await stage.skipper.fast_forward(handle, 2 * MINUTE)
     await eventually(lambda: attempted(handle, 2))
-    moved = await stage.session(starts_in=75 * MINUTE, id=session.id)
-    await stage.forward(35 * MINUTE, handle)
+    moved = await stage.session(starts_in=25 * MINUTE, id=session.id)
+    await stage.forward(10 * MINUTE, handle)
     await eventually(lambda: has_timer(handle))
     assert "scheduled" == (await stage.statuses(session))["30min"]
     await stage.provider.clear_faults()

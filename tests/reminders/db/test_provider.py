@@ -512,6 +512,7 @@ async def test_a_bounce_and_a_new_address_at_once(world: World) -> None:
         assert await world.preferences(ana) == []
 
 
+@pytest.mark.proof
 async def test_stops_plans_and_moves_at_once_never_wait_for_each_other(world: World) -> None:
     """Locks are taken in one order, so that PostgreSQL has no deadlock to break."""
     ana = await world.person()

@@ -303,6 +303,7 @@ async def test_who_is_in_doubt_comes_back_one_after_the_other(
     assert 300 == len(set(turns))
 
 
+@pytest.mark.proof
 async def test_a_herd_in_doubt_asks_twenty_times_a_second_at_the_most(
     settings: Settings, database: Database, provider: ProviderClient
 ) -> None:
