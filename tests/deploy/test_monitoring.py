@@ -62,7 +62,7 @@ async def test_every_metric_asked_for_is_exported(
     monkeypatch.setattr(scrape, "_FRESH", timedelta())
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
     async with a_running_worker(settings, caplog) as running, serving(settings) as api:
-        await api.enrolled(starts_in=timedelta(minutes=30, seconds=2))
+        await api.enrolled(starts_in=timedelta(minutes=30, seconds=6))
         await api.post("/v1/sweeps")
 
         async def done() -> bool:
