@@ -69,7 +69,7 @@ async def test_nobody_works(
     )
     app: FastAPI = create_app(settings)
     async with app.router.lifespan_context(app), Api(app) as api:
-        await api.enrolled(starts_in=timedelta(minutes=30, seconds=2))
+        await api.enrolled(starts_in=timedelta(minutes=30, seconds=5))
         due_at = await due_one(app.state.parts)
         early = await api.get("/readyz")
         monkeypatch.setattr(
