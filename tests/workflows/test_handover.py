@@ -62,10 +62,15 @@ async def opt_out(stage: Stage, session: Session, user: UUID) -> None:
 
 
 async def cancel_by_hand(stage: Stage, session: Session, user: UUID) -> None:
-    """An operator cancels the workflow, which ends."""
-    handle = stage.handle(session, user)
-    await handle.cancel()
-    await eventually(lambda: has_ended(stage, session, user))
+    """An operator cancels the workflow, whose run ends; whoever enrolls them meanwhile begins another."""
+    described = await stage.handle(session, user).describe()
+    run = stage.client.get_workflow_handle(described.id, run_id=described.run_id)
+    await run.cancel()
+
+    async def is_over() -> bool:
+        return not await is_running(run)
+
+    await eventually(is_over)
 
 
 async def has_ended(stage: Stage, session: Session, user: UUID) -> bool:
