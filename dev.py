@@ -47,7 +47,7 @@ VERBS = {
     "test": ("all tests but the proofs; arguments go to pytest", "python -m pytest ARGS"),
     "prove": (
         "kills, schedules and interleavings, in short (--slow: in full, for hours)",
-        "python -m pytest -m proof tests ARGS",
+        "python -m pytest -n3 -m proof tests ARGS",  # they are about instants: no crowding
     ),
     "up": (
         "the whole local stack until Ctrl-C; data stays in .data/",
