@@ -398,9 +398,9 @@ class ProviderPaceRow(Base):
     held_until: Mapped[datetime | None]
     held_because: Mapped[str | None]
     held_sender: Mapped[str | None]
+    """Fingerprint of the key and sender that alone are held; absent, all are."""
     held_detail: Mapped[str | None]
     """The provider's own words, without addresses and keys."""
-    """Fingerprint of the key and sender that alone are held; absent, all are."""
 
 
 class InstallationRow(Base):

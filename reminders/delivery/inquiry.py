@@ -41,7 +41,7 @@ class Silent(Protocol):
     """Knows which e-mails are silent, and keeps what is told."""
 
     async def next(self) -> SilentMail | None:
-        """The next one to ask for, with a place in the pace that nobody else wants.
+        """The next one to ask for, with a turn that nobody else wants.
 
         Returns:
             `None` if there is none, or no such place.

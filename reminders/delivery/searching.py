@@ -17,7 +17,7 @@ from reminders.domain.ports import FrozenBatch
 logger = logging.getLogger(__name__)
 
 LONGEST = 20
-"""Requests in a row that are given to a search: each takes a place in the pace from those that the
+"""Requests in a row that are given to a search: each takes a turn from those that the
 firewall lets pass."""
 _AGAIN = timedelta(minutes=1)
 """After a search in vain the next one may find the one, if the firewall lets the others pass by then."""

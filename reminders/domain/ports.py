@@ -253,7 +253,7 @@ class DeliveryLedger(Protocol):
         facts: Sequence[DeliveryFacts],
         run_ids: Mapping[UUID, str],
     ) -> timedelta | None:
-        """Claim reminders: store the batch and the closings, and take a place in the pace.
+        """Claim reminders: store the batch and the closings, and take a turn.
 
         All or nothing, and only if no row changed since it was read, a moment ago: a cancel or a
         move that came in between wins.

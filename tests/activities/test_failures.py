@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from activities import failures
 from activities.failures import application_error, as_application_errors
 from reminders.domain.errors import (
     BatchBusyError,
@@ -22,6 +23,7 @@ from reminders.domain.errors import (
     ReminderNotFoundError,
 )
 from tests.builders import NOW
+from workflows.session_reminder import RETRY
 
 SECOND = timedelta(seconds=1)
 
@@ -124,3 +126,9 @@ def test_foreign_errors_cross_without_their_words() -> None:
     assert "ValueError" == raised.value.type
     assert "ana" not in str(raised.value)
     assert raised.value.__suppress_context__
+
+
+def test_what_the_workflow_waits_is_known() -> None:
+    """The bound of the last minutes is worked out from the workflow's own retry policy."""
+    assert failures._POLICY == (RETRY.initial_interval, RETRY.maximum_interval)
+    assert RETRY.backoff_coefficient == 2.0
