@@ -21,7 +21,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import Dialect, Engine, ExceptionContext
-from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
 
 from reminders.clock import SharedClock, ticks
 from reminders.db.failures import failure_of
@@ -98,12 +98,17 @@ class Connections:
         self._clock = clock
         self.is_pooled = server.is_pooled
         """Whether there is a pooler, as far as is known: known once something was connected."""
+        self._are_outdated = False
 
     def watch(self, engine: Engine) -> None:
         """Have an engine connect through us."""
         event.listen(engine, "do_connect", self._connect)
-        event.listen(engine, "checkout", _see_open)
+        event.listen(engine, "checkout", self._see_usable)
         event.listen(engine, "handle_error", self._judge)
+
+    def outdate(self) -> None:
+        """Use none of those that there are again, each once whoever has it gives it back."""
+        self._are_outdated = True
 
     def _connect(self, dialect: Dialect, _record: object, _args: object, _options: object) -> Any:  # noqa: ANN401 - the dialect's adapter
         """A connection as the dialect wants it."""
@@ -159,6 +164,14 @@ class Connections:
         else:
             await session.execute(statement)
 
+    def _see_usable(self, adapted: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - the dialect's adapter
+        """Do not use a connection that the other side has closed; costs no round trip."""
+        if self._are_outdated:
+            self._are_outdated = False
+            raise InvalidatePoolError
+        if adapted.driver_connection.is_closed():
+            raise DisconnectionError
+
     def _judge(self, context: ExceptionContext) -> None:
         """Give up a connection that went bad, and those as old as it."""
         failure = failure_of(context.original_exception)
@@ -169,12 +182,6 @@ class Connections:
             self.is_pooled = True
         if failure.spoils:
             context.is_disconnect = True
-
-
-def _see_open(adapted: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 - the dialect's adapter
-    """Do not use a connection that the other side has closed; costs no round trip."""
-    if adapted.driver_connection.is_closed():
-        raise DisconnectionError
 
 
 async def _itself(session: Session) -> Session:

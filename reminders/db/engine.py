@@ -225,7 +225,7 @@ class Database:
         [[is_replica, is_read_only]] = await self.tuples(_STATE)
         if is_replica or is_read_only:
             # Sessions remember what was the default when they began.
-            await self._engine.dispose()
+            self._connections.outdate()
             what = "it is a replica" if is_replica else "transactions are read-only"
             raise DatabaseUnavailableError(f"PostgreSQL takes no writes at present ({what})")
 

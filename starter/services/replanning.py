@@ -35,7 +35,8 @@ class EnrollmentReplanner:
     ) -> ReplannedPage:
         """See `SessionReplanner.replan_page`.
 
-        One enrollment that cannot be planned is counted, and the others follow.
+        One enrollment that cannot be planned is counted, and the others follow. Runs that did not
+        confirm in time are asked once more after them: a worker may be busy with the page itself.
         """
         users = await self.catalogue.enrolled(session_id, after=after, limit=limit)
 
@@ -54,7 +55,10 @@ class EnrollmentReplanner:
                 )
                 return SessionChangeResult(enrollments=1, unconfirmed=1)
 
-        counts = total(SessionChangeResult(), *await fan_out(one, users))
+        found = await fan_out(one, users)
+        slow = [user_id for user_id, of in zip(users, found, strict=True) if of.unconfirmed]
+        found = [of for of in found if not of.unconfirmed] + await fan_out(one, slow)
+        counts = total(SessionChangeResult(), *found)
         return ReplannedPage(counts=counts, after=users[-1] if len(users) == limit else None)
 
     async def _replan(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from socket import gaierror
@@ -17,7 +19,10 @@ from devstack.postgres import EmbeddedPostgres
 from reminders.db.engine import Database
 from reminders.db.failures import Meaning, described, failure_of, refusal
 from reminders.domain.errors import DatabaseRefusedError, DatabaseUnavailableError
+from reminders.settings import Settings
+from tests.stage import eventually
 
+_ALIVE = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
 AGAIN, AWAY, OURS, VALUE = Meaning.AGAIN, Meaning.AWAY, Meaning.OURS, Meaning.VALUE
 
 
@@ -167,6 +172,30 @@ async def test_connections_of_a_read_only_phase_are_not_kept(
     async with database.transaction() as connection:
         await connection.execute(write)
     await database.see_writable()
+
+
+async def test_one_in_use_during_a_read_only_phase_is_closed_after_it(
+    database: Database, settings: Settings
+) -> None:
+    """Whoever has it may go on with it; nobody else gets it, and the collector finds nothing."""
+    url = f"{settings.require_database_url()}&options=-c%20default_transaction_read_only%3Don"
+    read_only = Database(url, pool_size=2)
+    async with read_only.autocommit() as connection:
+        used = await connection.scalar(text("SELECT pg_backend_pid()"))
+        with pytest.raises(DatabaseUnavailableError):
+            await read_only.see_writable()
+        assert used == await connection.scalar(text("SELECT pg_backend_pid()"))
+    assert used not in [await _pid(read_only), await _pid(read_only)]
+
+    async def is_gone() -> bool:
+        return not await database.scalar(_ALIVE, {"pid": used})
+
+    await eventually(is_gone)
+    await read_only.aclose()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        gc.collect()
+    assert not [str(f.message) for f in found if "connection" in str(f.message)]
 
 
 async def test_a_connection_that_the_server_has_closed_is_not_used(
