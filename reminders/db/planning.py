@@ -141,6 +141,20 @@ class EnrollmentPlanner:
                 raise EnrollmentNotFoundError(session_id, user_id)
             return await self._plan(connection, session, user_id, recorded, situation)
 
+    async def replan_all(
+        self, session_id: UUID, users: Sequence[UUID]
+    ) -> Sequence[PlannedEnrollment]:
+        """As `replan`, for many people: one transaction, and no more statements.
+
+        Whoever is not enrolled any more is left out.
+        """
+        async with self.database.transaction() as connection:
+            await locks.planning(connection, session_id, *users)
+            session = await plans.session(connection, session_id)
+            drafts = await self.drafts(connection, session, users)
+            enrolled = [draft for draft in drafts if draft.situation.enrollment is not None]
+            return await plans.write(connection, session, enrolled)
+
     async def reconcile(
         self,
         session_id: UUID,

@@ -160,11 +160,14 @@ class EnrollmentWorkflows:
             return None
         return handle.result_run_id or ""
 
-    async def replan(self, run: EnrollmentRun, planned: PlannedEnrollment) -> Answer:
-        """Give a run the plan; one that it has been given before costs nothing."""
+    async def replan(self, run: EnrollmentRun | None, planned: PlannedEnrollment) -> Answer:
+        """Give a run the plan, or whichever is the newest; one that it knows costs nothing."""
+        workflow_id = session_reminder_workflow_id(planned.session.id, planned.user_id)
+        handle = self._handle(run) if run else self.client.get_workflow_handle(workflow_id)
         try:
             with unavailable(STORED):
-                await self._handle(run).execute_update(
+                await self.namespace.memo()
+                await handle.execute_update(
                     SessionReminderWorkflow.replan,
                     _plan(planned),
                     id=f"plan-{planned.version}",
@@ -173,16 +176,16 @@ class EnrollmentWorkflows:
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return Answer.REFUSED
-            logger.warning("replan of %s: %s", run.workflow_id, error)
+            logger.warning("replan of %s: %s", workflow_id, error)
             return Answer.NONE
         except WorkflowUpdateFailedError as error:
             if isinstance(error.cause, ApplicationError) and error.cause.type == IS_ENDING:
                 return Answer.REFUSED
-            logger.warning("replan of %s was refused: %s", run.workflow_id, error.cause)
+            logger.warning("replan of %s was refused: %s", workflow_id, error.cause)
             return Answer.NONE
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             _stop_if_cancelled()
-            logger.warning("replan of %s was not confirmed: %s", run.workflow_id, error)
+            logger.warning("replan of %s was not confirmed: %s", workflow_id, error)
             return Answer.NONE
         return Answer.CONFIRMED
 

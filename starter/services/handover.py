@@ -17,12 +17,13 @@ comes next. So:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
-from reminders.fan_out import fan_out
+from reminders.fan_out import AT_ONCE, fan_out
 from starter.services.enrollments import Answer, EnrollmentRun, EnrollmentWorkflows
 
 logger = logging.getLogger(__name__)
@@ -106,8 +107,39 @@ class Handover:
                 return None
             return HandedOver(planned=plan, run_id=run_id, is_confirmed=True, is_found=True)
 
-        met = await fan_out(started, planned, at_once=at_once)
-        followed = [found.planned for found in met if found]
+        return await self._together(
+            planned, started, partial(self.hand_over, enrolling=True), at_once=at_once
+        )
+
+    async def hand_over_changed(self, planned: Sequence[PlannedEnrollment]) -> list[HandedOver]:
+        """As `hand_over`, patiently, for people of one session whose plan has changed.
+
+        Most of their runs are there and take it: they are told without being looked at before, and
+        confirmed together.
+        """
+
+        async def told(plan: PlannedEnrollment) -> HandedOver | None:
+            if plan.is_first or plan.is_over or not plan.is_unconfirmed:
+                return None
+            answer = await self.workflows.replan(None, plan)
+            if answer is Answer.REFUSED:
+                return None
+            is_confirmed = answer is Answer.CONFIRMED
+            return HandedOver(planned=plan, is_confirmed=is_confirmed, is_found=is_confirmed)
+
+        return await self._together(planned, told, partial(self.hand_over, is_patient=True))
+
+    async def _together(
+        self,
+        planned: Sequence[PlannedEnrollment],
+        simply: Callable[[PlannedEnrollment], Awaitable[HandedOver | None]],
+        thoroughly: Callable[[PlannedEnrollment], Awaitable[HandedOver]],
+        *,
+        at_once: int = AT_ONCE,
+    ) -> list[HandedOver]:
+        """Hand plans over in the way that suits most, and the others as it must be."""
+        met = await fan_out(simply, planned, at_once=at_once)
+        followed = [found.planned for found in met if found and found.is_confirmed]
         outdated = await self.planner.confirm_all(followed) if followed else set()
 
         async def completed(pair: tuple[PlannedEnrollment, HandedOver | None]) -> HandedOver:
@@ -116,7 +148,7 @@ class Handover:
                 plan = await self._reread(plan)
             elif found:
                 return found
-            return await self.hand_over(plan, enrolling=True)
+            return await thoroughly(plan)
 
         return await fan_out(completed, zip(planned, met, strict=True), at_once=at_once)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -16,7 +17,7 @@ from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import ReplannedPage
 from reminders.domain.tally import total
 from reminders.fan_out import fan_out
-from starter.services.handover import Handover
+from starter.services.handover import HandedOver, Handover
 from starter.services.receipts import CancelReceipt
 
 logger = logging.getLogger(__name__)
@@ -55,11 +56,25 @@ class EnrollmentReplanner:
                 )
                 return SessionChangeResult(enrollments=1, unconfirmed=1)
 
-        found = await fan_out(one, users)
-        slow = [user_id for user_id, of in zip(users, found, strict=True) if of.unconfirmed]
-        found = [of for of in found if not of.unconfirmed] + await fan_out(one, slow)
-        counts = total(SessionChangeResult(), *found)
+        done, left = await self._together(session_id, users, since)
+        counts = total(SessionChangeResult(), *done, *await fan_out(one, left))
         return ReplannedPage(counts=counts, after=users[-1] if len(users) == limit else None)
+
+    async def _together(
+        self, session_id: UUID, users: Sequence[UUID], since: datetime
+    ) -> tuple[list[SessionChangeResult], Sequence[UUID]]:
+        """Plan people anew in one transaction; what came of it, and who is left to do one by one."""
+        if not users:
+            return [], users
+        try:
+            planned = await self.planner.replan_all(session_id, users)
+            handed = await self.handover.hand_over_changed(planned)
+        except ServiceUnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 - whose it is shows one by one
+            return [], users
+        slow = [of.planned.user_id for of in handed if not of.is_confirmed]
+        return [_counted(of, since) for of in handed if of.is_confirmed], slow
 
     async def _replan(
         self, session_id: UUID, user_id: UUID, since: datetime
@@ -70,16 +85,21 @@ class EnrollmentReplanner:
             handed = await self.handover.hand_over(planned, is_patient=True)
         except NotFoundError:  # deleted since the page was read, reminders and all
             return SessionChangeResult()
-        counted = CancelReceipt.of(handed.planned)
-        return SessionChangeResult(
-            enrollments=1,
-            replanned=int(handed.is_confirmed),
-            unconfirmed=int(not handed.is_confirmed),
-            cancelled=max(counted.cancelled, _called_off(handed.planned, since)),
-            already_sent=counted.already_sent,
-            in_flight=counted.in_flight,
-            told=int(handed.planned.is_told or _was_told(handed.planned, since)),
-        )
+        return _counted(handed, since)
+
+
+def _counted(handed: HandedOver, since: datetime) -> SessionChangeResult:
+    """What became of one enrollment's plan."""
+    counted = CancelReceipt.of(handed.planned)
+    return SessionChangeResult(
+        enrollments=1,
+        replanned=int(handed.is_confirmed),
+        unconfirmed=int(not handed.is_confirmed),
+        cancelled=max(counted.cancelled, _called_off(handed.planned, since)),
+        already_sent=counted.already_sent,
+        in_flight=counted.in_flight,
+        told=int(handed.planned.is_told or _was_told(handed.planned, since)),
+    )
 
 
 def _was_told(planned: PlannedEnrollment, since: datetime) -> bool:

@@ -6,7 +6,7 @@ only what the statements around it do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,6 +84,20 @@ class ModelPlanner:
 
         return await self.link.ask("replan", work)
 
+    async def replan_all(self, session_id: UUID, users: Sequence[UUID]) -> list[PlannedEnrollment]:
+        """See `EnrollmentPlanner.replan_all`."""
+
+        def work() -> list[PlannedEnrollment]:
+            session = self._session(session_id)
+            asked = [(user_id, self._situation((session_id, user_id))) for user_id in users]
+            return [
+                self._plan(session, user_id, self._recorded((session_id, user_id)), situation)
+                for user_id, situation in asked
+                if situation.enrollment is not None
+            ]
+
+        return await self.link.ask("replan page", work)
+
     async def reconcile(
         self, session_id: UUID, user_id: UUID, *, dry_run: bool = False, distrust: bool = False
     ) -> PlannedEnrollment:
@@ -133,6 +147,24 @@ class ModelPlanner:
             return newest <= planned.version
 
         return await self.link.ask("confirm", work)
+
+    async def confirm_all(self, followed: Sequence[PlannedEnrollment]) -> set[UUID]:
+        """See `EnrollmentPlanner.confirm_all`."""
+
+        def work() -> set[UUID]:
+            self.asked_at = self.store.now()
+            outdated = set()
+            for planned in followed:
+                key = planned.session.id, planned.user_id
+                entry = self.store.unconfirmed.get(key)
+                newest = max((r.plan_version for r in self._recorded(key)), default=0)
+                if entry and entry[0] <= planned.version:
+                    del self.store.unconfirmed[key]
+                if max(newest, entry[0] if entry else 0) > planned.version:
+                    outdated.add(planned.user_id)
+            return outdated
+
+        return await self.link.ask("confirm page", work)
 
     async def close_waiting(
         self,

@@ -533,15 +533,16 @@ class ModelWorkflows:
         started: str | None = await self._call(work)
         return started
 
-    async def replan(self, run: EnrollmentRun, planned: PlannedEnrollment) -> Answer:
+    async def replan(self, run: EnrollmentRun | None, planned: PlannedEnrollment) -> Answer:
         """See `EnrollmentWorkflows.replan`."""
+        workflow_id = session_reminder_workflow_id(planned.session.id, planned.user_id)
 
         def work() -> asyncio.Future[Any] | Answer:
-            found = self._find(run)
+            found = self._find(run) if run else self._server.newest(workflow_id)
             if found is None or not found.is_running:
                 return Answer.REFUSED
             if planned.is_over:
-                self._server.planned_to_end.append(run.run_id)
+                self._server.planned_to_end.append(found.run_id)
             return found.update(_plan(planned))
 
         pending = await self._call(work)
