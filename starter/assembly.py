@@ -25,7 +25,7 @@ from reminders.db.ledger import ReminderQueries
 from reminders.db.lookups import Browser
 from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.preferences import PreferenceStore
+from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderHistory, ProviderState
 from reminders.db.reports import FailedReminders, LedgerGauges, Overview
 from reminders.db.resends import FailedEnrollments, ReminderRequests

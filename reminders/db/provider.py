@@ -21,8 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import locks, mapping, preferences
 from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
+from reminders.db.provider_tables import ProviderUsageRow, WebhookEventRow
 from reminders.db.sql import HELD, typed
-from reminders.db.tables import ProviderUsageRow, ReminderRow, UserRow, WebhookEventRow
+from reminders.db.tables import ReminderRow, UserRow
 from reminders.domain.addresses import same_address
 from reminders.domain.keys import ASKED_EVENT
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason

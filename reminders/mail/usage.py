@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from reminders.domain.ports import Quota, Usage
+from reminders.domain.quota import Quota, Usage
 
 _Count = Annotated[int, Field(ge=0, lt=2**31)]
 """E-mails; as many as a column of the ledger takes."""

@@ -15,7 +15,8 @@ from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import SWEEP_ID, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from reminders.domain.ports import Enrollment, Outcome, Repair, Suspect, SweepPage
+from reminders.domain.ports import Enrollment
+from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
 from reminders.temporal import unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
