@@ -45,6 +45,7 @@ from starter.services.namespace import Namespace
 from starter.services.preferences import Preferences
 from starter.services.resending import Resending
 from starter.services.rules import RuleAdmin
+from starter.services.session_changes import SessionChanges
 from starter.services.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin, data_converter
 
@@ -190,13 +191,12 @@ def assemble(
     sweeps = Sweeps(client, audit=audit, task_queue=task_queue, namespace=namespace)
     events = ProviderEvents(database)
     gateway = ReminderGateway(
-        client,
         handover=handover,
+        changes=SessionChanges(client=client, task_queue=task_queue, namespace=namespace),
         catalogue=catalogue,
         queries=queries,
         audit=audit,
         notices=NoticeQueries(database, clock),
-        task_queue=task_queue,
     )
     return Parts(
         settings=settings,
