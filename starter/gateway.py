@@ -29,7 +29,7 @@ from reminders.domain.keys import (
     session_reminder_workflow_id,
 )
 from reminders.domain.model import Enrollee, EnrollmentStatus, Notice, ReminderStatus, Session
-from starter.services.bulk import BulkEnrollment
+from starter.services.bulk import enroll_many
 from starter.services.handover import Handover
 from starter.services.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from starter.services.session_changes import SessionChanges
@@ -123,8 +123,7 @@ class ReminderGateway:
             DatabaseUnavailableError: If PostgreSQL is away. Some may be enrolled; repeat the call.
             TemporalUnavailableError: If Temporal is away; likewise.
         """
-        bulk = BulkEnrollment(self.handover)
-        answers = await bulk.enroll(session_id, people, by, on_progress=on_progress)
+        answers = await enroll_many(self.handover, session_id, people, by, on_progress=on_progress)
         return [answers[person.user_id] for person in people]
 
     async def unenroll(self, session_id: UUID, user_id: UUID, by: By = HOST) -> CancelReceipt:
