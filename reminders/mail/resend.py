@@ -41,8 +41,7 @@ from reminders.domain.ports import Clock, Receipt, Refused
 from reminders.domain.quota import Usage
 from reminders.mail import webhooks
 from reminders.mail.resend_errors import refusal, safe_message, speaks_of_sender
-from reminders.mail.resend_wire import encoded, receipts_of
-from reminders.mail.usage import usage_of
+from reminders.mail.resend_wire import encoded, receipts_of, usage_of
 
 _LONGEST_KEY = 256
 """Characters of an idempotency key (Resend, idempotency-keys)."""
