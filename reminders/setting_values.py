@@ -104,3 +104,14 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def in_words(error: ValidationError) -> str:
+    """Every setting that is unusable by its variable's name, and why."""
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False):
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        # What our own checks raise names its variable itself, and pydantic its class.
+        words = problem["msg"].removeprefix("Value error, ")
+        problems.append(f"{name}: {words}" if name else words)
+    return "; ".join(problems)

@@ -26,6 +26,7 @@ from reminders.setting_values import (
     Secrets,
     both_or_neither,
     host_and_port,
+    in_words,
     is_loopback,
     is_weak,
     is_webhook_secret,
@@ -91,7 +92,8 @@ class Settings(BaseSettings):
     email_batch_delay_ms: int | None = Field(default=None, ge=0, le=60_000)
     """Least time between two requests of all workers; default: from the rate below."""
     email_requests_per_second: float = Field(default=8, gt=0, le=10_000)
-    """Requests to Resend of all workers together; Resend's own ceiling is 10."""
+    """Requests to Resend a second, of all workers together, at the most. Not set, it is 8 until Resend
+    has said how many it takes, and then as many."""
     email_max_retries: int = Field(default=3, ge=0, le=20)
     """Retries in place of a request that failed; the activity's own retries come after."""
     email_initial_backoff_ms: int = Field(default=1000, ge=10, le=60_000)
@@ -343,6 +345,11 @@ class Settings(BaseSettings):
             return None
         return host_and_port("METRICS_ADDRESS", self.metrics_address)
 
+    def most_requests_per_second(self) -> float | None:
+        """What an operator has set; `None` leaves it to Resend."""
+        is_set = "email_requests_per_second" in self.model_fields_set
+        return self.email_requests_per_second if is_set else None
+
     def effective_requests_per_second(self) -> float:
         """The pace of requests; `EMAIL_BATCH_DELAY_MS` can only slow it down."""
         if not self.email_batch_delay_ms:
@@ -389,10 +396,4 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False, include_input=False):
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            # What our own checks raise names its variable itself, and pydantic its class.
-            words = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{name}: {words}" if name else words)
-        raise ConfigurationError("; ".join(problems)) from None
+        raise ConfigurationError(in_words(error)) from None

@@ -16,7 +16,8 @@ from reminders import settings as environment
 from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
-from reminders.observability.metrics import ArrivalMetrics, a_registry
+from reminders.observability.arrivals import ArrivalMetrics
+from reminders.observability.metrics import a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
 from reminders.temporal import SDK_EXIT_SECONDS

@@ -181,7 +181,7 @@ class Delivery:
             ConfigurationError: If a setting is missing or contradicts another.
         """
         pace = Pace.of(
-            settings.email_requests_per_second,
+            settings.most_requests_per_second(),
             apart=timedelta(milliseconds=settings.email_batch_delay_ms or 0),
         )
         composer = mail_composer(
@@ -190,7 +190,10 @@ class Delivery:
             stays_here=settings.mails_to_a_stand_in(),
         )
         resend = ResendMailer(
-            api_key=settings.require_resend_api_key(), api_url=settings.resend_api_url, clock=clock
+            api_key=settings.require_resend_api_key(),
+            api_url=settings.resend_api_url,
+            clock=clock,
+            pace=pace,
         )
         pipeline = DeliveryPipeline(
             ledger=PostgresDeliveryLedger(
@@ -211,7 +214,7 @@ class Delivery:
             observer=observer,
         )
         silent = PostgresInquiries(database, clock, pace=pace)
-        inquiry = Inquiry(silent, resend, apart=pace.aside)
+        inquiry = Inquiry(silent, resend, pace=pace)
         return cls(pipeline, resend, inquiry)
 
     @asynccontextmanager

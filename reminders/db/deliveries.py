@@ -73,7 +73,7 @@ class PostgresDeliveryLedger:
             database: Migrated.
             clock: Stamps what is recorded.
             owner: Names this worker in leases; unique among live workers.
-            pace: That all workers together keep.
+            pace: That all workers together keep, as it is at each request.
             shadow: Whether another system still sends, but for the sessions cut over.
             destination: Where this worker's e-mails go; absent means to the attendees.
             sender: Fingerprint of what this worker posts as; a hold for refused keys and senders
@@ -83,12 +83,16 @@ class PostgresDeliveryLedger:
         self._database = database
         self._clock = clock
         self._owner = owner
-        self._pace = {"requests": pace.requests, "window": pace.window}
+        self._kept = pace
         self._shadow = shadow
         self._here = here(destination or Destination())
         self._sender = sender
         self._resend_threshold = resend_threshold
         self._absence = Absence(database)
+
+    @property
+    def _pace(self) -> dict[str, Any]:
+        return {"requests": self._kept.requests, "window": self._kept.window}
 
     async def read(self, reminder_ids: Sequence[UUID]) -> Reading:
         """See `DeliveryLedger.read`.

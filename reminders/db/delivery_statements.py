@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from reminders.db.mapping import ATTENDEES, RULES, SESSIONS
 from reminders.db.sql import HELD, belongs_here, counts_for, looked_up, stopping, typed
+from reminders.domain.pace import MOST
 
 _SESSION = looked_up("sessions", "id = r.session_id")
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
-_TAKE_TURN = """
+_TAKE_TURN = f"""
 turns = (turns || greatest(clock_timestamp() + :wait, turns[cardinality(turns)],
                            turns[cardinality(turns) + 1 - :requests] + :window)
-        )[(cardinality(turns) + 2 - :requests) :]"""
+        )[(cardinality(turns) + 2 - {MOST}) :]"""
 _TURN = "turns[cardinality(turns)] - clock_timestamp() AS wait"
 """See `Pace`. Turns only ever follow each other: whoever is told to wait makes all others wait."""
 

@@ -12,7 +12,7 @@ from reminders.db.engine import Database
 from reminders.db.provider import ProviderEvents
 from reminders.db.sql import HELD, typed
 from reminders.domain.model import ProviderEvent
-from reminders.domain.pace import Pace
+from reminders.domain.pace import MOST, Pace
 from reminders.domain.ports import Clock
 
 AGAIN = timedelta(hours=1)
@@ -30,7 +30,7 @@ WITH silent AS (
      ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE SKIP LOCKED),
 place AS (
     UPDATE provider_pace
-       SET turns = (turns || clock_timestamp())[(cardinality(turns) + 2 - :requests) :]
+       SET turns = (turns || clock_timestamp())[(cardinality(turns) + 2 - {MOST}) :]
      WHERE coalesce(turns[cardinality(turns)] + :quiet <= clock_timestamp(), true)
        AND ({HELD}) IS NOT TRUE
        AND EXISTS (SELECT FROM silent)
@@ -66,7 +66,6 @@ class PostgresInquiries:
                 "since": now - FORGOTTEN,
                 "late": now - PATIENCE,
                 "until": now - AGAIN,
-                "requests": self.pace.requests,
                 "quiet": self.pace.aside,
                 "now": now,
             },

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from reminders.domain.errors import MailNotConfiguredError, ReminderError
 from reminders.domain.model import ProviderEvent
+from reminders.domain.pace import Pace
 
 logger = logging.getLogger(__name__)
 
@@ -66,10 +67,10 @@ class Informant(Protocol):
 class Inquiry:
     """Asks, for as long as a worker runs."""
 
-    def __init__(self, silent: Silent, informant: Informant, *, apart: timedelta) -> None:
-        """Ask this provider about these e-mails, one request so long after the other."""
+    def __init__(self, silent: Silent, informant: Informant, *, pace: Pace) -> None:
+        """Ask this provider about these e-mails, aside from what the pace is there for."""
         self._silent = silent
-        self._apart = apart
+        self._pace = pace
         self._informant = informant
 
     @asynccontextmanager
@@ -97,7 +98,7 @@ class Inquiry:
                 break
             event = await self._informant.told(mail.email_id, mail.reminder_id)
             news += event is not None and await self._silent.record(event)
-            await asyncio.sleep(self._apart.total_seconds())
+            await asyncio.sleep(self._pace.aside.total_seconds())
         return news
 
     async def _ask(self) -> None:

@@ -25,6 +25,8 @@ from uuid import UUID
 
 from reminders.delivery.calm import Calm
 from reminders.delivery.doubt import Doubts
+from reminders.delivery.drafts import Drafts
+from reminders.delivery.early import A_MOMENT, EarlyArrivals
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.observing import Unobserved
 from reminders.delivery.policy import DeliveryPolicy, Step
@@ -46,7 +48,6 @@ from reminders.domain.errors import (
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRejectedError,
-    NotDueYetError,
     ReminderError,
     ServiceUnavailableError,
 )
@@ -66,8 +67,6 @@ logger = logging.getLogger(__name__)
 
 _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
-_A_MOMENT = timedelta(milliseconds=100)
-"""Clocks that differ by less make no lead-in."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
 
@@ -113,8 +112,9 @@ class DeliveryPipeline:
         self._poster = Poster(
             ledger, mailer, clock, self._policy, on_step=on_step, observer=self._observer
         )
+        self._drafts = Drafts(composer)
         self._judge = Judge(
-            composer=composer, mailer=mailer, key_lifetime=self._policy.key_lifetime
+            composer=self._drafts, mailer=mailer, key_lifetime=self._policy.key_lifetime
         )
         self._gatherer = Gatherer(self._policy)
         self._turns = Turns()
@@ -124,8 +124,7 @@ class DeliveryPipeline:
         )
         self._searches = Searches()
         self._tickets: dict[UUID, Ticket] = {}
-        self._early = 0
-        """Calls that wait for their due instant."""
+        self._early = EarlyArrivals(clock, self._policy, rehearse=self._rehearse)
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
 
@@ -150,6 +149,7 @@ class DeliveryPipeline:
                 loop.cancel()
             # Batches end by themselves, within the policy's patience.
             await asyncio.gather(*loops, *self._batches, return_exceptions=True)
+            self._early.end()
             self._doubts.end()
             self._calm.end()
 
@@ -161,12 +161,12 @@ class DeliveryPipeline:
             ReminderNotFoundError: If the ledger has no such reminder.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
-        waited = await self._due(reminder)
+        waited = await self._early.wait(reminder)
         ticket = self._tickets.get(reminder.reminder_id)
         if ticket is None:
             loop = asyncio.get_running_loop()
             ticket = Ticket(reminder, run_id, loop.create_future())
-            if waited > _A_MOMENT:
+            if waited > A_MOMENT:
                 ticket.calm = self._calm
             self._tickets[reminder.reminder_id] = ticket
             self._calm.look(busy=True)
@@ -184,29 +184,10 @@ class DeliveryPipeline:
             # Frozen or about to be: resolved, not guessed. Bounded by the policy's patience.
             return await asyncio.shield(ticket.outcome)
 
-    async def _due(self, reminder: DeliverReminderInput) -> timedelta:
-        """Wait for the due instant of a reminder that came a little early; how long that was.
-
-        Raises:
-            NotDueYetError: Too many wait here already; it is to come again when it is due.
-        """
-        came_at = self._clock.now()
-        if _A_MOMENT < (early := reminder.due_at - came_at) <= self._policy.early:
-            if self._early >= self._policy.early_at_once:
-                raise NotDueYetError("many wait already", retry_after=early)
-            self._early += 1
-            try:
-                await self._reached(reminder.due_at)
-            finally:
-                self._early -= 1
-        else:
-            await self._reached(reminder.due_at)
-        return self._clock.now() - came_at
-
-    async def _reached(self, due_at: datetime) -> None:
-        """Wait for an instant, unless it is further away than a reminder may come early."""
-        while timedelta() < (early := due_at - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
-            await asyncio.sleep(early.total_seconds())
+    async def _rehearse(self, reminder_ids: Sequence[UUID], due_at: datetime) -> None:
+        """Have the e-mails of some reminders ready that are due in a moment."""
+        reading = await self._ledger.read(reminder_ids)
+        self._drafts.prepare(reading.facts, due_at=due_at)
 
     async def close(self, request: CloseRemindersInput) -> CloseRemindersResult:
         """See `Deliverer.close`.

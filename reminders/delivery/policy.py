@@ -21,8 +21,9 @@ class DeliveryPolicy:
     """However large, a batch is sent once nothing joined it for this long."""
     longest_linger: timedelta = timedelta(seconds=2)
     """A batch that keeps growing is sent after this long, full or not."""
-    requests_in_flight: int = 8
-    """Requests of one worker under way at once; what waits beyond them waits unfrozen."""
+    requests_in_flight: int = 12
+    """Requests of one worker under way at once, those that wait for their turn included: a little
+    more than the provider takes in a second. What waits beyond them waits unfrozen."""
     patience: timedelta = timedelta(seconds=20)
     """How long one `deliver` call keeps trying in place; the activity's own retries come after."""
     retries: int = 3
@@ -42,6 +43,8 @@ class DeliveryPolicy:
     """Reminders that one worker makes ready early, at once. It has more slots for activities than
     that (see `worker.build_worker`), so that a crowd that waits for its instant does not keep what
     is due now from them, nor the closing of reminders that somebody calls off meanwhile."""
+    rehearse_before: timedelta = timedelta(seconds=1)
+    """How long before a due instant the e-mails that will go first are composed; see `Drafts`."""
     calm: timedelta = timedelta(milliseconds=100)
     """For so long nothing more must have gone out before workflows are told what became of their
     reminders: first all e-mails of a crowd, then the ends of its workflows, which keep the server
@@ -59,6 +62,11 @@ class DeliveryPolicy:
     """How often it is looked for requests that are not posted from here."""
     watch_quota_every: timedelta = timedelta(minutes=5)
     """How often the provider is asked how much of its quotas is left."""
+
+    @property
+    def at_once(self) -> int:
+        """Reminders that one worker has under way at once."""
+        return self.batch_size * self.requests_in_flight
 
     def backoff(self, failures: int) -> timedelta:
         """How long to wait after the nth failure in a row, from 1."""

@@ -7,22 +7,29 @@ wait for each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Self
 
-_MOST = 20
+MOST = 20
 """Requests at once; beyond it the window shrinks instead."""
-_MARGIN = 1.05
-"""Requests that leave a window apart arrive a little closer together now and then."""
+_MARGIN = 1.1
+"""Requests that leave a window apart arrive closer together, the more so if a process is busy."""
+_UNTIL_KNOWN = 8.0
+"""Requests a second; less than Resend's 10, which may not be all ours."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pace:
-    """At most so many requests in any window of time."""
+    """At most so many requests in any window of time. Whoever has it keeps it as it is now."""
 
     requests: int
     window: timedelta
+    ceiling: float = field(default=math.inf, compare=False)
+    """Requests a second that are never exceeded, whatever the provider takes."""
+    apart: timedelta = field(default=timedelta(), compare=False)
+    """What lies between two requests at the least."""
 
     @property
     def aside(self) -> timedelta:
@@ -30,15 +37,26 @@ class Pace:
         return self.window / min(self.requests, 4)
 
     @classmethod
-    def of(cls, per_second: float, *, apart: timedelta = timedelta()) -> Self:
+    def of(cls, per_second: float | None, *, apart: timedelta = timedelta()) -> Self:
         """The pace of a rate.
 
         Args:
-            per_second: What the provider takes; may be less than one.
+            per_second: The ceiling, may be less than one; absent, as many as the provider takes,
+                once it has said so (see `learn`).
             apart: What must lie between two requests at the least; with it none go at once.
         """
-        if apart:
-            return cls(1, max(apart, timedelta(seconds=1 / per_second)))
-        requests = max(1, min(int(per_second), _MOST))
-        margin = _MARGIN if requests > 1 else 1.0
-        return cls(requests, timedelta(seconds=requests / per_second * margin))
+        pace = cls(1, timedelta(seconds=1), per_second or math.inf, apart)
+        pace.learn(per_second or _UNTIL_KNOWN)
+        return pace
+
+    def learn(self, per_second: float) -> bool:
+        """Keep to what the provider says it takes; whether that is another pace than before."""
+        before = self.requests, self.window
+        rate = min(per_second, self.ceiling)
+        if self.apart:
+            self.window = max(self.apart, timedelta(seconds=1 / rate))
+        else:
+            self.requests = max(1, min(int(rate), MOST))
+            margin = _MARGIN if self.requests > 1 else 1.0
+            self.window = timedelta(seconds=self.requests / rate * margin)
+        return before != (self.requests, self.window)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
@@ -37,16 +38,19 @@ from reminders.domain.errors import (
     MailUnavailableError,
 )
 from reminders.domain.model import Message, ProviderEvent
+from reminders.domain.pace import Pace
 from reminders.domain.ports import Clock, Receipt, Refused
 from reminders.domain.quota import Usage
 from reminders.mail import webhooks
 from reminders.mail.resend_errors import refusal, safe_message, speaks_of_sender
 from reminders.mail.resend_wire import encoded, receipts_of, usage_of
 
+logger = logging.getLogger(__name__)
+
 _LONGEST_KEY = 256
 """Characters of an idempotency key (Resend, idempotency-keys)."""
-_POOL = 10
-"""Connections; ten requests a second are Resend's ceiling, and each takes less than one."""
+_POOL = 16
+"""Connections: for what one worker has under way at once, and a few that ask."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """No connection was made, so nothing can have been accepted."""
 
@@ -68,6 +72,7 @@ class ResendMailer:
         api_url: str = "https://api.resend.com",
         connect_timeout: timedelta = timedelta(seconds=5),
         total_timeout: timedelta = timedelta(seconds=10),
+        pace: Pace | None = None,
     ) -> None:
         """Open the pool, inside the running loop; `aclose()` or `async with` closes it.
 
@@ -77,6 +82,7 @@ class ResendMailer:
             api_url: Without a path of its own unless a proxy needs one.
             connect_timeout: For a connection, and for waiting for one of the pool.
             total_timeout: For the whole answer, however slowly it drips.
+            pace: Told what Resend takes, which every answer says.
 
         Raises:
             ConfigurationError: If the key is unusable in a header or the URL is none.
@@ -106,7 +112,9 @@ class ResendMailer:
                 max_keepalive_connections=_POOL,
                 keepalive_expiry=30,  # seconds; spans the gaps between batches of one session
             ),
+            event_hooks={"response": [self._hear]},
         )
+        self._pace = pace
         resend.default_async_http_client = _FROZEN_BODY_CLIENT
 
     async def __aenter__(self) -> Self:
@@ -125,6 +133,14 @@ class ResendMailer:
     async def aclose(self) -> None:
         """Close the pool; posts still under way fail."""
         await self._http.aclose()
+
+    async def _hear(self, answer: httpx.Response) -> None:
+        """Note how many requests Resend takes in a second."""
+        limit = answer.headers.get("ratelimit-limit", "")[:9]
+        if self._pace is None or not limit.isdecimal() or int(limit) == 0:
+            return
+        if self._pace.learn(int(limit)):
+            logger.info("Resend takes %s requests a second", limit)
 
     def encode(self, messages: Sequence[Message]) -> bytes:
         """The exact request body for these e-mails: compact JSON in UTF-8, in this order.

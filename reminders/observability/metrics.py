@@ -43,8 +43,6 @@ _KINDS: dict[type[DeliveryError], str] = {
 }
 """What the provider's refusals are called in the label `kind`."""
 _OTHER = "other"
-_TOOK = (1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 14400, 86400)
-"""From accepted to delivered, in seconds; most take a few, and a server that asks for patience gets hours."""
 
 
 def a_registry() -> CollectorRegistry:
@@ -142,20 +140,3 @@ class DeliveryMetrics:
             self._sent.inc(count)
         elif (counter := self._ended.get(status)) is not None:
             counter.labels(reason=reason.value if reason else _OTHER).inc(count)
-
-
-class ArrivalMetrics:
-    """Counts how long accepted e-mails take to arrive, for one process, as the provider's events tell it."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Register, at zero."""
-        self._took = Histogram(
-            "reminders_delivery_seconds",
-            "From the provider's acceptance of an e-mail to its delivery, as its events tell.",
-            buckets=_TOOK,
-            registry=registry,
-        )
-
-    def delivered(self, took: timedelta) -> None:
-        """An e-mail was delivered so long after it had been accepted."""
-        self._took.observe(max(took.total_seconds(), 0))

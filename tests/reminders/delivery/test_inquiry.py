@@ -30,11 +30,12 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 async def inquiry(database: Database, provider_server: EmbeddedProvider) -> AsyncIterator[Inquiry]:
     """As a worker has it."""
-    silent = PostgresInquiries(database, SystemClock(), pace=Pace.of(100_000))
+    pace = Pace.of(100_000)
+    silent = PostgresInquiries(database, SystemClock(), pace=pace)
     async with ResendMailer(
         api_key=provider_server.api_key, api_url=provider_server.url, clock=SystemClock()
     ) as mailer:
-        yield Inquiry(silent, mailer, apart=timedelta())
+        yield Inquiry(silent, mailer, pace=pace)
 
 
 async def sent_ago(

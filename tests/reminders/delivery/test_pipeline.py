@@ -473,7 +473,8 @@ async def test_a_crowd_that_waits_leaves_room_for_what_is_due(
     early = await due_reminders(database, 3, starts_in=starts_in)
     due = await due_reminders(database, 1, address=lambda _: "due@hospital.example")
     async with a_pipeline(settings) as pipeline:
-        pipeline._policy = dataclasses.replace(pipeline._policy, early_at_once=2)
+        policy = dataclasses.replace(pipeline._policy, early_at_once=2)
+        pipeline._early._policy = policy
         waiting = asyncio.create_task(deliver(pipeline, early[:2]))
         await asyncio.sleep(0)
         (error,) = await deliver(pipeline, early[2:])

@@ -16,12 +16,27 @@ def test_no_second_sees_more_than_its_rate(per_second: float) -> None:
     """Whichever second is looked at, by whichever clock; a rate of less than one has longer ones."""
     pace = Pace.of(per_second)
     assert pace.requests / pace.window.total_seconds() <= per_second + 1e-6
-    assert pace.window <= max(SECOND, SECOND / per_second) * 1.05
+    assert pace.window <= max(SECOND, SECOND / per_second) * 1.1
 
 
 def test_the_first_of_a_crowd_go_at_once() -> None:
     """As many as one second of the provider's takes."""
-    assert Pace.of(8) == Pace(8, timedelta(seconds=1.05))
+    assert Pace.of(8) == Pace(8, timedelta(seconds=1.1))
+
+
+def test_the_provider_says_how_many_it_takes() -> None:
+    """Until then few; an operator's word is a ceiling, and so is the provider's."""
+    pace = Pace.of(None)
+    assert 8 == pace.requests
+    assert (True, False) == (pace.learn(10), pace.learn(10))
+    assert Pace.of(10) == pace
+    pace.learn(2)
+    assert Pace.of(2) == pace
+    capped = Pace.of(4)
+    assert not capped.learn(10)
+    assert Pace.of(4) == capped
+    assert capped.learn(3)
+    assert Pace.of(3) == capped
 
 
 @pytest.mark.parametrize("per_second", [0.25, 8])

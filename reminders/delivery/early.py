@@ -1,0 +1,128 @@
+"""Reminders that come before they are due: they wait together, and are let go at one instant.
+
+One timer for all of them. A timer each would wake thousands of tasks before the first e-mail goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from uuid import UUID
+
+from reminders.delivery.policy import DeliveryPolicy
+from reminders.domain.contracts import DeliverReminderInput
+from reminders.domain.errors import NotDueYetError
+from reminders.domain.ports import Clock
+
+A_MOMENT = timedelta(milliseconds=100)
+"""Clocks that differ by less make no lead-in."""
+_LOOK = timedelta(milliseconds=100)
+"""How often it is looked for those who have come since."""
+_NAP = timedelta(seconds=10)
+"""No wait is longer: the clock is corrected now and then."""
+
+Rehearse = Callable[[Sequence[UUID], datetime], Awaitable[None]]
+"""Makes reminders ready that are due at an instant."""
+
+
+@dataclass(slots=True)
+class _Instant:
+    """Who waits for it."""
+
+    gates: dict[asyncio.Future[None], UUID] = field(default_factory=dict)
+    opening: asyncio.Task[None] | None = None
+
+
+class EarlyArrivals:
+    """Lets calls wait for the instants at which their reminders are due."""
+
+    def __init__(self, clock: Clock, policy: DeliveryPolicy, *, rehearse: Rehearse) -> None:
+        """Nobody waits.
+
+        Args:
+            clock: Says when an instant is reached.
+            policy: How early reminders may come, and how many.
+            rehearse: Called for some of those that wait, shortly before their instant. Whatever it
+                raises is no matter here: what goes wrong goes wrong again when they are due.
+        """
+        self._clock = clock
+        self._policy = policy
+        self._rehearse = rehearse
+        self._instants: dict[datetime, _Instant] = {}
+        self._waiting = 0
+
+    async def wait(self, reminder: DeliverReminderInput) -> timedelta:
+        """Wait until a reminder is due, unless that is further away than it may come early.
+
+        Returns:
+            For how long it waited.
+
+        Raises:
+            NotDueYetError: Too many wait here already; it is to come again when it is due.
+        """
+        came_at = self._clock.now()
+        early = reminder.due_at - came_at
+        if not timedelta() < early <= self._policy.early:
+            return timedelta()
+        if early > A_MOMENT and self._waiting >= self._policy.early_at_once:
+            raise NotDueYetError("many wait already", retry_after=early)
+        gate = asyncio.get_running_loop().create_future()
+        instant = self._instants.setdefault(reminder.due_at, _Instant())
+        instant.gates[gate] = reminder.reminder_id
+        if instant.opening is None:
+            instant.opening = asyncio.create_task(self._open(reminder.due_at, instant))
+        self._waiting += 1
+        try:
+            await gate
+        finally:
+            self._waiting -= 1
+            instant.gates.pop(gate, None)
+        return self._clock.now() - came_at
+
+    def end(self) -> None:
+        """Let nobody wait any longer."""
+        for instant in self._instants.values():
+            if instant.opening is not None:
+                instant.opening.cancel()
+
+    async def _open(self, due_at: datetime, instant: _Instant) -> None:
+        """Have those ready who come in time, and let all go; the first before the last have woken."""
+        rehearsing = None
+        try:
+            await self._reached(due_at - self._policy.rehearse_before)
+            rehearsing = asyncio.create_task(self._rehearsed(due_at, instant))
+            await self._reached(due_at)
+        finally:
+            del self._instants[due_at]
+            while gates := list(islice(instant.gates, self._policy.at_once)):
+                for gate in gates:
+                    del instant.gates[gate]
+                    if not gate.done():
+                        gate.set_result(None)
+                await asyncio.sleep(self._policy.linger.total_seconds() / 5)
+            if rehearsing is not None:  # it ends by itself, and breaks nothing off
+                await rehearsing
+
+    async def _reached(self, instant: datetime) -> None:
+        """Wait for an instant, unless the clock was put back by more than anybody may be early."""
+        while timedelta() < (left := instant - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
+            await asyncio.sleep(min(left, _NAP).total_seconds())
+
+    async def _rehearsed(self, due_at: datetime, instant: _Instant) -> None:
+        """Make as many ready as can go at once, batch after batch, while there is time."""
+        ready: set[UUID] = set()
+        while (left := due_at - self._clock.now()) > self._policy.linger:
+            fresh = [i for i in instant.gates.values() if i not in ready][: self._policy.batch_size]
+            if not fresh:
+                await asyncio.sleep(min(left, _LOOK).total_seconds())
+                continue
+            try:
+                await self._rehearse(fresh, due_at)
+            except Exception:  # noqa: BLE001 - as it says where it is given
+                return
+            ready.update(fresh)
+            if len(ready) >= self._policy.at_once:
+                return

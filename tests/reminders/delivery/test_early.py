@@ -1,0 +1,78 @@
+"""Reminders that are here before they are due: composed by then, gone at the instant, true at it."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import text
+
+from reminders.db.engine import Database
+from reminders.delivery.pipeline import DeliveryPipeline
+from reminders.domain.model import DeliveryFacts, Message
+from reminders.settings import Settings
+from tests.provider import ProviderClient
+from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
+from tests.stage import eventually
+
+SOON = timedelta(minutes=30, seconds=1.5)
+RETITLED = text("UPDATE sessions SET title = 'Neurology'")
+LEFT = text("UPDATE enrollments SET status = 'cancelled' WHERE user_id = :user_id")
+SOMEBODY = text("SELECT id FROM users WHERE email = 'attendee7@hospital.example'")
+
+
+class Composed:
+    """When a pipeline composes, as its composer sees it."""
+
+    def __init__(self, pipeline: DeliveryPipeline) -> None:
+        """Look over its shoulder."""
+        self._composer = pipeline._drafts._composer
+        self.at: list[datetime] = []
+        pipeline._drafts._composer = self
+
+    def compose(self, facts: DeliveryFacts, *, now: datetime) -> Message:
+        """See `Composer.compose`."""
+        self.at.append(datetime.now(UTC))
+        return self._composer.compose(facts, now=now)
+
+
+async def test_a_crowd_is_composed_before_its_instant_and_goes_in_full_requests(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Nothing is left to compose when 250 are due; three requests, and none of them early."""
+    crowd = await due_reminders(database, 250, starts_in=SOON)
+    async with a_pipeline(settings) as pipeline:
+        composed = Composed(pipeline)
+        await deliver(pipeline, crowd)
+    requests = [r for r in await provider.requests() if r["path"] == "/emails/batch"]
+    assert [50, 100, 100] == sorted(r["emails"] for r in requests)
+    assert 250 == len(composed.at)
+    assert max(composed.at) < crowd[0].due_at
+    accepted = [datetime.fromisoformat(mail["accepted_at"]) for mail in await provider.accepted()]
+    assert min(accepted) >= crowd[0].due_at
+
+
+async def test_what_changes_after_it_was_composed_is_said_as_it_is(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """A new title is in everybody's e-mail, and who has left gets none, half a second before."""
+    crowd = await due_reminders(database, 20, starts_in=SOON)
+    async with a_pipeline(settings) as pipeline:
+        composed = Composed(pipeline)
+        delivering = asyncio.create_task(deliver(pipeline, crowd))
+
+        async def all_are() -> bool:
+            return len(composed.at) == 20
+
+        await eventually(all_are)
+        user_id = await database.scalar(SOMEBODY)
+        async with database.transaction() as connection:
+            await connection.execute(RETITLED)
+            await connection.execute(LEFT, {"user_id": user_id})
+        assert datetime.now(UTC) < crowd[0].due_at, "too slow to show anything"
+        await delivering
+    accepted = await provider.accepted()
+    assert {f"attendee{n}@hospital.example" for n in range(20) if n != 7} == {
+        mail["to"][0] for mail in accepted
+    }
+    assert all("Neurology" in mail["subject"] for mail in accepted)
