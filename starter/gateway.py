@@ -44,7 +44,9 @@ CHANGE_WAIT = timedelta(seconds=3)
 class ReminderGateway:
     """What a platform asks of this system, for its API, our CLI and Python hosts alike.
 
-    `starter.assembly` puts it together.
+    `starter.assembly` puts it together. Any call may raise `DatabaseUnavailableError`, if PostgreSQL is
+    away, or `TemporalUnavailableError`, if Temporal is. What it has written by then holds, so that
+    nothing is sent that is not wanted any more; the same call repeated completes it.
     """
 
     handover: Handover
@@ -84,8 +86,6 @@ class ReminderGateway:
             SessionNotFoundError: If there is no such session.
             UserNotFoundError: If there is no such user.
             EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
-            TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
         planned = await self.handover.planner.enroll(
             session_id,
@@ -121,7 +121,6 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away. Some may be enrolled; repeat the call.
-            TemporalUnavailableError: If Temporal is away; likewise.
         """
         answers = await enroll_many(self.handover, session_id, people, by, on_progress=on_progress)
         return [answers[person.user_id] for person in people]
@@ -137,9 +136,6 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person never was enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
-            TemporalUnavailableError: If Temporal is away; the ledger is cancelled, so nothing is
-                sent, and a repeated call ends the workflow.
         """
         planned, event_id = await self.handover.planner.unenroll(session_id, user_id, by)
         async with self._noted_if_away(event_id):
@@ -169,8 +165,6 @@ class ReminderGateway:
 
         Raises:
             PlatformOwnedError: If sessions are an existing platform's.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
         change = await self.catalogue.put_session(
             session, keep_status=keep_status, by=by, tell_nobody=tell_nobody
@@ -213,8 +207,6 @@ class ReminderGateway:
 
         Raises:
             SessionNotFoundError: If there is no such session.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
         event_id = await self.catalogue.changed(session_id, by, tell_nobody=tell_nobody)
         return await self._fan_out(session_id, wait, event_id)
@@ -251,8 +243,6 @@ class ReminderGateway:
 
         Raises:
             SessionNotFoundError: If there is no such session.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; nothing of it is sent, repeat the call.
         """
         if dry_run:
             return ChangeReceipt(reminders=await self.expected(session_id))
@@ -281,8 +271,6 @@ class ReminderGateway:
 
         Raises:
             SessionNotFoundError: If there is no such session.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
         if dry_run:
             found = await foreseen(self.catalogue, self.handover.planner, session_id)
@@ -300,7 +288,6 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person never was enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away.
         """
         await self.catalogue.session(session_id)
         if user_id is not None:
@@ -324,7 +311,6 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person never was enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away.
         """
         session = await self.catalogue.session(session_id)
         status = await self.catalogue.enrollment_status(session_id, user_id)
