@@ -26,7 +26,7 @@ from reminders.db.lookups import Browser
 from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preference_store import PreferenceStore
-from reminders.db.provider import ProviderEvents, ProviderHistory, ProviderState
+from reminders.db.provider import ProviderEvents, ProviderState
 from reminders.db.reports import FailedReminders, LedgerGauges, Overview
 from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
@@ -70,7 +70,6 @@ class Parts:
     ledger: LedgerGauges
     provider: ProviderState
     provider_events: ProviderEvents
-    provider_history: ProviderHistory
 
     namespace: Namespace
     planner: EnrollmentPlanner
@@ -214,7 +213,6 @@ def assemble(
         ledger=ledger,
         provider=ProviderState(database),
         provider_events=events,
-        provider_history=ProviderHistory(database),
         namespace=namespace,
         planner=planner,
         workflows=workflows,
