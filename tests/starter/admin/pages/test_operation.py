@@ -8,7 +8,7 @@ from playwright.async_api import Page, expect
 from sqlalchemy import insert
 from temporalio.client import WorkflowExecutionStatus
 
-from reminders.db.audit import Action, AuditLog, Event
+from reminders.db.audit import Action, AuditLog, By, Event
 from reminders.db.tables import EnrollmentRow
 from starter.services.sweeps import MANUAL_ID
 from tests.browser import hindrances
@@ -64,6 +64,7 @@ async def test_back_fills_are_among_the_runs(desk: Page, house: House) -> None:
 
 async def test_the_audit_log_tells_who_did_what_and_why(desk: Page, house: House) -> None:
     """The newest first, each with its receipt."""
+    await house.platform.gateway.session_changed(house.session.id, By("admin:maria", "by hand"))
     await desk.goto("/admin/audit")
     row = desk.locator("tbody tr").first
     await expect(row).to_contain_text("admin:maria")
