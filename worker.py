@@ -6,6 +6,7 @@ Run it as `python worker.py` or `reminders worker`; as many processes as are wan
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -184,6 +185,7 @@ def main() -> int:
     try:
         config = settings.load()
         logs.configure(config.log_format, config.log_level)
+        gc.freeze()  # what was imported stays: looking through it would hold up a crowd that is due
         asyncio.run(_main(config))
     except Exception as error:
         known = understood(error)

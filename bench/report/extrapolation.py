@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bench.crowd import PACED
 from bench.report.results import Result
 from reminders.domain.lead_in import LONGEST
 
@@ -17,6 +16,8 @@ CROWD = 50_000
 """Enrolled in one session."""
 BATCH = 100
 """E-mails in a request."""
+PACE = 10.0
+"""Requests a second that Resend takes."""
 HOURS_A_MONTH = 730
 
 _MONTH = f"{MONTHLY:,} enrollments a month"
@@ -41,7 +42,7 @@ def _work(unlimited: Mapping[str, Any]) -> Iterator[Row]:
             f"{hours:,.0f} core hours, {hours / HOURS_A_MONTH:.2g} cores on average",
             f"{each:.3g} ms for enrolling and one reminder, taken three times",
         )
-    requests, pace = CROWD / BATCH, float(PACED)
+    requests, pace = CROWD / BATCH, PACE
     posting = requests / pace
     yield (
         f"{_SESSION}: the provider's part",

@@ -136,9 +136,10 @@ frozen AS (
             delivery_mode, sink, installation_id)
     SELECT :batch_id, :sending, :body, :useful_until, :repeatable_until, :now, :owner,
            clock_timestamp() + :lease, :delivery_mode, :sink, (SELECT id FROM reminder_installation)
-      FROM unchanged)
+      FROM unchanged
+    RETURNING id)
 UPDATE provider_pace SET {_TAKE_TURN}
- WHERE EXISTS (SELECT FROM unchanged)
+ WHERE EXISTS (SELECT FROM frozen)  -- stored first: all wait for whoever takes a turn
 RETURNING {_TURN}
 """)  # noqa: S608 - composed of constants
 

@@ -127,6 +127,7 @@ class DeliveryPipeline:
         self._early = EarlyArrivals(clock, self._policy, rehearse=self._rehearse)
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
+        self._deciding = asyncio.Semaphore(self._policy.deciding_at_once)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -229,7 +230,8 @@ class DeliveryPipeline:
         parked = {ticket: ticket.parked for ticket in tickets}
         failure: Exception = BatchBusyError("not resolved yet", retry_after=BUSY)
         try:
-            verdict, turn = await self._freeze(tickets)
+            async with self._deciding:
+                verdict, turn = await self._freeze(tickets)
             tickets = self._regrouped(tickets, verdict)
             await self._send(tickets, verdict, turn)
         except ReminderError as error:
