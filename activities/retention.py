@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from temporalio import activity
 
 from activities.failures import as_application_errors
-from reminders.domain.ports import Retention
+from reminders.domain.upkeep import Retention
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import ServiceUnavailableError
-from reminders.domain.ports import Enrollment, Outcome, Reconciler, Repair, Suspect
+from reminders.domain.ports import Enrollment
+from reminders.domain.upkeep import Outcome, Reconciler, Repair, Suspect
 from reminders.fan_out import fan_out
 
 logger = logging.getLogger(__name__)

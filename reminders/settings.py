@@ -6,74 +6,34 @@ as the `temporal` CLI reads them, see `reminders.temporal`.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
-import re
 import sys
 from datetime import timedelta
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from reminders.api_keys import ApiKey, is_plain, parse
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.keys import TASK_QUEUE
 from reminders.domain.ports import Destination
+from reminders.setting_values import (
+    PLACEHOLDERS,
+    Duration,
+    Secrets,
+    both_or_neither,
+    host_and_port,
+    in_words,
+    is_loopback,
+    is_weak,
+    is_webhook_secret,
+)
 
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|h|d)", re.ASCII)
-_LARGEST_PORT = 65_535
 _RESEND_CEILING = 10
 """Requests a second of one team."""
-_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_COLOUR = "^#[0-9a-fA-F]{6}$"
-_SHORTEST_SECRET = 32
-_FEWEST_CHARACTERS = 10
-"""Different ones: a random text of that length has more, a typed one often has not."""
-_PLACEHOLDERS = ("changeme", "change-me", "secret", "password", "re_...", "re_xxxxxxxxx")
-_GUESSED_FIRST = re.compile(
-    r"change[\W_]*(?:me|this|it)|pass[\W_]*w[o0]rd|secret|admin(?:istrator)?|letmein|welcome|default"
-    r"|example|placeholder|your|api|key|token|test|demo|reminders?|qwert[yz]|1234567\d*"
-)
-"""What stands where a secret should, and whoever guesses begins with; no part of one counts."""
-_KEY = (20, 8)
-_PASSWORD = (10, 6)
-"""Least length, and different characters; sign-ins are rationed, so less is enough."""
-
-
-def _duration(value: object, otherwise: ValidatorFunctionWrapHandler) -> timedelta:
-    """`60m`, `2h`, `90s`; anything else is left to pydantic (seconds, ISO 8601)."""
-    found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is not None:
-        return timedelta(seconds=float(found["number"]) * _SECONDS[found["unit"]])
-    try:
-        span: timedelta = otherwise(value)
-    except ValidationError:
-        raise PydanticCustomError("duration", "is no duration; write 90s, 60m, 2h or 1d") from None
-    return span
-
-
-def _comma_separated(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-Duration = Annotated[timedelta, WrapValidator(_duration)]
-Secrets = Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_comma_separated)]
 
 
 class Settings(BaseSettings):
@@ -147,7 +107,7 @@ class Settings(BaseSettings):
     """Above every e-mail, and in the sentence that says why it was sent."""
     email_logo_url: str | None = None
     """A picture in place of the product name, which it needs as its text; shown 40 pixels high."""
-    email_color: str | None = Field(default=None, pattern=_COLOUR)
+    email_color: str | None = Field(default=None, pattern="^#[0-9a-fA-F]{6}$")
     """`#rrggbb` in place of our colours, of every e-mail; dark enough to be read on white (4.5:1)."""
     email_postal_address: str | None = Field(default=None, max_length=300)
     """At the foot of every e-mail, on one line."""
@@ -205,23 +165,19 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _no_placeholders(self) -> Self:
         """Refuse secrets that are none, by the variable's name."""
+        makes_one = "`reminders api-key NAME` makes a real one"
         for name, secret, remedy in (
             ("RESEND_API_KEY", self.resend_api_key, "set the real secret"),
-            *(
-                ("API_KEYS", key, "`reminders api-key NAME` makes a real one")
-                for key in self.api_keys
-            ),
+            *(("API_KEYS", key, makes_one) for key in self.api_keys),
         ):
-            if secret is not None and secret.get_secret_value().lower() in _PLACEHOLDERS:
-                msg = f"{name} is a placeholder; {remedy}"
-                raise ValueError(msg)
+            if secret is not None and secret.get_secret_value().lower() in PLACEHOLDERS:
+                raise ValueError(f"{name} is a placeholder; {remedy}")
         self.known_api_keys()
-        if not all(_is_webhook_secret(s.get_secret_value()) for s in self.resend_webhook_secret):
-            msg = (
+        if not all(is_webhook_secret(s.get_secret_value()) for s in self.resend_webhook_secret):
+            raise ValueError(
                 "RESEND_WEBHOOK_SECRET must be whsec_ followed by base64; copy it from"
                 " https://resend.com/webhooks, several with commas between"
             )
-            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")
@@ -231,87 +187,62 @@ class Settings(BaseSettings):
             return self
         for name in ("resend_api_key", "email_from"):
             if getattr(self, name) is None:
-                msg = f"{name.upper()} is required when DELIVERY_MODE=live"
-                raise ValueError(msg)
+                raise ValueError(f"{name.upper()} is required when DELIVERY_MODE=live")
         self._secrets_are_strong()
         if (self.email_from or "").rstrip("> ").endswith("@resend.dev"):
-            msg = (
+            raise ValueError(
                 "EMAIL_FROM is at resend.dev, from where Resend writes to nobody but you;"
                 " use a domain of yours when DELIVERY_MODE=live"
             )
-            raise ValueError(msg)
         return self
 
     def _secrets_are_strong(self) -> None:
         """Refuse what could be guessed by whoever reaches the API."""
         plain = (s for s in self.api_keys if is_plain(s.get_secret_value()))
-        if any(_is_weak(key, *_KEY) for key in plain):
-            msg = (
+        if any(is_weak(key, shortest=20, fewest=8) for key in plain):
+            raise ValueError(
                 "API_KEYS has a plain key that can be guessed; `reminders api-key NAME` makes one,"
                 " and the entry for API_KEYS, when DELIVERY_MODE=live"
             )
-            raise ValueError(msg)
-        if self.admin_password is not None and _is_weak(self.admin_password, *_PASSWORD):
-            msg = (
+        password = self.admin_password
+        # Sign-ins are rationed, so less is enough.
+        if password is not None and is_weak(password, shortest=10, fewest=6):
+            raise ValueError(
                 "ADMIN_PASSWORD can be guessed; make one with `openssl rand -hex 12` when"
                 " DELIVERY_MODE=live"
             )
-            raise ValueError(msg)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         """Refuse what contradicts itself."""
+        both_or_neither(ADMIN_USERNAME=self.admin_username, ADMIN_PASSWORD=self.admin_password)
         self._links_can_be_made()
         if self.email_max_backoff_ms < self.email_initial_backoff_ms:
-            msg = "EMAIL_MAX_BACKOFF_MS is less than EMAIL_INITIAL_BACKOFF_MS"
-            raise ValueError(msg)
+            raise ValueError("EMAIL_MAX_BACKOFF_MS is less than EMAIL_INITIAL_BACKOFF_MS")
         if self.database_mode == "existing" and self.host_schema == "session_reminders":
-            msg = "HOST_SCHEMA is the schema of our own tables; name the platform's"
-            raise ValueError(msg)
+            raise ValueError("HOST_SCHEMA is the schema of our own tables; name the platform's")
         return self
 
     def _links_can_be_made(self) -> None:
         """Refuse half of what links need, and what would not protect or not reach anybody."""
-        if bool(self.public_base_url) != bool(self.token_secret):
-            there, missing = "PUBLIC_BASE_URL", "TOKEN_SECRET"
-            if self.token_secret:
-                there, missing = missing, there
-            msg = f"{there} is set and {missing} is not; links in e-mails need both, or neither"
-            raise ValueError(msg)
+        both_or_neither(PUBLIC_BASE_URL=self.public_base_url, TOKEN_SECRET=self.token_secret)
         for secret in self.token_secret:
-            if _is_weak(secret, _SHORTEST_SECRET, _FEWEST_CHARACTERS):
-                msg = (
+            if is_weak(secret, shortest=32, fewest=10):
+                raise ValueError(
                     "TOKEN_SECRET is too weak; make one with:"
                     ' python -c "import secrets; print(secrets.token_urlsafe(32))"'
                 )
-                raise ValueError(msg)
         if self.public_base_url is None:
             return
         parts = urlsplit(self.public_base_url)
-        if (
-            parts.scheme not in ("http", "https")
-            or not parts.hostname
-            or parts.query + parts.fragment
-        ):
-            msg = (
+        host = parts.hostname or ""
+        if not host or parts.scheme not in ("http", "https") or parts.query + parts.fragment:
+            raise ValueError(
                 "PUBLIC_BASE_URL is no web address; write for example https://reminders.example.org"
             )
-            raise ValueError(msg)
-        stays_here = is_loopback(parts.hostname) and self.mails_to_a_stand_in()
+        stays_here = is_loopback(host) and self.mails_to_a_stand_in()
         if self.delivery_mode == "live" and parts.scheme != "https" and not stays_here:
-            msg = "PUBLIC_BASE_URL must begin with https:// when DELIVERY_MODE=live"
-            raise ValueError(msg)
-
-    @model_validator(mode="after")
-    def _whole_sign_in(self) -> Self:
-        """Refuse a name without a password, and the other way round."""
-        given, missing = "ADMIN_USERNAME", "ADMIN_PASSWORD"
-        if self.admin_username is None:
-            given, missing = missing, given
-        if (self.admin_username is None) != (self.admin_password is None):
-            msg = f"{given} is set and {missing} is not; set both, or neither"
-            raise ValueError(msg)
-        return self
+            raise ValueError("PUBLIC_BASE_URL must begin with https:// when DELIVERY_MODE=live")
 
     def known_api_keys(self) -> tuple[ApiKey, ...]:
         """The keys of `API_KEYS`.
@@ -322,8 +253,7 @@ class Settings(BaseSettings):
         try:
             return tuple(parse(entry.get_secret_value()) for entry in self.api_keys)
         except ValueError as error:
-            msg = f"API_KEYS: {error}"
-            raise ValueError(msg) from None
+            raise ValueError(f"API_KEYS: {error}") from None
 
     def require_database_url(self) -> str:
         """The database, for everything that needs one.
@@ -332,8 +262,9 @@ class Settings(BaseSettings):
             ConfigurationError: If it is not set.
         """
         if self.database_url is None:
-            msg = "DATABASE_URL is not set; for example postgresql://user:password@host/database"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(
+                "DATABASE_URL is not set; for example postgresql://user:password@host/database"
+            )
         return self.database_url.get_secret_value()
 
     def existing_host_schema(self) -> str | None:
@@ -354,8 +285,9 @@ class Settings(BaseSettings):
             return self.resend_api_key.get_secret_value()
         if self.mails_to_a_stand_in():
             return "re_stand_in"
-        msg = "RESEND_API_KEY is not set; create one at https://resend.com/api-keys"
-        raise ConfigurationError(msg)
+        raise ConfigurationError(
+            "RESEND_API_KEY is not set; create one at https://resend.com/api-keys"
+        )
 
     def require_envelope(self) -> tuple[str, str | None]:
         """Sender and, in `redirect` mode, the test recipient.
@@ -368,11 +300,10 @@ class Settings(BaseSettings):
         if self.delivery_mode == "live":
             return sender, None
         if self.verified_test_email is None:
-            msg = (
+            raise ConfigurationError(
                 "VERIFIED_TEST_EMAIL is not set; DELIVERY_MODE=redirect sends everything there."
                 " Set it, or DELIVERY_MODE=live to write to attendees"
             )
-            raise ConfigurationError(msg)
         return sender, self.verified_test_email
 
     def destination(self) -> Destination:
@@ -395,14 +326,14 @@ class Settings(BaseSettings):
         Raises:
             ConfigurationError: If the address is none, or reaches beyond this machine without keys.
         """
-        host, port = _address("API_ADDRESS", self.api_address)
+        host, port = host_and_port("API_ADDRESS", self.api_address)
         if not self.api_keys and not is_loopback(host):
-            msg = "API_ADDRESS reaches beyond this machine; set API_KEYS, or listen on 127.0.0.1"
-            raise ConfigurationError(msg)
+            raise ConfigurationError(
+                "API_ADDRESS reaches beyond this machine; set API_KEYS, or listen on 127.0.0.1"
+            )
         if not self.api_keys and self.delivery_mode == "live":
-            msg = "API_KEYS is required when DELIVERY_MODE=live"
-            raise ConfigurationError(msg)
-        return host.strip("[]"), port
+            raise ConfigurationError("API_KEYS is required when DELIVERY_MODE=live")
+        return host, port
 
     def serve_metrics_on(self) -> tuple[str, int] | None:
         """Host and port of a worker's metrics; `None` if they are not wanted.
@@ -412,8 +343,7 @@ class Settings(BaseSettings):
         """
         if self.metrics_address is None:
             return None
-        host, port = _address("METRICS_ADDRESS", self.metrics_address)
-        return host.strip("[]"), port
+        return host_and_port("METRICS_ADDRESS", self.metrics_address)
 
     def most_requests_per_second(self) -> float | None:
         """What an operator has set; `None` leaves it to Resend."""
@@ -428,44 +358,33 @@ class Settings(BaseSettings):
 
     def doubts(self) -> tuple[tuple[str, str], ...]:
         """What is allowed and hardly meant, each with its remedy; the weightiest first."""
-        found = []
-        resend = (urlsplit(self.resend_api_url).hostname or "").endswith("resend.com")
-        if self.delivery_mode == "live" and self.mails_to_a_stand_in():
-            found.append(
-                (
-                    "DELIVERY_MODE is live, and RESEND_API_URL is a stand-in on this machine",
-                    "unset RESEND_API_URL, or set DELIVERY_MODE=redirect",
-                )
-            )
-        if self.shadow_mode:
-            found.append(
-                (
-                    "SHADOW_MODE is on: reminders are planned, and nobody is sent any",
-                    "set SHADOW_MODE=false once the other system no longer sends",
-                )
-            )
-        if resend and self.effective_requests_per_second() > _RESEND_CEILING:
-            found.append(
-                (
-                    f"EMAIL_REQUESTS_PER_SECOND is more than Resend's {_RESEND_CEILING}",
-                    f"set it to {_RESEND_CEILING} or less, or have the limit raised at Resend",
-                )
-            )
-        if self.delivery_mode == "live" and not self.resend_webhook_secret:
-            found.append(
-                (
-                    "DELIVERY_MODE is live without RESEND_WEBHOOK_SECRET: bounces are not seen",
-                    "create a webhook at https://resend.com/webhooks and set its secret",
-                )
-            )
-        if self.temporal_ui_url and urlsplit(self.temporal_ui_url).scheme not in ("http", "https"):
-            found.append(
-                (
-                    "TEMPORAL_UI_URL is no URL",
-                    "write for example http://127.0.0.1:8233",
-                )
-            )
-        return tuple(found)
+        is_live = self.delivery_mode == "live"
+        is_resend = (urlsplit(self.resend_api_url).hostname or "").endswith("resend.com")
+        no_url = urlsplit(self.temporal_ui_url or "http:").scheme not in ("http", "https")
+        doubts = (
+            (
+                is_live and self.mails_to_a_stand_in(),
+                "DELIVERY_MODE is live, and RESEND_API_URL is a stand-in on this machine",
+                "unset RESEND_API_URL, or set DELIVERY_MODE=redirect",
+            ),
+            (
+                self.shadow_mode,
+                "SHADOW_MODE is on: reminders are planned, and nobody is sent any",
+                "set SHADOW_MODE=false once the other system no longer sends",
+            ),
+            (
+                is_resend and self.effective_requests_per_second() > _RESEND_CEILING,
+                f"EMAIL_REQUESTS_PER_SECOND is more than Resend's {_RESEND_CEILING}",
+                f"set it to {_RESEND_CEILING} or less, or have the limit raised at Resend",
+            ),
+            (
+                is_live and not self.resend_webhook_secret,
+                "DELIVERY_MODE is live without RESEND_WEBHOOK_SECRET: bounces are not seen",
+                "create a webhook at https://resend.com/webhooks and set its secret",
+            ),
+            (no_url, "TEMPORAL_UI_URL is no URL", "write for example http://127.0.0.1:8233"),
+        )
+        return tuple((what, remedy) for is_so, what, remedy in doubts if is_so)
 
 
 def load() -> Settings:
@@ -477,45 +396,4 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = []
-        for problem in error.errors(include_url=False, include_input=False):
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            # What our own checks raise names its variable itself, and pydantic its class.
-            words = problem["msg"].removeprefix("Value error, ")
-            problems.append(f"{name}: {words}" if name else words)
-        raise ConfigurationError("; ".join(problems)) from None
-
-
-def _address(name: str, text: str) -> tuple[str, int]:
-    """Host and port, as they were written."""
-    host, separator, port = text.rpartition(":")
-    if not separator or not port.isdecimal() or int(port) > _LARGEST_PORT:
-        msg = f"{name} is {text!r}; write host:port, such as 127.0.0.1:8000"
-        raise ConfigurationError(msg)
-    return host, int(port)
-
-
-def _is_weak(secret: SecretStr, shortest: int, fewest: int) -> bool:
-    """Whether a secret is too short, or made of too few characters, without what anybody tries."""
-    text = secret.get_secret_value()
-    left = _GUESSED_FIRST.sub("", text.lower())
-    return len(text) < shortest or len(left) < len(text) / 2 or len(set(left)) < fewest
-
-
-def _is_webhook_secret(text: str) -> bool:
-    """Whether a text has the form of a signing secret."""
-    prefix, _, key = text.partition("_")
-    try:
-        return prefix == "whsec" and bool(base64.b64decode(key, validate=True))
-    except (binascii.Error, ValueError):  # ValueError: not even ASCII
-        return False
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        raise ConfigurationError(in_words(error)) from None

@@ -25,8 +25,8 @@ from reminders.db.ledger import ReminderQueries
 from reminders.db.lookups import Browser
 from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.preferences import PreferenceStore
-from reminders.db.provider import ProviderEvents, ProviderHistory, ProviderState
+from reminders.db.preference_store import PreferenceStore
+from reminders.db.provider import ProviderEvents, ProviderState
 from reminders.db.reports import FailedReminders, LedgerGauges, Overview
 from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
@@ -45,6 +45,7 @@ from starter.services.namespace import Namespace
 from starter.services.preferences import Preferences
 from starter.services.resending import Resending
 from starter.services.rules import RuleAdmin
+from starter.services.session_changes import SessionChanges
 from starter.services.sweeps import Sweeps
 from workflows.plugin import SessionReminderPlugin, data_converter
 
@@ -69,7 +70,6 @@ class Parts:
     ledger: LedgerGauges
     provider: ProviderState
     provider_events: ProviderEvents
-    provider_history: ProviderHistory
 
     namespace: Namespace
     planner: EnrollmentPlanner
@@ -190,13 +190,12 @@ def assemble(
     sweeps = Sweeps(client, audit=audit, task_queue=task_queue, namespace=namespace)
     events = ProviderEvents(database)
     gateway = ReminderGateway(
-        client,
         handover=handover,
+        changes=SessionChanges(client=client, task_queue=task_queue, namespace=namespace),
         catalogue=catalogue,
         queries=queries,
         audit=audit,
         notices=NoticeQueries(database, clock),
-        task_queue=task_queue,
     )
     return Parts(
         settings=settings,
@@ -214,7 +213,6 @@ def assemble(
         ledger=ledger,
         provider=ProviderState(database),
         provider_events=events,
-        provider_history=ProviderHistory(database),
         namespace=namespace,
         planner=planner,
         workflows=workflows,

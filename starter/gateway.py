@@ -7,29 +7,18 @@ sweep: see `starter.services.handover`. Who did it and why is in the audit log, 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
-
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
-from temporalio.common import (
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.service import RPCError
 
 from reminders.db.audit import HOST, AuditLog, By
 from reminders.db.ledger import ReminderQueries
 from reminders.db.notices import NoticeQueries
 from reminders.db.restoration import foreseen
 from reminders.db.sessions import Catalogue, SessionChange
-from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.errors import (
     DatabaseUnavailableError,
     EnrollmentNotFoundError,
@@ -37,17 +26,13 @@ from reminders.domain.errors import (
     TemporalUnavailableError,
 )
 from reminders.domain.keys import (
-    TASK_QUEUE,
-    session_change_workflow_id,
     session_reminder_workflow_id,
 )
 from reminders.domain.model import Enrollee, EnrollmentStatus, Notice, ReminderStatus, Session
-from reminders.temporal import SESSION_ID, STORED, unavailable
-from starter.services.bulk import BulkEnrollment
-from starter.services.enrollments import RPC_TIMEOUT
+from starter.services.bulk import enroll_many
 from starter.services.handover import Handover
 from starter.services.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
-from workflows.session_change import SessionChangeWorkflow
+from starter.services.session_changes import SessionChanges
 
 logger = logging.getLogger(__name__)
 
@@ -55,22 +40,21 @@ CHANGE_WAIT = timedelta(seconds=3)
 """How long a session's change is waited for: most are done by then, and callers do not wait long."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReminderGateway:
     """What a platform asks of this system, for its API, our CLI and Python hosts alike.
 
-    `starter.assembly` puts it together.
+    `starter.assembly` puts it together. Any call may raise `DatabaseUnavailableError`, if PostgreSQL is
+    away, or `TemporalUnavailableError`, if Temporal is. What it has written by then holds, so that
+    nothing is sent that is not wanted any more; the same call repeated completes it.
     """
 
-    client: Client
-    """Connected with `SessionReminderPlugin`; may be lazy."""
-    handover: Handover = field(kw_only=True)
-    catalogue: Catalogue = field(kw_only=True)
-    queries: ReminderQueries = field(kw_only=True)
-    audit: AuditLog = field(kw_only=True)
-    notices: NoticeQueries = field(kw_only=True)
-    task_queue: str = field(default=TASK_QUEUE, kw_only=True)
-    """Where the workers poll."""
+    handover: Handover
+    changes: SessionChanges
+    catalogue: Catalogue
+    queries: ReminderQueries
+    audit: AuditLog
+    notices: NoticeQueries
 
     async def enroll(
         self,
@@ -102,8 +86,6 @@ class ReminderGateway:
             SessionNotFoundError: If there is no such session.
             UserNotFoundError: If there is no such user.
             EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
-            TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
         """
         planned = await self.handover.planner.enroll(
             session_id,
@@ -139,10 +121,8 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             DatabaseUnavailableError: If PostgreSQL is away. Some may be enrolled; repeat the call.
-            TemporalUnavailableError: If Temporal is away; likewise.
         """
-        bulk = BulkEnrollment(self.handover)
-        answers = await bulk.enroll(session_id, people, by, on_progress=on_progress)
+        answers = await enroll_many(self.handover, session_id, people, by, on_progress=on_progress)
         return [answers[person.user_id] for person in people]
 
     async def unenroll(self, session_id: UUID, user_id: UUID, by: By = HOST) -> CancelReceipt:
@@ -156,9 +136,6 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person never was enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
-            TemporalUnavailableError: If Temporal is away; the ledger is cancelled, so nothing is
-                sent, and a repeated call ends the workflow.
         """
         planned, event_id = await self.handover.planner.unenroll(session_id, user_id, by)
         async with self._noted_if_away(event_id):
@@ -188,22 +165,22 @@ class ReminderGateway:
 
         Raises:
             PlatformOwnedError: If sessions are an existing platform's.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
         change = await self.catalogue.put_session(
             session, keep_status=keep_status, by=by, tell_nobody=tell_nobody
         )
         if change.untold is None:
             return change, ChangeReceipt()
-        under_way = await self._start_change(session.id)
+        under_way = await self.changes.start(session.id)
         try:
             await self.catalogue.passed_on(change)
         except DatabaseUnavailableError:
             logger.warning(
                 "%s runs; the same call repeated would start it once more", under_way.workflow_id
             )
-        return change, under_way if wait is None else await self.counted(under_way, wait=wait)
+        return change, under_way if wait is None else await self.changes.counted(
+            under_way, wait=wait
+        )
 
     async def session_changed(
         self,
@@ -230,8 +207,6 @@ class ReminderGateway:
 
         Raises:
             SessionNotFoundError: If there is no such session.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
         event_id = await self.catalogue.changed(session_id, by, tell_nobody=tell_nobody)
         return await self._fan_out(session_id, wait, event_id)
@@ -268,8 +243,6 @@ class ReminderGateway:
 
         Raises:
             SessionNotFoundError: If there is no such session.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; nothing of it is sent, repeat the call.
         """
         if dry_run:
             return ChangeReceipt(reminders=await self.expected(session_id))
@@ -298,8 +271,6 @@ class ReminderGateway:
 
         Raises:
             SessionNotFoundError: If there is no such session.
-            DatabaseUnavailableError: If PostgreSQL is away; repeat the call.
-            TemporalUnavailableError: If Temporal is away; the ledger holds, repeat the call.
         """
         if dry_run:
             found = await foreseen(self.catalogue, self.handover.planner, session_id)
@@ -317,7 +288,6 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person never was enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away.
         """
         await self.catalogue.session(session_id)
         if user_id is not None:
@@ -341,7 +311,6 @@ class ReminderGateway:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person never was enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away.
         """
         session = await self.catalogue.session(session_id)
         status = await self.catalogue.enrollment_status(session_id, user_id)
@@ -360,6 +329,17 @@ class ReminderGateway:
             reminders=reminders,
         )
 
+    async def counted(self, change: ChangeReceipt, *, wait: timedelta) -> ChangeReceipt:
+        """A change with its counts, if its workflow ends in time; otherwise as it was.
+
+        Whoever stops waiting stops nothing, and may ask again.
+
+        Args:
+            change: What one of the calls above answered.
+            wait: How long to wait.
+        """
+        return await self.changes.counted(change, wait=wait)
+
     async def _fan_out(
         self, session_id: UUID, wait: timedelta | None, event_id: int | None = None
     ) -> ChangeReceipt:
@@ -371,8 +351,8 @@ class ReminderGateway:
             event_id: The change's entry in the audit log, to which the counts are added.
         """
         async with self._noted_if_away(event_id):
-            under_way = await self._start_change(session_id)
-        receipt = under_way if wait is None else await self.counted(under_way, wait=wait)
+            under_way = await self.changes.start(session_id)
+        receipt = under_way if wait is None else await self.changes.counted(under_way, wait=wait)
         if event_id is None:
             return receipt
         try:
@@ -391,72 +371,3 @@ class ReminderGateway:
                 with suppress(DatabaseUnavailableError):
                     await self.audit.add(event_id, {"temporal": "away"})
             raise
-
-    async def _start_change(self, session_id: UUID) -> ChangeReceipt:
-        """The workflow that plans every enrollment anew: started, or sent round once more."""
-        with unavailable(STORED):
-            memo = await self.handover.workflows.namespace.memo()
-            # Start and signal are one call: of a running one, nothing that changed is missed.
-            handle = await self.client.start_workflow(
-                SessionChangeWorkflow.run,
-                SessionChangeInput(session_id=session_id),
-                id=session_change_workflow_id(session_id),
-                task_queue=self.task_queue,
-                start_signal="changed",
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                search_attributes=TypedSearchAttributes(
-                    [SearchAttributePair(SESSION_ID, str(session_id))]
-                ),
-                memo=memo,
-                static_summary="tells every enrollment that its session changed",
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        return ChangeReceipt(workflow_id=handle.id, run_id=handle.result_run_id, is_done=False)
-
-    async def counted(self, change: ChangeReceipt, *, wait: timedelta) -> ChangeReceipt:
-        """A change with its counts, if its workflow ends in time; otherwise as it was.
-
-        Whoever stops waiting stops nothing, and may ask again.
-
-        Args:
-            change: What one of the calls above answered.
-            wait: How long to wait.
-        """
-        if change.is_done or change.workflow_id is None:
-            return change
-        handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult]
-        handle = self.client.get_workflow_handle_for(
-            SessionChangeWorkflow.run, change.workflow_id, run_id=change.run_id
-        )
-        counts = await _result(handle, wait)
-        if counts is None:
-            return change
-        return replace(
-            change,
-            is_done=True,
-            enrollments=counts.enrollments,
-            replanned=counts.replanned,
-            unconfirmed=counts.unconfirmed,
-            reminders=CancelReceipt(
-                cancelled=counts.cancelled,
-                already_sent=counts.already_sent,
-                in_flight=counts.in_flight,
-                told=counts.told,
-            ),
-        )
-
-
-async def _result(
-    handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult], wait: timedelta
-) -> SessionChangeResult | None:
-    """The counts; `None` if there are none in time. Whatever happens, the change is on its way."""
-    try:
-        async with asyncio.timeout(wait.total_seconds()):
-            with unavailable(STORED):
-                return await handle.result()
-    except (TimeoutError, TemporalUnavailableError, RPCError):
-        return None
-    except WorkflowFailureError as error:
-        logger.warning("%s did not finish: %s", handle.id, type(error.cause).__name__)
-        return None

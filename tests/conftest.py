@@ -56,14 +56,14 @@ _TOGETHER = (
     "tests/devstack/test_postgres.py",
     "tests/devstack/test_stack.py",
     "tests/devstack/test_temporal.py",
-    "tests/starter/admin/test_pages.py",
+    "tests/starter/admin/pages/",
     "tests/upgrade/test_upgrade.py",
 )
-"""Modules that share a stack of their own: one process starts it, instead of each."""
+"""Modules and folders that share a stack of their own: one process starts it, instead of each."""
 
 
 class _TogetherWhereItPays(LoadScopeScheduling):  # type: ignore[misc]  # no types
-    """Hands tests out one by one, and those modules whole.
+    """Hands tests out one by one, and those modules and folders whole.
 
     The mark `xdist_group` would say the same, and has no effect with pytest 9.2: xdist 3.8 writes
     the group to an attribute that nobody reads any more.
@@ -71,8 +71,7 @@ class _TogetherWhereItPays(LoadScopeScheduling):  # type: ignore[misc]  # no typ
 
     def _split_scope(self, nodeid: str) -> str:
         """What is handed out as one."""
-        file = nodeid.partition("::")[0]
-        return file if file in _TOGETHER else nodeid
+        return next((place for place in _TOGETHER if nodeid.startswith(place)), nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -41,8 +41,8 @@ from reminders.domain.ports import (
     Reading,
     Settlement,
     Stranded,
-    Usage,
 )
+from reminders.domain.quota import Usage
 
 SENDING = ReminderStatus.SENDING
 _NOT_TRUE = "what it says is not true any more, and it may have been accepted"
@@ -192,29 +192,22 @@ class PostgresDeliveryLedger:
 
     async def move(self, facts: DeliveryFacts, due_at: datetime) -> bool:
         """See `DeliveryLedger.move`."""
-        moved = {
-            "id": facts.reminder.id,
-            "version": facts.row_version,
-            "due_at": due_at,
-        }
-        async with self._database.autocommit() as connection:
-            done = await connection.execute(statements.MOVE, moved)
-        return done.rowcount == 1
+        moved = {"id": facts.reminder.id, "version": facts.row_version, "due_at": due_at}
+        return await self._database.execute(statements.MOVE, moved) == 1
 
     async def settle(self, batch_id: UUID, settlements: Sequence[Settlement]) -> None:
         """See `DeliveryLedger.settle`."""
-        async with self._database.autocommit() as connection:
-            await connection.execute(
-                statements.SETTLE,
-                {
-                    "batch_id": batch_id,
-                    "now": self._clock.now(),
-                    "email_ids": [s.resend_email_id for s in settlements],
-                    "accepted": any(s.status.is_accepted for s in settlements),
-                    "sender": self._sender,
-                    **_columns(settlements),
-                },
-            )
+        await self._database.execute(
+            statements.SETTLE,
+            {
+                "batch_id": batch_id,
+                "now": self._clock.now(),
+                "email_ids": [s.resend_email_id for s in settlements],
+                "accepted": any(s.status.is_accepted for s in settlements),
+                "sender": self._sender,
+                **_columns(settlements),
+            },
+        )
 
     async def release(self, batch: FrozenBatch) -> None:
         """See `DeliveryLedger.release`."""
@@ -223,8 +216,7 @@ class PostgresDeliveryLedger:
             "owner": self._holder(batch.lease),
             "now": self._clock.now(),
         }
-        async with self._database.autocommit() as connection:
-            await connection.execute(statements.RELEASE, released)
+        await self._database.execute(statements.RELEASE, released)
 
     async def resume(self, batch_id: UUID) -> tuple[FrozenBatch, timedelta] | None:
         """See `DeliveryLedger.resume`."""
@@ -265,10 +257,9 @@ class PostgresDeliveryLedger:
 
     async def _lease(self, batch: FrozenBatch, lease: timedelta) -> None:
         owner = self._holder(batch.lease)
-        async with self._database.autocommit() as connection:
-            await connection.execute(
-                statements.RENEW, {"batch_id": batch.id, "owner": owner, "lease": lease}
-            )
+        await self._database.execute(
+            statements.RENEW, {"batch_id": batch.id, "owner": owner, "lease": lease}
+        )
 
     def _holder(self, lease: UUID) -> str:
         """This worker, and which time: it may itself take over what it has lost."""
@@ -323,11 +314,9 @@ class PostgresDeliveryLedger:
     ) -> None:
         """See `DeliveryLedger.hold`."""
         sender = self._sender if reason is StatusReason.MISCONFIGURED else None
-        async with self._database.autocommit() as connection:
-            await connection.execute(
-                statements.HOLD,
-                {"lasts": lasts, "reason": reason, "sender": sender, "detail": detail},
-            )
+        await self._database.execute(
+            statements.HOLD, {"lasts": lasts, "reason": reason, "sender": sender, "detail": detail}
+        )
 
     async def in_doubt(self, *, limit: int) -> Sequence[UUID]:
         """See `DeliveryLedger.in_doubt`."""

@@ -195,6 +195,16 @@ class Database:
 
         return await self._asked(asked)
 
+    async def execute(
+        self, statement: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> int:
+        """How many rows one statement changed; its own transaction."""
+
+        async def asked(connection: AsyncConnection) -> int:
+            return (await connection.execute(statement, parameters)).rowcount
+
+        return await self._asked(asked)
+
     async def _asked(self, question: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
         """The answer to one statement, which is put once more if others had to go first."""
         try:

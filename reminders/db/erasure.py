@@ -18,6 +18,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from reminders.db import audit, locks, unconfirmed
 from reminders.db.engine import Database
+from reminders.db.provider_tables import WebhookEventRow
 from reminders.db.tables import (
     CalendarRevisionRow,
     EnrollmentRow,
@@ -27,7 +28,6 @@ from reminders.db.tables import (
     ReminderRow,
     SessionRow,
     UserRow,
-    WebhookEventRow,
 )
 from reminders.domain.errors import UserNotFoundError
 from reminders.domain.model import ReminderStatus, StatusReason

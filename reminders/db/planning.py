@@ -38,7 +38,10 @@ SETTLED = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class EnrollmentPlanner:
-    """Writes plans into the ledger."""
+    """Writes plans into the ledger.
+
+    A call writes all of it or nothing: nothing if it raises `DatabaseUnavailableError`, as each may.
+    """
 
     database: Database
     clock: Clock
@@ -79,7 +82,6 @@ class EnrollmentPlanner:
             SessionNotFoundError: If there is no such session.
             UserNotFoundError: If there is no such user, or they were erased.
             EnrollmentNotFoundError: If an existing platform has not enrolled them itself.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         person = Enrollee(
             user_id=user_id, enrollment_id=enrollment_id, status=status, join_url=join_url
@@ -104,7 +106,6 @@ class EnrollmentPlanner:
 
         Raises:
             SessionNotFoundError: If there is no such session.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         statuses = {person.user_id: person.status for person in people}
         async with self.database.transaction() as connection:
@@ -131,7 +132,6 @@ class EnrollmentPlanner:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person is not enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)
@@ -174,7 +174,6 @@ class EnrollmentPlanner:
 
         Raises:
             SessionNotFoundError: If there is no such session; see `close_waiting`.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)
@@ -200,7 +199,6 @@ class EnrollmentPlanner:
 
         Raises:
             SessionNotFoundError: If there is no such session any more.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self.database.transaction() as connection:
             user_id = planned.user_id
@@ -305,7 +303,6 @@ class EnrollmentPlanner:
         Raises:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person never was enrolled.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
         async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)

@@ -21,8 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import locks, mapping, preferences
 from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
+from reminders.db.provider_tables import ProviderUsageRow, WebhookEventRow
 from reminders.db.sql import HELD, typed
-from reminders.db.tables import ProviderUsageRow, ReminderRow, UserRow, WebhookEventRow
+from reminders.db.tables import ReminderRow, UserRow
 from reminders.domain.addresses import same_address
 from reminders.domain.keys import ASKED_EVENT
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
@@ -94,9 +95,18 @@ SELECT count(*) FROM session_reminder_emails r
 """)  # noqa: S608 - composed of constants
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProviderNote:
+    """Something that the provider said of an e-mail."""
+
+    type: str
+    """In its words, such as `email.delivered`."""
+    occurred_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class ProviderEvents:
-    """Takes events in, on PostgreSQL."""
+    """The provider's events: taken in, and read, on PostgreSQL."""
 
     database: Database
 
@@ -104,6 +114,19 @@ class ProviderEvents:
         """E-mails of that time that went out and of which nothing was heard; 0 if anything was since."""
         found: int = await self.database.scalar(_UNHEARD_OF, {"since": since, "until": until})
         return found
+
+    async def of(self, reminder_ids: Sequence[UUID]) -> dict[UUID, list[ProviderNote]]:
+        """What the provider said of these reminders, the earliest first; those without are left out."""
+        query = (
+            select(WebhookEventRow.reminder_id, WebhookEventRow.type, WebhookEventRow.occurred_at)
+            .where(WebhookEventRow.reminder_id.in_(reminder_ids))
+            .order_by(WebhookEventRow.occurred_at, WebhookEventRow.svix_id)
+        )
+        notes: dict[UUID, list[ProviderNote]] = {}
+        for reminder_id, kind, occurred_at in await self.database.tuples(query):
+            note = ProviderNote(type=kind, occurred_at=occurred_at)
+            notes.setdefault(reminder_id, []).append(note)
+        return notes
 
     async def record(self, event: ProviderEvent) -> bool:
         """Bring an event into the ledger, and stop the reminders of whom it says so.
@@ -289,32 +312,3 @@ class ProviderState:
             event = by.did(Action.DELIVERY_RESUMED, details={"held_because": was})
             await record(connection, event)
         return StatusReason(was)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProviderNote:
-    """Something that the provider said of an e-mail."""
-
-    type: str
-    """In its words, such as `email.delivered`."""
-    occurred_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderHistory:
-    """The provider's events, read only."""
-
-    database: Database
-
-    async def of(self, reminder_ids: Sequence[UUID]) -> dict[UUID, list[ProviderNote]]:
-        """What the provider said of these reminders, the earliest first; those without are left out."""
-        query = (
-            select(WebhookEventRow.reminder_id, WebhookEventRow.type, WebhookEventRow.occurred_at)
-            .where(WebhookEventRow.reminder_id.in_(reminder_ids))
-            .order_by(WebhookEventRow.occurred_at, WebhookEventRow.svix_id)
-        )
-        notes: dict[UUID, list[ProviderNote]] = {}
-        for reminder_id, kind, occurred_at in await self.database.tuples(query):
-            note = ProviderNote(type=kind, occurred_at=occurred_at)
-            notes.setdefault(reminder_id, []).append(note)
-        return notes

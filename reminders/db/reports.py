@@ -17,7 +17,9 @@ from reminders.db.provider import hold_of
 from reminders.db.sql import HELD, belongs_here, overdue, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.model import Reminder, ReminderStatus, SessionStatus, StatusReason
-from reminders.domain.ports import Clock, Destination, LedgerState, Quota
+from reminders.domain.ports import Clock, Destination
+from reminders.domain.quota import Quota
+from reminders.domain.upkeep import LedgerState
 
 HOUR = timedelta(hours=1)
 
@@ -54,8 +56,6 @@ class Backlog:
     waiting: int
     overdue: int
     """Waiting although their instant has passed, by more than is tolerated."""
-    oldest_due_at: datetime | None
-    """Of the overdue ones."""
     in_doubt: int
     """Handed to the provider, whose answer is awaited."""
     redrivable: int
@@ -127,12 +127,10 @@ class Overview:
             now: Decides what is overdue.
             tolerated: How long after its due instant a reminder is not yet overdue.
         """
-        [[late, oldest]] = await self.database.tuples(_LATEST, {"until": now - tolerated})
         count, status = select(func.count()), ReminderRow.email_status
         return Backlog(
             waiting=await self.database.scalar(count.where(status == ReminderStatus.SCHEDULED)),
-            overdue=late,
-            oldest_due_at=oldest,
+            overdue=await self.database.scalar(_OVERDUE, {"until": now - tolerated}),
             in_doubt=await self.database.scalar(count.where(status == ReminderStatus.SENDING)),
             redrivable=await self.database.scalar(
                 count.select_from(ReminderRow)
@@ -290,8 +288,8 @@ SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":lat
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
 """)  # noqa: S608 - composed of constants
 
-_LATEST = typed(f"""
-SELECT count(*), min(r.due_at) FROM session_reminder_emails r WHERE {overdue("r", ":until")}
+_OVERDUE = typed(f"""
+SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":until")}
 """)  # noqa: S608 - composed of constants
 
 _QUOTAS = typed(

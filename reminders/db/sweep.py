@@ -19,7 +19,8 @@ from sqlalchemy import TextClause
 from reminders.db.engine import Database
 from reminders.db.planning import SETTLED
 from reminders.db.sql import CALLED_OFF, NEWEST, counts_for, overdue, stopping, typed
-from reminders.domain.ports import Clock, Enrollment, Suspect
+from reminders.domain.ports import Clock, Enrollment
+from reminders.domain.upkeep import Suspect
 
 OVERDUE = timedelta(minutes=2)
 """A reminder that still waits this long after its instant may have no workflow any more."""

@@ -12,7 +12,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    ARRAY,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -65,7 +64,7 @@ def _instant(column: str) -> CheckConstraint:
     )
 
 
-def _partial(name: str, *columns: str, where: str) -> Index:
+def partial(name: str, *columns: str, where: str) -> Index:
     """An index of the rows that are asked for."""
     return Index(name, *columns, postgresql_where=text(where))
 
@@ -197,24 +196,24 @@ class ReminderRow(Base):
         _instant("starts_at"),
         Index("ix_session_reminder_emails_due_at_id", "due_at", "id"),
         Index("ix_session_reminder_emails_email_status_due_at_id", "email_status", "due_at", "id"),
-        _partial(
+        partial(
             "ix_session_reminder_emails_waiting",
             "session_id",
             "user_id",
             where="email_status = 'scheduled'",
         ),
-        _partial(
+        partial(
             "ix_session_reminder_emails_batch_id", "batch_id", where="email_status = 'sending'"
         ),
-        _partial(
+        partial(
             "ix_session_reminder_emails_shadowed_at", "shadowed_at", where="shadowed_at IS NOT NULL"
         ),
-        _partial(
+        partial(
             "ix_session_reminder_emails_resend_email_id",
             "resend_email_id",
             where="resend_email_id IS NOT NULL",
         ),
-        _partial("ix_session_reminder_emails_sent_at", "sent_at", where="sent_at IS NOT NULL"),
+        partial("ix_session_reminder_emails_sent_at", "sent_at", where="sent_at IS NOT NULL"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -278,37 +277,6 @@ class CutoverRow(Base):
     """From then on we send; in between nobody does."""
 
 
-class EmailBatchRow(Base):
-    """A request to the provider, written before its first attempt."""
-
-    __tablename__ = "email_batches"
-    __table_args__ = (
-        CheckConstraint("state IN ('frozen', 'settled', 'released')", name="state"),
-        CheckConstraint("delivery_mode IN ('live', 'redirect', 'unknown')", name="delivery_mode"),
-        _partial("ix_email_batches_unsettled", "lease_until", where="state = 'frozen'"),
-        _partial("ix_email_batches_settled_at", "settled_at", where="state <> 'frozen'"),
-    )
-
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    state: Mapped[str] = mapped_column(server_default="frozen")
-    reminder_ids: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid()))
-    body: Mapped[bytes | None]
-    useful_until: Mapped[datetime]
-    frozen_at: Mapped[datetime]
-    settled_at: Mapped[datetime | None]
-    owner: Mapped[str]
-    lease_until: Mapped[datetime]
-    delivery_mode: Mapped[str] = mapped_column(server_default="unknown")
-    """Under which it was frozen; `unknown` to releases that did not say."""
-    sink: Mapped[str | None]
-    """A digest of the test address that it goes to; absent if it goes to the attendees."""
-    installation_id: Mapped[UUID | None]
-    """Who froze it; absent in releases that had no id."""
-    repeatable_until: Mapped[datetime | None]
-    """Until when it may be posted: its words are true, no later reminder has taken its place, and
-    the provider knows the key. Absent means until its session starts."""
-
-
 class ReminderPreferenceRow(Base):
     """Who is not to be reminded any more: at all, of a session, or by one kind of reminder."""
 
@@ -331,23 +299,6 @@ class ReminderPreferenceRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
-class WebhookEventRow(Base):
-    """An event of the provider that was taken in, so that its repetition is known as one."""
-
-    __tablename__ = "webhook_events"
-    __table_args__ = (
-        _partial("ix_webhook_events_reminder_id", "reminder_id", where="reminder_id IS NOT NULL"),
-    )
-
-    svix_id: Mapped[str] = mapped_column(primary_key=True)
-    type: Mapped[str]
-    email_id: Mapped[str | None]
-    reminder_id: Mapped[UUID | None]
-    """As the tag said; the row may be gone, or never have been."""
-    occurred_at: Mapped[datetime]
-    received_at: Mapped[datetime] = mapped_column(server_default=func.now(), index=True)
-
-
 class ReminderEventRow(Base):
     """The audit log: who changed what, and why. Only ever added to; ids, and no addresses."""
 
@@ -367,40 +318,6 @@ class ReminderEventRow(Base):
     user_id: Mapped[UUID | None]
     reminder_id: Mapped[UUID | None]
     details: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
-
-
-class ProviderUsageRow(Base):
-    """How much of a quota the provider says is used; one row for the day, one for the month."""
-
-    __tablename__ = "provider_usage"
-    __table_args__ = (CheckConstraint("quota IN ('daily', 'monthly')", name="quota"),)
-
-    quota: Mapped[str] = mapped_column(primary_key=True)
-    used: Mapped[int]
-    quota_limit: Mapped[int | None]
-    resets_at: Mapped[datetime]
-    checked_at: Mapped[datetime]
-
-
-class ProviderPaceRow(Base):
-    """One row: when the next request may be posted, by whichever worker."""
-
-    __tablename__ = "provider_pace"
-    __table_args__ = (CheckConstraint("id = 1", name="single_row"),)
-
-    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, server_default=text("1"))
-    next_request_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """Only read by workers of version 1.0."""
-    turns: Mapped[list[datetime]] = mapped_column(
-        ARRAY(DateTime(timezone=True)), server_default="{}"
-    )
-    """When the latest requests were or are to be posted, oldest first; as many as the pace counts."""
-    held_until: Mapped[datetime | None]
-    held_because: Mapped[str | None]
-    held_sender: Mapped[str | None]
-    """Fingerprint of the key and sender that alone are held; absent, all are."""
-    held_detail: Mapped[str | None]
-    """The provider's own words, without addresses and keys."""
 
 
 class InstallationRow(Base):

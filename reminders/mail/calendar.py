@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parseaddr
-from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
 from icalendar import Calendar, Event, vCalAddress
 
 from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session
 from reminders.mail import markup
+from reminders.mail.hyperlinks import is_web_address
 from reminders.mail.plain_text import one_line, paragraph
 
 USUAL_LENGTH = timedelta(hours=1)
@@ -59,7 +59,7 @@ def calendar_event(session: Session, *, notes: int) -> CalendarEvent:
         join,
         "\n".join(paragraph(_as_text(session.preparation_notes or ""), notes)),
     )
-    url = join if _is_web_address(join) else ""
+    url = join if is_web_address(join) else ""
     return CalendarEvent(
         title=one_line(session.title, _TITLE),
         starts_at=starts_at,
@@ -72,15 +72,6 @@ def calendar_event(session: Session, *, notes: int) -> CalendarEvent:
 
 def _as_text(notes: str) -> str:
     return markup.plain(notes) if markup.is_markup(notes) else notes
-
-
-def _is_web_address(text: str) -> bool:
-    """Whether it is good for a link: calendars open whatever scheme they are given."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and " " not in text
-    except ValueError:  # a malformed IPv6 host
-        return False
 
 
 _ENTRIES = UUID("f3b6d7b2-50c4-5d39-8f0e-7f2f4c3f6a1e")

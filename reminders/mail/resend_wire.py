@@ -1,4 +1,4 @@
-"""The bodies of Resend's batch endpoint: our e-mails out, its receipts in.
+"""Resend's bodies: our e-mails out; its receipts, and what it says of its quotas, in.
 
 Source:
     Resend's API reference (send-batch-emails) and its description of batch validation modes.
@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from reminders.domain.model import Message
 from reminders.domain.ports import Accepted, Receipt, Refused
+from reminders.domain.quota import Quota, Usage
 from reminders.mail.resend_errors import safe_message
 
 MAX_BATCH = 100
@@ -85,3 +90,36 @@ def _email_id(email: object) -> str:
     if isinstance(email, dict) and isinstance(email_id := email.get("id"), str) and email_id:
         return email_id
     raise ValueError("an e-mail without an id")
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""E-mails; as many as a column of the ledger takes."""
+
+
+class _Window(BaseModel):
+    used: _Count
+    limit: _Count | None
+    resets_at: AwareDatetime
+
+
+class _Emails(BaseModel):
+    daily: _Window
+    monthly: _Window
+
+
+class _Usage(BaseModel):
+    emails: _Emails
+
+
+def usage_of(answer: object) -> Usage | None:
+    """The quotas in an answer of `GET /usage`; `None` if it is none we understand."""
+    try:
+        emails = _Usage.model_validate(answer).emails
+    except ValidationError:
+        return None
+    return Usage(daily=_quota(emails.daily), monthly=_quota(emails.monthly))
+
+
+def _quota(window: _Window) -> Quota:
+    resets_at: datetime = window.resets_at
+    return Quota(used=window.used, limit=window.limit, resets_at=resets_at)

@@ -9,7 +9,7 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from reminders.domain.model import ReminderStatus, StatusReason
-from reminders.domain.ports import LedgerReader, LedgerState
+from reminders.domain.upkeep import LedgerReader, LedgerState
 
 HOLDS = (StatusReason.QUOTA, StatusReason.MISCONFIGURED)
 """Why delivery can be held."""

@@ -33,7 +33,7 @@ async def enrollment(
     story = await parts.gateway.why(session_id, user_id)
     session = parts.browser.readable(story.session)
     attendee = await parts.catalogue.user(user_id)
-    events = await parts.provider_history.of([r.id for r in story.reminders])
+    events = await parts.provider_events.of([r.id for r in story.reminders])
     waiting, resendable = await _allowed(parts, story)
     return render(
         request,

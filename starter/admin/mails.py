@@ -1,4 +1,4 @@
-"""The e-mail itself: at any moment, for any attendee, in light and dark; and a test e-mail."""
+"""The e-mail itself: at any moment, for any attendee, in light and dark; a test e-mail; a rehearsal."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ from starter.admin.routing import (
     redirect,
 )
 from starter.api.fields import LocaleName, ZoneName, zones
+from starter.api.mails import RehearsalOut
 from starter.assembly import Parts
 from starter.services.mails import Mails, Scene, Wanted
 from starter.services.mails import scene as looked_up
+from starter.services.rehearsal import rehearsed
 
 router = page_router()
 
@@ -194,3 +196,21 @@ def _instant(text: str) -> datetime | None:
     except ValueError as error:
         raise InvalidInputError("write for example 2026-12-01T15:00 (UTC)", field="at") from error
     return at.astimezone(UTC) if at.utcoffset() is not None else at.replace(tzinfo=UTC)
+
+
+@router.get("/rehearsal")
+async def rehearsal(
+    request: Request, parts: Answering, session: str = "", user: str = ""
+) -> Response:
+    """Which e-mails an enrollment would get from now on, once a session is chosen; nothing is sent."""
+    session_id, user_id = parse_uuid(session, "session"), parse_uuid(user, "user")
+    played = None
+    if session_id is not None:
+        played = RehearsalOut.of(*await rehearsed(parts, session_id, user_id=user_id))
+    return render(
+        request,
+        "rehearsal.html",
+        chosen={"session": session, "user": user},
+        played=played,
+        choices=await parts.browser.choices(parts.clock.now(), session_id),
+    )

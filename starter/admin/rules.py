@@ -105,6 +105,7 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
         change=change,
         session=await parts.browser.session(change.session_id) if change.session_id else None,
         diff=found,
+        values=_values(found.change.after) if change.fields else {},
         subjects={
             "before": await _subject(mails, found.change.before),
             "after": await _subject(mails, found.change.after),
@@ -151,14 +152,7 @@ def _edit_page(
     error: ReminderError | None = None,
 ) -> Response:
     """The form, with the fields as they were sent, or else as the rule has them."""
-    values = {
-        "reminder_type": rule.reminder_type if rule else "",
-        "minutes_before": str(rule.lead // timedelta(minutes=1)) if rule else "",
-        "is_enabled": "on" if not rule or rule.is_enabled else "",
-        "email_subject_template": rule.subject_template if rule else _FIRST_SUBJECT,
-        "display_name": rule.display_name if rule else "",
-        "sort_order": str(rule.sort_order) if rule else "0",
-    }
+    values = _values(rule)
     return render(
         request,
         "rule_edit.html",
@@ -170,6 +164,18 @@ def _edit_page(
         values={name: sent.raw(name) for name in values} if sent else values,
         problem=error and describe(error),
     )
+
+
+def _values(rule: ReminderRule | None) -> dict[str, str]:
+    """What stands in the form's fields: a rule's, or what a new one begins with."""
+    return {
+        "reminder_type": rule.reminder_type if rule else "",
+        "minutes_before": str(rule.lead // timedelta(minutes=1)) if rule else "",
+        "is_enabled": "on" if not rule or rule.is_enabled else "",
+        "email_subject_template": rule.subject_template if rule else _FIRST_SUBJECT,
+        "display_name": rule.display_name if rule else "",
+        "sort_order": str(rule.sort_order) if rule else "0",
+    }
 
 
 async def _edit_again(request: Request, parts: Parts, form: Form, error: ReminderError) -> Response:

@@ -15,7 +15,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from reminders.settings import is_loopback
+from reminders.setting_values import is_loopback
 from starter.api.errors import MalformedHostError, OtherOriginError, refusal
 from starter.api.reading import route_path
 

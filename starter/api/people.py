@@ -10,7 +10,7 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
 from reminders.db.audit import By
-from reminders.db.preferences import MOST_OPT_OUTS, Choices
+from reminders.db.preference_store import MOST_OPT_OUTS, Choices
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Attendee, OptOut, StatusReason
 from reminders.mail.addressing import is_local

@@ -15,7 +15,7 @@ from babel import Locale
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from reminders.db.preferences import Reader
+from reminders.db.preference_store import Reader
 from reminders.domain.languages import in_language
 from reminders.domain.model import OptOut, SessionStatus
 from reminders.mail.branding import Branding

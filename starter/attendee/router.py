@@ -18,7 +18,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from reminders.db.preferences import Reader
+from reminders.db.preference_store import Reader
 from reminders.domain.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
 from reminders.domain.languages import in_language, is_by_language
 from reminders.domain.model import Session

@@ -23,7 +23,8 @@ from reminders.db.ledger import ReminderQueries
 from reminders.db.oddities import KINDS
 from reminders.db.provider import ProviderEvents
 from reminders.domain.model import StatusReason
-from reminders.domain.ports import Clock, LedgerReader, LedgerState
+from reminders.domain.ports import Clock
+from reminders.domain.upkeep import LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
 from starter.health.platform import PlatformChecks

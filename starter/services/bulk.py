@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
-from reminders.db.audit import HOST, By
+from reminders.db.audit import By
 from reminders.domain.errors import ReminderError
 from reminders.domain.model import Enrollee
 from reminders.fan_out import fan_out
@@ -21,52 +20,47 @@ STARTS = 16
 """Runs that are started at once, for each transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class BulkEnrollment:
-    """Enrolls many at once; safe to repeat, and to go on with after a break."""
+async def enroll_many(
+    handover: Handover,
+    session_id: UUID,
+    people: Sequence[Enrollee],
+    by: By,
+    *,
+    on_progress: Callable[[int], None],
+) -> dict[UUID, Enrolled | ReminderError]:
+    """Enroll people, or confirm that they are, and have their runs follow. Safe to repeat.
 
-    handover: Handover
+    Args:
+        handover: Of each plan.
+        session_id: In what.
+        people: Of somebody who is in it twice the last entry counts.
+        by: See `ReminderGateway.enroll`.
+        on_progress: Called with how many more are done.
 
-    async def enroll(
-        self,
-        session_id: UUID,
-        people: Sequence[Enrollee],
-        by: By = HOST,
-        *,
-        on_progress: Callable[[int], None] = lambda _count: None,
-    ) -> dict[UUID, Enrolled | ReminderError]:
-        """Enroll people, or confirm that they are, and have their runs follow.
+    Returns:
+        What became of each, or why they could not be enrolled.
 
-        Args:
-            session_id: In what.
-            people: Of somebody who is in it twice the last entry counts.
-            by: See `ReminderGateway.enroll`.
-            on_progress: Called with how many more are done.
+    Raises:
+        SessionNotFoundError: If there is no such session.
+        ServiceUnavailableError: If PostgreSQL or Temporal is away: some are enrolled, and the
+            same call repeated completes it.
+    """
+    planner = handover.planner
 
-        Returns:
-            What became of each, or why they could not be enrolled.
+    async def group(some: Sequence[Enrollee]) -> dict[UUID, Enrolled | ReminderError]:
+        found = await planner.enroll_all(session_id, some, by)
+        plans = [plan for plan in found.values() if not isinstance(plan, ReminderError)]
+        handed = await handover.hand_over_all(plans, at_once=STARTS)
+        on_progress(len(some))
+        answers: dict[UUID, Enrolled | ReminderError] = {
+            user_id: why for user_id, why in found.items() if isinstance(why, ReminderError)
+        }
+        for done in handed:
+            answers[done.planned.user_id] = Enrolled.of(done.planned, done.run_id)
+        return answers
 
-        Raises:
-            SessionNotFoundError: If there is no such session.
-            ServiceUnavailableError: If PostgreSQL or Temporal is away: some are enrolled, and the
-                same call repeated completes it.
-        """
-        planner = self.handover.planner
-
-        async def group(some: Sequence[Enrollee]) -> dict[UUID, Enrolled | ReminderError]:
-            found = await planner.enroll_all(session_id, some, by)
-            plans = [plan for plan in found.values() if not isinstance(plan, ReminderError)]
-            handed = await self.handover.hand_over_all(plans, at_once=STARTS)
-            on_progress(len(some))
-            answers: dict[UUID, Enrolled | ReminderError] = {
-                user_id: why for user_id, why in found.items() if isinstance(why, ReminderError)
-            }
-            for done in handed:
-                answers[done.planned.user_id] = Enrolled.of(done.planned, done.run_id)
-            return answers
-
-        everybody = list({person.user_id: person for person in people}.values())
-        groups = range(0, len(everybody), PER_TRANSACTION)
-        some = (everybody[first : first + PER_TRANSACTION] for first in groups)
-        done = await fan_out(group, some, at_once=TRANSACTIONS)
-        return {user_id: answer for answers in done for user_id, answer in answers.items()}
+    everybody = list({person.user_id: person for person in people}.values())
+    groups = range(0, len(everybody), PER_TRANSACTION)
+    some = (everybody[first : first + PER_TRANSACTION] for first in groups)
+    done = await fan_out(group, some, at_once=TRANSACTIONS)
+    return {user_id: answer for answers in done for user_id, answer in answers.items()}

@@ -31,6 +31,16 @@ NOT_ALLOWED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED)
 _UNREADABLE = "another, whose memo cannot be read here"
 
 
+async def schedule_shown(client: Client) -> ScheduleDescription | None:
+    """The sweep's Schedule; `None` if there is none, or if we may not look at it."""
+    try:
+        return await temporal.schedule(client, SWEEP_ID)
+    except RPCError as error:
+        if error.status not in NOT_ALLOWED:
+            raise
+        return None
+
+
 @dataclass(slots=True)
 class Namespace:
     """The namespace that our workflows are in, looked at before the first of them is touched."""
@@ -55,12 +65,7 @@ class Namespace:
         return {MEMO: mine}
 
     async def _look(self, mine: str) -> None:
-        try:
-            found = await temporal.schedule(self.client, SWEEP_ID)
-        except RPCError as error:
-            if error.status not in NOT_ALLOWED:
-                raise
-            found = None
+        found = await schedule_shown(self.client)
         owner = await self._owner(found) if found else None
         self._refuse(owner, mine)
         self._sure_until = (

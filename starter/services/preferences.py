@@ -12,7 +12,7 @@ from uuid import UUID
 from reminders.db.audit import By
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
-from reminders.db.preferences import Change, Changed, Choices, PreferenceStore, Reader
+from reminders.db.preference_store import Change, Changed, Choices, PreferenceStore, Reader
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from reminders.domain.model import OptOut, ReminderStatus
 from reminders.domain.ports import Enrollment

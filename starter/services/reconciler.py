@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from temporalio.client import Client
-from temporalio.service import RPCError
 
-from reminders import temporal
 from reminders.db.absence import Absence
 from reminders.db.sweep import DUE_SOON, SweepQueries
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import SessionNotFoundError
-from reminders.domain.keys import SWEEP_ID, session_reminder_workflow_id
+from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from reminders.domain.ports import Enrollment, Outcome, Repair, Suspect, SweepPage
+from reminders.domain.ports import Enrollment
+from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
 from reminders.temporal import unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
-from starter.services.namespace import NOT_ALLOWED
+from starter.services.namespace import schedule_shown
 from starter.services.sweep_schedule import look_ahead, period
 from workflows.session_reminder import SessionReminderWorkflow
 
@@ -53,12 +52,7 @@ class EnrollmentReconciler:
 
     async def _due_soon(self, *, after: Suspect | None, limit: int) -> Sequence[Suspect]:
         """As far ahead as the Schedule has sweeps apart."""
-        try:
-            found = await temporal.schedule(self.client, SWEEP_ID)
-        except RPCError as error:
-            if error.status not in NOT_ALLOWED:
-                raise
-            found = None
+        found = await schedule_shown(self.client)
         every = period(found) if found else None
         within = (look_ahead(every) if every else None) or DUE_SOON
         return await self.queries.due_soon(after=after, limit=limit, within=within)

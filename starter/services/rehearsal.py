@@ -39,7 +39,7 @@ from starter.assembly import Parts
 from starter.services.composer import mail_composer
 
 if TYPE_CHECKING:
-    from reminders.db.preferences import Choices
+    from reminders.db.preference_store import Choices
 
 _SAMPLE = "sample.attendee@example.com"
 

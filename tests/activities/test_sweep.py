@@ -15,7 +15,8 @@ from activities import sweep
 from activities.sweep import SweepActivities
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import DatabaseUnavailableError
-from reminders.domain.ports import Enrollment, Outcome, Repair, Suspect, SweepPage
+from reminders.domain.ports import Enrollment
+from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
 from tests.builders import NOW
 
 EVERYBODY = [Enrollment(UUID(int=1), UUID(int=n)) for n in range(1, 8)]

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from reminders.db.audit import By
 from reminders.db.calendar import CalendarEntries
 from reminders.db.erasure import ErasureStore
-from reminders.db.preferences import PreferenceStore
+from reminders.db.preference_store import PreferenceStore
 from reminders.domain.errors import UserNotFoundError
 from reminders.domain.model import Attendee, EnrollmentStatus, OptOut, Session
 from reminders.domain.ports import Enrollment

@@ -21,7 +21,7 @@ from temporalio.client import Client
 from devstack.postgres import EmbeddedPostgres
 from reminders.db.audit import By
 from reminders.db.engine import Database
-from reminders.db.preferences import PreferenceStore
+from reminders.db.preference_store import PreferenceStore
 from reminders.db.restoring import RestoredLedger
 from reminders.domain.model import OptOut, Session
 from reminders.settings import Settings

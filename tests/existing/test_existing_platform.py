@@ -13,7 +13,7 @@ from reminders.db.audit import By
 from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
-from reminders.db.preferences import PreferenceStore
+from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents
 from reminders.domain.errors import (
     ConfigurationError,

@@ -14,7 +14,7 @@ from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.preferences import PreferenceStore
+from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderState
 from reminders.db.resends import ReminderRequests
 from reminders.db.rules import RuleStore

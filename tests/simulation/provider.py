@@ -22,7 +22,8 @@ from uuid import UUID
 
 from reminders.domain.errors import DeliveryError, MailNotConfiguredError, MailUnavailableError
 from reminders.domain.model import DeliveryFacts, Message
-from reminders.domain.ports import Accepted, Clock, Quota, Receipt, Refused, Usage
+from reminders.domain.ports import Accepted, Clock, Receipt, Refused
+from reminders.domain.quota import Quota, Usage
 from reminders.mail.resend_errors import refusal, speaks_of_sender
 from reminders.mail.wording import true_until
 from tests.simulation.virtual import Process, VirtualLoop

@@ -38,8 +38,8 @@ from reminders.domain.ports import (
     Reading,
     Settlement,
     Stranded,
-    Usage,
 )
+from reminders.domain.quota import Usage
 
 _T = TypeVar("_T")
 SCHEDULED, SENDING, FAILED = (

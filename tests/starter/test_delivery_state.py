@@ -16,7 +16,7 @@ from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.domain.model import StatusReason
 from reminders.domain.pace import Pace
-from reminders.domain.ports import Quota, Usage
+from reminders.domain.quota import Quota, Usage
 from reminders.settings import Settings
 from tests.starter.conftest import Api
 

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from temporalio.client import WorkflowExecutionStatus
 
 from reminders.db.audit import By
-from reminders.db.preferences import PreferenceStore
+from reminders.db.preference_store import PreferenceStore
 from reminders.db.tables import ReminderConfigurationRow, ReminderRow, UnconfirmedPlanRow
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import (

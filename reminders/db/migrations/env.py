@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+from reminders.db import provider_tables  # noqa: F401 - its tables belong to the schema too
 from reminders.db.tables import Base
 
 connection = context.config.attributes["connection"]

@@ -14,7 +14,8 @@ from sqlalchemy import select
 
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.tables import EmailBatchRow, ReminderRow
+from reminders.db.provider_tables import EmailBatchRow
+from reminders.db.tables import ReminderRow
 from reminders.domain.model import NOTICES, Notice, Reminder
 from tests.e2e.driving.driver import STARTS, address
 from tests.e2e.driving.witness import Change, Witness, leads, stops

@@ -14,8 +14,8 @@ from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.provider import ProviderState
+from reminders.db.provider_tables import EmailBatchRow
 from reminders.db.tables import (
-    EmailBatchRow,
     ReminderConfigurationRow,
     ReminderPreferenceRow,
     ReminderRow,

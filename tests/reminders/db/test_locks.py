@@ -20,7 +20,7 @@ from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.preferences import PreferenceStore
+from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents
 from reminders.db.rules import RuleStore
 from reminders.db.sessions import Catalogue

@@ -20,8 +20,9 @@ from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider import ProviderEvents
+from reminders.db.provider_tables import WebhookEventRow
 from reminders.db.sessions import Catalogue
-from reminders.db.tables import ReminderPreferenceRow, ReminderRow, SessionRow, WebhookEventRow
+from reminders.db.tables import ReminderPreferenceRow, ReminderRow, SessionRow
 from reminders.domain.addresses import same_address
 from reminders.domain.model import Attendee, ProviderEvent, ReminderStatus, Session, StatusReason
 from reminders.domain.pace import Pace

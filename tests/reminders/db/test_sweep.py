@@ -19,7 +19,8 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sessions import Catalogue
 from reminders.db.sweep import SweepQueries
 from reminders.domain.model import Attendee, Session, StatusReason
-from reminders.domain.ports import Enrollment, Suspect
+from reminders.domain.ports import Enrollment
+from reminders.domain.upkeep import Suspect
 
 CROWD = """
 INSERT INTO sessions (id, title, start_time)

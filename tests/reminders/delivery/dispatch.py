@@ -13,7 +13,8 @@ from sqlalchemy import func, insert, select, text
 
 from reminders.clock import SharedClock
 from reminders.db.engine import Database
-from reminders.db.tables import EmailBatchRow, EnrollmentRow, ReminderRow, SessionRow, UserRow
+from reminders.db.provider_tables import EmailBatchRow
+from reminders.db.tables import EnrollmentRow, ReminderRow, SessionRow, UserRow
 from reminders.delivery.pipeline import DeliveryPipeline, ignore
 from reminders.delivery.policy import Step
 from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome

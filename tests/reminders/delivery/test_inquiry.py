@@ -13,7 +13,7 @@ from devstack.provider.server import EmbeddedProvider
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.inquiries import AGAIN, PostgresInquiries
-from reminders.db.provider import ProviderHistory
+from reminders.db.provider import ProviderEvents
 from reminders.db.tables import ReminderRow
 from reminders.delivery.inquiry import Inquiry
 from reminders.domain.errors import MailNotConfiguredError, MailRateLimitedError
@@ -70,7 +70,7 @@ async def test_silent_ones_are_asked_for_once_an_hour(
     await sent_ago(settings, database, 5 * MINUTE, "ben@hospital.example")
     assert await inquiry.round() == 2
     assert await statuses(database) == {"delivered": 1, "bounced": 1, "sent": 1}
-    notes = await ProviderHistory(database).of([one, other])
+    notes = await ProviderEvents(database).of([one, other])
     assert ["email.delivered"] == [note.type for note in notes[one]]
     assert await inquiry.round() == 0
     assert await asked(provider) == 2
@@ -98,7 +98,7 @@ async def test_one_that_is_still_on_its_way_is_asked_for_again(
     assert await inquiry.round() == 0  # asked, and no news
     assert await asked(provider) == 2
     assert await statuses(database) == {"sent": 1}
-    notes = await ProviderHistory(database).of([reminder])
+    notes = await ProviderEvents(database).of([reminder])
     assert ["email.delivery_delayed"] == [note.type for note in notes[reminder]]
 
 

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import select, text
 
 from reminders.db.engine import Database
-from reminders.db.tables import EmailBatchRow, ReminderRow
+from reminders.db.provider_tables import EmailBatchRow
+from reminders.db.tables import ReminderRow
 from reminders.domain.errors import BatchBusyError, MailUnavailableError
 from reminders.settings import Settings
 from tests.provider import ProviderClient

@@ -15,7 +15,8 @@ from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.tables import EmailBatchRow, ReminderRow, SessionRow
+from reminders.db.provider_tables import EmailBatchRow
+from reminders.db.tables import ReminderRow, SessionRow
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.errors import (

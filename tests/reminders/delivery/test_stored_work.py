@@ -13,8 +13,9 @@ from sqlalchemy import insert, select, text, update
 
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
+from reminders.db.provider_tables import EmailBatchRow
 from reminders.db.reports import LedgerGauges
-from reminders.db.tables import EmailBatchRow, ReminderRow
+from reminders.db.tables import ReminderRow
 from reminders.delivery import posting
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.keys import reminder_id

@@ -120,6 +120,13 @@ def test_typed_text_stays_text() -> None:
     assert "javascript:alert(1)" != query(links(session).google_url)["location"]
 
 
+def test_a_link_that_shows_another_host_than_it_opens_is_none() -> None:
+    """An entry links what an e-mail links; the rest is there to be read."""
+    entry = event(file(a_session(join_url="https://bank.example@evil.example/x")))
+    assert not entry.get("url")
+    assert "https://bank.example@evil.example/x" in entry["description"]
+
+
 def test_what_a_file_says() -> None:
     """Instants in UTC, the organiser, an hour if there is no end, and how often to look again."""
     content = file(a_session())

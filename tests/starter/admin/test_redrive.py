@@ -17,7 +17,7 @@ from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.domain.model import Reminder
 from reminders.settings import Settings
-from starter.admin import failed
+from starter.admin import reminders
 from tests.starter.admin.conftest import NAME, PASSWORD, Pages, planned, updates
 from tests.starter.conftest import Api, a_worker, listening, serving
 
@@ -43,7 +43,7 @@ async def failing(api: Api, database: Database, people: int) -> UUID:
 @pytest.fixture
 def one_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """One enrollment a page."""
-    monkeypatch.setattr(failed, "PAGE", 1)
+    monkeypatch.setattr(reminders, "PAGE", 1)
 
 
 @pytest.mark.usefixtures("impatient", "one_a_page")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from reminders import api_keys
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
-from reminders.db.tables import ProviderPaceRow
+from reminders.db.provider_tables import ProviderPaceRow
 from reminders.settings import Settings
 from starter.api.auth import RateLimit
 from starter.cli.main import app

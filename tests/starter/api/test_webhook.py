@@ -22,7 +22,7 @@ from reminders.clock import SystemClock
 from reminders.db.arrivals import Arrivals
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
-from reminders.db.provider import ProviderHistory
+from reminders.db.provider import ProviderEvents
 from reminders.db.sessions import Catalogue
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ConfigurationError
@@ -148,7 +148,7 @@ class TestTaken:
         metrics = Metrics((await api.get("/metrics")).text)
         assert metrics.value("reminders_delivery_seconds_count") == 1
         assert metrics.value("reminders_delivery_seconds_sum") == pytest.approx(4)
-        notes = await ProviderHistory(database).of([reminder])
+        notes = await ProviderEvents(database).of([reminder])
         assert {"email.delivery_delayed", "email.delivered"} == {n.type for n in notes[reminder]}
         times = await Arrivals(database).times(datetime.now(UTC))
         assert times is not None

@@ -466,7 +466,9 @@ class TestFailures:
             ("DATABASE_URL", "", "DATABASE_URL is not set"),
             ("DATABASE_URL", "mysql://db/x", "only PostgreSQL is supported"),
             ("EMAIL_BATCH_SIZE", "many", "EMAIL_BATCH_SIZE"),
-            ("TEMPORAL_PROFILE", "nowhere", "TEMPORAL_"),
+            ("DELIVERY_MODE", "live", "RESEND_API_KEY"),
+            ("TEMPORAL_PROFILE", "nowhere", "Profile 'nowhere' not found"),
+            ("TEMPORAL_TLS_CLIENT_CERT_PATH", "/nowhere", "/nowhere"),
             ("TEMPORAL_NAMESPACE", "nowhere", "temporal operator namespace create"),
             ("RESCHEDULE_RESEND_THRESHOLD", "an hour", "is no duration; write 90s"),
             ("RESEND_WEBHOOK_SECRET", "secret", "reminders: RESEND_WEBHOOK_SECRET must be"),
@@ -493,50 +495,30 @@ class TestFailures:
         assert result.exit_code == 1
         assert "reminders db upgrade" in result.stderr
 
-    @pytest.mark.parametrize(
-        ("command", "variables", "remedy"),
-        [
-            ("api", {"API_ADDRESS": "0.0.0.0:0"}, "set API_KEYS"),
-            ("worker", {"DELIVERY_MODE": "live"}, "RESEND_API_KEY"),
-            ("worker", {"TEMPORAL_PROFILE": "nowhere"}, "Profile 'nowhere' not found"),
-            ("worker", {"TEMPORAL_TLS_CLIENT_CERT_PATH": "/nowhere"}, "/nowhere"),
-            ("worker", {"TEMPORAL_NAMESPACE": "nowhere"}, "namespace create"),
-        ],
-    )
-    def test_servers(self, command: str, variables: dict[str, str], remedy: str) -> None:
-        """`api` and `worker` refuse what they cannot work with in one line, as real processes."""
-        done = subprocess.run(
-            [sys.executable, "-c", "from starter.cli.main import main; main()", command],
-            env={**os.environ, **variables},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 1
-        assert remedy in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    async def test_no_such_database(
+        self, postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A database that does not exist ends with 1, and the line says what to do."""
+        monkeypatch.setenv("DATABASE_URL", postgres.url("nowhere"))
+        result = await reminders("list")
+        assert result.exit_code == 1
+        assert "create it, or correct the URL" in result.stderr
 
     @pytest.mark.parametrize(
-        ("variable", "value", "exit_code", "told"),
+        ("command", "variable", "value", "exit_code", "remedy"),
         [
-            ("DATABASE_URL", "{missing}", 1, "create it, or correct the URL"),
-            ("TEMPORAL_ADDRESS", "127.0.0.1:{port}", 4, "; start it, or set TEMPORAL_ADDRESS"),
+            ("api", "API_ADDRESS", "0.0.0.0:0", 1, "set API_KEYS"),
+            ("worker", "TEMPORAL_NAMESPACE", "nowhere", 1, "namespace create"),
+            ("worker", "TEMPORAL_ADDRESS", "127.0.0.1:{port}", 4, "or set TEMPORAL_ADDRESS"),
         ],
     )
-    def test_a_worker_says_who_is_away(
-        self,
-        variable: str,
-        value: str,
-        exit_code: int,
-        told: str,
-        postgres: EmbeddedPostgres,
+    def test_servers(
+        self, command: str, variable: str, value: str, exit_code: int, remedy: str
     ) -> None:
-        """As every command does, with the same exit codes and one line."""
-        value = value.format(missing=postgres.url("nowhere"), port=free_ports(1)[0])
+        """`api` and `worker` refuse as every command does, in one line, as real processes."""
         done = subprocess.run(
-            [sys.executable, "-c", "from starter.cli.main import main; main()", "worker"],
-            env={**os.environ, variable: value},
+            [sys.executable, "-c", "from starter.cli.main import main; main()", command],
+            env={**os.environ, variable: value.format(port=free_ports(1)[0])},
             capture_output=True,
             text=True,
             timeout=60,
@@ -544,7 +526,7 @@ class TestFailures:
         )
         assert done.returncode == exit_code
         [word] = [line for line in done.stderr.splitlines() if not line.startswith("{")]  # no log
-        assert told in word
+        assert remedy in word
 
 
 async def test_rehearse_shows_what_an_enrollment_would_get(parts: Parts) -> None:

@@ -18,8 +18,8 @@ from reminders.db.engine import Database
 from reminders.settings import Settings
 from starter.assembly import assembled
 from starter.cli.main import app
-from starter.gateway import ReminderGateway
 from starter.services.handover import Handover
+from starter.services.session_changes import SessionChanges
 from tests.starter.conftest import Api, a_worker, serving
 
 WHY = "ticket 4711"
@@ -194,7 +194,7 @@ async def test_what_a_process_did_before_it_died_is_on_record(
         raise KilledError
 
     session_id, user_id = await api.enrolled()
-    monkeypatch.setattr(ReminderGateway, "_start_change", killed)
+    monkeypatch.setattr(SessionChanges, "start", killed)
     monkeypatch.setattr(Handover, "hand_over", killed)
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
     async with assembled(settings) as parts:
