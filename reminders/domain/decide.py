@@ -66,8 +66,8 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         now: The instant to judge by; aware.
 
     Returns:
-        `Send` only if the session still takes place and lies ahead, the attendee is enrolled and
-        wants it, the rule is on, and start minus lead has been reached, or the instant at which an
+        `Send` only if the session still takes place and lies ahead, the attendee is enrolled, has an
+        address and wants it, the rule is on, and start minus lead has been reached, or the instant at which an
         operator asked for it. What they asked for goes out whatever else is due. A notice goes out
         if what it tells is still so; the one of a cancellation only while the session is cancelled.
     """
@@ -95,7 +95,11 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         )
     if now < due_at:
         return Wait(due_at, session.starts_at)
-    return _needless(facts, session, now=now) or _IN_TURN[facts.turn]
+    if (needless := _needless(facts, session, now=now)) is not None:
+        return needless
+    if not facts.has_address:  # judged last: one may be added until the very instant
+        return Close(ReminderStatus.SKIPPED, StatusReason.NO_ADDRESS)
+    return _IN_TURN[facts.turn]
 
 
 def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close | None:

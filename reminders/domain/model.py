@@ -103,8 +103,10 @@ class StatusReason(StrEnum):
     """The rule was switched off or deleted."""
     WORKFLOW_CANCELLED = "workflow_cancelled"
     """Its workflow was cancelled by hand: `temporal workflow cancel` or the Temporal UI."""
+    NO_ADDRESS = "no_address"
+    """The attendee had no address, which not every platform asks for. Litmus: nothing there at all."""
     INVALID_ADDRESS = "invalid_address"
-    """The attendee's address is no address."""
+    """The attendee's address is no address. Litmus: something is there."""
     RENDER_ERROR = "render_error"
     """The e-mail could not be rendered."""
     REJECTED = "rejected"
@@ -301,6 +303,11 @@ class DeliveryFacts:
     read_at: datetime | None = field(default=None, compare=False)
     """By the ledger's clock. The version does not change with the platform's rows, so what was read
     long ago is not believed."""
+
+    @property
+    def has_address(self) -> bool:
+        """Whether there is anything to write to; whether it is an address is for the rendering."""
+        return self.attendee is not None and bool(self.attendee.email.strip())
 
     @property
     def is_incomplete(self) -> bool:
