@@ -95,11 +95,7 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         )
     if now < due_at:
         return Wait(due_at, session.starts_at)
-    if (needless := _needless(facts, session, now=now)) is not None:
-        return needless
-    if not facts.has_address:  # judged last: one may be added until the very instant
-        return Close(ReminderStatus.SKIPPED, StatusReason.NO_ADDRESS)
-    return _IN_TURN[facts.turn]
+    return _needless(facts, session, now=now) or _unreachable(facts) or _IN_TURN[facts.turn]
 
 
 def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close | None:
@@ -172,6 +168,11 @@ def _unwanted_by_attendee(facts: DeliveryFacts) -> Close | None:
     if facts.stopped is not None:
         return Close(ReminderStatus.SKIPPED, facts.stopped)
     return None
+
+
+def _unreachable(facts: DeliveryFacts) -> Close | None:
+    """Whether there is nowhere to send it; judged at the instant, until which one may be added."""
+    return None if facts.has_address else Close(ReminderStatus.SKIPPED, StatusReason.NO_ADDRESS)
 
 
 def _too_late(reminder: Reminder, session: Session) -> Close:

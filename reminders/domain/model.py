@@ -361,6 +361,17 @@ class ProviderEvent:
     """The provider's own reason; short, without addresses."""
 
 
+class WebhookRefusal(StrEnum):
+    """Why a webhook that looks like the provider's was not taken in."""
+
+    SIGNATURE = "signature"
+    """No secret that is known here signed it."""
+    TIMESTAMP = "timestamp"
+    """It was signed minutes ago, or will be: a copy, or a clock is wrong."""
+    NO_SECRET = "no_secret"  # noqa: S105 - says that there is none
+    """None is known here at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class OptOut:
     """What a person asked not to be reminded of; without both fields, of anything."""

@@ -47,8 +47,8 @@ NAMES = [
     "arrival",
     "overdue",
 ]
-ASKING = [name for name in NAMES if name not in ("settings", "webhooks")]
-"""Those that ask PostgreSQL or Temporal, here; without a secret no webhook is expected."""
+ASKING = [name for name in NAMES if name != "settings"]
+"""Those that ask PostgreSQL or Temporal."""
 
 
 @pytest.fixture
