@@ -22,6 +22,7 @@ from reminders.db.ledger import ReminderQueries
 from reminders.db.oddities import KINDS
 from reminders.db.provider import ProviderEvents
 from reminders.db.refusals import WebhookRefusals
+from reminders.db.sessions import Catalogue
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock, LedgerReader, LedgerState
 from reminders.settings import Settings
@@ -29,6 +30,7 @@ from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounde
 from starter.health.events import EventChecks
 from starter.health.platform import PlatformChecks
 from starter.health.polling import last_poll
+from starter.health.retention import RetentionCheck
 from starter.health.sweeping import SweepChecks
 from starter.services.namespace import NOT_ALLOWED, Namespace
 from starter.services.sweeps import Sweeps
@@ -43,8 +45,6 @@ WORKER_SILENT = timedelta(seconds=65)
 """With reminders overdue, one long poll without a sign of a worker is reason enough."""
 SKEW = timedelta(seconds=2)
 """How far clocks may differ; delivery waits for up to five seconds."""
-RETENTION = timedelta(days=1)
-"""As long as a backup is old at the most; `ledger-restored` reads what has ended since."""
 _SYNCHRONISE = "synchronise the clocks of both machines (chrony, systemd-timesyncd)"
 LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
@@ -112,6 +112,7 @@ class Examiner:
         self._clock = clock
         self._running: asyncio.Task[Diagnosis] | None = None
         self._platform = PlatformChecks(database)
+        self._retention = RetentionCheck(client, Catalogue(database), clock)
 
     async def examine(self) -> Diagnosis:
         """Run all checks, within about three seconds; never raises."""
@@ -131,7 +132,7 @@ class Examiner:
             check("settings", self._contradictions),
             check("database", self._reach_database),
             check("schema", self._schema),
-            check("temporal", self._reach_temporal),
+            check("temporal", self._retention.look),
             check("installation", self._installation),
             check("search_attributes", self._search_attributes),
             check("schedule", self._sweeping.schedule),
@@ -175,17 +176,6 @@ class Examiner:
                 "run `reminders db upgrade`",
             )
         return f"at {head}"
-
-    async def _reach_temporal(self) -> str:
-        kept, namespace = await temporal.retention(self._client), self._client.namespace
-        if kept < RETENTION:
-            raise FoundError(
-                f"namespace {namespace} forgets runs {kept.total_seconds() / 3600:.0f} h after their"
-                " end: a ledger restored from last night's backup could not be brought up to date",
-                f"run `temporal operator namespace update --namespace {namespace} --retention 7d`",
-                Level.WARNING,
-            )
-        return f"Temporal answers for namespace {namespace}"
 
     async def _installation(self) -> str:
         await self._namespace.memo()
