@@ -49,7 +49,9 @@ class RetentionCheck:
         if kept < LEAST:
             why = "a ledger restored from last night's backup could not be brought up to date"
         else:
-            why = f"a coming session takes {_hours(longest)}, and its runs are gone before it is over"
+            why = (
+                f"a coming session takes {_hours(longest)}, and its runs are gone before it is over"
+            )
         days = math.ceil(max(RECOMMENDED, longest) / timedelta(days=1))
         raise FoundError(
             f"namespace {namespace} forgets runs {_hours(kept)} after their end: {why}",
