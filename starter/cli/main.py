@@ -27,7 +27,7 @@ from starter.migration import commands as migration
 # of Tab.
 _completion_classes._sanitize_help_text = lambda text: text  # noqa: SLF001
 # An argument's name says what it is; a Python type beside it, as in `TYPE <str>`, does not.
-TyperArgument.display_type_rich = lambda _self, ctx: None  # type: ignore[method-assign]  # noqa: ARG005
+setattr(TyperArgument, "display_type_rich", lambda _self, ctx: None)  # noqa: ARG005, B010 - typer's own
 
 
 SECTIONS = {
