@@ -213,9 +213,8 @@ def command_line() -> str:
 def _command(words: str, command: Any) -> str:  # noqa: ANN401 - typer's own
     """One command's chapter."""
     context = command.make_context(f"reminders {words}", [], resilient_parsing=True)
-    usage = re.sub(r"[{](\w+)[}]", r"\1", " ".join(command.collect_usage_pieces(context)))
     parts = [f"## `reminders {words}`", *_paragraphs(command.help)]
-    parts.append(f"```text\nreminders {words} {usage}\n```")
+    parts.append(f"```text\nreminders {words} {usage(command)}\n```")
     rows = [
         f"| `{_cell(record[0])}` | {_cell(record[1])} |"
         for parameter in command.params
@@ -224,6 +223,12 @@ def _command(words: str, command: Any) -> str:  # noqa: ANN401 - typer's own
     if rows:
         parts.append("\n".join(["| | |", "| --- | --- |", *rows]))
     return "\n\n".join(parts) + "\n"
+
+
+def usage(command: Any) -> str:  # noqa: ANN401 - typer's own
+    """How a command is written."""
+    context = command.make_context("", [], resilient_parsing=True)
+    return re.sub(r"[{](\w+)[}]", r"\1", " ".join(command.collect_usage_pieces(context)))
 
 
 def _cell(text: str) -> str:

@@ -27,6 +27,7 @@ from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderState
+from reminders.db.refusals import WebhookRefusals
 from reminders.db.reports import FailedReminders, LedgerGauges, Overview
 from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
@@ -70,6 +71,7 @@ class Parts:
     ledger: LedgerGauges
     provider: ProviderState
     provider_events: ProviderEvents
+    webhook_refusals: WebhookRefusals
 
     namespace: Namespace
     planner: EnrollmentPlanner
@@ -188,7 +190,7 @@ def assemble(
     workflows = EnrollmentWorkflows(client, task_queue=task_queue, namespace=namespace)
     handover = Handover(workflows, planner=planner)
     sweeps = Sweeps(client, audit=audit, task_queue=task_queue, namespace=namespace)
-    events = ProviderEvents(database)
+    events, refusals = ProviderEvents(database), WebhookRefusals(database)
     gateway = ReminderGateway(
         handover=handover,
         changes=SessionChanges(client=client, task_queue=task_queue, namespace=namespace),
@@ -213,6 +215,7 @@ def assemble(
         ledger=ledger,
         provider=ProviderState(database),
         provider_events=events,
+        webhook_refusals=refusals,
         namespace=namespace,
         planner=planner,
         workflows=workflows,
@@ -246,6 +249,7 @@ def assemble(
             namespace=namespace,
             sweeps=sweeps,
             events=events,
+            refusals=refusals,
             queries=queries,
             ledger=ledger,
             settings=settings,

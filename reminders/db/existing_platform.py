@@ -69,7 +69,7 @@ _RELATIONS: Mapping[str, tuple[_Column, ...]] = {
     ),
     "users": (
         _Column("id", _UUID, is_required=True),
-        # Without an address the reminder ends as `failed: invalid_address`, and somebody notices.
+        # Without an address the reminder ends as `skipped: no_address`, and `oddities` says so.
         _Column("email", is_required=True, default="''"),
         _Column("full_name"),
         _Column("time_zone"),

@@ -100,8 +100,8 @@ _KINDS = (
         "address",
         f"SELECT {_SAME}, h.id::text AS example FROM {_PEOPLE} GROUP BY h.id"
         " HAVING NOT bool_or(coalesce(h.email::text, '') LIKE '%_@_%')",
-        "are enrolled and have no address: their reminders fail",
-        "complete them, or leave them out of your view",
+        "are enrolled and have no usable address: they get no e-mail",
+        "complete them, which counts at once, or leave them out of your view",
     ),
     _Kind(
         "users",

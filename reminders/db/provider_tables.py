@@ -91,3 +91,6 @@ class ProviderPaceRow(Base):
     """Fingerprint of the key and sender that alone are held; absent, all are."""
     held_detail: Mapped[str | None]
     """The provider's own words, without addresses and keys."""
+    webhook_refused_at: Mapped[datetime | None]
+    """When the API last noted that it refused one."""
+    webhook_refused_because: Mapped[str | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -45,6 +46,8 @@ _STORED = (
     .with_for_update(of=SessionRow, key_share=True)
 )
 """A session, and its change that no workflow has passed on yet."""
+_NEXT = 1_000
+"""Sessions that are looked at to see how long they take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,6 +215,18 @@ class Catalogue:
             if known is not None and not same_address(known, attendee.email):
                 await preferences.forget_address(connection, attendee.user_id)
         return known is None
+
+    async def longest(self, now: datetime) -> timedelta:
+        """How long the longest of the next sessions takes; of those whose end is known."""
+        coming = (
+            select((SessionRow.end_time - SessionRow.start_time).label("takes"))
+            .where(SessionRow.start_time > now, SessionRow.status == SessionStatus.SCHEDULED)
+            .order_by(SessionRow.start_time)
+            .limit(_NEXT)
+            .subquery()
+        )
+        found: timedelta | None = await self.database.scalar(select(func.max(coming.c.takes)))
+        return found or timedelta()
 
     async def session(self, session_id: UUID) -> Session:
         """One session.

@@ -66,8 +66,8 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         now: The instant to judge by; aware.
 
     Returns:
-        `Send` only if the session still takes place and lies ahead, the attendee is enrolled and
-        wants it, the rule is on, and start minus lead has been reached, or the instant at which an
+        `Send` only if the session still takes place and lies ahead, the attendee is enrolled, has an
+        address and wants it, the rule is on, and start minus lead has been reached, or the instant at which an
         operator asked for it. What they asked for goes out whatever else is due. A notice goes out
         if what it tells is still so; the one of a cancellation only while the session is cancelled.
     """
@@ -95,7 +95,7 @@ def decide(facts: DeliveryFacts, *, now: datetime) -> Decision:
         )
     if now < due_at:
         return Wait(due_at, session.starts_at)
-    return _needless(facts, session, now=now) or _IN_TURN[facts.turn]
+    return _needless(facts, session, now=now) or _unreachable(facts) or _IN_TURN[facts.turn]
 
 
 def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close | None:
@@ -168,6 +168,11 @@ def _unwanted_by_attendee(facts: DeliveryFacts) -> Close | None:
     if facts.stopped is not None:
         return Close(ReminderStatus.SKIPPED, facts.stopped)
     return None
+
+
+def _unreachable(facts: DeliveryFacts) -> Close | None:
+    """Whether there is nowhere to send it; judged at the instant, until which one may be added."""
+    return None if facts.has_address else Close(ReminderStatus.SKIPPED, StatusReason.NO_ADDRESS)
 
 
 def _too_late(reminder: Reminder, session: Session) -> Close:

@@ -54,6 +54,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Self
 
+from reminders.domain.model import WebhookRefusal
+
 
 class ReminderError(Exception):
     """Something went wrong with a reminder."""
@@ -108,10 +110,16 @@ class WebhookSignatureError(ReminderError):
     status = 401
     title = "The signature is not valid"
 
-    def __init__(self, reason: str) -> None:
-        """Carry why, for our log; the message tells the caller nothing."""
+    def __init__(self, reason: str, why: WebhookRefusal | None = None) -> None:
+        """Carry why, for our log; the message tells the caller nothing.
+
+        Args:
+            reason: In words.
+            why: As a word; absent if the provider cannot have sent it.
+        """
         super().__init__()
         self.reason = reason
+        self.why = why
 
 
 class NotFoundError(ReminderError):

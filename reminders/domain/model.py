@@ -103,8 +103,10 @@ class StatusReason(StrEnum):
     """The rule was switched off or deleted."""
     WORKFLOW_CANCELLED = "workflow_cancelled"
     """Its workflow was cancelled by hand: `temporal workflow cancel` or the Temporal UI."""
+    NO_ADDRESS = "no_address"
+    """The attendee had no address, which not every platform asks for. Litmus: nothing there at all."""
     INVALID_ADDRESS = "invalid_address"
-    """The attendee's address is no address."""
+    """The attendee's address is no address. Litmus: something is there."""
     RENDER_ERROR = "render_error"
     """The e-mail could not be rendered."""
     REJECTED = "rejected"
@@ -303,6 +305,11 @@ class DeliveryFacts:
     long ago is not believed."""
 
     @property
+    def has_address(self) -> bool:
+        """Whether there is anything to write to; whether it is an address is for the rendering."""
+        return self.attendee is not None and bool(self.attendee.email.strip())
+
+    @property
     def is_incomplete(self) -> bool:
         """Whether something is missing that every reminder had when it was planned."""
         return None in (self.session, self.attendee, self.enrollment_status, self.rule)
@@ -352,6 +359,17 @@ class ProviderEvent:
     """Why its recipient is to get no further reminders; absent when they are."""
     detail: str | None = None
     """The provider's own reason; short, without addresses."""
+
+
+class WebhookRefusal(StrEnum):
+    """Why a webhook that looks like the provider's was not taken in."""
+
+    SIGNATURE = "signature"
+    """No secret that is known here signed it."""
+    TIMESTAMP = "timestamp"
+    """It was signed minutes ago, or will be: a copy, or a clock is wrong."""
+    NO_SECRET = "no_secret"  # noqa: S105 - says that there is none
+    """None is known here at all."""
 
 
 @dataclass(frozen=True, slots=True)

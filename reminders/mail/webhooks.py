@@ -22,7 +22,12 @@ from uuid import UUID
 
 from reminders.domain.errors import InvalidInputError, WebhookSignatureError
 from reminders.domain.keys import ASKED_EVENT
-from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
+from reminders.domain.model import (
+    ProviderEvent,
+    ReminderStatus,
+    StatusReason,
+    WebhookRefusal,
+)
 from reminders.mail.plain_text import shortened
 from reminders.mail.resend_errors import safe_message
 from reminders.mail.resend_wire import REMINDER_TAG
@@ -72,10 +77,16 @@ def verify(
         raise WebhookSignatureError("svix-id or svix-timestamp is missing or malformed")
     off = int(timestamp) - int(now.timestamp())
     if abs(off) > TOLERANCE.total_seconds():
-        raise WebhookSignatureError(f"its timestamp is {off:+d} s from this machine's clock")
+        raise WebhookSignatureError(
+            f"its timestamp is {off:+d} s from PostgreSQL's clock", WebhookRefusal.TIMESTAMP
+        )
     content = b".".join((svix_id.encode(), timestamp.encode(), body))
-    if not _is_signed(content, headers.get("svix-signature", ""), secrets):
-        raise WebhookSignatureError("no signature of it fits RESEND_WEBHOOK_SECRET")
+    signatures = headers.get("svix-signature", "")
+    if not _is_signed(content, signatures, secrets):
+        raise WebhookSignatureError(
+            "no signature of it fits RESEND_WEBHOOK_SECRET",
+            WebhookRefusal.SIGNATURE if _VERSION in signatures else None,
+        )
     return _event(svix_id, _parsed(body), sent_at=datetime.fromtimestamp(int(timestamp), UTC))
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from reminders.domain.model import WebhookRefusal
 
 _TOOK = (1, 2, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 14400, 86400)
 """Seconds; most take a few, and a server that asks for patience gets hours."""
+_UNSIGNED = "unsigned"
+"""What bears no signature of the provider's kind: anybody may call."""
 
 
 class ArrivalMetrics:
@@ -21,6 +25,18 @@ class ArrivalMetrics:
             buckets=_TOOK,
             registry=registry,
         )
+        self._refused = Counter(
+            "reminders_webhooks_refused",
+            "Webhooks that were not taken in, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in (*WebhookRefusal, _UNSIGNED):
+            self._refused.labels(reason=reason)
+
+    def refused(self, why: WebhookRefusal | None) -> None:
+        """A webhook was not taken in; absent is one that the provider cannot have sent."""
+        self._refused.labels(reason=why or _UNSIGNED).inc()
 
     def delivered(self, took: timedelta) -> None:
         """An e-mail was delivered so long after it had been accepted."""

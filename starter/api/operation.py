@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Self
+from uuid import UUID
 
 from fastapi import Query, Response
 from pydantic import Field
@@ -14,7 +15,7 @@ from reminders.domain.model import StatusReason
 from reminders.domain.ports import Hold
 from starter.api.models import In, Mirror, Out, PageOut, ReasonBody
 from starter.api.routing import ACCEPTED, BODY, INVALID, Answering, Caller, by, v1_router
-from starter.services.sweeps import Run
+from starter.services.sweeps import Run, RunKind, RunState
 
 router = v1_router("sweeps")
 delivery = v1_router("delivery")
@@ -26,6 +27,10 @@ class RunFilters(In):
     cursor: Annotated[str, Field(max_length=2000)] | None = None
     """`next_cursor` of the page before."""
     limit: int = Field(default=20, ge=1, le=100)
+    kind: RunKind | None = None
+    """Only sweeps, or only changes of sessions."""
+    state: RunState | None = None
+    """Only those that stand so; `failed` is whatever ended otherwise than completed."""
 
 
 class SweepOut(Mirror):
@@ -43,6 +48,8 @@ class RunOut(Out):
     workflow_id: str
     run_id: str
     workflow_type: str = Field(examples=["ReminderSweepWorkflow"])
+    session_id: UUID | None
+    """Whose change it is; null of a sweep."""
     status: str = Field(examples=["completed"])
     started_at: datetime
     closed_at: datetime | None
@@ -68,7 +75,7 @@ class RunOut(Out):
         result = None
         if run.result is not None:
             result = {names.get(name, name): value for name, value in run.result.items()}
-        return cls(**{**asdict(run), "result": result}, url=url)
+        return cls(**{**asdict(run), "result": result}, session_id=run.session_id, url=url)
 
 
 class RunPageOut(PageOut[RunOut]):
@@ -147,7 +154,9 @@ async def sweep(
 @router.get("/runs", summary="Past and present runs", responses={**INVALID})
 async def runs(filters: Annotated[RunFilters, Query()], parts: Answering) -> RunPageOut:
     """Sweeps and session changes, the newest first, as long as Temporal keeps them."""
-    page = await parts.sweeps.runs(limit=filters.limit, cursor=filters.cursor)
+    page = await parts.sweeps.runs(
+        kind=filters.kind, state=filters.state, limit=filters.limit, cursor=filters.cursor
+    )
     return RunPageOut(
         items=[
             RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id)) for run in page.runs

@@ -70,6 +70,9 @@ class EventFilters(PageFilters):
 
     session_id: UUID | None = None
     user_id: UUID | None = None
+    action: Action | None = None
+    actor: Words | None = Field(default=None, examples=["admin:maria"])
+    """Whoever is called so, or all whose kind it is: `admin`, `api`, `cli`, `attendee`, `host`."""
 
 
 class UserSearch(In):
@@ -308,6 +311,8 @@ async def events(parts: Answering, filters: Annotated[EventFilters, Query()]) ->
     found = await parts.audit.entries(
         session_id=filters.session_id,
         user_id=filters.user_id,
+        action=filters.action,
+        actor=filters.actor,
         before=before,
         limit=filters.limit + 1,
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
-from fastapi import Request
+from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from reminders.domain.errors import WebhookSignatureError
-from reminders.domain.model import ReminderStatus
+from reminders.domain.errors import ServiceUnavailableError, WebhookSignatureError
+from reminders.domain.model import ReminderStatus, WebhookRefusal
 from reminders.mail import webhooks
 from reminders.observability.arrivals import ArrivalMetrics
 from reminders.settings import Settings
@@ -57,14 +58,15 @@ async def resend_webhook(request: Request) -> Taken:
     parts: Parts = request.app.state.parts
     settings: Settings = request.app.state.settings
     secrets = [secret.get_secret_value() for secret in settings.resend_webhook_secret]
-    if not secrets:
-        raise WebhooksNotConfiguredError("Webhooks are not configured; set RESEND_WEBHOOK_SECRET.")
     try:
         event = webhooks.verify(await request.body(), request.headers, secrets, parts.clock.now())
     except ClientDisconnect as error:
         raise HTTPException(400, "The body ended early.") from error
     except WebhookSignatureError as error:
-        logger.warning("a webhook was refused: %s", error.reason)
+        await _note(request.app, error, is_configured=bool(secrets))
+        if not secrets:
+            msg = "Webhooks are not configured; set RESEND_WEBHOOK_SECRET."
+            raise WebhooksNotConfiguredError(msg) from error
         raise
     if event.status is None:
         logger.info("a webhook of type %s is of no interest", event.type)
@@ -72,3 +74,16 @@ async def resend_webhook(request: Request) -> Taken:
         arrivals: ArrivalMetrics = request.app.state.arrivals
         arrivals.delivered(event.occurred_at - (event.accepted_at or event.occurred_at))
     return Taken()
+
+
+async def _note(app: FastAPI, error: WebhookSignatureError, *, is_configured: bool) -> None:
+    """Let logs, metrics and whoever examines know; what is nobody's signature is only counted."""
+    why = error.why if is_configured or error.why is None else WebhookRefusal.NO_SECRET
+    arrivals: ArrivalMetrics = app.state.arrivals
+    arrivals.refused(why)
+    logger.warning("a webhook was refused: %s", error.reason if is_configured else "no secret")
+    if why is None:
+        return
+    parts: Parts = app.state.parts
+    with suppress(ServiceUnavailableError):  # the caller is refused all the same
+        await parts.webhook_refusals.note(why)

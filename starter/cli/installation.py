@@ -75,7 +75,9 @@ class _Identity:
 
 @app.command("api-key")
 def api_key(
-    name: Annotated[str, typer.Argument(help="Who will use it; the audit log says so.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Who will use it; the audit log says so.")
+    ],
     *,
     read_only: Annotated[bool, typer.Option("--read-only", help="The key may only read.")] = False,
     as_json: AsJson = False,

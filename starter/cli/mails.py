@@ -31,10 +31,11 @@ class _Email:
 
     session: Annotated[
         UUID | None,
-        typer.Argument(metavar="[SESSION]", help="Id of a session; a sample one if left out."),
+        typer.Argument(metavar="SESSION", help="Id of a session; a sample one if left out."),
     ] = None
     user: Annotated[
-        UUID | None, typer.Option(help="Id of the attendee; a sample one if left out.")
+        UUID | None,
+        typer.Option(metavar="USER", help="Id of the attendee; a sample one if left out."),
     ] = None
     kind: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Which reminder, such as 30min.")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 from typer import _completion_classes
+from typer.core import TyperArgument
 
 from starter.cli import (
     enrollments,
@@ -25,6 +26,8 @@ from starter.migration import commands as migration
 # Our help has no markup to be taken out, and typer would import all of rich for it at every press
 # of Tab.
 _completion_classes._sanitize_help_text = lambda text: text  # noqa: SLF001
+# An argument's name says what it is; a Python type beside it, as in `TYPE <str>`, does not.
+setattr(TyperArgument, "display_type_rich", lambda _self, ctx: None)  # noqa: ARG005, B010 - typer's own
 
 
 SECTIONS = {

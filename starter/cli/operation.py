@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from starter.cli import progress, tables
-from starter.cli.options import AsJson, Cursor, Group, Reason, by, show
+from starter.cli.options import AsJson, Cursor, Group, Reason, by, parsed, show, show_named
 from starter.cli.running import ExitCode, ask
 
 if TYPE_CHECKING:
+    from reminders.db.lookups import Names
     from starter.api.operation import DeliveryStateOut, ResumedOut, RunOut, RunPageOut, SweepOut
     from starter.assembly import Parts
 
@@ -19,6 +21,17 @@ _delivery = typer.Typer(
     cls=Group, no_args_is_help=True, help="Delivery: held or not, and the provider's quotas."
 )
 app.add_typer(_delivery, name="delivery")
+
+
+def _one_of(kind: str, words: str, help: str) -> Any:  # noqa: A002, ANN401 - typer's own
+    return typer.Option(parser=parsed(f"starter.services.sweeps:{kind}"), metavar=words, help=help)
+
+
+_Kind = Annotated[Any, _one_of("RunKind", "sweep|change", "Only these.")]
+_State = Annotated[
+    Any,
+    _one_of("RunState", "running|completed|failed", "Only these; failed, also by a time-out."),
+]
 
 
 @app.command()
@@ -50,6 +63,8 @@ def sweep(
 
 @app.command()
 def runs(
+    kind: _Kind = None,
+    state: _State = None,
     limit: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="At most this many.")
     ] = 20,
@@ -58,16 +73,12 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List sweeps and session changes, the newest first, with what they did."""
-    from starter.api.operation import RunOut, RunPageOut
+    from starter.api import operation
 
-    async def listed(parts: Parts) -> RunPageOut:
-        page = await parts.sweeps.runs(limit=limit, cursor=cursor)
-        return RunPageOut(
-            items=[RunOut.of(r, parts.workflow_url(r.workflow_id, r.run_id)) for r in page.runs],
-            next_cursor=page.next_cursor,
-        )
-
-    show(ask(listed), _print_runs, as_json=as_json)
+    filters = operation.RunFilters(kind=kind, state=state, limit=limit, cursor=cursor)
+    show_named(
+        lambda p: operation.runs(filters, p), _print_runs, attrgetter("items"), as_json=as_json
+    )
 
 
 @_delivery.command("show")
@@ -114,11 +125,18 @@ def _print_run(answer: RunOut) -> None:
     )
 
 
-def _print_runs(answer: RunPageOut) -> None:
+def _print_runs(answer: RunPageOut, names: Names) -> None:
     tables.table(
-        ("started (UTC)", "ended (UTC)", "workflow", "status", "result"),
+        ("started (UTC)", "ended (UTC)", "title", "workflow", "status", "result"),
         (
-            (r.started_at, r.closed_at, r.workflow_id, r.status, _totals(r.result))
+            (
+                r.started_at,
+                r.closed_at,
+                names.sessions.get(r.session_id) if r.session_id else None,
+                r.workflow_id,
+                r.status,
+                _totals(r.result),
+            )
             for r in answer.items
         ),
     )

@@ -174,7 +174,7 @@ def show_named(
     rows: Callable[[_A], Iterable[Any]],
     *,
     as_json: bool,
-) -> None:
+) -> _A:
     """Ask and show, with what its sessions and people are called in the table beside their ids.
 
     Args:
@@ -182,6 +182,9 @@ def show_named(
         table: Prints it.
         rows: What in it has a `session_id`, a `user_id`, or both.
         as_json: Whether it is printed as JSON, which has no names.
+
+    Returns:
+        The answer.
     """
 
     async def asked(parts: Parts) -> tuple[_A, Names]:
@@ -196,6 +199,7 @@ def show_named(
 
     answer, names = ask(asked)
     show(answer, lambda shown: table(shown, names), as_json=as_json)
+    return answer
 
 
 def show(answer: _A, table: Callable[[_A], None], *, as_json: bool) -> None:

@@ -25,7 +25,7 @@ _instant = parsed("starter.api.fields:Instant")
 @app.command()
 def rehearse(
     session: Annotated[
-        UUID | None, typer.Argument(metavar="[SESSION]", help="Id of a session; or use --start.")
+        UUID | None, typer.Argument(metavar="SESSION", help="Id of a session; or use --start.")
     ] = None,
     *,
     start: Annotated[
@@ -41,7 +41,8 @@ def rehearse(
         ),
     ] = "UTC",
     user: Annotated[
-        UUID | None, typer.Option(help="Id of the attendee; a made-up one if left out.")
+        UUID | None,
+        typer.Option(metavar="USER", help="Id of the attendee; a made-up one if left out."),
     ] = None,
     enroll_at: Annotated[
         datetime | None,

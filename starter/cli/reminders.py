@@ -37,7 +37,7 @@ app = typer.Typer()
 
 _LARGEST_PAGE = 200
 _Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")]
-_OfSession = Annotated[UUID | None, typer.Option(help="Only this session's.")]
+_OfSession = Annotated[UUID | None, typer.Option(metavar="SESSION", help="Only this session's.")]
 
 
 def _instant(help: str) -> Any:  # noqa: A002, ANN401 - typer's own
@@ -50,7 +50,7 @@ def list_(
     *,
     reason: Annotated[StatusReason | None, typer.Option(help="Only with this reason.")] = None,
     session: _OfSession = None,
-    user: Annotated[UUID | None, typer.Option(help="Only this user's.")] = None,
+    user: Annotated[UUID | None, typer.Option(metavar="USER", help="Only this user's.")] = None,
     since: Annotated[
         datetime | None,
         _instant(help="Due then or later; without any of these options, from now on."),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
 from starter.cli import tables
-from starter.cli.options import AsJson, Cursor, Group, Limit, User, show, show_named
+from starter.cli.options import AsJson, Cursor, Group, Limit, User, parsed, show, show_named
 from starter.cli.reminders import by_status
 from starter.cli.running import ask
 
@@ -28,7 +28,18 @@ app = typer.Typer()
 _user = typer.Typer(cls=Group, no_args_is_help=True, help="People.")
 app.add_typer(_user, name="user")
 
-_OfSession = Annotated[UUID | None, typer.Option("--session", help="Only of this session.")]
+_OfSession = Annotated[
+    UUID | None, typer.Option("--session", metavar="SESSION", help="Only of this session.")
+]
+_OfUser = Annotated[UUID | None, typer.Option(metavar="USER", help="Only about this user.")]
+_OfAction = Annotated[
+    Any,
+    typer.Option(
+        parser=parsed("reminders.db.audit:Action"),
+        metavar="ACTION",
+        help="Only what was done, such as session_moved.",
+    ),
+]
 _BAR = 40
 """Characters of the longest bar."""
 
@@ -52,17 +63,27 @@ def failed(session: _OfSession = None, *, as_json: AsJson = False) -> None:
 @app.command()
 def events(
     session: _OfSession = None,
-    user: Annotated[UUID | None, typer.Option(help="Only about this user.")] = None,
+    user: _OfUser = None,
+    action: _OfAction = None,
+    actor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO",
+            help="Only by whoever is called so, such as admin:maria, or by all admin.",
+        ),
+    ] = None,
+    *,
     limit: Limit = 50,
     cursor: Cursor = None,
-    *,
     as_json: AsJson = False,
 ) -> None:
     """Show the audit log: who did what, when and why; the newest first."""
     from starter.api import reports
     from starter.api.reports import EventFilters
 
-    filters = EventFilters(session_id=session, user_id=user, limit=limit, cursor=cursor)
+    filters = EventFilters(
+        session_id=session, user_id=user, action=action, actor=actor, limit=limit, cursor=cursor
+    )
     show_named(
         lambda p: reports.events(p, filters), _print_events, attrgetter("items"), as_json=as_json
     )

@@ -38,7 +38,9 @@ app.add_typer(_config, name="config")
 
 _MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)
 _Type = Annotated[str, typer.Argument(metavar="TYPE", help="The rule's type, such as 24h.")]
-_Session = Annotated[UUID | None, typer.Option("--session", help="Only for this session.")]
+_Session = Annotated[
+    UUID | None, typer.Option("--session", metavar="SESSION", help="Only for this session.")
+]
 _Minutes = typer.Option(
     "--minutes", min=1, max=_MOST_MINUTES, metavar="N", help="Minutes before the start."
 )

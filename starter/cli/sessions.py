@@ -55,7 +55,7 @@ def show_session(session: Session, *, as_json: AsJson = False) -> None:
 
 @_session.command("list")
 def list_sessions(
-    query: Annotated[str, typer.Argument(metavar="[TEXT]", help="Part of a title, or an id.")] = "",
+    query: Annotated[str, typer.Argument(metavar="TEXT", help="Part of a title, or an id.")] = "",
     *,
     past: Annotated[
         bool, typer.Option("--past", help="Past ones instead, the last first.")

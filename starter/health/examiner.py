@@ -16,19 +16,22 @@ from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import migrate
-from reminders.db.arrivals import Arrivals
 from reminders.db.channel import Channel
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.oddities import KINDS
 from reminders.db.provider import ProviderEvents
+from reminders.db.refusals import WebhookRefusals
+from reminders.db.sessions import Catalogue
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock
 from reminders.domain.upkeep import LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
+from starter.health.events import EventChecks
 from starter.health.platform import PlatformChecks
 from starter.health.polling import last_poll
+from starter.health.retention import RetentionCheck
 from starter.health.sweeping import SweepChecks
 from starter.services.namespace import NOT_ALLOWED, Namespace
 from starter.services.sweeps import Sweeps
@@ -43,11 +46,6 @@ WORKER_SILENT = timedelta(seconds=65)
 """With reminders overdue, one long poll without a sign of a worker is reason enough."""
 SKEW = timedelta(seconds=2)
 """How far clocks may differ; delivery waits for up to five seconds."""
-RETENTION = timedelta(days=1)
-"""As long as a backup is old at the most; `ledger-restored` reads what has ended since."""
-DAY = timedelta(days=1)
-SILENCE = timedelta(hours=3)
-"""The provider tells of an e-mail within seconds, and repeats what was not taken for hours."""
 _SYNCHRONISE = "synchronise the clocks of both machines (chrony, systemd-timesyncd)"
 LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
@@ -81,6 +79,7 @@ class Examiner:
         namespace: Namespace,
         sweeps: Sweeps,
         events: ProviderEvents,
+        refusals: WebhookRefusals,
         queries: ReminderQueries,
         ledger: LedgerReader,
         settings: Settings,
@@ -94,6 +93,7 @@ class Examiner:
             namespace: Says whether it is ours.
             sweeps: What became of them.
             events: What the provider has told us.
+            refusals: What it may have, and was refused.
             queries: Says what is overdue.
             ledger: Knows quotas, and what time it is in PostgreSQL.
             settings: Of this process; a worker should poll their task queue.
@@ -103,7 +103,9 @@ class Examiner:
         self._database = database
         self._namespace = namespace
         self._sweeping = SweepChecks(client=client, sweeps=sweeps, settings=settings, clock=clock)
-        self._events = events
+        self._events = EventChecks(
+            database=database, events=events, refusals=refusals, settings=settings, clock=clock
+        )
         self._queries = queries
         self._ledger = ledger
         self._settings = settings
@@ -111,6 +113,7 @@ class Examiner:
         self._clock = clock
         self._running: asyncio.Task[Diagnosis] | None = None
         self._platform = PlatformChecks(database)
+        self._retention = RetentionCheck(client, Catalogue(database), clock)
 
     async def examine(self) -> Diagnosis:
         """Run all checks, within about three seconds; never raises."""
@@ -130,7 +133,7 @@ class Examiner:
             check("settings", self._contradictions),
             check("database", self._reach_database),
             check("schema", self._schema),
-            check("temporal", self._reach_temporal),
+            check("temporal", self._retention.look),
             check("installation", self._installation),
             check("search_attributes", self._search_attributes),
             check("schedule", self._sweeping.schedule),
@@ -138,10 +141,10 @@ class Examiner:
             check("clock", lambda: self._clocks(state)),
             check("worker", lambda: self._worker(overdue)),
             check("delivery", self._delivery),
-            check("webhooks", self._webhooks),
+            check("webhooks", self._events.webhooks),
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
-            check("arrival", lambda: self._arrival(state)),
+            check("arrival", lambda: self._events.arrival(state)),
             overdue,
             *([check("channel", self._listening)] if self._settings.database_channel else []),
             *([check("platform", self._platform.look)] if self._database.host_schema else []),
@@ -174,17 +177,6 @@ class Examiner:
                 "run `reminders db upgrade`",
             )
         return f"at {head}"
-
-    async def _reach_temporal(self) -> str:
-        kept, namespace = await temporal.retention(self._client), self._client.namespace
-        if kept < RETENTION:
-            raise FoundError(
-                f"namespace {namespace} forgets runs {kept.total_seconds() / 3600:.0f} h after their"
-                " end: a ledger restored from last night's backup could not be brought up to date",
-                f"run `temporal operator namespace update --namespace {namespace} --retention 7d`",
-                Level.WARNING,
-            )
-        return f"Temporal answers for namespace {namespace}"
 
     async def _installation(self) -> str:
         await self._namespace.memo()
@@ -279,21 +271,6 @@ class Examiner:
             )
         return "no request was frozen for somewhere else"
 
-    async def _webhooks(self) -> str:
-        if not self._settings.resend_webhook_secret:
-            return "not expected: RESEND_WEBHOOK_SECRET is not set"
-        now = self._clock.now()
-        count = await self._events.unheard_of(since=now - DAY, until=now - SILENCE)
-        if count:
-            some = "1 e-mail was" if count == 1 else f"{count} e-mails were"
-            raise FoundError(
-                f"{some} accepted, and no webhook came for a day: bounces are not seen",
-                "see https://resend.com/webhooks: is the endpoint reachable and enabled, and its"
-                " secret RESEND_WEBHOOK_SECRET?",
-                Level.WARNING,
-            )
-        return "the provider tells us what becomes of e-mails"
-
     async def _listening(self) -> str:
         name = self._settings.database_channel or ""
         is_heard = await Channel(self._database, name).is_heard()
@@ -312,26 +289,6 @@ class Examiner:
                 Level.WARNING,
             )
         return f"a worker listens to {name}"
-
-    async def _arrival(self, state: asyncio.Task[LedgerState]) -> str:
-        found = await asyncio.shield(state)
-        if found.undelivered:
-            some = "1 e-mail is" if found.undelivered == 1 else f"{found.undelivered} e-mails are"
-            raise FoundError(
-                f"{some} accepted, and not delivered after 15 minutes{await self._where()}",
-                "the receiving server asks for patience, or events are lost; Resend's dashboard"
-                " tells, and so does the enrollment's page",
-                Level.WARNING,
-            )
-        return "what was accepted has been delivered, or ended, as far as the provider tells"
-
-    async def _where(self) -> str:
-        """The domains that several people have; in redirect mode nothing goes there."""
-        if self._settings.delivery_mode != "live":
-            return ""
-        domains = await Arrivals(self._database).late_domains(self._clock.now())
-        told = ", ".join(f"{count} at {domain}" for domain, count in domains.items())
-        return f" ({told})" if told else ""
 
     async def _delivery(self) -> str:
         hold = await self._queries.hold()

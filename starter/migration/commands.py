@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -12,10 +13,11 @@ import typer
 
 from reminders.domain.errors import InvalidInputError
 from starter.cli import progress, tables
-from starter.cli.options import AsJson, DryRun, Reason, by, show
+from starter.cli.options import AsJson, DryRun, Reason, by, show, show_named
 from starter.cli.running import ExitCode, ask
 
 if TYPE_CHECKING:
+    from reminders.db.lookups import Names
     from reminders.domain.ports import Enrollment
     from starter.assembly import Parts
     from starter.migration.ledger import Difference
@@ -141,14 +143,16 @@ def shadow_diff(
     as_json: AsJson = False,
 ) -> None:
     """Compare shadow mode's record with the cron job's log. Exit code 5 if they differ."""
-    found = ask(
+    found = show_named(
         lambda parts: _migration(parts, schema).difference(
             tolerance=timedelta(minutes=tolerance_minutes),
             since=since.replace(tzinfo=UTC) if since and since.tzinfo is None else since,
             session_id=session,
-        )
+        ),
+        _print_difference,
+        attrgetter("examples"),
+        as_json=as_json,
     )
-    show(found, _print_difference, as_json=as_json)
     if not found.is_none:
         raise typer.Exit(ExitCode.RED)
 
@@ -267,7 +271,7 @@ def _print_backfill(answer: Mapping[str, Any]) -> None:
         typer.echo(f"reminders: {answer['stopped_because']}", err=True)
 
 
-def _print_difference(answer: Difference) -> None:
+def _print_difference(answer: Difference, names: Names) -> None:
     """The old log and ours, side by side."""
     if answer.since is None:
         typer.echo("nothing was recorded in shadow mode yet")
@@ -287,15 +291,26 @@ def _print_difference(answer: Difference) -> None:
     )
     if answer.examples:
         tables.table(
-            ("session", "user", "reminder", "cron job (UTC)", "we (UTC)", "our ledger"),
+            (
+                "title",
+                "name",
+                "reminder",
+                "cron job (UTC)",
+                "we (UTC)",
+                "our ledger",
+                "session",
+                "user",
+            ),
             (
                 (
-                    p.session_id,
-                    p.user_id,
+                    names.sessions.get(p.session_id),
+                    names.people.get(p.user_id),
                     p.reminder_type,
                     p.cron_at,
                     p.shadow_at,
                     ": ".join(filter(None, (p.email_status, p.status_reason))),
+                    p.session_id,
+                    p.user_id,
                 )
                 for p in answer.examples
             ),

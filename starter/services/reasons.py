@@ -41,6 +41,8 @@ _REASONS = {
     StatusReason.SHADOWED: "it was only recorded: another system still sends (shadow mode)",
     StatusReason.RULE_DISABLED: "its rule was switched off or deleted",
     StatusReason.WORKFLOW_CANCELLED: "its workflow was cancelled by hand",
+    StatusReason.NO_ADDRESS: "the attendee has no e-mail address; have the platform add one, which"
+    " counts for what is still to come",
     StatusReason.INVALID_ADDRESS: "the attendee's address is no e-mail address",
     StatusReason.RENDER_ERROR: "the e-mail could not be rendered",
     StatusReason.REJECTED: "the provider refused this e-mail",

@@ -37,8 +37,9 @@ MANUAL_ID = f"{SWEEP_ID}-manual"
 class RunKind(StrEnum):
     """Workflows whose runs are listed; those of enrollments are explained by `why`."""
 
-    SWEEP = ReminderSweepWorkflow.__name__
-    CHANGE = SessionChangeWorkflow.__name__
+    SWEEP = "sweep"
+    CHANGE = "change"
+    """Of a session: it was moved, cancelled, restored, or planned anew."""
 
 
 class RunState(StrEnum):
@@ -50,6 +51,10 @@ class RunState(StrEnum):
     """Whichever way it ended otherwise: timed out, terminated, ..."""
 
 
+_TYPES = {
+    RunKind.SWEEP: ReminderSweepWorkflow.__name__,
+    RunKind.CHANGE: SessionChangeWorkflow.__name__,
+}
 _IN_STATE = {
     RunState.RUNNING: "ExecutionStatus = 'Running'",
     RunState.COMPLETED: "ExecutionStatus = 'Completed'",
@@ -86,6 +91,11 @@ class Run:
     """What the run returned; absent while it runs, and when it failed."""
     so_far: Mapping[str, Any] | None = None
     """What a single one that runs has counted by its last heartbeat, which may be 25 s old."""
+
+    @property
+    def kind(self) -> RunKind | None:
+        """Which workflow's; `None` of one that is not listed."""
+        return next((kind for kind, name in _TYPES.items() if name == self.workflow_type), None)
 
     @property
     def session_id(self) -> UUID | None:
@@ -211,7 +221,7 @@ class Sweeps:
             InvalidInputError: If the cursor is none of ours.
             TemporalUnavailableError: If Temporal does not answer.
         """
-        types = ", ".join(f"'{kind}'" for kind in ([kind] if kind else RunKind))
+        types = ", ".join(f"'{_TYPES[one]}'" for one in ([kind] if kind else RunKind))
         query = f"WorkflowType IN ({types}) AND TaskQueue = '{self.task_queue}'"
         found = self.client.list_workflows(
             f"{query} AND {_IN_STATE[state]}" if state else query,

@@ -26,6 +26,7 @@ from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Enrollment
 from reminders.settings import Settings
 from starter.cli.main import app
+from starter.migration.commands import _print_difference
 from starter.migration.importing import CronTables, Imported
 from starter.migration.ledger import Cutovers
 from starter.migration.shadow import CronMigration
@@ -128,7 +129,7 @@ async def test_a_cut_over_doubles_and_misses_nothing(
 
 
 async def test_shadow_mode_sends_nothing_and_is_compared(
-    shadow_stage: Stage, host: Host, cron: CronJob
+    shadow_stage: Stage, host: Host, cron: CronJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What would have gone out is recorded beside the cron job's log, and each difference named."""
     stage = shadow_stage
@@ -162,6 +163,11 @@ async def test_shadow_mode_sends_nothing_and_is_compared(
         named[theirs].email_status, named[theirs].status_reason
     )  # fmt: skip
     assert named[ours].cron_at is None
+    await host.run("UPDATE profiles SET full_name = 'Ana Ruiz' WHERE id = :id", id=ours)
+    _print_difference(found, await stage.parts.browser.names([session], [ours]))
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if str(ours) in line]
+    assert "Cardiology update" in row
+    assert "Ana Ruiz" in row
     late = await migration(stage).difference(
         tolerance=timedelta(seconds=1), since=stage.clock.now() - HOUR
     )

@@ -83,6 +83,8 @@ async def test_the_guides_recipe(
     slow = " ".join(await rights.slow_lookups(database))
     assert "looking up reminders_host.users by id takes" in slow
     assert "reminders_host.enrollments by session_id and user_id" in slow
+    assert "reminders_host.enrollments by session_id takes" in slow
+    assert "CREATE INDEX ON its table (session_id), or what they are made of" in slow
     await host.run(*indexes, "ANALYZE")
     monkeypatch.setattr(rights, "SLOW", 0.05)
     assert () == await rights.slow_lookups(database)

@@ -12,6 +12,7 @@ from reminders.db import rights
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from starter.health.diagnosis import Check, Level
 from starter.health.platform import odd_rows
+from starter.services.reasons import decision
 from tests.existing.host import ROLE, Host
 from tests.existing.test_existing_platform import handle_of, statuses
 from tests.stage import Stage, attempted, eventually
@@ -121,7 +122,7 @@ ODD = {
     ),
     "no address": (
         "UPDATE auth.users SET email = NULL WHERE email LIKE 'ana@%'",
-        ("users", "address", "have no address"),
+        ("users", "address", "have no usable address"),
     ),
 }
 
@@ -189,6 +190,34 @@ async def test_absence_en_masse_is_not_believed(
     assert "sent" in await statuses(stage, session, ana)
     hidden, filtered = await rights.hidden(stage.database)
     assert (0, 1) == (len(hidden), len(filtered))
+
+
+async def test_who_has_no_address_is_skipped_until_there_is_one(stage: Stage, host: Host) -> None:
+    """Nothing failed: each reminder ends as `skipped`, and one added between two gets the second."""
+    session = await host.session(stage.clock.now() + 24 * HOUR + MINUTE)
+    ana = await host.person("ana")
+    await host.enrolls(session, ana)
+    await host.run("UPDATE auth.users SET email = NULL WHERE id = :id", id=ana)
+    await stage.gateway.enroll(session, ana)
+    run = handle_of(stage, session, ana)
+    await stage.forward(2 * MINUTE, run)
+    await eventually(lambda: is_skipped(stage, session, ana))
+    assert [] == await stage.provider.accepted()
+    story = await stage.gateway.why(session, ana)
+    (skipped,) = [r for r in story.reminders if r.reason is StatusReason.NO_ADDRESS]
+    words = decision(skipped.status, skipped.reason, due_at=skipped.due_at, now=stage.clock.now())
+    assert words.startswith("not sent: the attendee has no e-mail address; have the platform add")
+    await host.run("UPDATE auth.users SET email = 'ana@clinic.example' WHERE id = :id", id=ana)
+    await stage.forward(24 * HOUR, run)
+    await run.result()
+    assert {"skipped: no_address", "sent"} == await statuses(stage, session, ana)
+    mails = await stage.provider.accepted()
+    assert ["ana@clinic.example"] * 2 == [mail["to"][0] for mail in mails]
+
+
+async def is_skipped(stage: Stage, session: UUID, user: UUID) -> bool:
+    """Whether the first reminder has ended for want of an address."""
+    return "skipped: no_address" in await statuses(stage, session, user)
 
 
 async def leaves(host: Host, session: UUID, user: UUID) -> None:

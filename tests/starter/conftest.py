@@ -43,6 +43,7 @@ class Api(httpx2.AsyncClient):
 
     def __init__(self, app: FastAPI, **options: Any) -> None:
         """Talk to this application as a program on this machine would."""
+        self.app = app
         super().__init__(
             transport=httpx2.ASGITransport(app, raise_app_exceptions=False),
             base_url="http://127.0.0.1:8000",

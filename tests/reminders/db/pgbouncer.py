@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
 
+import asyncpg
+
 from devstack import postgres_files as files
 from devstack.postgres import PORT as POSTGRES_PORT
 from devstack.postgres import EmbeddedPostgres
@@ -54,6 +56,12 @@ class PgBouncer(Server):
     def url(self, database: str, user: str = "postgres") -> str:
         """`DATABASE_URL` of a database through it."""
         return f"postgresql://{user}@/{database}?host={quote(str(self._folder))}&port={PORT}"
+
+    async def set(self, name: str, value: int) -> None:
+        """Change a setting while it runs, from its console."""
+        console = await asyncpg.connect(self.url("pgbouncer"), statement_cache_size=0)
+        await console.execute(f"SET {name} = {value}")
+        console.terminate()
 
     @staticmethod
     def _marks(data: Path) -> tuple[Path, str, Path]:

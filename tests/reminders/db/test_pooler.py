@@ -151,13 +151,16 @@ async def test_a_lock_lasts_as_long_as_its_transaction(pooled: Database) -> None
 
 async def test_a_full_pooler_is_away_until_it_is_not(postgres: EmbeddedPostgres, name: str) -> None:
     """Its words are understood, and afterwards everything works without a restart."""
-    with PgBouncer(postgres, "transaction", default_pool_size=1, query_wait_timeout=1) as bouncer:
+    # A slow machine may take more than a second to open the pooler's own connection.
+    with PgBouncer(postgres, "transaction", default_pool_size=1, query_wait_timeout=60) as bouncer:
         database = Database(bouncer.url(name))
         assert 1 == await database.scalar(text("SELECT 1"))
         async with database.transaction() as connection:
             await connection.execute(text("SELECT 1"))
+            await bouncer.set("query_wait_timeout", 1)
             with pytest.raises(DatabaseUnavailableError, match=r"query_wait_timeout"):
                 await database.scalar(text("SELECT 1"))
+            await bouncer.set("query_wait_timeout", 60)
         assert 1 == await database.scalar(text("SELECT 1"))
         bouncer.kill()
         with pytest.raises(DatabaseUnavailableError):

@@ -19,7 +19,7 @@ from reminders.domain.model import (
     StatusReason,
     Turn,
 )
-from tests.builders import NOW, a_reminder, a_rule, a_session, facts
+from tests.builders import NOW, a_reminder, a_rule, a_session, an_attendee, facts
 
 HOUR = timedelta(hours=1)
 MOVED = facts(
@@ -62,6 +62,18 @@ def test_a_due_reminder_that_everybody_wants_is_sent() -> None:
         (
             {"stopped": StatusReason.ADDRESS_BOUNCED},
             Close(ReminderStatus.SKIPPED, StatusReason.ADDRESS_BOUNCED),
+        ),
+        (
+            {"attendee": an_attendee(email=" ")},
+            Close(ReminderStatus.SKIPPED, StatusReason.NO_ADDRESS),
+        ),
+        (
+            {"attendee": an_attendee(email=""), "turn": Turn.THEIRS},
+            Close(ReminderStatus.SKIPPED, StatusReason.NO_ADDRESS),
+        ),
+        (
+            {"attendee": an_attendee(email=""), "session": a_session(starts_in=30 * HOUR)},
+            Wait(NOW + 6 * HOUR, NOW + 30 * HOUR),
         ),
         ({"rule": None}, Close(ReminderStatus.SKIPPED, StatusReason.RULE_DISABLED)),
         (

@@ -140,6 +140,23 @@ async def test_signing_in_works_where_a_proxy_rewrites_host(settings: Settings) 
         assert 403 == (await sign_in(client, **other)).status_code
 
 
+@pytest.mark.parametrize(("trusted", "waits"), [("127.0.0.1", False), ("192.0.2.1", True)])
+async def test_wrong_passwords_are_counted_by_the_client_s_address(
+    settings: Settings, trusted: str, *, waits: bool
+) -> None:
+    """As a trusted proxy tells it: one client's guesses are nobody else's wait. Others tell nothing."""
+    async with visiting(with_sign_in(settings), trusted=trusted) as client:
+
+        async def tried(address: str) -> int:
+            wrong = {"username": NAME, "password": "wrong"}
+            told = {"x-forwarded-for": address}
+            route = f"{PREFIX}/admin/sign-in"
+            return (await client.post(route, data=wrong, headers=told)).status_code
+
+        assert [401] * 5 + [429] == [await tried("203.0.113.7") for _ in range(6)]
+        assert (429 if waits else 401) == await tried("203.0.113.8")
+
+
 async def test_a_cookie_over_plain_http_comes_back(settings: Settings) -> None:
     """It is not `Secure` there, even if the public address is https: that would be a loop."""
     public = with_sign_in(

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx2
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import event as listen_to
 from sqlalchemy import select, update
 
 from devstack.ports import free_ports
@@ -95,6 +96,12 @@ async def status(database: Database, reminder_id: UUID) -> str:
             )
         ).one()
     return ": ".join(filter(None, row))
+
+
+async def found_of_webhooks(api: Api) -> str:
+    """What `/readyz` says of webhooks: level, and what was found."""
+    checks = (await api.get("/readyz")).json()["checks"]
+    return next(f"{c['level']}: {c['detail']}" for c in checks if c["name"] == "webhooks")
 
 
 @pytest.fixture
@@ -210,6 +217,44 @@ class TestRefused:
         }
         assert "a webhook was refused" in caplog.text
         assert await status(database, reminder) == "sending"
+
+    @pytest.mark.parametrize(
+        ("wrong", "secrets", "found"),
+        [
+            ({"secret": "whsec_bm90IG91cnM="}, (SECRET,), "does not fit RESEND_WEBHOOK_SECRET"),
+            ({"at": datetime.now(UTC) - timedelta(hours=6)}, (SECRET,), "minutes away"),
+            ({}, (), "has no RESEND_WEBHOOK_SECRET"),
+            ({"svix-signature": "v2,x"}, (SECRET,), None),
+        ],
+        ids=["secret", "old", "none is set", "unsigned"],
+    )
+    async def test_who_operates_hears_of_it(
+        self,
+        settings: Settings,
+        database_url: str,
+        wrong: Json,
+        secrets: tuple[str, ...],
+        found: str | None,
+    ) -> None:
+        """Noted once a minute, named by `/readyz`, and over once one is taken in."""
+        own = settings.model_copy(update={"database_url": SecretStr(database_url)})
+        known = tuple(map(SecretStr, secrets))
+        refusing = own.model_copy(update={"resend_webhook_secret": known})
+        noted: list[str] = []
+        async with serving(refusing) as api:
+            engine = api.app.state.parts.database.engine.sync_engine
+            listen_to.listen(engine, "before_cursor_execute", lambda *a: noted.append(a[2]))
+            assert "refused" not in await found_of_webhooks(api)
+            for _ in range(5):
+                await post(api, event("email.delivered", uuid4()), **wrong)
+            assert (found or "") in (refused := await found_of_webhooks(api))
+            assert (found is not None) == refused.startswith("warning: webhooks are refused")
+            metrics = Metrics((await api.get("/metrics")).text)
+        assert metrics.value("reminders_webhooks_refused_total") == 5
+        assert len([s for s in noted if "SET webhook_refused_at" in s]) == (1 if found else 0)
+        async with serving(own) as api:
+            assert (await post(api, event("email.delivered", uuid4()))).status_code == 200
+            assert "refused" not in await found_of_webhooks(api)
 
     async def test_without_a_secret_there_are_no_webhooks(self, settings: Settings) -> None:
         """A 404 that says what to set."""

@@ -303,6 +303,13 @@ async def test_session_changed(parts: Parts, settings: Settings, client: Client)
         table = (await reminders("session", "changed", session_id)).stdout
     assert (told["enrollments"], told["replanned"], told["unconfirmed"]) == (1, 1, 0)
     assert "not confirmed" in table
+    title = (await parts.catalogue.session(session_id)).title
+
+    async def listed() -> bool:
+        shown = (await reminders("runs", "--kind", "change", "--state", "completed")).stdout
+        return any(title in line and str(session_id) in line for line in shown.splitlines())
+
+    await eventually(listed)
 
 
 async def test_cancel_all_must_be_confirmed(parts: Parts) -> None:

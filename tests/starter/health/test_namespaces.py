@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
@@ -15,8 +18,10 @@ import worker
 from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.domain.errors import ConfigurationError
+from reminders.domain.model import Session
 from reminders.settings import Settings
 from starter.assembly import assembled
+from starter.health import examiner, retention
 from starter.health.diagnosis import Check, Level
 from tests.namespaces import a_namespace
 
@@ -95,3 +100,26 @@ async def test_a_namespace_that_soon_forgets(
     found = await check(settings, "temporal")
     assert (Level.WARNING, True) == (found.level, "2 h after their end" in found.detail)
     assert f"--namespace {short} --retention" in (found.remedy or "")
+
+
+async def test_a_session_that_is_longer_than_runs_are_kept(
+    settings: Settings, client: Client, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A course of ten days, and a week of retention: named, with a command that suffices."""
+    monkeypatch.setattr(retention, "_PATIENCE", 60.0)
+    monkeypatch.setattr(examiner, "PATIENCE", timedelta(seconds=60))
+    own = settings.model_copy(update={"database_url": SecretStr(database_url)})
+    week = await namespaced(client, {}, retention=timedelta(days=7))
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", week)
+    starts_at = datetime.now(UTC) + timedelta(days=1)
+    course = Session(id=uuid4(), title="A course", starts_at=starts_at)
+    async with assembled(own) as parts:
+        for length in (None, timedelta(days=7)):
+            ends_at = starts_at + length if length else None
+            await parts.catalogue.put_session(replace(course, ends_at=ends_at))
+            assert Level.OK is (await check(own, "temporal")).level
+        ends_at = starts_at + timedelta(days=9, hours=6)
+        await parts.catalogue.put_session(replace(course, ends_at=ends_at))
+    found = await check(own, "temporal")
+    assert (Level.WARNING, True) == (found.level, "a coming session takes 222 h" in found.detail)
+    assert f"--namespace {week} --retention 10d" in (found.remedy or "")

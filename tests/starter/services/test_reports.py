@@ -91,6 +91,29 @@ async def test_the_audit_log_is_read_page_by_page(api: Api) -> None:
     assert "unenrolled" in await command("events", "--session", session_id)
 
 
+async def test_the_audit_log_is_filtered_as_on_the_pages(api: Api) -> None:
+    """By what was done and by whom, over HTTP and at a terminal: one query."""
+    session_id, user_id = await api.enrolled()
+    await api.delete(f"/v1/enrollments/{session_id}/{user_id}")
+    await command("cancel", session_id, user_id, "--yes")
+    await api.post(f"/v1/sessions/{session_id}/cancel")
+
+    async def found(**filters: Any) -> list[tuple[str, str]]:
+        items = (await got(api, "/v1/events", session_id=session_id, **filters))["items"]
+        given = [f"--{name}={value}" for name, value in filters.items()]
+        printed = await command("events", "--session", session_id, *given, "--json")
+        assert items == json.loads(printed)["items"]
+        return [(item["action"], item["actor"].partition(":")[0]) for item in items]
+
+    everything = [("session_cancelled", "api"), ("unenrolled", "cli"), ("unenrolled", "api")]
+    assert everything == await found()
+    assert everything[1:] == await found(action="unenrolled")
+    assert everything[::2] == await found(actor="api")
+    assert everything[2:] == await found(action="unenrolled", actor="api")
+    refused = await api.get("/v1/events", params={"action": "nonsense"})
+    assert (422, "action") == (refused.status_code, refused.json()["errors"][0]["field"])
+
+
 async def test_failures_are_counted_by_cause(api: Api, database: Database) -> None:
     """With what they mean, and how many can still be sent; the ledger lists those of one cause."""
     session_id, _ = await api.enrolled()

@@ -192,6 +192,10 @@ async def test_the_api_starts_a_sweep_and_tells_what_it_found(
         )
         assert set(SweepKind) == set(run["result"]["results"])
         assert run["closed_at"] >= run["started_at"]
+        for filters in ({"kind": "sweep"}, {"state": "completed"}):
+            assert found == (await api.get("/v1/runs", params=filters)).json()["items"]
+        for filters in ({"kind": "change"}, {"state": "failed"}):
+            assert [] == (await api.get("/v1/runs", params=filters)).json()["items"]
 
 
 async def test_the_api_refuses_a_cursor_that_is_none(settings: Settings) -> None:
