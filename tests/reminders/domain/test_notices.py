@@ -8,7 +8,13 @@ from datetime import timedelta
 
 import pytest
 
-from reminders.domain.model import EnrollmentStatus, Notice, ReminderStatus, StatusReason
+from reminders.domain.model import (
+    EnrollmentStatus,
+    Notice,
+    ReminderStatus,
+    SessionStatus,
+    StatusReason,
+)
 from reminders.domain.plan import call_off
 from tests.builders import NOW, a_session, the_rules
 from tests.reminders.domain.enrollee import Enrollee, notice_rules
@@ -196,6 +202,49 @@ def test_moved_into_the_past_by_mistake_and_back_it_is_told_to_nobody(ana: Enrol
     assert [] == ana.told()
 
 
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda ana: ana.change(status=SessionStatus.CANCELLED, starts_at=NOW - MINUTE),
+        lambda ana: (ana.move(-MINUTE), ana.cancel()),
+    ],
+)
+def test_cancelled_with_a_date_in_the_past_by_mistake_it_is_told_once_that_is_mended(
+    ana: Enrollee, mistake: Callable[[Enrollee], object]
+) -> None:
+    """And that it takes place after all; both name the start that people reckoned with."""
+    mistake(ana)
+    ana.plan()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    ana.move(9 * DAY)
+    ana.plan()
+    ana.wait(HOUR)
+    ana.restore()
+    ana.wait(HOUR)
+    cancelled, restored = ana.mails
+    assert ("cancelled", NOW + WEEK) == (cancelled.kind, cancelled.moved_from)
+    assert (True, NOW + 9 * DAY) == (restored.is_after_all, restored.tells)
+
+
+def test_moved_and_restored_after_a_mistake_it_is_told_from_when(ana: Enrollee) -> None:
+    """Nobody was told of the cancel, and nobody reckons with a start that had passed."""
+    ana.change(status=SessionStatus.CANCELLED, starts_at=NOW - MINUTE)
+    ana.move(9 * DAY)
+    ana.restore()
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert ("moved", NOW + WEEK, NOW + 9 * DAY) == (mail.kind, mail.moved_from, mail.tells)
+
+
+def test_moved_and_cancelled_in_one_the_time_that_people_knew_is_named(ana: Enrollee) -> None:
+    """They would not recognise the session by another."""
+    ana.change(status=SessionStatus.CANCELLED, starts_at=NOW + 9 * DAY)
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert ("cancelled", NOW + WEEK) == (mail.kind, mail.moved_from)
+
+
 @pytest.mark.parametrize("change", [Enrollee.cancel, lambda ana: ana.move(9 * DAY)])
 def test_what_has_begun_is_told_to_nobody(
     ana: Enrollee, change: Callable[[Enrollee], None]
@@ -291,6 +340,31 @@ def test_what_was_told_to_nobody_may_be_known_all_the_same(ana: Enrollee) -> Non
     ana.move(25 * HOUR)
     ana.wait(MINUTE * 5)
     assert ["moved", "24h", "moved"] == ana.told()
+
+
+def test_restored_quietly_the_next_cancel_is_told(ana: Enrollee) -> None:
+    """Whoever restored it quietly had told people otherwise: they come, unless they hear of this one."""
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore(is_quiet=True)
+    ana.wait(HOUR)
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore()
+    ana.wait(HOUR)
+    assert ["cancelled", "cancelled", "after all"] == ana.told()
+
+
+def test_restored_and_cancelled_quietly_the_next_restore_is_told(ana: Enrollee) -> None:
+    """The only e-mail that they have says that it is cancelled."""
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore(is_quiet=True)
+    ana.cancel(is_quiet=True)
+    ana.wait(HOUR)
+    ana.restore()
+    ana.wait(HOUR)
+    assert ["cancelled", "after all"] == ana.told()
 
 
 WITHHELD: dict[str, Callable[[Enrollee], object]] = {
