@@ -153,9 +153,20 @@ def _revised(case: Case, kind: Notice, row: Reminder | None, known: _Known) -> R
         new = _NEW[kind](case, row, known)
         if new is not None:
             return new
-    if row is not None and case.enrolling and is_personal(row):
+    is_known_anew = row is not None and case.enrolling and is_personal(row)
+    if is_known_anew or (kind is Notice.MOVED and _has_no_other_row(case)):
         return _next(case, kind, row, status=ReminderStatus.SKIPPED, reason=StatusReason.TAKEN_BACK)
     return row
+
+
+def _has_no_other_row(case: Case) -> bool:
+    """Whether nothing else will say later that they took part, and in what: no reminder is planned."""
+    return (
+        case.session.status is SessionStatus.SCHEDULED
+        and (case.is_on(Notice.CANCELLED) or case.is_on(Notice.MOVED))
+        and not case.recorded
+        and not any(rule.is_enabled and not rule.is_notice for rule in case.rules)
+    )
 
 
 def _while_it_waits(case: Case, kind: Notice, row: Reminder, known: _Known) -> Reminder:

@@ -16,7 +16,7 @@ from reminders.domain.model import (
     StatusReason,
 )
 from reminders.domain.plan import call_off
-from tests.builders import NOW, a_session, the_rules
+from tests.builders import NOW, a_rule, a_session, the_rules
 from tests.reminders.domain.enrollee import Enrollee, notice_rules
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -404,6 +404,42 @@ def test_with_the_rules_off_everything_is_as_without_notices() -> None:
     ben.wait(2 * WEEK)
     assert ["24h", "2h", "30min"] == ben.told()
     assert not [r for r in ben.rows.values() if r.notice]
+
+
+@pytest.mark.parametrize("on", [Notice.CANCELLED, Notice.MOVED])
+@pytest.mark.parametrize("status", [EnrollmentStatus.CONFIRMED, EnrollmentStatus.PENDING])
+def test_who_enrolls_while_no_reminder_is_on_is_told_of_changes(
+    on: Notice, status: EnrollmentStatus
+) -> None:
+    """A row says in what they take part, and of one notice there is no second."""
+    ben = Enrollee(rules=[a_rule(is_enabled=False), *notice_rules(on=(on,))])
+    ben.enroll(status)
+    if status is EnrollmentStatus.PENDING:
+        ben.enroll()
+    ben.plan()
+    ben.wait(DAY)
+    assert [("moved", 1, "taken_back")] == [
+        (r.reminder_type, r.generation, r.reason) for r in ben.rows.values()
+    ]
+    ben.move(8 * DAY)
+    ben.wait(DAY)
+    ben.cancel()
+    ben.plan()
+    ben.wait(DAY)
+    assert [on] == ben.told()
+
+
+def test_who_enrolls_in_a_cancelled_session_without_reminders_is_told_once_it_is_moved() -> None:
+    """That it takes place they see; what happens after that they do not."""
+    ben = Enrollee(rules=notice_rules(on=(Notice.CANCELLED, Notice.MOVED)))
+    ben.change(status=SessionStatus.CANCELLED)
+    ben.enroll()
+    ben.restore()
+    ben.wait(HOUR)
+    assert [] == ben.told()
+    ben.move(8 * DAY)
+    ben.wait(HOUR)
+    assert ["moved"] == ben.told()
 
 
 def test_a_rule_that_is_switched_off_stops_what_waits(ana: Enrollee) -> None:
