@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation import mutants
+from tests.simulation import mutants, sql_mutants
 from tests.simulation.invariants import INVARIANTS
 from tests.simulation.real import real_composer
 from tests.simulation.runner import judge, play
@@ -80,9 +80,11 @@ def test_a_fault_is_found(name: str) -> None:
         assert [] == judge(of)[1]
 
 
-def test_the_page_quotes_the_invariants() -> None:
+def test_the_page_quotes_the_invariants_and_counts_the_faults() -> None:
     """Word by word, and all of them."""
     page = (Path(__file__).parents[2] / "docs/proof.md").read_text(encoding="utf-8")
+    faults = len(mutants.MUTANTS), len(sql_mutants.MUTANTS)
+    assert "`mutants.py` ({}, in code) and `sql_mutants.py` ({}, in statements)".format(*faults) in page
     for invariant in INVARIANTS:
         sentence = (invariant.__doc__ or "").splitlines()[0]
         assert f"- {sentence}\n" in page

@@ -183,7 +183,7 @@ async def test_a_restored_session_tells_who_was_told_of_the_cancel(stage: Stage)
         await stage.forward(5 * MINUTE, stage.handle(session, user))
     cancelled, after_all = await mails(stage, 2)
     assert cancelled["to"] == after_all["to"]
-    assert after_all["subject"].startswith("Takes place after all: Cardiology update")
+    assert after_all["subject"].startswith("Going ahead after all: Cardiology update")
     assert "moved" not in await stage.statuses(session, quiet)
     assert "scheduled" == (await stage.statuses(session, told))["24h"]
 
