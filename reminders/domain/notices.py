@@ -130,9 +130,7 @@ def _may_be_out(row: Reminder) -> bool:
 def _is_unheard_of(row: Reminder) -> bool:
     """Whether it is a cancellation that nobody heard of: nor do they reckon with its start."""
     is_unsent = row.status in (ReminderStatus.SCHEDULED, ReminderStatus.SKIPPED)
-    return (
-        row.notice is Notice.CANCELLED and is_unsent and row.reason is not StatusReason.UNTOLD
-    )
+    return row.notice is Notice.CANCELLED and is_unsent and row.reason is not StatusReason.UNTOLD
 
 
 def _by_plan(row: Reminder) -> tuple[int, bool, datetime]:

@@ -319,7 +319,9 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
         key = session_id, user_id
         mails = _mails(e, e.store.of_enrollment[key][0]) if key in e.store.of_enrollment else []
         quiet = {
-            at: so for at, what, about, so in e.store.timeline if (what, about) == ("quiet", session_id)
+            at: so
+            for at, what, about, so in e.store.timeline
+            if (what, about) == ("quiet", session_id)
         }
         states = _states(spells(e, session_id, user_id))
         for before, now in pairwise(states):

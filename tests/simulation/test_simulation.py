@@ -84,7 +84,10 @@ def test_the_page_quotes_the_invariants_and_counts_the_faults() -> None:
     """Word by word, and all of them."""
     page = (Path(__file__).parents[2] / "docs/proof.md").read_text(encoding="utf-8")
     faults = len(mutants.MUTANTS), len(sql_mutants.MUTANTS)
-    assert "`mutants.py` ({}, in code) and `sql_mutants.py` ({}, in statements)".format(*faults) in page
+    assert (
+        "`mutants.py` ({}, in code) and `sql_mutants.py` ({}, in statements)".format(*faults)
+        in page
+    )
     for invariant in INVARIANTS:
         sentence = (invariant.__doc__ or "").splitlines()[0]
         assert f"- {sentence}\n" in page

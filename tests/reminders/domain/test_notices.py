@@ -245,12 +245,20 @@ def test_moved_and_cancelled_in_one_the_time_that_people_knew_is_named(ana: Enro
     assert ("cancelled", NOW + WEEK) == (mail.kind, mail.moved_from)
 
 
-@pytest.mark.parametrize("change", [Enrollee.cancel, lambda ana: ana.move(9 * DAY)])
+@pytest.mark.parametrize("since", [timedelta(), MINUTE])
+@pytest.mark.parametrize(
+    "change",
+    [
+        Enrollee.cancel,
+        lambda ana: ana.move(9 * DAY),
+        lambda ana: ana.change(status=SessionStatus.CANCELLED, starts_at=NOW + 9 * DAY),
+    ],
+)
 def test_what_has_begun_is_told_to_nobody(
-    ana: Enrollee, change: Callable[[Enrollee], None]
+    ana: Enrollee, change: Callable[[Enrollee], None], since: timedelta
 ) -> None:
     """Neither that it was moved, nor that it was cancelled: who was there knows."""
-    ana.wait(WEEK + MINUTE)
+    ana.wait(WEEK + since)
     told = ana.told()
     change(ana)
     ana.wait(HOUR)
@@ -535,6 +543,16 @@ def test_who_is_promoted_from_the_waiting_list_is_told() -> None:
         ben.plan()
         ben.wait(HOUR)
         assert ["confirmed"] == ben.told()
+
+
+def test_who_is_promoted_after_the_rule_was_switched_on_is_told() -> None:
+    """Though there was no such notice when they were put on the list."""
+    ben = Enrollee(rules=ONLY_CHANGES)
+    ben.enroll(EnrollmentStatus.PENDING)
+    ben.rules = [*the_rules(), *notice_rules()]
+    ben.enroll()
+    ben.wait(HOUR)
+    assert ["confirmed"] == ben.told()
 
 
 def test_who_was_enrolled_before_us_is_not_told_that_they_are() -> None:
