@@ -395,11 +395,17 @@ def test_whom_it_is_withheld_from(ana: Enrollee, why: str) -> None:
 
 
 def test_somebody_who_stops_while_it_waits_is_not_told(ana: Enrollee) -> None:
-    """The choice counts at the moment of sending, too."""
-    ana.move(8 * DAY)
-    ana.stopped = {"moved": StatusReason.OPTED_OUT}
-    ana.wait(HOUR)
-    assert ["opted_out"] == ana.why(Notice.MOVED)
+    """The choice counts at the moment of sending, too; nor does a plan leave it waiting."""
+    for planned_anew in (True, False):
+        ana.stopped = {}
+        ana.move(8 * DAY if planned_anew else 9 * DAY)
+        ana.stopped = {"moved": StatusReason.OPTED_OUT}
+        if planned_anew:
+            ana.plan()
+            assert ["opted_out"] == ana.why(Notice.MOVED)
+        ana.wait(HOUR)
+    assert ["opted_out", "opted_out"] == ana.why(Notice.MOVED)
+    assert [] == ana.told()
 
 
 def test_with_the_rules_off_everything_is_as_without_notices() -> None:

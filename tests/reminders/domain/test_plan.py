@@ -213,7 +213,9 @@ def test_cancelled_reminders_come_back_only_when_asked_for(
 def test_a_new_rule_does_not_revive_a_cancelled_enrollment() -> None:
     """Once called off, an enrollment gets no reminder of a rule that came later."""
     off = a_reminder("24h", status=ReminderStatus.CANCELLED, reason=StatusReason.WORKFLOW_CANCELLED)
-    assert revised([off], NOW + timedelta(days=7)).is_empty
+    after = revised([off], NOW + timedelta(days=7))
+    assert after.is_empty
+    assert (off,) == after.unchanged
 
 
 def test_a_move_does_not_revive_a_cancelled_enrollment() -> None:
