@@ -113,6 +113,9 @@ known AS (
     SELECT n.session_id, n.user_id, max(n.plan_version) AS version,
            (array_agg(n.starts_at ORDER BY n.email_status = 'scheduled' DESC, n.plan_version DESC,
                       n.reminder_type IN ('cancelled', 'moved', 'confirmed') DESC, n.due_at DESC)
+            FILTER (WHERE NOT (n.reminder_type = 'cancelled'  -- of which nobody heard
+                               AND n.email_status IN ('scheduled', 'skipped')
+                               AND n.status_reason IS DISTINCT FROM 'untold'))
            )[1] AS starts_at
       FROM newest n GROUP BY n.session_id, n.user_id)
 SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
@@ -123,7 +126,8 @@ SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
   LEFT JOIN newest c ON c.session_id = k.session_id AND c.user_id = k.user_id
                     AND c.reminder_type = 'cancelled'
  WHERE CASE s.status WHEN 'cancelled' THEN
-           c.plan_version IS NULL OR c.plan_version < k.version OR c.status_reason = 'taken_back'
+           c.plan_version IS NULL OR c.plan_version < k.version
+           OR c.status_reason IN ('taken_back', 'session_started')
        ELSE greatest(k.starts_at - s.start_time, s.start_time - k.starts_at) >= interval '1 minute'
         AND NOT EXISTS (
             SELECT FROM session_reminder_emails t

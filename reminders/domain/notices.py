@@ -71,7 +71,7 @@ class _Known:
     @classmethod
     def of(cls, recorded: Collection[Reminder], newest: Mapping[str, Reminder]) -> _Known:
         """What follows from all rows, and the newest generation of every type."""
-        rows = sorted(newest.values(), key=_by_plan)
+        rows = sorted((r for r in newest.values() if not _is_unheard_of(r)), key=_by_plan)
         waiting = [r for r in rows if r.status is ReminderStatus.SCHEDULED and r.notice is None]
         out = sorted((r for r in recorded if r.is_out or _may_be_out(r)), key=_by_sending)
         # All that wait were planned together; what has ended may be of an earlier start.
@@ -104,8 +104,15 @@ class _Known:
         return planned.starts_at
 
     def called_off_by(self) -> Reminder | None:
-        """The notice of a cancellation, if nothing was told since."""
-        return self.told if self.told and self.told.notice is Notice.CANCELLED else None
+        """What says that it is cancelled, if nothing was told since.
+
+        What nobody was to be told of, they may have heard: that it takes place, or not, after all.
+        """
+        if self.told is None or self.told.notice is not Notice.CANCELLED:
+            return None
+        heard = [r for r in self.newest.values() if r.reason is StatusReason.UNTOLD]
+        last = max([self.told, *heard], key=_by_plan)
+        return last if last.notice is Notice.CANCELLED else None
 
     def was_told_of(self, starts_at: datetime) -> bool:
         """Whether an e-mail has told this start, though nothing was planned for it yet."""
@@ -118,6 +125,12 @@ class _Known:
 def _may_be_out(row: Reminder) -> bool:
     """Whether somebody may believe that the session is cancelled: to say so once too often is better."""
     return row.notice is Notice.CANCELLED and row.reason is StatusReason.OUTCOME_UNKNOWN
+
+
+def _is_unheard_of(row: Reminder) -> bool:
+    """Whether it is a cancellation that nobody heard of: nor do they reckon with its start."""
+    is_unsent = row.status in (ReminderStatus.SCHEDULED, ReminderStatus.SKIPPED)
+    return row.notice is Notice.CANCELLED and is_unsent and row.reason is not StatusReason.UNTOLD
 
 
 def _by_plan(row: Reminder) -> tuple[int, bool, datetime]:
@@ -138,9 +151,20 @@ def _revised(case: Case, kind: Notice, row: Reminder | None, known: _Known) -> R
         new = _NEW[kind](case, row, known)
         if new is not None:
             return new
-    if row is not None and case.enrolling and is_personal(row):
+    is_known_anew = row is not None and case.enrolling and is_personal(row)
+    if is_known_anew or (kind is Notice.MOVED and _has_no_other_row(case)):
         return _next(case, kind, row, status=ReminderStatus.SKIPPED, reason=StatusReason.TAKEN_BACK)
     return row
+
+
+def _has_no_other_row(case: Case) -> bool:
+    """Whether nothing else will say later that they took part, and in what: no reminder is planned."""
+    return (
+        case.session.status is SessionStatus.SCHEDULED
+        and (case.is_on(Notice.CANCELLED) or case.is_on(Notice.MOVED))
+        and not case.recorded
+        and not any(rule.is_enabled and not rule.is_notice for rule in case.rules)
+    )
 
 
 def _while_it_waits(case: Case, kind: Notice, row: Reminder, known: _Known) -> Reminder:
@@ -181,22 +205,22 @@ def is_taken_back(row: Reminder, starts_at: datetime) -> bool:
 
 def _of_cancelled(case: Case, row: Reminder | None, known: _Known) -> Reminder | None:
     """A new notice of a cancellation, if it is to be one."""
-    if case.session.status is not SessionStatus.CANCELLED or known.planned is None:
+    session, known_start = case.session, known.start()
+    if session.status is not SessionStatus.CANCELLED or known_start is None:
         return None
-    if known.planned.starts_at <= case.now or known.called_off_by() is not None:
+    if known_start <= case.now or known.called_off_by() is not None:
         return None
     versions = [r.plan_version for r in known.newest.values()]
-    is_of_this_one = row is not None and row.plan_version >= max(versions)
-    if is_of_this_one and row is not None and row.reason is not StatusReason.TAKEN_BACK:
-        return None
+    if row is not None and row.plan_version >= max(versions):  # it is of this cancellation
+        had_begun = row.reason is StatusReason.SESSION_STARTED and session.starts_at > case.now
+        if row.reason is not StatusReason.TAKEN_BACK and not had_begun:
+            return None
     moving = known.newest.get(Notice.MOVED)
-    is_untold = moving is not None and moving.status is ReminderStatus.SCHEDULED
+    if moving is not None and moving.status is ReminderStatus.SCHEDULED:
+        known_start = moving.moved_from
+    is_other = known_start != session.starts_at
     return _next(
-        case,
-        Notice.CANCELLED,
-        row,
-        due_at=case.now,
-        moved_from=moving.moved_from if moving and is_untold else None,
+        case, Notice.CANCELLED, row, due_at=case.now, moved_from=known_start if is_other else None
     )
 
 

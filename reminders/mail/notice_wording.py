@@ -49,20 +49,20 @@ def news_tones(words: NullTranslations) -> Mapping[News, NewsTone]:
         News.CANCELLED: NewsTone(
             header=words.gettext("Cancelled"),
             subject=words.gettext("Cancelled: {title} on {date}, {time}"),
-            announcement=words.gettext("This session was cancelled and does not take place."),
-            advice=words.gettext("There is nothing that you need to do."),
+            announcement=words.gettext("This session has been cancelled and will not take place."),
+            advice=words.gettext("You do not need to do anything."),
         ),
         News.MOVED: NewsTone(
             header=words.gettext("New time"),
             subject=words.gettext("New time for {title}: {date}, {time}"),
-            announcement=words.gettext("Your session was moved to another time."),
+            announcement=words.gettext("Your session has been moved to another time."),
             advice=words.gettext("Please note the new time below."),
         ),
         News.AFTER_ALL: NewsTone(
-            header=words.gettext("Takes place after all"),
-            subject=words.gettext("Takes place after all: {title} on {date}, {time}"),
+            header=words.gettext("Going ahead after all"),
+            subject=words.gettext("Going ahead after all: {title} on {date}, {time}"),
             announcement=words.gettext(
-                "This session, of which we wrote that it was cancelled, takes place after all."
+                "We told you that this session was cancelled. It will take place after all."
             ),
             advice=words.gettext("Please note the time below."),
         ),

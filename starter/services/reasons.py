@@ -78,13 +78,13 @@ def decision(
 
 
 def nothing_planned(story: Story, *, now: datetime) -> str | None:
-    """Why an enrollment has no reminders at all; `None` if it has some.
+    """Why an enrollment has no reminders at all, save notices; `None` if it has some.
 
     Args:
         story: Of the enrollment.
         now: Tells whether its session has begun; aware.
     """
-    if story.reminders:
+    if any(row.notice is None for row in story.reminders):
         return None
     if story.session.status is SessionStatus.CANCELLED:
         return "the session was cancelled before anything was planned"

@@ -308,7 +308,7 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
     """A change that lasted is told to whoever takes part, once all was well for two minutes while it was of use.
 
     A cancel, or a start that clocks show as another, of which the last e-mail, or else the plan
-    that they enrolled with, said otherwise.
+    that they enrolled with, said otherwise; or a later state that nobody was to be told of.
     """
     if not e.story.has_notices:
         return
@@ -319,7 +319,9 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
         key = session_id, user_id
         mails = _mails(e, e.store.of_enrollment[key][0]) if key in e.store.of_enrollment else []
         quiet = {
-            at for at, what, about, _ in e.store.timeline if (what, about) == ("quiet", session_id)
+            at: so
+            for at, what, about, so in e.store.timeline
+            if (what, about) == ("quiet", session_id)
         }
         states = _states(spells(e, session_id, user_id))
         for before, now in pairwise(states):
@@ -329,8 +331,14 @@ def who_takes_part_is_told(e: Evidence) -> Violations:
                 continue
             if known_before is None or known_before > now.since or known_at is None:
                 continue
-            told = (_says(e, a) for a in reversed(mails) if a.at < now.since)
-            last = next(told, next(s.state for s in states if s.is_part))
+            told = [(a.at, _says(e, a)) for a in mails if a.at < now.since]
+            told += [  # what nobody was to be told, they may have heard
+                (at, (False, so.starts_at))
+                for at, so in quiet.items()
+                if at < now.since and so.status is SessionStatus.SCHEDULED
+            ]
+            first = next(s for s in states if s.is_part)
+            _, last = max(told, default=(first.since, first.state))
             ahead = min(last[1], before.state[1], now.state[1])
             if (
                 any(now.since <= at <= now.until for at in quiet)

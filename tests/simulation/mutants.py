@@ -12,7 +12,7 @@ import importlib
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -448,13 +448,11 @@ def applied(name: str | None) -> Iterator[None]:
         yield
 
 
-def hunt(mutant: Mutant, *, schedules: int = SCHEDULES) -> tuple[Failure | None, int]:
-    """The first schedule that finds a fault, and how many were played for it."""
-    part = schedules // 3
-    seeds = chain(*(range(first, first + part) for first in (0, NOTICED, WILDER)))
+def hunt(mutant: Mutant, seeds: Iterable[int]) -> Failure | None:
+    """What the first of these schedules that finds a fault says of it."""
     with applied(mutant.name):
         tally = play(seeds, enough=lambda t: bool(t.failures))
-    return (tally.failures[0] if tally.failures else None), tally.schedules
+    return tally.failures[0] if tally.failures else None
 
 
 def found() -> dict[str, int | None]:
@@ -464,19 +462,27 @@ def found() -> dict[str, int | None]:
 
 
 def table(*, schedules: int = SCHEDULES) -> int:
-    """Print which faults are found, by what, and after how many schedules; 1 if one is not.
+    """Print by which schedule each fault is found, the how many-th of its kind it is, and by what.
 
-    What is found is noted, for the tests.
+    That which is noted is played first. Where it finds nothing any more, others are played, and
+    what they find is noted for the tests.
+
+    Returns:
+        1 if a fault is not found.
     """
-    notes = found()
-    print("| fault | found by | seed | schedules |", "| --- | --- | ---: | ---: |", sep="\n")
+    notes, part = found(), schedules // 3
+    print("| fault | found by | seed | after |", "| --- | --- | ---: | ---: |", sep="\n")
     for mutant in MUTANTS:
-        failure, played = hunt(mutant, schedules=schedules)
-        if failure is not None or mutant.name not in notes:
-            notes[mutant.name] = failure.seed if failure else None
-        by, seed = (f"`{failure.invariant}`", failure.seed) if failure else ("nothing", "")
-        print(f"| {mutant.name} | {by} | {seed} | {played} |", flush=True)
-        _FOUND.write_text(json.dumps(notes, indent=2) + "\n", encoding="utf-8")
+        noted = notes.get(mutant.name)
+        kinds = (range(first, first + part) for first in (0, NOTICED, WILDER))
+        failure = hunt(mutant, chain([] if noted is None else [noted], *kinds))
+        notes[mutant.name] = failure.seed if failure else None
+        by = "nothing | |"
+        if failure is not None:
+            by = f"`{failure.invariant}` | {failure.seed} | {failure.seed % NOTICED + 1}"
+        print(f"| {mutant.name} | {by} |", flush=True)
+        text = json.dumps(notes, indent=2, ensure_ascii=False)
+        _FOUND.write_text(text + "\n", encoding="utf-8")
     survivors = [m.name for m in MUTANTS if notes[m.name] is None]
-    print(f"\n{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} are found, now or before")
+    print(f"\n{len(MUTANTS) - len(survivors)} of {len(MUTANTS)} are found")
     return 1 if survivors else 0

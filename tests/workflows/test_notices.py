@@ -96,6 +96,19 @@ async def test_a_cancelled_session_tells_who_takes_part(stage: Stage) -> None:
     assert 1 == len(await mails(stage))
 
 
+async def test_who_enrolled_while_no_reminder_was_on_is_told(stage: Stage) -> None:
+    """Nothing waits for them until something changes: then a run starts for its notice."""
+    for kind in ("24h", "2h", "30min"):
+        await stage.rules.change(kind, None, RuleFields(is_enabled=False), by=ME)
+    session, ana = await stage.session(starts_in=2 * DAY), await stage.attendee()
+    await stage.enroll(session, ana)
+    assert {"moved": "skipped: taken_back"} == await stage.statuses(session, ana)
+    receipt = await stage.gateway.cancel_session(session.id, ME, wait=PATIENCE)
+    assert 1 == receipt.reminders.told
+    (mail,) = await mails(stage, 1)
+    assert mail["subject"].startswith("Cancelled: ")
+
+
 async def test_a_moved_session_is_told_once_for_a_burst(stage: Stage) -> None:
     """Moved twice within a minute: one e-mail, from the first time to the last, both in both zones."""
     session = await stage.session(starts_in=3 * DAY, time_zone="Europe/Lisbon")
@@ -170,7 +183,7 @@ async def test_a_restored_session_tells_who_was_told_of_the_cancel(stage: Stage)
         await stage.forward(5 * MINUTE, stage.handle(session, user))
     cancelled, after_all = await mails(stage, 2)
     assert cancelled["to"] == after_all["to"]
-    assert after_all["subject"].startswith("Takes place after all: Cardiology update")
+    assert after_all["subject"].startswith("Going ahead after all: Cardiology update")
     assert "moved" not in await stage.statuses(session, quiet)
     assert "scheduled" == (await stage.statuses(session, told))["24h"]
 

@@ -156,6 +156,28 @@ async def test_what_is_found_is_gone_once_it_is_planned(
     assert () == await queries.drifted(after=None, limit=10)
 
 
+async def test_a_cancelled_session_whose_past_date_was_mended_is_found(
+    database: Database, queries: SweepQueries
+) -> None:
+    """Nobody was told of it, for it seemed to have begun; they reckon with the date of before."""
+    enrollment = await enrolled(database)
+    planner = EnrollmentPlanner(database, SystemClock())
+    key = enrollment.session_id, enrollment.user_id
+    await sql(
+        database,
+        "UPDATE reminder_configurations SET is_enabled = true WHERE reminder_type = 'cancelled';"
+        " UPDATE sessions SET status = 'cancelled', start_time = now() - interval '1 day'",
+    )
+    reasons = [r.reason for r in (await planner.reconcile(*key)).reminders if r.notice]
+    assert [StatusReason.SESSION_STARTED] == reasons
+    assert () == await queries.lost(after=None, limit=10)
+    await sql(database, "UPDATE sessions SET start_time = now() + interval '9 days'")
+    found = await queries.lost(after=None, limit=10)
+    assert [enrollment] == [suspect.enrollment for suspect in found]
+    assert (await planner.reconcile(*key)).is_told
+    assert () == await queries.lost(after=None, limit=10)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.domain.decide import Close, Decision, Send, Settled, Wait, decide, moved_from
+from reminders.domain.decide import (
+    Close,
+    Decision,
+    Send,
+    Settled,
+    Wait,
+    decide,
+    moved_from,
+    superseded_at,
+)
 from reminders.domain.model import (
     EnrollmentStatus,
     Notice,
@@ -214,3 +223,18 @@ def test_why_a_notice_of_a_cancellation_is_not_sent() -> None:
     held = replace(notice, session=a_session(starts_in=HOUR))
     assert Close(ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK) == decide(held, now=NOW)
     assert Close(ReminderStatus.FAILED, StatusReason.EXPIRED) == decide(notice, now=NOW + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("next_in", "apart"),
+    [(HOUR, timedelta(minutes=1)), (timedelta(seconds=90), timedelta(seconds=45))],
+)
+def test_what_goes_out_now_is_not_repeated_shortly_before_the_next(
+    next_in: timedelta, apart: timedelta
+) -> None:
+    """A minute, or half of what is left; the last one, or what was asked for, has no next."""
+    late = facts(next_due_at=NOW + next_in)
+    assert NOW + next_in - apart == superseded_at(late, now=NOW)
+    assert superseded_at(replace(late, next_due_at=None), now=NOW) is None
+    asked = replace(late, reminder=replace(late.reminder, requested_at=NOW))
+    assert superseded_at(asked, now=NOW) is None

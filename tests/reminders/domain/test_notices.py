@@ -8,9 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from reminders.domain.model import EnrollmentStatus, Notice, ReminderStatus, StatusReason
+from reminders.domain.model import (
+    EnrollmentStatus,
+    Notice,
+    ReminderStatus,
+    SessionStatus,
+    StatusReason,
+)
 from reminders.domain.plan import call_off
-from tests.builders import NOW, a_session, the_rules
+from tests.builders import NOW, a_rule, a_session, the_rules
 from tests.reminders.domain.enrollee import Enrollee, notice_rules
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -196,12 +202,63 @@ def test_moved_into_the_past_by_mistake_and_back_it_is_told_to_nobody(ana: Enrol
     assert [] == ana.told()
 
 
-@pytest.mark.parametrize("change", [Enrollee.cancel, lambda ana: ana.move(9 * DAY)])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda ana: ana.change(status=SessionStatus.CANCELLED, starts_at=NOW - MINUTE),
+        lambda ana: (ana.move(-MINUTE), ana.cancel()),
+    ],
+)
+def test_cancelled_with_a_date_in_the_past_by_mistake_it_is_told_once_that_is_mended(
+    ana: Enrollee, mistake: Callable[[Enrollee], object]
+) -> None:
+    """And that it takes place after all; both name the start that people reckoned with."""
+    mistake(ana)
+    ana.plan()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    ana.move(9 * DAY)
+    ana.plan()
+    ana.wait(HOUR)
+    ana.restore()
+    ana.wait(HOUR)
+    cancelled, restored = ana.mails
+    assert ("cancelled", NOW + WEEK) == (cancelled.kind, cancelled.moved_from)
+    assert (True, NOW + 9 * DAY) == (restored.is_after_all, restored.tells)
+
+
+def test_moved_and_restored_after_a_mistake_it_is_told_from_when(ana: Enrollee) -> None:
+    """Nobody was told of the cancel, and nobody reckons with a start that had passed."""
+    ana.change(status=SessionStatus.CANCELLED, starts_at=NOW - MINUTE)
+    ana.move(9 * DAY)
+    ana.restore()
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert ("moved", NOW + WEEK, NOW + 9 * DAY) == (mail.kind, mail.moved_from, mail.tells)
+
+
+def test_moved_and_cancelled_in_one_the_time_that_people_knew_is_named(ana: Enrollee) -> None:
+    """They would not recognise the session by another."""
+    ana.change(status=SessionStatus.CANCELLED, starts_at=NOW + 9 * DAY)
+    ana.wait(HOUR)
+    (mail,) = ana.mails
+    assert ("cancelled", NOW + WEEK) == (mail.kind, mail.moved_from)
+
+
+@pytest.mark.parametrize("since", [timedelta(), MINUTE])
+@pytest.mark.parametrize(
+    "change",
+    [
+        Enrollee.cancel,
+        lambda ana: ana.move(9 * DAY),
+        lambda ana: ana.change(status=SessionStatus.CANCELLED, starts_at=NOW + 9 * DAY),
+    ],
+)
 def test_what_has_begun_is_told_to_nobody(
-    ana: Enrollee, change: Callable[[Enrollee], None]
+    ana: Enrollee, change: Callable[[Enrollee], None], since: timedelta
 ) -> None:
     """Neither that it was moved, nor that it was cancelled: who was there knows."""
-    ana.wait(WEEK + MINUTE)
+    ana.wait(WEEK + since)
     told = ana.told()
     change(ana)
     ana.wait(HOUR)
@@ -293,6 +350,31 @@ def test_what_was_told_to_nobody_may_be_known_all_the_same(ana: Enrollee) -> Non
     assert ["moved", "24h", "moved"] == ana.told()
 
 
+def test_restored_quietly_the_next_cancel_is_told(ana: Enrollee) -> None:
+    """Whoever restored it quietly had told people otherwise: they come, unless they hear of this one."""
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore(is_quiet=True)
+    ana.wait(HOUR)
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore()
+    ana.wait(HOUR)
+    assert ["cancelled", "cancelled", "after all"] == ana.told()
+
+
+def test_restored_and_cancelled_quietly_the_next_restore_is_told(ana: Enrollee) -> None:
+    """The only e-mail that they have says that it is cancelled."""
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.restore(is_quiet=True)
+    ana.cancel(is_quiet=True)
+    ana.wait(HOUR)
+    ana.restore()
+    ana.wait(HOUR)
+    assert ["cancelled", "after all"] == ana.told()
+
+
 WITHHELD: dict[str, Callable[[Enrollee], object]] = {
     "opted_out": lambda a: setattr(a, "stopped", {"moved": StatusReason.OPTED_OUT}),
     "address_bounced": lambda a: setattr(a, "stopped", {"moved": StatusReason.ADDRESS_BOUNCED}),
@@ -313,11 +395,17 @@ def test_whom_it_is_withheld_from(ana: Enrollee, why: str) -> None:
 
 
 def test_somebody_who_stops_while_it_waits_is_not_told(ana: Enrollee) -> None:
-    """The choice counts at the moment of sending, too."""
-    ana.move(8 * DAY)
-    ana.stopped = {"moved": StatusReason.OPTED_OUT}
-    ana.wait(HOUR)
-    assert ["opted_out"] == ana.why(Notice.MOVED)
+    """The choice counts at the moment of sending, too; nor does a plan leave it waiting."""
+    for planned_anew in (True, False):
+        ana.stopped = {}
+        ana.move(8 * DAY if planned_anew else 9 * DAY)
+        ana.stopped = {"moved": StatusReason.OPTED_OUT}
+        if planned_anew:
+            ana.plan()
+            assert ["opted_out"] == ana.why(Notice.MOVED)
+        ana.wait(HOUR)
+    assert ["opted_out", "opted_out"] == ana.why(Notice.MOVED)
+    assert [] == ana.told()
 
 
 def test_with_the_rules_off_everything_is_as_without_notices() -> None:
@@ -330,6 +418,42 @@ def test_with_the_rules_off_everything_is_as_without_notices() -> None:
     ben.wait(2 * WEEK)
     assert ["24h", "2h", "30min"] == ben.told()
     assert not [r for r in ben.rows.values() if r.notice]
+
+
+@pytest.mark.parametrize("on", [Notice.CANCELLED, Notice.MOVED])
+@pytest.mark.parametrize("status", [EnrollmentStatus.CONFIRMED, EnrollmentStatus.PENDING])
+def test_who_enrolls_while_no_reminder_is_on_is_told_of_changes(
+    on: Notice, status: EnrollmentStatus
+) -> None:
+    """A row says in what they take part, and of one notice there is no second."""
+    ben = Enrollee(rules=[a_rule(is_enabled=False), *notice_rules(on=(on,))])
+    ben.enroll(status)
+    if status is EnrollmentStatus.PENDING:
+        ben.enroll()
+    ben.plan()
+    ben.wait(DAY)
+    assert [("moved", 1, "taken_back")] == [
+        (r.reminder_type, r.generation, r.reason) for r in ben.rows.values()
+    ]
+    ben.move(8 * DAY)
+    ben.wait(DAY)
+    ben.cancel()
+    ben.plan()
+    ben.wait(DAY)
+    assert [on] == ben.told()
+
+
+def test_who_enrolls_in_a_cancelled_session_without_reminders_is_told_once_it_is_moved() -> None:
+    """That it takes place they see; what happens after that they do not."""
+    ben = Enrollee(rules=notice_rules(on=(Notice.CANCELLED, Notice.MOVED)))
+    ben.change(status=SessionStatus.CANCELLED)
+    ben.enroll()
+    ben.restore()
+    ben.wait(HOUR)
+    assert [] == ben.told()
+    ben.move(8 * DAY)
+    ben.wait(HOUR)
+    assert ["moved"] == ben.told()
 
 
 def test_a_rule_that_is_switched_off_stops_what_waits(ana: Enrollee) -> None:
@@ -425,6 +549,16 @@ def test_who_is_promoted_from_the_waiting_list_is_told() -> None:
         ben.plan()
         ben.wait(HOUR)
         assert ["confirmed"] == ben.told()
+
+
+def test_who_is_promoted_after_the_rule_was_switched_on_is_told() -> None:
+    """Though there was no such notice when they were put on the list."""
+    ben = Enrollee(rules=ONLY_CHANGES)
+    ben.enroll(EnrollmentStatus.PENDING)
+    ben.rules = [*the_rules(), *notice_rules()]
+    ben.enroll()
+    ben.wait(HOUR)
+    assert ["confirmed"] == ben.told()
 
 
 def test_who_was_enrolled_before_us_is_not_told_that_they_are() -> None:

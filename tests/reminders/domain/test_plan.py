@@ -62,6 +62,7 @@ def test_a_lead_longer_than_the_calendar_spoils_no_other_rule() -> None:
         "2h": "scheduled",
         "30min": "scheduled",
     }
+    assert planned[0].due_at.astimezone(ZoneInfo("Pacific/Honolulu")).year == 1
 
 
 def test_a_week_ahead_everything_is_scheduled() -> None:
@@ -176,13 +177,14 @@ def test_a_move_closer_skips_what_is_past_due_now() -> None:
     [(timedelta(minutes=10), [1]), (timedelta(hours=1), [1]), (timedelta(days=7), [2])],
     ids=["a-little", "the-threshold", "a-week"],
 )
+@pytest.mark.parametrize("status", [ReminderStatus.SENT, ReminderStatus.FAILED])
 def test_a_sent_reminder_goes_out_again_only_after_a_far_move(
-    moved_by: timedelta, generations: list[int]
+    status: ReminderStatus, moved_by: timedelta, generations: list[int]
 ) -> None:
     """A second generation needs a move beyond the threshold, and an instant that lies ahead."""
     starts_at = NOW + 25 * HOUR
-    sent = a_reminder("24h", starts_at=starts_at, status=ReminderStatus.SENT)
-    again = revised([sent], starts_at + moved_by)
+    ended = a_reminder("24h", starts_at=starts_at, status=status)
+    again = revised([ended], starts_at + moved_by)
     assert generations == [r.generation for r in again.reminders if r.reminder_type == "24h"]
 
 
@@ -211,7 +213,9 @@ def test_cancelled_reminders_come_back_only_when_asked_for(
 def test_a_new_rule_does_not_revive_a_cancelled_enrollment() -> None:
     """Once called off, an enrollment gets no reminder of a rule that came later."""
     off = a_reminder("24h", status=ReminderStatus.CANCELLED, reason=StatusReason.WORKFLOW_CANCELLED)
-    assert revised([off], NOW + timedelta(days=7)).is_empty
+    after = revised([off], NOW + timedelta(days=7))
+    assert after.is_empty
+    assert (off,) == after.unchanged
 
 
 def test_a_move_does_not_revive_a_cancelled_enrollment() -> None:
@@ -280,6 +284,7 @@ def test_calling_off_ends_only_what_waits() -> None:
     ]
     after = call_off(rows, StatusReason.UNENROLLED)
     assert ["30min"] == [r.reminder_type for r in after.changed]
+    assert ["24h", "2h"] == [r.reminder_type for r in after.unchanged]
     assert {ReminderStatus.CANCELLED} == {r.status for r in after.changed}
 
 
@@ -369,6 +374,15 @@ def test_what_an_operator_asked_for_now_stays_so_until_its_session_moves() -> No
         after = revised([asked], NOW + days * 24 * HOUR).reminders
         asked = next(r for r in after if r.reminder_type == "24h")
         assert (NOW + (days - 1) * 24 * HOUR, None) == (asked.due_at, asked.requested_at)
+
+
+def test_what_is_past_its_own_instant_stays_asked_for_when_its_session_moves() -> None:
+    """Or the plan after the next would take it for past due."""
+    starts_at = NOW + 23 * HOUR
+    asked = a_reminder("24h", starts_at=starts_at, due_at=NOW, requested_at=NOW)
+    for moved_to in (starts_at - HOUR, starts_at - HOUR):
+        (asked,) = (r for r in revised([asked], moved_to).reminders if r.reminder_type == "24h")
+        assert (NOW, NOW, None) == (asked.due_at, asked.requested_at, asked.reason)
 
 
 def test_asked_for_once_more_and_nearly_moved_it_stays_asked_for() -> None:

@@ -164,3 +164,42 @@ def test_a_rule_of_one_session_begins_as_the_one_for_all() -> None:
     session_id = UUID(int=7)
     own = with_fields(a_rule("24h"), "24h", session_id, RuleFields(is_enabled=False))
     assert replace(a_rule("24h"), is_enabled=False, session_id=session_id) == own
+
+
+@pytest.mark.parametrize(
+    ("kind", "moves"), [("24h", True), ("confirmed", True), ("moved", False), ("cancelled", False)]
+)
+def test_what_is_noted_beforehand_moves_with_its_rule(kind: str, moves: bool) -> None:
+    """Nothing waits of a notice, but that somebody is not confirmed yet."""
+    off, on = a_rule(kind, lead=HOUR, is_enabled=False), a_rule(kind, lead=HOUR)
+    assert (
+        moves
+        == RuleChange(reminder_type=kind, session_id=None, before=off, after=on).moves_reminders
+    )
+    assert not RuleChange(
+        reminder_type=kind, session_id=None, before=on, after=replace(on, sort_order=9)
+    ).moves_reminders
+
+
+def test_the_preview_counts_why_reminders_would_be_skipped() -> None:
+    """And from when to when the others would move."""
+    rule = a_rule("2h")
+    earlier = replace(rule, lead=8 * 24 * HOUR)
+    counted = compared(rule, earlier, a_reminder("2h"))
+    assert {StatusReason.PAST_DUE: 7} == dict(counted.total.skipped)
+    spread = [
+        Alike(
+            session_id=SESSION,
+            starts_at=starts_at,
+            people=1,
+            user_id=USER,
+            recorded=(a_reminder("2h", starts_at=starts_at),),
+        )
+        for starts_at in (A_WEEK, A_WEEK + HOUR)
+    ]
+    change = RuleChange(
+        reminder_type="2h", session_id=None, before=rule, after=replace(rule, lead=HOUR)
+    )
+    moved = diff(change, spread, now=NOW, threshold=HOUR, is_complete=True).moved_to
+    assert moved is not None
+    assert (A_WEEK - HOUR, A_WEEK) == (moved.earliest, moved.latest)

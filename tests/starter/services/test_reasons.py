@@ -55,3 +55,5 @@ def test_an_enrollment_without_reminders_has_a_reason() -> None:
         assert told is not None
         assert words in told
     assert reasons.nothing_planned(replace(STORY, reminders=(a_reminder(),)), now=NOW) is None
+    of_notices = replace(STORY, reminders=(a_reminder(reminder_type="moved"),))
+    assert reasons.nothing_planned(of_notices, now=NOW) == said[-1]
