@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import text
 
 from reminders.db.audit import Action, AuditLog
 from reminders.db.engine import Database
@@ -43,3 +44,18 @@ async def test_stops_and_blocks_are_shown_and_taken_back(pages: Pages, database:
     story = (await pages.api.get(f"/v1/enrollments/{session_id}/{user_id}")).json()
     newest = {r["reminder_type"]: r["email_status"] for r in story["reminders"]}
     assert {"scheduled"} == set(newest.values())
+
+
+async def test_somebody_without_name_and_address_is_shown_by_id(
+    pages: Pages, database: Database
+) -> None:
+    """As a platform may have them; the pages say that nothing is sent."""
+    session_id, user_id = await pages.api.enrolled()
+    async with database.transaction() as connection:
+        nameless = "UPDATE users SET email = '', full_name = NULL WHERE id = :id"
+        await connection.execute(text(nameless), {"id": user_id})
+    for path in (f"people/{user_id}", f"enrollments/{session_id}/{user_id}"):
+        page = (await pages.get(f"/admin/{path}")).text
+        assert f"<h1>{user_id}</h1>" in page
+        assert "none, so nothing is sent" in page
+    assert f"<small>{user_id}</small>" in (await pages.get(f"/admin/sessions/{session_id}")).text
