@@ -16,7 +16,8 @@ from reminders.domain.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.domain.errors import NotDueYetError, ReminderNotFoundError
+from reminders.domain.delivery_errors import NotDueYetError
+from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.ports import Deliverer
 
 _ELSEWHERE = timedelta(seconds=1)

@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,
-    ReminderError,
     RetryDeliveryError,
-    ServiceUnavailableError,
 )
+from reminders.domain.errors import ReminderError, ServiceUnavailableError
 
 logger = logging.getLogger(__name__)
 

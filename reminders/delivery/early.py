@@ -14,7 +14,7 @@ from uuid import UUID
 
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
-from reminders.domain.errors import NotDueYetError
+from reminders.domain.delivery_errors import NotDueYetError
 from reminders.domain.ports import Clock
 
 A_MOMENT = timedelta(milliseconds=100)

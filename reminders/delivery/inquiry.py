@@ -15,7 +15,8 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from reminders.domain.errors import MailNotConfiguredError, ReminderError
+from reminders.domain.delivery_errors import MailNotConfiguredError
+from reminders.domain.errors import ReminderError
 from reminders.domain.model import ProviderEvent
 from reminders.domain.pace import Pace
 

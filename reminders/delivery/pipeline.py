@@ -41,16 +41,15 @@ from reminders.domain.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     BatchBusyError,
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRejectedError,
-    ReminderError,
-    ServiceUnavailableError,
 )
+from reminders.domain.errors import ReminderError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import (
     Clock,

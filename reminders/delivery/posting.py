@@ -11,9 +11,8 @@ from datetime import timedelta
 from time import monotonic
 
 from reminders.delivery.policy import DeliveryPolicy, Step
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     BatchBusyError,
-    DatabaseUnavailableError,
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,
@@ -22,8 +21,8 @@ from reminders.domain.errors import (
     MailRateLimitedError,
     MailUnavailableError,
     RetryDeliveryError,
-    ServiceUnavailableError,
 )
+from reminders.domain.errors import DatabaseUnavailableError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import (
     Accepted,

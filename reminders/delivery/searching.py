@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reminders.domain.errors import MailBlockedError
+from reminders.domain.delivery_errors import MailBlockedError
 from reminders.domain.ports import FrozenBatch
 
 logger = logging.getLogger(__name__)

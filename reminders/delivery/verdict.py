@@ -11,16 +11,15 @@ from uuid import UUID, uuid4
 from reminders.delivery.gather import Ticket
 from reminders.domain.contracts import DeliveryOutcome
 from reminders.domain.decide import Close, Decision, Pause, Send, Wait, decide, superseded_at
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     BatchBusyError,
     CutoverUnderWayError,
     InvalidAddressError,
     NotDueYetError,
-    ReminderError,
-    ReminderNotFoundError,
     RenderError,
     UnreadableReminderError,
 )
+from reminders.domain.errors import ReminderError, ReminderNotFoundError
 from reminders.domain.model import DeliveryFacts, Message, ReminderStatus, StatusReason
 from reminders.domain.ports import Composer, FrozenBatch, Mailer, Reading, Settlement
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from email_validator import validate_email
 
-from reminders.domain.errors import InvalidAddressError
+from reminders.domain.delivery_errors import InvalidAddressError
 from reminders.mail.plain_text import is_one_line
 
 

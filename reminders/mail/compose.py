@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from reminders.domain.errors import ConfigurationError, InvalidAddressError, RenderError
+from reminders.domain.delivery_errors import InvalidAddressError, RenderError
+from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import DeliveryFacts, Message
 from reminders.mail.addressing import DeliveryMode, deliverable_address, is_local, is_mailbox
 from reminders.mail.render import RenderedMail

@@ -14,7 +14,8 @@ from pathlib import Path
 from babel import Locale
 from jinja2 import Template
 
-from reminders.domain.errors import ConfigurationError, RenderError
+from reminders.domain.delivery_errors import RenderError
+from reminders.domain.errors import ConfigurationError
 from reminders.domain.languages import ENGLISH, in_language
 from reminders.domain.model import Attendee, DeliveryFacts, ReminderRule, Session
 from reminders.mail import wording

@@ -31,12 +31,12 @@ import httpx
 import resend
 from resend.exceptions import NoContentError, ResendError
 
-from reminders.domain.errors import (
-    ConfigurationError,
+from reminders.domain.delivery_errors import (
     DeliveryError,
     MailNotConfiguredError,
     MailUnavailableError,
 )
+from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Message, ProviderEvent
 from reminders.domain.pace import Pace
 from reminders.domain.ports import Clock, Receipt, Refused

@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,

@@ -13,7 +13,7 @@ from time import monotonic
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,

@@ -16,12 +16,8 @@ from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
 from reminders.db.audit import By
-from reminders.domain.errors import (
-    DeliveryError,
-    InvalidInputError,
-    ReminderError,
-    TooManyTestsError,
-)
+from reminders.domain.delivery_errors import DeliveryError
+from reminders.domain.errors import InvalidInputError, ReminderError, TooManyTestsError
 from reminders.domain.languages import ENGLISH
 from reminders.domain.model import Message
 from reminders.mail.catalogue import languages

@@ -14,7 +14,7 @@ from pydantic.json_schema import WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from reminders.db.audit import LONGEST_REASON
-from reminders.domain.errors import InvalidAddressError
+from reminders.domain.delivery_errors import InvalidAddressError
 from reminders.mail.addressing import deliverable_address
 from reminders.mail.locales import is_locale_name
 

@@ -13,10 +13,10 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 
+from reminders.domain.delivery_errors import DeliveryError
 from reminders.domain.errors import (
     ConflictError,
     DatabaseUnavailableError,
-    DeliveryError,
     InvalidInputError,
     NotFoundError,
 )

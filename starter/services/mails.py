@@ -16,10 +16,10 @@ from uuid import UUID, uuid4
 from reminders.clock import SystemClock
 from reminders.db.audit import Action, By
 from reminders.domain.decide import moved_from
+from reminders.domain.delivery_errors import MailRejectedError
 from reminders.domain.errors import (
     ConflictError,
     InvalidInputError,
-    MailRejectedError,
     RuleNotFoundError,
     TooManyTestsError,
 )

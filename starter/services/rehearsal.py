@@ -15,12 +15,8 @@ from uuid import UUID, uuid4
 
 from reminders.domain.case import COOLING, Case
 from reminders.domain.decide import Close, Wait, decide, moved_from
-from reminders.domain.errors import (
-    ConflictError,
-    InvalidAddressError,
-    InvalidInputError,
-    RenderError,
-)
+from reminders.domain.delivery_errors import InvalidAddressError, RenderError
+from reminders.domain.errors import ConflictError, InvalidInputError
 from reminders.domain.model import (
     Attendee,
     DeliveryFacts,

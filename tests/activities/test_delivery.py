@@ -22,7 +22,7 @@ from reminders.domain.contracts import (
     DeliverReminderInput,
     DeliveryOutcome,
 )
-from reminders.domain.errors import MailRateLimitedError
+from reminders.domain.delivery_errors import MailRateLimitedError
 from reminders.domain.model import ReminderStatus, StatusReason
 from tests.stage import eventually
 from workflows.session_reminder import HEARTBEAT_TIMEOUT

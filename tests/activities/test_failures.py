@@ -9,16 +9,18 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities import failures
 from activities.failures import application_error, as_application_errors
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     BatchBusyError,
-    DatabaseRefusedError,
-    DatabaseUnavailableError,
     MailBlockedError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRateLimitedError,
     MailUnavailableError,
     NotDueYetError,
+)
+from reminders.domain.errors import (
+    DatabaseRefusedError,
+    DatabaseUnavailableError,
     ReminderError,
     ReminderNotFoundError,
 )

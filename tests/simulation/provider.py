@@ -20,7 +20,11 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from reminders.domain.errors import DeliveryError, MailNotConfiguredError, MailUnavailableError
+from reminders.domain.delivery_errors import (
+    DeliveryError,
+    MailNotConfiguredError,
+    MailUnavailableError,
+)
 from reminders.domain.model import DeliveryFacts, Message
 from reminders.domain.ports import Accepted, Clock, Receipt, Refused
 from reminders.domain.quota import Quota, Usage

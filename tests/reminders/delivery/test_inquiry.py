@@ -16,7 +16,7 @@ from reminders.db.inquiries import AGAIN, PostgresInquiries
 from reminders.db.provider import ProviderEvents
 from reminders.db.tables import ReminderRow
 from reminders.delivery.inquiry import Inquiry
-from reminders.domain.errors import MailNotConfiguredError, MailRateLimitedError
+from reminders.domain.delivery_errors import MailNotConfiguredError, MailRateLimitedError
 from reminders.domain.pace import Pace
 from reminders.mail.resend import ResendMailer
 from reminders.mail.webhooks import answered

@@ -11,7 +11,7 @@ from sqlalchemy import select, text
 from reminders.db.engine import Database
 from reminders.db.provider_tables import EmailBatchRow
 from reminders.db.tables import ReminderRow
-from reminders.domain.errors import BatchBusyError, MailUnavailableError
+from reminders.domain.delivery_errors import BatchBusyError, MailUnavailableError
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from reminders.db.engine import Database
 from reminders.domain.contracts import DeliverReminderInput, DeliveryOutcome
-from reminders.domain.errors import UnreadableReminderError
+from reminders.domain.delivery_errors import UnreadableReminderError
 from reminders.domain.model import ReminderStatus
 from reminders.mail.render import MailRenderer
 from reminders.settings import Settings

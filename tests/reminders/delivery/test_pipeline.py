@@ -19,15 +19,15 @@ from reminders.db.provider_tables import EmailBatchRow
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     BatchBusyError,
     MailNotConfiguredError,
     MailQuotaExceededError,
     MailRateLimitedError,
     MailUnavailableError,
     NotDueYetError,
-    ReminderNotFoundError,
 )
+from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import ReminderStatus
 from reminders.settings import Settings
 from tests.provider import ProviderClient

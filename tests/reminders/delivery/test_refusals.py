@@ -17,7 +17,7 @@ from reminders.db.engine import Database
 from reminders.db.provider import ProviderState
 from reminders.delivery.searching import LONGEST
 from reminders.domain.contracts import DeliverReminderInput
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,

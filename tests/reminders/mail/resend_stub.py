@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from reminders.domain.errors import DeliveryError
+from reminders.domain.delivery_errors import DeliveryError
 from reminders.domain.ports import Receipt
 from reminders.mail.resend import ResendMailer
 from tests.reminders.mail.cases import FixedClock, message

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.domain.errors import InvalidAddressError
+from reminders.domain.delivery_errors import InvalidAddressError
 from reminders.mail import addressing
 from reminders.mail.addressing import deliverable_address, is_mailbox
 

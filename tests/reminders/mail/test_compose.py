@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.domain.errors import ConfigurationError, InvalidAddressError, RenderError
+from reminders.domain.delivery_errors import InvalidAddressError, RenderError
+from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import DeliveryFacts
 from reminders.domain.ports import Composer
 from reminders.mail.addressing import DeliveryMode, deliverable_address

@@ -8,12 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reminders.domain.errors import (
-    InvalidAddressError,
-    InvalidInputError,
-    NaiveInstantError,
-    RenderError,
-)
+from reminders.domain.delivery_errors import InvalidAddressError, RenderError
+from reminders.domain.errors import InvalidInputError, NaiveInstantError
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.compose import MailComposer
 from reminders.mail.preview import preview

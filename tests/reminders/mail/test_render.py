@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import html5lib
 import pytest
 
-from reminders.domain.errors import RenderError
+from reminders.domain.delivery_errors import RenderError
 from reminders.mail.wording import Urgency
 from tests.reminders.mail.cases import (
     ANA,

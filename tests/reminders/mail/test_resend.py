@@ -11,7 +11,8 @@ import resend
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.domain.errors import ConfigurationError, MailUnavailableError
+from reminders.domain.delivery_errors import MailUnavailableError
+from reminders.domain.errors import ConfigurationError
 from reminders.domain.ports import Accepted, Mailer, Refused
 from reminders.mail.resend_wire import receipts_of
 from tests.reminders.mail.cases import message

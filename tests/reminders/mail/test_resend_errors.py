@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.domain.errors import (
+from reminders.domain.delivery_errors import (
     DeliveryError,
     MailBlockedError,
     MailNotConfiguredError,
