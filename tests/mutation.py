@@ -47,8 +47,8 @@ def variants(node: Any) -> list[ast.AST]:
             new.op = OPPOSITE[type(op)]()
         case ast.Constant(value=bool()):
             new.value = not node.value
-        case ast.Constant(value=int() | float() as value):
-            return [ast.Constant(value + 1), ast.Constant(value - 1)]
+        case ast.Constant(value=int() | float() as number):
+            return [ast.Constant(number + 1), ast.Constant(number - 1)]
         case ast.UnaryOp(op=ast.Not()):
             return [node.operand]
         case ast.IfExp():
