@@ -24,7 +24,7 @@ from activities import failures
 from activities.delivery import DeliveryActivities
 from activities.session_change import SessionChangeActivities
 from activities.sweep import SweepActivities
-from reminders.domain import contracts, errors, keys
+from reminders.domain import contracts, delivery_errors, errors, keys
 from reminders.domain.contracts import DeliveryOutcome, PlannedReminder
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.temporal import SEARCH_ATTRIBUTES
@@ -88,7 +88,8 @@ def crossing_errors() -> dict[str, dict[str, bool]]:
     """Class names are wire names; whether an error is retried is part of what it means."""
     return {
         name: {"retried": kind.retryable, "expected": issubclass(kind, failures._EXPECTED)}
-        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        for module in (errors, delivery_errors)
+        for name, kind in inspect.getmembers(module, inspect.isclass)
         if issubclass(kind, errors.ReminderError)
     }
 

@@ -66,8 +66,8 @@ def test_what_larger_numbers_cost_is_arithmetic() -> None:
     rows = {row[0]: row[1] for row in extrapolation.rows(found(unlimited=line))}
     cpu, posting, last = rows.values()
     assert cpu.startswith("30 core hours")
-    assert "62 s" == posting, "500 requests, 8 a second"
-    assert "62 s" == last, "50,000 wake at 250 a second in 200 s: within the lead-in"
+    assert "50 s" == posting, "500 requests, 10 a second"
+    assert "50 s" == last, "50,000 wake at 250 a second in 200 s: within the lead-in"
 
 
 def test_small_and_busy_runs_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_what_is_to_lie_apart_lies_apart(per_second: float) -> None:
     assert Pace.of(per_second, apart=2 * SECOND) == Pace(1, max(2, 1 / per_second) * SECOND)
 
 
-@pytest.mark.parametrize(("per_second", "aside"), [(8, 1.05 / 4), (2, 1.05 / 2), (1, 1)])
+@pytest.mark.parametrize(("per_second", "aside"), [(8, 1.1 / 4), (2, 1.1 / 2), (1, 1)])
 def test_what_nobody_waits_for_leaves_most_of_a_window(per_second: float, aside: float) -> None:
     """A quarter at the most, of what goes at once."""
     assert Pace.of(per_second).aside == timedelta(seconds=aside)
@@ -53,4 +53,4 @@ def test_what_nobody_waits_for_leaves_most_of_a_window(per_second: float, aside:
 
 def test_beyond_twenty_at_once_the_window_shrinks() -> None:
     """No burst is larger, however fast the provider is."""
-    assert Pace.of(40) == Pace(20, timedelta(seconds=0.525))
+    assert Pace.of(40) == Pace(20, timedelta(seconds=0.55))
