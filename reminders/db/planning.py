@@ -28,9 +28,9 @@ from reminders.domain.model import (
     Session,
     StatusReason,
 )
-from reminders.domain.plan import call_off
 from reminders.domain.planning import revised
 from reminders.domain.ports import Clock, Enrollment
+from reminders.domain.revise import call_off
 
 SETTLED = timedelta(minutes=1)
 """No call that plans lasts so long: what it left undone by then, it does not do any more."""

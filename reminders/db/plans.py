@@ -25,7 +25,7 @@ from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.lead_in import COUNTED, lead_in
 from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, Session, StatusReason
-from reminders.domain.plan import Revision
+from reminders.domain.revise import Revision
 
 _SESSION = (
     select(SessionRow.__table__)

@@ -20,9 +20,9 @@ from reminders.db.sql import AFTER_START, typed
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, Session
-from reminders.domain.plan import Revision, newest_of
 from reminders.domain.ports import Clock, Enrollment
 from reminders.domain.resending import Circumstances, at_once, once_more, successor
+from reminders.domain.revise import Revision, newest_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

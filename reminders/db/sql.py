@@ -154,7 +154,7 @@ CALLED_OFF = """
      WHERE email_status = 'cancelled'
        AND coalesce(status_reason, '') NOT IN ('session_cancelled', 'session_deleted', 'unenrolled')
 """
-"""`reminders.domain.plan.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
+"""`reminders.domain.revise.is_called_off` over a relation `newest`: nothing but enrolling anew revives them."""
 
 
 def belongs_here(batch: str) -> str:

@@ -48,7 +48,7 @@ def _paged(alias: str, urgent_at: str) -> str:
     )
 
 
-# Four conditions must agree with `reminders.domain.plan`: what it would leave alone must not be found, or
+# Four conditions must agree with `reminders.domain.revise`: what it would leave alone must not be found, or
 # it would be found for ever. These are "called off", "again", "told" and "withheld".
 _LOST = typed(f"""
 WITH ahead AS MATERIALIZED (

@@ -33,7 +33,7 @@ from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.delivery.posting import Poster, Turn
 from reminders.delivery.searching import Searches
 from reminders.delivery.turns import Turns
-from reminders.delivery.verdict import BUSY, Judge, Verdict, outcome_of
+from reminders.delivery.verdict import BUSY, Judge, Verdict, held, outcome_of
 from reminders.delivery.watching import Watches
 from reminders.domain.contracts import (
     CloseRemindersInput,
@@ -50,14 +50,13 @@ from reminders.domain.delivery_errors import (
     MailRejectedError,
 )
 from reminders.domain.errors import ReminderError, ServiceUnavailableError
-from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import (
     Clock,
     Composer,
     DeliveryLedger,
     DeliveryObserver,
     FrozenBatch,
-    Hold,
     Mailer,
     Settlement,
 )
@@ -305,7 +304,7 @@ class DeliveryPipeline:
             reading = await self._ledger.read(list(run_ids))
             self._on_step(Step.READ)
             if reading.hold is not None:
-                raise _held(reading.hold)
+                raise held(reading.hold)
             verdict = self._judge.verdict(tickets, reading, now=self._clock.now())
             self._on_step(Step.RENDERED)
             if not verdict.missing <= missed:
@@ -343,8 +342,7 @@ class DeliveryPipeline:
             await self._process_in_two(mine, error.remaining)
             return
         self._searches.got_through(batch)
-        _tell(settlements, mine)
-        self._observe_lag(settlements, mine)
+        self._answer(settlements, mine)
 
     def _observe(self, verdict: Verdict) -> None:
         """Tell what was just recorded."""
@@ -353,12 +351,15 @@ class DeliveryPipeline:
         if verdict.batch is not None:
             self._observer.frozen(len(verdict.batch.reminder_ids))
 
-    def _observe_lag(self, settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
-        """Tell how late those are that were accepted."""
+    def _answer(self, settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
+        """Resolve the tickets that a settled batch answers; tell how late those are that went out."""
+        settled = {s.reminder_id: s for s in settlements}
         now = self._clock.now()
-        sent = {s.reminder_id for s in settlements if s.status is ReminderStatus.SENT}
         for ticket in tickets:
-            if ticket.reminder.reminder_id in sent:
+            if (settlement := settled.get(ticket.reminder.reminder_id)) is None:
+                continue
+            ticket.resolve(outcome_of(settlement))
+            if settlement.status is ReminderStatus.SENT:
                 self._observer.accepted(now - ticket.reminder.due_at)
 
     async def _process_in_two(self, tickets: Sequence[Ticket], first: int) -> None:
@@ -380,8 +381,7 @@ class DeliveryPipeline:
             # One of them is bad and nobody knows which. It was released: each is decided anew, and
             # a batch of those that come again is halved.
             raise BatchBusyError("refused as a whole; decided anew", retry_after=BUSY) from error
-        _tell(settlements, tickets)
-        self._observe_lag(settlements, tickets)
+        self._answer(settlements, tickets)
 
     async def _recover(self) -> None:
         """Settle the batches of owners that died, as long as this worker lives."""
@@ -403,17 +403,3 @@ class DeliveryPipeline:
             raise
         except ReminderError as error:
             logger.warning("batch %s is not settled yet: %s", batch_id, error)
-
-
-def _tell(settlements: Sequence[Settlement], tickets: Sequence[Ticket]) -> None:
-    """Resolve the tickets that a settled batch answers."""
-    settled = {s.reminder_id: s for s in settlements}
-    for ticket in tickets:
-        if (settlement := settled.get(ticket.reminder.reminder_id)) is not None:
-            ticket.resolve(outcome_of(settlement))
-
-
-def _held(hold: Hold) -> ReminderError:
-    if hold.reason is StatusReason.QUOTA:
-        return MailQuotaExceededError(resets_at=hold.until)
-    return MailNotConfiguredError("this key or sender is refused until an operator has acted")

@@ -15,13 +15,15 @@ from reminders.domain.delivery_errors import (
     BatchBusyError,
     CutoverUnderWayError,
     InvalidAddressError,
+    MailNotConfiguredError,
+    MailQuotaExceededError,
     NotDueYetError,
     RenderError,
     UnreadableReminderError,
 )
 from reminders.domain.errors import ReminderError, ReminderNotFoundError
 from reminders.domain.model import DeliveryFacts, Message, ReminderStatus, StatusReason
-from reminders.domain.ports import Composer, FrozenBatch, Mailer, Reading, Settlement
+from reminders.domain.ports import Composer, FrozenBatch, Hold, Mailer, Reading, Settlement
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +195,13 @@ def _decided(fact: DeliveryFacts, now: datetime, verdict: Verdict) -> Decision |
 def outcome_of(settlement: Settlement) -> DeliveryOutcome:
     """What a delivery tells its workflow of how a reminder was settled."""
     return DeliveryOutcome(status=settlement.status, reason=settlement.reason)
+
+
+def held(hold: Hold) -> ReminderError:
+    """Why nothing is sent while a hold lasts."""
+    if hold.reason is StatusReason.QUOTA:
+        return MailQuotaExceededError(resets_at=hold.until)
+    return MailNotConfiguredError("this key or sender is refused until an operator has acted")
 
 
 def _failed(reminder_id: UUID, error: Exception) -> Settlement:

@@ -21,7 +21,8 @@ from reminders.domain.model import (
     Turn,
 )
 from reminders.domain.notices import is_taken_back
-from reminders.domain.plan import due_as_requested, due_before
+from reminders.domain.plan import due_before
+from reminders.domain.revise import due_as_requested
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.domain.plan import Revision, close, is_called_off, is_personal, newest_of
+from reminders.domain.revise import Revision, close, is_called_off, is_personal, newest_of
 
 NOTICEABLE = timedelta(minutes=1)
 """What clocks show: by less nothing has moved."""
@@ -31,7 +31,7 @@ _SHARE = 4
 
 
 def announced(case: Case) -> Revision:
-    """What the ledger must say of an enrollment's notices; reminders are left to `plan.revise`.
+    """What the ledger must say of an enrollment's notices; reminders are left to `revise`.
 
     *Cancelled* and *moved* are for whoever is confirmed and whose start, as last planned, still
     lies ahead. *Confirmed* is for whoever enrolls, and for whoever was pending. Somebody who is

@@ -5,7 +5,8 @@ from __future__ import annotations
 from reminders.domain.case import Case
 from reminders.domain.model import EnrollmentStatus
 from reminders.domain.notices import announced
-from reminders.domain.plan import Revision, call_off, plan, revise, withheld
+from reminders.domain.plan import plan, withheld
+from reminders.domain.revise import Revision, call_off, revise
 
 
 def revised(case: Case) -> Revision:

@@ -22,7 +22,8 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.domain.plan import due_before, is_called_off, newest_of
+from reminders.domain.plan import due_before
+from reminders.domain.revise import is_called_off, newest_of
 
 
 class Refusal(StrEnum):

@@ -24,7 +24,8 @@ from reminders.domain.model import (
     ReminderStatus,
     StatusReason,
 )
-from reminders.domain.plan import is_called_off, newest_of, plan, revise
+from reminders.domain.plan import plan
+from reminders.domain.revise import is_called_off, newest_of, revise
 
 _T = TypeVar("_T")
 

@@ -12,8 +12,8 @@ from reminders.db.audit import By
 from reminders.db.lookups import Names
 from reminders.domain.errors import SendRefusedError
 from reminders.domain.model import EnrollmentStatus, Reminder, SessionStatus, StatusReason
-from reminders.domain.plan import is_called_off, newest_of
 from reminders.domain.resending import Circumstances, at_once, once_more
+from reminders.domain.revise import is_called_off, newest_of
 from starter.admin.rendering import render
 from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
 from starter.assembly import Parts

@@ -317,7 +317,7 @@ MUTANTS = (
     _mutant(
         "what was told is told again",
         (
-            "reminders.domain.plan:_as_told",
+            "reminders.domain.revise:_as_told",
             "return replace(want, status=ReminderStatus.SKIPPED, reason=StatusReason.ALREADY_TOLD)",
             "return want",
         ),
@@ -325,12 +325,12 @@ MUTANTS = (
     _mutant(
         "any move is a second e-mail",
         (
-            "reminders.domain.plan:_again",
+            "reminders.domain.revise:_again",
             "return abs(starts_at - row.starts_at) > threshold",
             "return starts_at != row.starts_at",
         ),
         (
-            "reminders.domain.plan:_as_told",
+            "reminders.domain.revise:_as_told",
             "return replace(want, status=ReminderStatus.SKIPPED, reason=StatusReason.ALREADY_TOLD)",
             "return want",
         ),

@@ -1,6 +1,6 @@
 """Planning on the ledger in memory: what `EnrollmentPlanner` does, with the product's own rules.
 
-What is wanted and what a revision does to the rows is decided by `reminders.domain.plan`; here is
+What is wanted and what a revision does to the rows is decided by `reminders.domain.revise`; here is
 only what the statements around it do.
 """
 
@@ -24,9 +24,9 @@ from reminders.domain.model import (
     Session,
     StatusReason,
 )
-from reminders.domain.plan import Revision, call_off
 from reminders.domain.planning import revised
 from reminders.domain.ports import Clock
+from reminders.domain.revise import Revision, call_off
 from tests.simulation.store import Link, Row, Store
 
 

@@ -27,8 +27,8 @@ from reminders.domain.model import (
     Session,
     SessionStatus,
 )
-from reminders.domain.plan import newest_of
 from reminders.domain.planning import revised
+from reminders.domain.revise import newest_of
 from workflows.session_reminder import SessionReminderWorkflow
 
 AT_ONCE = 10

@@ -15,7 +15,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.domain.plan import call_off
+from reminders.domain.revise import call_off
 from tests.builders import NOW, a_rule, a_session, the_rules
 from tests.reminders.domain.enrollee import Enrollee, notice_rules
 

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from reminders.domain.errors import InvalidInputError, NaiveInstantError
 from reminders.domain.model import Reminder, ReminderRule, ReminderStatus, StatusReason
-from reminders.domain.plan import (
-    DueReminder,
-    Revision,
-    call_off,
-    is_called_off,
-    plan,
-    revise,
-    withheld,
-)
+from reminders.domain.plan import DueReminder, plan, withheld
+from reminders.domain.revise import Revision, call_off, is_called_off, revise
 from tests.builders import NOW, SESSION, USER, a_reminder, a_rule, the_rules
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Reminder, ReminderRule, ReminderStatus, StatusReason
-from reminders.domain.plan import newest_of, plan, revise
+from reminders.domain.plan import plan
+from reminders.domain.revise import newest_of, revise
 from reminders.domain.rules import Alike, Fate, RuleChange, RuleDiff, RuleFields, diff, with_fields
 from tests.builders import NOW, SESSION, USER, a_reminder, a_rule, the_rules
 
