@@ -119,7 +119,7 @@ class Handover:
         """
 
         async def told(plan: PlannedEnrollment) -> HandedOver | None:
-            if plan.is_first or plan.is_over or not plan.is_unconfirmed:
+            if plan.is_first or plan.is_over or not plan.is_unconfirmed or _may_be_ending(plan):
                 return None
             answer = await self.workflows.replan(None, plan)
             if answer is Answer.REFUSED:
@@ -218,3 +218,11 @@ class Handover:
             cancelled=newest.cancelled + planned.cancelled,
             written=newest.written + planned.written,
         )
+
+
+def _may_be_ending(planned: PlannedEnrollment) -> bool:
+    """Whether its run may have been asked to cancel, by a plan that called off what is wanted again.
+
+    Such a run would still take a plan if both reach it together, and end for all that.
+    """
+    return any(r.generation > 1 for r in planned.reminders if r.status.is_pending)

@@ -449,10 +449,13 @@ def applied(name: str | None) -> Iterator[None]:
 
 
 def hunt(mutant: Mutant, seeds: Iterable[int]) -> Failure | None:
-    """What the first of these schedules that finds a fault says of it."""
-    with applied(mutant.name):
-        tally = play(seeds, enough=lambda t: bool(t.failures))
-    return tally.failures[0] if tally.failures else None
+    """What the first of these schedules that finds a fault, and nothing without it, says of it."""
+    for seed in seeds:
+        with applied(mutant.name):
+            failures = play([seed]).failures
+        if failures and not play([seed]).failures:
+            return failures[0]
+    return None
 
 
 def found() -> dict[str, int | None]:
