@@ -425,10 +425,21 @@ def nobody_is_told_quietly(e: Evidence) -> Violations:
             if (what, about) == ("session", row.session_id) and at <= batch.frozen_at + OFF:
                 # Called off already: that it moves besides is no news.
                 if not (was is s.status is SessionStatus.CANCELLED):
-                    is_quiet = at in quiet
+                    # Of two who call it off at once either may have been first.
+                    is_quiet = at in quiet and not _is_loud(e, at)
                 was = s.status
         if is_quiet:
             yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, and nobody was to be told"
+
+
+def _is_loud(e: Evidence, instant: datetime) -> bool:
+    """Whether somebody called a session off just then so that people are told."""
+    return any(
+        event.verb == "cancel"
+        and event.arguments[-1] != "quiet"
+        and abs(EPOCH + timedelta(seconds=event.at) - instant) < AT_ONCE
+        for event in e.story.events
+    )
 
 
 def who_is_sure_has_the_newest(e: Evidence) -> Violations:
