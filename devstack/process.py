@@ -116,7 +116,8 @@ def spawn(
         message = "start embedded servers from the main thread: they die with the thread"
         raise EmbeddedServerError(message)
     prepare = functools.partial(_become_the_child, os.getpid(), death_signal, run_as.user_namespace)
-    try:
+
+    def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [str(part) for part in command],
             stdin=subprocess.DEVNULL,
@@ -133,6 +134,12 @@ def spawn(
             # of them holds: a few system calls, through a library that is loaded already.
             preexec_fn=prepare,  # noqa: PLW1509
         )
+
+    try:
+        try:
+            return start()
+        except subprocess.SubprocessError:  # a busy kernel may refuse a namespace, once
+            return start()
     except (OSError, subprocess.SubprocessError) as error:
         message = f"cannot run {command[0]}: {error}"
         raise EmbeddedServerError(message) from error
