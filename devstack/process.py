@@ -138,7 +138,7 @@ def spawn(
     try:
         try:
             return start()
-        except subprocess.SubprocessError:  # a busy kernel may refuse a namespace, once
+        except subprocess.SubprocessError:  # before exec; seen once, on a busy machine
             return start()
     except (OSError, subprocess.SubprocessError) as error:
         message = f"cannot run {command[0]}: {error}"

@@ -32,9 +32,6 @@ from reminders.setting_values import (
     is_webhook_secret,
 )
 
-_RESEND_CEILING = 10
-"""Requests a second of one team."""
-
 
 class Settings(BaseSettings):
     """Settings of worker, API and CLI; each field is the environment variable of its name."""
@@ -345,21 +342,9 @@ class Settings(BaseSettings):
             return None
         return host_and_port("METRICS_ADDRESS", self.metrics_address)
 
-    def most_requests_per_second(self) -> float | None:
-        """What an operator has set; `None` leaves it to Resend."""
-        is_set = "email_requests_per_second" in self.model_fields_set
-        return self.email_requests_per_second if is_set else None
-
-    def effective_requests_per_second(self) -> float:
-        """The pace of requests; `EMAIL_BATCH_DELAY_MS` can only slow it down."""
-        if not self.email_batch_delay_ms:
-            return self.email_requests_per_second
-        return min(self.email_requests_per_second, 1000 / self.email_batch_delay_ms)
-
     def doubts(self) -> tuple[tuple[str, str], ...]:
         """What is allowed and hardly meant, each with its remedy; the weightiest first."""
         is_live = self.delivery_mode == "live"
-        is_resend = (urlsplit(self.resend_api_url).hostname or "").endswith("resend.com")
         no_url = urlsplit(self.temporal_ui_url or "http:").scheme not in ("http", "https")
         doubts = (
             (
@@ -371,11 +356,6 @@ class Settings(BaseSettings):
                 self.shadow_mode,
                 "SHADOW_MODE is on: reminders are planned, and nobody is sent any",
                 "set SHADOW_MODE=false once the other system no longer sends",
-            ),
-            (
-                is_resend and self.effective_requests_per_second() > _RESEND_CEILING,
-                f"EMAIL_REQUESTS_PER_SECOND is more than Resend's {_RESEND_CEILING}",
-                f"set it to {_RESEND_CEILING} or less, or have the limit raised at Resend",
             ),
             (
                 is_live and not self.resend_webhook_secret,

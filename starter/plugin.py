@@ -181,7 +181,8 @@ class Delivery:
             ConfigurationError: If a setting is missing or contradicts another.
         """
         pace = Pace.of(
-            settings.most_requests_per_second(),
+            settings.email_requests_per_second,
+            is_ceiling="email_requests_per_second" in settings.model_fields_set,
             apart=timedelta(milliseconds=settings.email_batch_delay_ms or 0),
         )
         composer = mail_composer(

@@ -133,13 +133,10 @@ class EnrollmentPlanner:
             SessionNotFoundError: If there is no such session.
             EnrollmentNotFoundError: If the person is not enrolled.
         """
-        async with self.database.transaction() as connection:
-            session = await self._serialised(connection, session_id, user_id)
-            recorded = await plans.recorded(connection, session_id, user_id)
-            situation = await plans.situation(connection, session_id, user_id)
-            if situation.enrollment is None:
-                raise EnrollmentNotFoundError(session_id, user_id)
-            return await self._plan(connection, session, user_id, recorded, situation)
+        planned = await self.replan_all(session_id, [user_id])
+        if not planned:
+            raise EnrollmentNotFoundError(session_id, user_id)
+        return planned[0]
 
     async def replan_all(
         self, session_id: UUID, users: Sequence[UUID]

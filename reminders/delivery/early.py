@@ -24,7 +24,7 @@ _LOOK = timedelta(milliseconds=100)
 _NAP = timedelta(seconds=10)
 """No wait is longer: the clock is corrected now and then."""
 
-Rehearse = Callable[[Sequence[UUID], datetime], Awaitable[None]]
+Prepare = Callable[[Sequence[UUID], datetime], Awaitable[None]]
 """Makes reminders ready that are due at an instant."""
 
 
@@ -39,18 +39,18 @@ class _Instant:
 class EarlyArrivals:
     """Lets calls wait for the instants at which their reminders are due."""
 
-    def __init__(self, clock: Clock, policy: DeliveryPolicy, *, rehearse: Rehearse) -> None:
+    def __init__(self, clock: Clock, policy: DeliveryPolicy, *, prepare: Prepare) -> None:
         """Nobody waits.
 
         Args:
             clock: Says when an instant is reached.
             policy: How early reminders may come, and how many.
-            rehearse: Called for some of those that wait, shortly before their instant. Whatever it
+            prepare: Called for some of those that wait, shortly before their instant. Whatever it
                 raises is no matter here: what goes wrong goes wrong again when they are due.
         """
         self._clock = clock
         self._policy = policy
-        self._rehearse = rehearse
+        self._prepare = prepare
         self._instants: dict[datetime, _Instant] = {}
         self._waiting = 0
 
@@ -90,10 +90,10 @@ class EarlyArrivals:
 
     async def _open(self, due_at: datetime, instant: _Instant) -> None:
         """Have those ready who come in time, and let all go; the first before the last have woken."""
-        rehearsing = None
+        preparing = None
         try:
-            await self._reached(due_at - self._policy.rehearse_before)
-            rehearsing = asyncio.create_task(self._rehearsed(due_at, instant))
+            await self._reached(due_at - self._policy.prepare_before)
+            preparing = asyncio.create_task(self._prepared(due_at, instant))
             await self._reached(due_at)
         finally:
             del self._instants[due_at]
@@ -103,15 +103,15 @@ class EarlyArrivals:
                     if not gate.done():
                         gate.set_result(None)
                 await asyncio.sleep(self._policy.linger.total_seconds() / 5)
-            if rehearsing is not None:  # it ends by itself, and breaks nothing off
-                await rehearsing
+            if preparing is not None:  # it ends by itself, and breaks nothing off
+                await preparing
 
     async def _reached(self, instant: datetime) -> None:
         """Wait for an instant, unless the clock was put back by more than anybody may be early."""
         while timedelta() < (left := instant - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
             await asyncio.sleep(min(left, _NAP).total_seconds())
 
-    async def _rehearsed(self, due_at: datetime, instant: _Instant) -> None:
+    async def _prepared(self, due_at: datetime, instant: _Instant) -> None:
         """Make as many ready as can go at once, batch after batch, while there is time."""
         ready: set[UUID] = set()
         while (left := due_at - self._clock.now()) > self._policy.linger:
@@ -120,7 +120,7 @@ class EarlyArrivals:
                 await asyncio.sleep(min(left, _LOOK).total_seconds())
                 continue
             try:
-                await self._rehearse(fresh, due_at)
+                await self._prepare(fresh, due_at)
             except Exception:  # noqa: BLE001 - as it says where it is given
                 return
             ready.update(fresh)

@@ -122,7 +122,7 @@ class DeliveryPipeline:
         )
         self._searches = Searches()
         self._tickets: dict[UUID, Ticket] = {}
-        self._early = EarlyArrivals(clock, self._policy, rehearse=self._rehearse)
+        self._early = EarlyArrivals(clock, self._policy, prepare=self._prepare)
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
         self._deciding = asyncio.Semaphore(self._policy.deciding_at_once)
@@ -183,7 +183,7 @@ class DeliveryPipeline:
             # Frozen or about to be: resolved, not guessed. Bounded by the policy's patience.
             return await asyncio.shield(ticket.outcome)
 
-    async def _rehearse(self, reminder_ids: Sequence[UUID], due_at: datetime) -> None:
+    async def _prepare(self, reminder_ids: Sequence[UUID], due_at: datetime) -> None:
         """Have the e-mails of some reminders ready that are due in a moment."""
         reading = await self._ledger.read(reminder_ids)
         self._drafts.prepare(reading.facts, due_at=due_at)

@@ -46,7 +46,7 @@ class DeliveryPolicy:
     """Reminders that one worker makes ready early, at once. It has more slots for activities than
     that (see `worker.build_worker`), so that a crowd that waits for its instant does not keep what
     is due now from them, nor the closing of reminders that somebody calls off meanwhile."""
-    rehearse_before: timedelta = timedelta(seconds=1)
+    prepare_before: timedelta = timedelta(seconds=1)
     """How long before a due instant the e-mails that will go first are composed; see `Drafts`."""
     calm: timedelta = timedelta(milliseconds=100)
     """For so long nothing more must have gone out before workflows are told what became of their

@@ -179,9 +179,12 @@ def _while_it_waits(case: Case, kind: Notice, row: Reminder, known: _Known) -> R
         return _closed(row, ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK)
     if (why := case.withheld.get(kind)) is not None:
         return _closed(row, ReminderStatus.SKIPPED, why)
-    if kind is not Notice.MOVED or row.starts_at == session.starts_at:
-        return replace(row, starts_at=session.starts_at)
-    return _moved_on(case, row, known)
+    if kind is Notice.MOVED and row.starts_at != session.starts_at:
+        return _moved_on(case, row, known)
+    now_at = replace(row, starts_at=session.starts_at)
+    if case.is_quiet and kind is not Notice.CONFIRMED:
+        return close(now_at, ReminderStatus.SKIPPED, StatusReason.UNTOLD)
+    return now_at
 
 
 def _moved_on(case: Case, row: Reminder, known: _Known) -> Reminder:

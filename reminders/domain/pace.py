@@ -16,8 +16,6 @@ MOST = 20
 """Requests at once; beyond it the window shrinks instead."""
 _MARGIN = 1.1
 """Requests that leave a window apart arrive closer together, the more so if a process is busy."""
-_UNTIL_KNOWN = 8.0
-"""Requests a second; less than Resend's 10, which may not be all ours."""
 
 
 @dataclass(slots=True)
@@ -37,16 +35,19 @@ class Pace:
         return self.window / min(self.requests, 4)
 
     @classmethod
-    def of(cls, per_second: float | None, *, apart: timedelta = timedelta()) -> Self:
+    def of(
+        cls, per_second: float, *, is_ceiling: bool = True, apart: timedelta = timedelta()
+    ) -> Self:
         """The pace of a rate.
 
         Args:
-            per_second: The ceiling, may be less than one; absent, as many as the provider takes,
-                once it has said so (see `learn`).
+            per_second: Requests; may be less than one.
+            is_ceiling: Whether it is never exceeded, or only kept until the provider has said what
+                it takes (see `learn`).
             apart: What must lie between two requests at the least; with it none go at once.
         """
-        pace = cls(1, timedelta(seconds=1), per_second or math.inf, apart)
-        pace.learn(per_second or _UNTIL_KNOWN)
+        pace = cls(1, timedelta(seconds=1), per_second if is_ceiling else math.inf, apart)
+        pace.learn(per_second)
         return pace
 
     def learn(self, per_second: float) -> bool:

@@ -300,8 +300,7 @@ class Driver:
         return self.journal.begin(
             verb, ("session", str(session)), session_id=session,
             method="POST", path=f"/v1/sessions/{session}/{verb}",
-            # A restore that restores nothing stops no notice of a move that waits: seed 847608159.
-            body={"tell_nobody": chance.random() < 0.15 and verb != "restore"},
+            body={"tell_nobody": chance.random() < 0.15},
         )  # fmt: skip
 
     def _rule_change(self, chance: random.Random, session: UUID) -> Call:

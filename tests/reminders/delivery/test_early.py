@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
@@ -15,17 +16,20 @@ from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 from tests.stage import eventually
 
-SOON = timedelta(minutes=30, seconds=1.5)
+SOON = timedelta(minutes=30, seconds=5)
+IN_TIME = timedelta(seconds=4)
+"""For composing, on whatever machine."""
 RETITLED = text("UPDATE sessions SET title = 'Neurology'")
 LEFT = text("UPDATE enrollments SET status = 'cancelled' WHERE user_id = :user_id")
 SOMEBODY = text("SELECT id FROM users WHERE email = 'attendee7@hospital.example'")
 
 
 class Composed:
-    """When a pipeline composes, as its composer sees it."""
+    """When a pipeline composes, which begins in good time."""
 
     def __init__(self, pipeline: DeliveryPipeline) -> None:
         """Look over its shoulder."""
+        pipeline._early._policy = replace(pipeline._early._policy, prepare_before=IN_TIME)
         self._composer = pipeline._drafts._composer
         self.at: list[datetime] = []
         pipeline._drafts._composer = self
@@ -55,7 +59,7 @@ async def test_a_crowd_is_composed_before_its_instant_and_goes_in_full_requests(
 async def test_what_changes_after_it_was_composed_is_said_as_it_is(
     settings: Settings, database: Database, provider: ProviderClient
 ) -> None:
-    """A new title is in everybody's e-mail, and who has left gets none, half a second before."""
+    """A new title is in everybody's e-mail, and who has left gets none, a moment before."""
     crowd = await due_reminders(database, 20, starts_in=SOON)
     async with a_pipeline(settings) as pipeline:
         composed = Composed(pipeline)

@@ -416,6 +416,21 @@ async def test_three_workers_keep_the_provider_s_pace_together(
     assert 30 == len(requests) - len(refused)
 
 
+@pytest.mark.parametrize(("set_to", "kept"), [(None, 10), (4, 4), (1000, 10)])
+async def test_the_pace_is_what_the_provider_takes_below_what_is_set(
+    settings: Settings, database: Database, set_to: float | None, kept: int
+) -> None:
+    """Its answers say it; nothing is set by default."""
+    given = settings.model_dump(include=settings.model_fields_set - {"email_requests_per_second"})
+    if set_to is not None:
+        given["email_requests_per_second"] = set_to
+    with EmbeddedProvider(rate=REAL_LIMIT, latency_ms=0) as server:
+        given["resend_api_url"] = server.url
+        async with a_pipeline(Settings(_env_file=None, **given)) as pipeline:
+            await deliver(pipeline, await due_reminders(database, 1))
+            assert kept == pipeline._ledger._kept.requests
+
+
 async def test_what_still_fits_the_quota_goes_out_and_the_rest_waits(
     settings: Settings, database: Database
 ) -> None:

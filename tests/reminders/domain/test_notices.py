@@ -339,6 +339,17 @@ def test_tell_nobody(ana: Enrollee) -> None:
     assert NOW + 8 * DAY == mail.moved_from
 
 
+def test_tell_nobody_stops_a_notice_that_waits(ana: Enrollee) -> None:
+    """Said of the session as it is, with nothing changed: whoever says it means what is to be told."""
+    ana.move(8 * DAY)
+    ana.plan()
+    ana.restore(is_quiet=True)
+    ana.plan()
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert ["untold"] == ana.why(Notice.MOVED)
+
+
 def test_what_was_told_to_nobody_may_be_known_all_the_same(ana: Enrollee) -> None:
     """They were told by telephone, say: moved back to what the last e-mail told, it is news."""
     ana.move(25 * HOUR)

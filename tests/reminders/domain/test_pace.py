@@ -26,7 +26,7 @@ def test_the_first_of_a_crowd_go_at_once() -> None:
 
 def test_the_provider_says_how_many_it_takes() -> None:
     """Until then few; an operator's word is a ceiling, and so is the provider's."""
-    pace = Pace.of(None)
+    pace = Pace.of(8, is_ceiling=False)
     assert 8 == pace.requests
     assert (True, False) == (pace.learn(10), pace.learn(10))
     assert Pace.of(10) == pace

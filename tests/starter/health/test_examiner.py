@@ -370,7 +370,6 @@ async def test_a_clock_behind_temporals(
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"email_requests_per_second": 20}, "EMAIL_REQUESTS_PER_SECOND"),
         ({"delivery_mode": "live"}, "RESEND_WEBHOOK_SECRET"),
         ({"delivery_mode": "live", "resend_api_url": "http://127.0.0.1:1"}, "RESEND_API_URL"),
         ({"temporal_ui_url": "temporal.example"}, "TEMPORAL_UI_URL"),
