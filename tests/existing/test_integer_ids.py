@@ -79,7 +79,7 @@ async def test_the_guides_recipe(
     await host.run(function)
     await host.run(*views(lambda kind, column: f"reminders_host.uuid_of('{kind}', {column})"))
     assert () == (await existing_platform.examine(database)).problems
-    monkeypatch.setattr(rights, "SLOW", 0.004)
+    monkeypatch.setattr(rights, "SLOW", -1)  # however fast the machine is
     slow = " ".join(await rights.slow_lookups(database))
     assert "looking up reminders_host.users by id takes" in slow
     assert "reminders_host.enrollments by session_id and user_id" in slow
