@@ -49,10 +49,11 @@ async def _one_run(stack: LocalStack, n: int) -> measure.Numbers:
         await settled(parts.client, TASK_QUEUE)
         session = await parts.catalogue.session(session_id)
 
-        began = time.perf_counter()
+        cpu_before, began = crowd.cpu(stack), time.perf_counter()
         moved_to = replace(session, starts_at=session.starts_at + LATER)
         _, moved = await parts.gateway.put_session(moved_to, wait=PATIENCE)
         move_seconds = time.perf_counter() - began
+        cpu_after = crowd.cpu(stack)
         await settled(parts.client, TASK_QUEUE)
 
         began = time.perf_counter()
@@ -70,6 +71,10 @@ async def _one_run(stack: LocalStack, n: int) -> measure.Numbers:
         "cancel_s": cancel_seconds,
         "cancelled_per_second": n / cancel_seconds,
         "all_closed_s": time.perf_counter() - began,
+        **{
+            f"move_cpu_ms_{name}": measure.cpu_ms({name: used}, cpu_after, n)
+            for name, used in cpu_before.items()
+        },
         "unconfirmed": moved.unconfirmed + cancelled.unconfirmed,
         "load": measure.load(),
     }

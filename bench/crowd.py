@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+from bench import measure
 from devstack.stack import LocalStack
 from reminders.domain.model import Attendee, Session
 from reminders.settings import Settings
@@ -116,6 +117,12 @@ async def timed(
     began = time.perf_counter()
     each = await at_once(one, users)
     return time.perf_counter() - began, each
+
+
+def cpu(stack: LocalStack) -> dict[str, float]:
+    """CPU seconds so far of every part but the stand-in, which is not ours."""
+    parts = {name: part for name, part in stack.parts.items() if part is not stack.provider}
+    return measure.cpu_used({name.lower(): part.pid for name, part in parts.items()})
 
 
 def on_fresh_stacks(

@@ -161,16 +161,16 @@ async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
     async with crowd.platform(stack) as parts, Inbox(stack.provider.url) as inbox:
         kill_at = None if options.kill_at is None else options.n * options.kill_at / 100
         killer = Killer(stack, kill_at)
-        cpu_at_first = _cpu(stack)
+        cpu_at_first = crowd.cpu(stack)
         enrolled, due_at, enroll_seconds = await _enroll(parts, options.n)
         await sleep_until(due_at - timedelta(seconds=1))
-        cpu_when_due, load = _cpu(stack), measure.load()
+        cpu_when_due, load = crowd.cpu(stack), measure.load()
         await sleep_until(due_at)
         until = due_at + timedelta(seconds=options.patience)
         await inbox.filled(options.n, until=until, look=killer.look)
         drained_at = await all_closed(parts.client, until)
         # A worker that was killed has taken its count with it.
-        cpu_at_last = {} if killer.restarted_at else _cpu(stack)
+        cpu_at_last = {} if killer.restarted_at else crowd.cpu(stack)
         await asyncio.sleep(AFTERWARDS.total_seconds())
         emails = await inbox.accepted()
         requests = await inbox.requests()
@@ -252,9 +252,3 @@ def _identities(
         (email["to"][0], types.get(email["tags"].get("reminder_id", ""), "unknown"))
         for email in emails
     ]
-
-
-def _cpu(stack: LocalStack) -> dict[str, float]:
-    """CPU seconds so far of every part but the stand-in, which is not ours."""
-    parts = {name: part for name, part in stack.parts.items() if part is not stack.provider}
-    return measure.cpu_used({name.lower(): part.pid for name, part in parts.items()})

@@ -38,7 +38,7 @@ SESSION_START = SearchAttributeKey.for_datetime("SessionStart")
 
 SEND_TIMEOUT = timedelta(seconds=30)
 """One attempt; longer than the delivery pipeline's own patience."""
-HEARTBEAT_TIMEOUT = timedelta(seconds=8)
+HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 """How soon a dead worker is noticed, once the reminder is due."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),

@@ -34,8 +34,10 @@ class Ticket:
     parked: int = 0
     """How often it was left to wait for a request in doubt: whoever had it before is done with it."""
 
+    was_early: bool = False
+    """Whether it was here before it was due."""
     calm: Calm | None = None
-    """Says when the callers may be told, of a reminder that was here before it was due."""
+    """Says when the callers may be told, if not at once."""
     is_resolved: bool = False
 
     def resolve(self, outcome: DeliveryOutcome) -> None:
@@ -144,7 +146,7 @@ class Gatherer:
         # person is not kept waiting. Stragglers of a crowd are waited for as for a crowd.
         straggling = starts_at in self._crowds
         quiet = policy.quiet if straggling else min(policy.linger * size, policy.quiet)
-        if all(ticket.calm is not None for ticket in group.tickets.values()):
+        if all(ticket.was_early for ticket in group.tickets.values()):
             quiet = policy.linger / 4  # they were here before they were due, and so were the others
         return min(
             group.last_at + quiet.total_seconds(),

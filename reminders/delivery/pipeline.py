@@ -65,6 +65,8 @@ logger = logging.getLogger(__name__)
 
 _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
+_OVERDUE = timedelta(seconds=5)
+"""What is later than this has waited for a worker, and others with it: their e-mails come first."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
 
@@ -164,8 +166,8 @@ class DeliveryPipeline:
         ticket = self._tickets.get(reminder.reminder_id)
         if ticket is None:
             loop = asyncio.get_running_loop()
-            ticket = Ticket(reminder, run_id, loop.create_future())
-            if waited > A_MOMENT:
+            ticket = Ticket(reminder, run_id, loop.create_future(), was_early=waited > A_MOMENT)
+            if ticket.was_early or self._clock.now() - reminder.due_at > _OVERDUE:
                 ticket.calm = self._calm
             self._tickets[reminder.reminder_id] = ticket
             self._calm.look(busy=True)

@@ -52,7 +52,7 @@ class DeliveryPolicy:
     """For so long nothing more must have gone out before workflows are told what became of their
     reminders: first all e-mails of a crowd, then the ends of its workflows, which keep the server
     busy."""
-    longest_calm: timedelta = timedelta(seconds=8)
+    longest_calm: timedelta = timedelta(seconds=15)
     """They are told after this at the latest. A heartbeat of each costs a thirtieth of an end; with
     `patience` it is less than an attempt of the activity may take."""
     renew_every: timedelta = timedelta(seconds=2)

@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import pytest
 
-from reminders.delivery.calm import Calm
 from reminders.delivery.gather import Gatherer, Ticket
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
@@ -63,7 +62,7 @@ async def test_who_was_here_before_the_instant_waits_for_nobody() -> None:
     gatherer = Gatherer(policy)
     for _ in range(50):
         ticket = a_ticket()
-        ticket.calm = Calm(quiet=MS, longest=MS)
+        ticket.was_early = True
         gatherer.put(ticket)
     ((starts_at, group),) = gatherer._groups.items()
     assert gatherer._ready_at(starts_at, group) - group.last_at < policy.linger.total_seconds()
