@@ -6,7 +6,6 @@ Run it as `python worker.py` or `reminders worker`; as many processes as are wan
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -21,7 +20,7 @@ from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Plugin, Worker, WorkerDeploymentConfig
 
-from reminders import settings
+from reminders import collector, settings
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
 from reminders.observability import endpoint, gauges, logs, tracing
@@ -158,6 +157,8 @@ async def run(
                 endpoint.serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
             )
         await stack.enter_async_context(worker)
+        collecting = asyncio.create_task(collector.collect_between(ours.pipeline.is_calm))
+        stack.callback(collecting.cancel)
         logger.info("it posts with key and sender %s", config.sender_fingerprint())
         logger.info("worker polls %s", config.temporal_task_queue)
         await stop.wait()
@@ -185,7 +186,7 @@ def main() -> int:
     try:
         config = settings.load()
         logs.configure(config.log_format, config.log_level)
-        gc.freeze()  # what was imported stays: looking through it would hold up a crowd that is due
+        collector.keep_imports()
         asyncio.run(_main(config))
     except Exception as error:
         known = understood(error)

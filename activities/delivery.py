@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from temporalio import activity
 
@@ -23,11 +26,14 @@ from reminders.domain.ports import Deliverer
 _ELSEWHERE = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class DeliveryActivities:
     """Sends reminders, and closes those that are not to be sent."""
 
     deliverer: Deliverer
+    _early: dict[asyncio.Task[Any], float] = field(default_factory=dict, init=False)
+    """Calls whose reminder is not due yet, and when it will be, by `loop.time()`."""
+    _watch: asyncio.Task[None] | None = field(default=None, init=False)
 
     @activity.defn
     async def deliver_reminder(self, reminder: DeliverReminderInput) -> DeliveryOutcome:
@@ -41,12 +47,8 @@ class DeliveryActivities:
         early = reminder.due_at - info.started_time
         with as_application_errors(final=(ReminderNotFoundError,), useful_until=reminder.starts_at):
             async with heartbeating(quiet_for=early):
-                delivery = asyncio.ensure_future(
-                    self.deliverer.deliver(reminder, run_id=info.workflow_run_id or "")
-                )
-                if early > timedelta():
-                    await _unless_worker_stops(delivery, early)
-                return await delivery
+                with self._unless_worker_stops(early):
+                    return await self.deliverer.deliver(reminder, run_id=info.workflow_run_id or "")
 
     @activity.defn
     async def close_reminders(self, request: CloseRemindersInput) -> CloseRemindersResult:
@@ -59,28 +61,35 @@ class DeliveryActivities:
         with as_application_errors(final=()):
             return await self.deliverer.close(request)
 
+    @contextmanager
+    def _unless_worker_stops(self, early: timedelta) -> Iterator[None]:
+        """Break off what is not due yet when the worker is about to stop: another takes it over.
 
-async def _unless_worker_stops(delivery: asyncio.Future[DeliveryOutcome], early: timedelta) -> None:
-    """Wait for what becomes of a reminder that came early, or hand it on before it is due.
+        A crowd waits here by the thousand, so that none has a task of its own that watches.
 
-    Nothing wakes at the due instant but the delivery itself: a crowd has enough to do then.
-
-    Raises:
-        NotDueYetError: This worker is about to stop.
-    """
-    clock = asyncio.get_running_loop().time
-    due = clock() + early.total_seconds()
-    stop = asyncio.ensure_future(activity.wait_for_worker_shutdown())
-    try:
+        Raises:
+            NotDueYetError: This worker is about to stop.
+        """
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        if early <= timedelta() or task is None:
+            yield
+            return
+        self._early[task] = loop.time() + early.total_seconds()
+        if self._watch is None or self._watch.done():
+            self._watch = loop.create_task(self._hand_on())
         try:
-            await asyncio.wait((delivery, stop), return_when=asyncio.FIRST_COMPLETED)
+            yield
         except asyncio.CancelledError:
-            delivery.cancel()
-            if clock() < due:
+            if task in self._early:
                 raise
-            return  # it may be under way: what becomes of it is waited for
-        if stop.done() and not delivery.done() and clock() < due:
-            delivery.cancel()
-            raise NotDueYetError(retry_after=_ELSEWHERE)
-    finally:
-        stop.cancel()
+            task.uncancel()
+            raise NotDueYetError(retry_after=_ELSEWHERE) from None
+        finally:
+            self._early.pop(task, None)
+
+    async def _hand_on(self) -> None:
+        await activity.wait_for_worker_shutdown()
+        now = asyncio.get_running_loop().time()
+        for task in [task for task, due in self._early.items() if due > now]:
+            del self._early[task]
+            task.cancel()

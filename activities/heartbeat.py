@@ -35,15 +35,16 @@ async def heartbeating(
         yield
         return
 
-    async def beat(every_seconds: float) -> None:
-        await asyncio.sleep(quiet.total_seconds() + every_seconds)
-        while True:
-            activity.heartbeat(*details())
-            await asyncio.sleep(every_seconds)
+    def beat() -> None:
+        nonlocal timer
+        activity.heartbeat(*details())
+        timer = loop.call_later(every_seconds, beat)
 
+    loop = asyncio.get_running_loop()
     quiet = max(quiet_for, timedelta())
-    beating = asyncio.create_task(beat((timeout - quiet).total_seconds() / BEATS))
+    every_seconds = (timeout - quiet).total_seconds() / BEATS
+    timer = loop.call_later(quiet.total_seconds() + every_seconds, beat)
     try:
         yield
     finally:
-        beating.cancel()
+        timer.cancel()

@@ -80,6 +80,7 @@ class ReminderWorkerPlugin(SimplePlugin):
             observer=observer,
             traced=traced,
         )
+        self.pipeline = delivery.pipeline
         _compile_workflows()
         super().__init__(
             "session-reminders-worker",

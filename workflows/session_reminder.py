@@ -39,7 +39,8 @@ SESSION_START = SearchAttributeKey.for_datetime("SessionStart")
 SEND_TIMEOUT = timedelta(seconds=30)
 """One attempt; longer than the delivery pipeline's own patience."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
-"""How soon a dead worker is noticed, once the reminder is due."""
+"""How soon a dead worker is noticed, once the reminder is due, and a tenth of its lead-in later: a
+crowd takes its time, and a heartbeat of each would take it from the e-mails."""
 RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=2.0,
@@ -173,7 +174,7 @@ class SessionReminderWorkflow:
                 ),
                 activity_id=f"deliver-{reminder.reminder_type}",
                 start_to_close_timeout=early + SEND_TIMEOUT,
-                heartbeat_timeout=early + HEARTBEAT_TIMEOUT,
+                heartbeat_timeout=early * 1.1 + HEARTBEAT_TIMEOUT,
                 schedule_to_close_timeout=max(left, SHORTEST_DEADLINE),
                 retry_policy=RETRY,
                 cancellation_type=_on_cancel(early),

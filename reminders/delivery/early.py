@@ -82,6 +82,10 @@ class EarlyArrivals:
             instant.gates.pop(gate, None)
         return self._clock.now() - came_at
 
+    def is_due_before(self, instant: datetime) -> bool:
+        """Whether somebody waits for an earlier instant than this one."""
+        return any(due_at < instant for due_at in self._instants)
+
     def end(self) -> None:
         """Let nobody wait any longer."""
         for instant in self._instants.values():

@@ -185,6 +185,10 @@ class DeliveryPipeline:
             # Frozen or about to be: resolved, not guessed. Bounded by the policy's patience.
             return await asyncio.shield(ticket.outcome)
 
+    def is_calm(self, within: timedelta) -> bool:
+        """Whether nothing is under way, nor waits here for an instant within so long."""
+        return not self._tickets and not self._early.is_due_before(self._clock.now() + within)
+
     async def _prepare(self, reminder_ids: Sequence[UUID], due_at: datetime) -> None:
         """Have the e-mails of some reminders ready that are due in a moment."""
         reading = await self._ledger.read(reminder_ids)

@@ -53,11 +53,11 @@ class SlowDeliverer:
         return CloseRemindersResult(closed=len(request.reminder_ids), in_doubt=0)
 
 
-def has_begun(deliverer: SlowDeliverer) -> Callable[[], Awaitable[bool]]:
-    """Whether a delivery has been asked for."""
+def has_begun(deliverer: SlowDeliverer, times: int = 1) -> Callable[[], Awaitable[bool]]:
+    """Whether a delivery has been asked for, so many times."""
 
     async def begun() -> bool:
-        return bool(deliverer.runs)
+        return len(deliverer.runs) == times
 
     return begun
 
@@ -115,11 +115,16 @@ async def test_a_worker_that_stops_hands_a_waiting_crowd_over() -> None:
         heartbeat_timeout=timedelta(minutes=1), started_time=NOW - timedelta(minutes=1)
     )
     deliverer = SlowDeliverer()
-    run = asyncio.create_task(env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER))
+    activities = DeliveryActivities(deliverer)
+    due = asyncio.create_task(environment().run(activities.deliver_reminder, REMINDER))
     await eventually(has_begun(deliverer))
+    run = asyncio.create_task(env.run(activities.deliver_reminder, REMINDER))
+    await eventually(has_begun(deliverer, 2))
     env.worker_shutdown()
     with pytest.raises(ApplicationError) as handed_over:
         await run
+    deliverer.go.set()
+    assert ReminderStatus.SENT is (await due).status
     assert ("NotDueYetError", timedelta(seconds=1)) == (
         handed_over.value.type,
         handed_over.value.next_retry_delay,
