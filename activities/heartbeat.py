@@ -35,14 +35,16 @@ async def heartbeating(
         yield
         return
 
+    loop = asyncio.get_running_loop()
+    quiet = max(quiet_for, timedelta())
+    every_seconds = (timeout - quiet).total_seconds() / BEATS
+    timer: asyncio.TimerHandle
+
     def beat() -> None:
         nonlocal timer
         activity.heartbeat(*details())
         timer = loop.call_later(every_seconds, beat)
 
-    loop = asyncio.get_running_loop()
-    quiet = max(quiet_for, timedelta())
-    every_seconds = (timeout - quiet).total_seconds() / BEATS
     timer = loop.call_later(quiet.total_seconds() + every_seconds, beat)
     try:
         yield
