@@ -106,10 +106,9 @@ class Formats:
         first, last = starts.replace(tzinfo=None), ends.replace(tzinfo=None)
         return _tidy(format_interval(first, last, skeleton, locale=self.locale))
 
-    def end_elsewhen(self, starts: datetime, ends: datetime) -> str:
-        """`Wednesday, 1:00 AM`: an end on another day than the start."""
-        near = ends - starts < _WEEKDAY_SUFFICES
-        return f"{self.weekday(ends) if near else self.date(ends)}, {self.clock_time(ends)}"
+    def day_elsewhen(self, starts: datetime, ends: datetime) -> str:
+        """`Wednesday`, or the date: the day of an end on another day than the start."""
+        return self.weekday(ends) if ends - starts < _WEEKDAY_SUFFICES else self.date(ends)
 
     def place(self, zone: tzinfo) -> str | None:
         """`Lissabon` for `Europe/Lisbon` in German; nothing where a zone is no place."""

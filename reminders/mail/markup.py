@@ -14,8 +14,12 @@ _WRITTEN_BY_AN_EDITOR = re.compile(
     r"<(?:(?:p|br|ul|ol|li|div)(?:\s[^<>]*)?/?|a\s+href=[^<>]*)>", re.IGNORECASE
 )
 """Text that people typed may say `x < y`, or `<b>`; an editor cannot do without one of these."""
-_TAGS = {"p", "br", "ul", "ol", "li", "a", "b", "strong", "em", "i", "blockquote"}
-_BLOCKS = {"p", "ul", "ol", "blockquote", "br", "li"}
+_TAGS = {"p", "div", "br", "ul", "ol", "li", "a", "b", "strong", "em", "i", "blockquote"}
+_BLOCKS = {"p", "div", "ul", "ol", "blockquote", "br", "li"}
+_ELSE = re.compile(
+    r"<(/?)(h[1-6]|tr|pre|caption|t[dh]|table|tbody|thead|tfoot)\b[^<>]*>", re.IGNORECASE
+)
+"""What no e-mail of ours keeps, and whose words would run together without it."""
 _SCHEMES = {"http", "https", "mailto"}
 
 
@@ -27,7 +31,7 @@ def is_markup(text: str) -> bool:
 def safe(text: str) -> Markup:
     """What of the HTML may stand in an e-mail: paragraphs, lists, emphasis and links."""
     cleaned = nh3.clean(
-        without_controls(text),
+        _ELSE.sub(_instead, without_controls(text)),
         tags=_TAGS,
         attributes={"a": {"href"}},
         url_schemes=_SCHEMES,
@@ -35,6 +39,16 @@ def safe(text: str) -> Markup:
         set_tag_attribute_values={"a": {"target": "_blank", "style": "color:inherit"}},
     )
     return Markup(cleaned)  # noqa: S704 - that is what it was cleaned for
+
+
+def _instead(tag: re.Match[str]) -> str:
+    """Headings as bold paragraphs, rows as lines, cells with a space between them."""
+    close, name = tag[1], tag[2].lower()
+    if name in ("td", "th"):
+        return " " if close else ""
+    if name in ("tr", "pre", "caption"):
+        return f"<{close}div>"
+    return ("</strong></p>" if close else "<p><strong>") if name.startswith("h") else ""
 
 
 def plain(text: str) -> str:

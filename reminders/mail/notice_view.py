@@ -11,7 +11,7 @@ from reminders.mail.locales import first_known_zone
 from reminders.mail.notice_wording import News
 from reminders.mail.plain_text import shortened
 from reminders.mail.view import SUBJECT_TITLE, MailView, appointment
-from reminders.mail.wording import Appointment, Urgency, Wording
+from reminders.mail.wording import Urgency, Wording
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,13 +19,6 @@ class NoticeView(MailView):
     """Everything the templates of a notice may show: plain text, not escaped."""
 
     news: News
-    is_struck: bool
-    """Whether what is shown does not take place."""
-    moved_from_elsewhere: Appointment | None
-    """The earlier time in the session's own zone, when its clocks show another."""
-    calendar_label: str
-    call_to_action: str
-    """On the button that leads to the session."""
 
 
 def notice_view(
@@ -74,12 +67,13 @@ def notice_view(
     fields |= {
         "subject": tone.subject.format(
             title=shortened(view.title, SUBJECT_TITLE),
-            date=when.date,
+            date=words.formats.date(starts),
             time=words.formats.clock_time(starts),
         ),
         "header": tone.header,
         "announcement": tone.announcement,
         "advice": tone.advice,
+        "start_date": words.formats.date(starts),
         "start_time": words.formats.clock_time(starts),
         "weekday": words.formats.short_weekday(starts),
         "day": str(starts.day),
@@ -98,14 +92,11 @@ def notice_view(
         "notes": view.notes if news is News.CONFIRMED else (),
         "notes_html": view.notes_html if news is News.CONFIRMED else None,
         "calendars": calendars,
-    }
-    return NoticeView(
-        **fields,
-        news=news,
-        is_struck=is_cancelled,
-        moved_from_elsewhere=(
+        "calendar_label": labels.calendar_update if replaces else labels.calendar,
+        "is_struck": is_cancelled,
+        "moved_from_elsewhere": (
             appointment(words, moved_from, None, home) if was_elsewhere and moved_from else None
         ),
-        calendar_label=labels.calendar_update if replaces else labels.calendar,
-        call_to_action=words.tones[Urgency.CALM].call_to_action,
-    )
+        "call_to_action": words.tones[Urgency.CALM].call_to_action,
+    }
+    return NoticeView(**fields, news=news)

@@ -239,7 +239,7 @@ class MailRenderer:
                 "session_title": shortened(view.title, SUBJECT_TITLE),
                 "speaker_name": view.speaker,
                 "time_left": view.time_left,
-                "start_date": view.when.date,
+                "start_date": view.start_date,
                 "start_time": view.start_time,
                 "time_zone": view.when.zone,
                 "location": view.location,

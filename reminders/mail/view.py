@@ -47,6 +47,8 @@ class MailView:
     announcement: str
     advice: str
     time_left: str
+    start_date: str
+    """The day of the start, as within a sentence."""
     start_time: str
     """The start on the attendee's clock, without the end."""
     urgency: Urgency
@@ -59,8 +61,14 @@ class MailView:
     """In the session's own zone, when its clocks show another time."""
     moved_from: Appointment | None
     """When an earlier e-mail said it would start, if that is not so any more."""
+    moved_from_elsewhere: Appointment | None = None
+    """The same in the session's own zone, where a notice tells of it and the clocks differ."""
+    is_struck: bool = False
+    """Whether what is shown does not take place."""
     join_url: str
     """A web address; becomes a button."""
+    call_to_action: str
+    """On that button."""
     join_note: str
     """Whatever else the platform stores for joining, shown as it is."""
     speaker: str
@@ -71,6 +79,7 @@ class MailView:
     """Lines, cut into text and links."""
     notes_html: Markup | None
     """The notes as they were formatted, made safe; absent if they are text, or too long."""
+    calendar_label: str
     calendars: tuple[tuple[str, str], ...]
     """Name and URL of every way into a calendar."""
     stop_url: str
@@ -135,6 +144,7 @@ def mail_view(
         announcement=_one_full_stop(told.announcement.format(time_left=phrase)),
         advice=tone.advice_with_link if join_url else tone.advice,
         time_left=phrase,
+        start_date=words.formats.date(starts),
         start_time=words.formats.clock_time(starts),
         urgency=urgency,
         tone=tone,
@@ -151,12 +161,14 @@ def mail_view(
             appointment(words, moved_from, None, own_zone) if moved_from and is_moved else None
         ),
         join_url=join_url,
+        call_to_action=tone.call_to_action,
         join_note=join_note,
         speaker=speaker,
         location=location,
         details=tuple((label, value) for label, value in rows if value),
         notes=_notes(session.preparation_notes or ""),
         notes_html=_notes_html(session.preparation_notes or ""),
+        calendar_label=labels.calendar,
         calendars=(
             (
                 (labels.google, links.google_url),

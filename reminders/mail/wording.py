@@ -89,6 +89,7 @@ class Appointment:
     """When it is, in one zone."""
 
     date: str
+    """With a capital letter, for it begins a line; French and Spanish have none within a sentence."""
     hours: str
     zone: str
 
@@ -210,9 +211,12 @@ class Wording:
         elif ends.date() == starts.date():
             hours = formats.hours(starts, ends)
         else:
-            end = formats.end_elsewhen(starts, ends)
+            end = f"{formats.day_elsewhen(starts, ends)}, {self._clock_time(ends)}"
             hours = f"{formats.clock_time(starts)} \N{EN DASH} {end}"
-        return Appointment(date=formats.date(starts), hours=hours, zone=self.zone_name(starts))
+        date = formats.date(starts)
+        return Appointment(
+            date=date[:1].upper() + date[1:], hours=hours, zone=self.zone_name(starts)
+        )
 
     def zone_name(self, at: datetime) -> str:
         """`Lisbon time (UTC+1)`: a place that people know, and the offset that leaves no doubt."""

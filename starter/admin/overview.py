@@ -140,7 +140,7 @@ def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Ite
         figures.today.sent.get(status, 0)
         for status in (ReminderStatus.BOUNCED, ReminderStatus.COMPLAINED)
     ):
-        text = f"{_some(refused, 'e-mail')} of today bounced or were reported as spam"
+        text = f"{_some(refused, 'e-mail')} bounced or drew a complaint today"
         yield Alert(text, "/reminders?status=bounced", "See them", is_urgent=False)
 
 

@@ -167,8 +167,8 @@ def _capitalized(text: str) -> str:
 
 
 def words(name: str) -> str:
-    """`session_cancelled` as people write it."""
-    return name.replace("_", " ")
+    """`session_cancelled` as people write it, and Temporal's `canceled` as we do."""
+    return name.replace("_", " ").replace("canceled", "cancelled")
 
 
 def pretty(value: object) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from math import ceil
 from typing import Self
 from zoneinfo import ZoneInfo
 
@@ -59,7 +60,7 @@ def local(context: Context, value: datetime) -> datetime:
 def instant(context: Context, value: datetime | None, form: str = "%Y-%m-%d %H:%M") -> Markup:
     """An instant in the zone of the page; browsers show their own time on hovering."""
     if value is None:
-        return Markup('<span class="none">&ndash;</span>')
+        return Markup('<span class="none dash">&ndash;</span>')
     utc = value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return Markup('<time datetime="{}">{}</time>').format(utc, local(context, value).strftime(form))
 
@@ -77,8 +78,11 @@ def relative(value: datetime, now: datetime) -> str:
 
 
 def duration(value: timedelta) -> str:
-    """A duration in its two largest units, such as `1 d 2 h`; what is smaller is left out."""
-    left = round(value.total_seconds())
+    """A duration in its two largest units, such as `1 d 2 h`; what is smaller is left out.
+
+    Seconds are rounded upwards: what arrived *within 0 s* would have arrived before it was sent.
+    """
+    left = ceil(value.total_seconds())
     if left < 60:
         return f"{left} s"
     counts = [(left // 86400, "d"), (left // 3600 % 24, "h"), (left // 60 % 60, "min")]

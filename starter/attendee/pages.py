@@ -23,6 +23,7 @@ from reminders.mail.catalogue import compiled, read, translations
 from reminders.mail.locales import first_known_zone, locale_called
 from reminders.mail.plain_text import one_line
 from reminders.mail.wording import Appointment, Wording
+from reminders.tokens import Purpose
 
 _HERE = Path(__file__).parent
 _ENGLISH = Locale("en")
@@ -104,9 +105,9 @@ class Pages:
         page = _stop_page(reader, words, now=now, resumed=resumed)
         return self._render("stop.html", locale, page=page)
 
-    def unknown(self, locale: Locale) -> str:
-        """The page of a link that names nobody."""
-        return self._render("unknown.html", locale)
+    def unknown(self, locale: Locale, of: Purpose = Purpose.STOP) -> str:
+        """The page of a link that names nobody; how else reminders stop is said of a stop link."""
+        return self._render("unknown.html", locale, stops=of is Purpose.STOP)
 
     def unavailable(self, locale: Locale, action: Action | None) -> str:
         """The page of a moment at which nothing can be done; offers to do the same once more."""

@@ -142,7 +142,21 @@ async def stop(token: str, request: Request) -> Response:
     },
 )
 async def calendar(token: str, request: Request) -> Response:
-    """The same address for ever: the same UID, and a higher SEQUENCE after every change."""
+    """The same address for ever: the same UID, and a higher SEQUENCE after every change.
+
+    Whoever opens it in a browser is told on a page what a calendar program is told as a problem.
+    """
+    try:
+        return await _calendar(token, request)
+    except (LinkNotFoundError, ServiceUnavailableError) as error:
+        if "text/html" not in request.headers.get("accept", ""):
+            raise
+        if isinstance(error, LinkNotFoundError):
+            return _unknown(request, of=Purpose.CALENDAR)
+        return _unavailable(request, error, None)
+
+
+async def _calendar(token: str, request: Request) -> Response:
     enrollment = _enrollment_of(request, Purpose.CALENDAR, token)
     parts = _parts(request)
     entry = await parts.calendar.entry(enrollment.session_id, enrollment.user_id)
@@ -239,14 +253,14 @@ def _stop_page(
     return _page(request, html, status=status)
 
 
-def _unknown(request: Request) -> Response:
+def _unknown(request: Request, *, of: Purpose = Purpose.STOP) -> Response:
     locale = _pages(request).preferred(request.headers.get("accept-language", ""))
-    return _page(request, _pages(request).unknown(locale), status=404)
+    return _page(request, _pages(request).unknown(locale, of), status=404)
 
 
 def _unavailable(request: Request, error: Exception, action: Action | None) -> Response:
     """The token is left out of the log: it is a credential."""
-    logger.warning("%s /stop: %s", request.method, error)
+    logger.warning("%s of a link: %s", request.method, error)
     locale = _pages(request).preferred(request.headers.get("accept-language", ""))
     html = _pages(request).unavailable(locale, action)
     return _page(request, html, status=503, **{"Retry-After": str(RETRY_AFTER)})

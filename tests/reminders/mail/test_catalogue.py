@@ -90,6 +90,31 @@ def test_the_default_subjects_are_good_in_every_language(language: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("locale", "line", "sentence"),
+    [
+        ("fr", "Mardi 1er décembre 2026", "mardi 1er décembre 2026"),
+        ("es", "Martes, 1 de diciembre de 2026", "martes, 1 de diciembre de 2026"),
+    ],
+)
+def test_a_date_has_a_capital_where_it_begins_a_line(locale: str, line: str, sentence: str) -> None:
+    """And none within a subject, in languages that write their weekdays small."""
+    found = mail(
+        attendee=replace(ANA, locale=locale),
+        reminder_rule=rule(timedelta(hours=2), "{session_title}, {start_date}"),
+    )
+    assert f"  {line}, 15:00" in found.text
+    assert found.subject.endswith(f", {sentence}")
+
+
+def test_a_german_sentence_after_the_greeting_needs_no_small_letter() -> None:
+    """After "Guten Tag ...," German goes on in lower case; polite words keep their capital."""
+    words = wording_in("de")
+    said = [words.moved_tone.announcement]
+    said += [tone.announcement for tone in (*words.tones.values(), *words.news.values())]
+    assert {"Ihre"} == {announcement.split()[0] for announcement in said}
+
+
+@pytest.mark.parametrize(
     ("locale", "left", "phrase"),
     [
         ("de", timedelta(minutes=1), "in 1 Minute"),

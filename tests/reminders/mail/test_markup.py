@@ -44,6 +44,16 @@ def test_formatted_in_html_and_words_in_text() -> None:
     assert TEXT in calendar_event(replace(FULL, preparation_notes=NOTES), notes=1000).details
 
 
+def test_lines_headings_and_cells_do_not_run_together() -> None:
+    """An editor may put every line into a `div`; a table loses its cells, not the gaps between them."""
+    notes = (
+        "<h3>Before</h3><div>Bring a pen</div><div>and paper</div>"
+        "<table><tr><th>Room</th><th>Floor</th></tr><tr><td>B</td><td>2</td></tr></table>"
+    )
+    assert "Before\n\nBring a pen\nand paper\nRoom Floor\nB 2" == markup.plain(notes)
+    assert "<div>Bring a pen</div><div>and paper</div>" in with_notes(notes)[0]
+
+
 @pytest.mark.parametrize(
     "notes",
     [

@@ -62,7 +62,7 @@ def test_one_session_in_three_places_on_the_sunday_when_clocks_go_back() -> None
         place: composed(CASES[f"dst_sunday_{place}"]).text
         for place in ("los_angeles", "kolkata", "auckland")
     }
-    assert "domingo, 1 de noviembre de 2026, 1:30\N{EN DASH}2:30\u00a0a.m." in texts["los_angeles"]
+    assert "Domingo, 1 de noviembre de 2026, 1:30\N{EN DASH}2:30\u00a0a.m." in texts["los_angeles"]
     assert "hora de Los Ángeles (UTC-8)" in texts["los_angeles"]  # the second 01:30, not the first
     assert "Sunday, 1 November 2026, 3:00\N{EN DASH}4:00\u00a0pm" in texts["kolkata"]
     assert "Kolkata time (UTC+5:30)" in texts["kolkata"]

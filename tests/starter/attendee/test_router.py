@@ -285,6 +285,19 @@ class TestStopPage:
 class TestStrangers:
     """What somebody without the e-mail can do."""
 
+    async def test_a_calendar_link_that_names_nobody_is_explained_to_people(
+        self, shared_api: Api
+    ) -> None:
+        """A browser shows a page in its reader's language; a calendar program gets a problem."""
+        browser = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": "fr-FR,fr;q=0.9"}
+        page = await shared_api.get("/calendar/none.ics", headers=browser)
+        assert (404, "text/html; charset=utf-8") == (page.status_code, page.headers["content-type"])
+        assert "Ce lien ne fonctionne pas" in page.text
+        assert "rappels" not in page.text  # what is said of stop links
+        program = await shared_api.get("/calendar/none.ics", headers={"Accept": "text/calendar"})
+        assert 404 == program.status_code
+        assert program.headers["content-type"].startswith("application/problem+json")
+
     async def test_no_token_but_ours_opens_anything(
         self, visit: Visit, database: Database, shared_api: Api
     ) -> None:

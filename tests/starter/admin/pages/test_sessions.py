@@ -144,3 +144,17 @@ async def test_the_roster_shows_who_is_in_which_state(desk: Page, house: House) 
     await expect(rows).to_have_count(1)
     await rows.get_by_role("link").click()
     await expect(desk).to_have_url(re.compile(f"/admin/enrollments/{session.id}/{people[0]}"))
+
+
+async def test_counts_stand_below_the_words_they_count(desk: Page, house: House) -> None:
+    """Header and numbers of a column end at the same edge, the header's badge notwithstanding."""
+    await desk.goto(f"/admin/sessions/{house.session.id}")
+    edges: list[float] = await desk.evaluate(
+        """() => [...document.querySelectorAll(".matrix tr")].map(row => {
+             const text = document.createRange();
+             text.selectNodeContents(row.querySelector(".count").firstElementChild);
+             return text.getBoundingClientRect().right;
+           })"""
+    )
+    assert len(edges) > 1
+    assert max(edges) - min(edges) < 1
