@@ -189,41 +189,39 @@ def _print_enrollment(answer: EnrollmentOut) -> None:
         run=answer.run_id,
     )
     tables.table(
-        ("reminder", "due (UTC)", "status", "reason", "id"),
-        (
-            (r.reminder_type, r.due_at, r.email_status, r.status_reason, r.id)
-            for r in answer.reminders
-        ),
+        {
+            "reminder": r.reminder_type,
+            "due (UTC)": r.due_at,
+            "status": r.email_status,
+            "reason": r.status_reason,
+            "id": r.id,
+        }
+        for r in answer.reminders
     )
 
 
 def _print_many(answer: EnrollmentsOut, lines: Sequence[int]) -> None:
     """How many were enrolled, and who was not."""
-    tables.table(
-        ("enrolled", "unchanged", "refused"),
-        [(answer.enrolled, answer.unchanged, answer.refused)],
+    tables.row(
+        {"enrolled": answer.enrolled, "unchanged": answer.unchanged, "refused": answer.refused}
     )
     if answer.refused:
         tables.table(
-            ("line", "user", "refused because"),
-            (
-                (line, one.user_id, one.error.detail)
-                for line, one in zip(lines, answer.enrollments, strict=True)
-                if one.error
-            ),
+            {"line": line, "user": one.user_id, "refused because": one.error.detail}
+            for line, one in zip(lines, answer.enrollments, strict=True)
+            if one.error
         )
 
 
 def _print_cancelled(answer: CancelReceiptOut, *, dry_run: bool) -> None:
     """What was cancelled, or would be."""
-    tables.table(
-        (
-            "would be cancelled" if dry_run else "cancelled",
-            "already sent",
-            "in flight",
-            "would be told" if dry_run else "told",
-        ),
-        [(answer.cancelled, answer.already_sent, answer.in_flight, answer.told)],
+    tables.row(
+        {
+            "would be cancelled" if dry_run else "cancelled": answer.cancelled,
+            "already sent": answer.already_sent,
+            "in flight": answer.in_flight,
+            "would be told" if dry_run else "told": answer.told,
+        }
     )
 
 
@@ -253,27 +251,15 @@ def _print_story(answer: StoryOut, names: Names) -> None:
     if answer.nothing_planned:
         return
     tables.table(
-        (
-            "reminder",
-            "due (UTC)",
-            "decision",
-            "attempts",
-            "sent (UTC)",
-            "provider's id",
-            "error",
-            "id",
-        ),
-        (
-            (
-                with_generation(r),
-                r.due_at,
-                r.decision,
-                r.attempts,
-                r.sent_at,
-                r.resend_email_id,
-                r.last_error,
-                r.id,
-            )
-            for r in answer.reminders
-        ),
+        {
+            "reminder": with_generation(r),
+            "due (UTC)": r.due_at,
+            "decision": r.decision,
+            "attempts": r.attempts,
+            "sent (UTC)": r.sent_at,
+            "provider's id": r.resend_email_id,
+            "error": r.last_error,
+            "id": r.id,
+        }
+        for r in answer.reminders
     )

@@ -304,17 +304,19 @@ def _print_reconciled(answer: Reconciled) -> None:
         moved=f"{answer.sessions_moved} sessions",
         unreadable=str(answer.unreadable) if answer.unreadable else None,
     )
-    tables.table(("became", "reminders"), answer.ended.items())
+    tables.table({"became": state, "reminders": n} for state, n in answer.ended.items())
 
 
 def _print_diagnosis(answer: Readiness) -> None:
     """All checks, and what to do."""
     tables.table(
-        ("", "check", "found", "remedy"),
-        (
-            ("RED" if c.level == "red" else c.level, c.name, c.detail, c.remedy)
-            for c in answer.checks
-        ),
+        {
+            "": "RED" if c.level == "red" else c.level,
+            "check": c.name,
+            "found": c.detail,
+            "remedy": c.remedy,
+        }
+        for c in answer.checks
     )
     if answer.cause:
         tables.lines(cause=answer.cause)

@@ -91,14 +91,13 @@ def _print_rehearsal(answer: RehearsalOut) -> None:
         enrolled=f"{tables.plain(answer.enrolled_at)} UTC",
     )
     tables.table(
-        ("reminder", "goes out (UTC)", "due (UTC)", "subject, or why not"),
-        (
-            (
-                f"{r.reminder_type} ({r.generation})" if r.generation > 1 else r.reminder_type,
-                r.sent_at or "-",
-                r.due_at,
-                r.subject or r.decision,
-            )
-            for r in answer.reminders
-        ),
+        {
+            "reminder": f"{r.reminder_type} ({r.generation})"
+            if r.generation > 1
+            else r.reminder_type,
+            "goes out (UTC)": r.sent_at or "-",
+            "due (UTC)": r.due_at,
+            "subject, or why not": r.subject or r.decision,
+        }
+        for r in answer.reminders
     )

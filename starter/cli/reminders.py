@@ -162,21 +162,18 @@ def by_status(counts: Mapping[ReminderStatus, int]) -> str:
 
 def _print_reminders(answer: ReminderPageOut, names: Names) -> None:
     tables.table(
-        ("due (UTC)", "reminder", "status", "reason", "title", "name", "session", "user", "id"),
-        (
-            (
-                r.due_at,
-                with_generation(r),
-                r.email_status,
-                r.status_reason,
-                names.sessions.get(r.session_id),
-                names.people.get(r.user_id),
-                r.session_id,
-                r.user_id,
-                r.id,
-            )
-            for r in answer.items
-        ),
+        {
+            "due (UTC)": r.due_at,
+            "reminder": with_generation(r),
+            "status": r.email_status,
+            "reason": r.status_reason,
+            "title": names.sessions.get(r.session_id),
+            "name": names.people.get(r.user_id),
+            "session": r.session_id,
+            "user": r.user_id,
+            "id": r.id,
+        }
+        for r in answer.items
     )
     tables.more(answer.next_cursor)
 
@@ -190,7 +187,10 @@ def _print_reminder(answer: ReminderOut, names: Names) -> None:
 def _print_redrive(answer: RedriveOut) -> None:
     """What a redrive did, or would do."""
     left = ", ".join(f"{why} {count}" for why, count in sorted(answer.left_alone.items()))
-    tables.table(
-        ("failed", "would be sent again" if answer.dry_run else "planned again", "left alone"),
-        [(answer.found, answer.resent, left or "0")],
+    tables.row(
+        {
+            "failed": answer.found,
+            "would be sent again" if answer.dry_run else "planned again": answer.resent,
+            "left alone": left or "0",
+        }
     )
