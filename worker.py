@@ -24,9 +24,9 @@ from temporalio.worker import Plugin, Worker, WorkerDeploymentConfig
 from reminders import settings
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
-from reminders.observability import endpoint, gauges, logs, tracing
+from reminders.observability import gauges, logs, tracing
 from reminders.observability.metrics import DeliveryMetrics, a_registry
-from reminders.observability.scrape import Scrape
+from reminders.observability.scrape import Scrape, serving
 from reminders.observability.sdk import sdk
 from reminders.settings import Settings
 from reminders.temporal import SDK_EXIT_SECONDS
@@ -155,7 +155,7 @@ async def run(
                 sdk_url=own.metrics_url,
             )
             await stack.enter_async_context(
-                endpoint.serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
+                serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
             )
         await stack.enter_async_context(worker)
         logger.info("it posts with key and sender %s", config.sender_fingerprint())

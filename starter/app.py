@@ -16,8 +16,7 @@ from reminders import settings as environment
 from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import gauges, logs, tracing
-from reminders.observability.arrivals import ArrivalMetrics
-from reminders.observability.metrics import a_registry
+from reminders.observability.metrics import ArrivalMetrics, a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
 from reminders.temporal import SDK_EXIT_SECONDS
@@ -37,8 +36,15 @@ from starter.api import (
     webhook,
 )
 from starter.api import errors as problems
-from starter.api.hosts import OwnPagesOnly, WellFormedHost
-from starter.api.middleware import BodyLimit, HeadLikeGet, Measure, OneBudget, SecurityHeaders
+from starter.api.middleware import (
+    BodyLimit,
+    HeadLikeGet,
+    Measure,
+    OneBudget,
+    OwnPagesOnly,
+    SecurityHeaders,
+    WellFormedHost,
+)
 from starter.api.reading import route_path, well_formed
 from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee

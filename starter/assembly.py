@@ -14,7 +14,7 @@ from temporalio.runtime import Runtime
 
 from reminders import temporal
 from reminders.clock import SharedClock, SystemClock
-from reminders.db.arrivals import Arrivals
+from reminders.db.arrivals import Arrivals, WebhookRefusals
 from reminders.db.audit import AuditLog
 from reminders.db.back_fill import Ahead
 from reminders.db.calendar import CalendarEntries
@@ -27,7 +27,6 @@ from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderState
-from reminders.db.refusals import WebhookRefusals
 from reminders.db.reports import FailedReminders, LedgerGauges, Overview
 from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects

@@ -18,14 +18,13 @@ from typing import Any
 from temporalio.plugin import SimplePlugin
 
 from activities.delivery import DeliveryActivities
-from activities.retention import RetentionActivities
 from activities.session_change import SessionChangeActivities
-from activities.sweep import SweepActivities
+from activities.sweep import RetentionActivities, SweepActivities
 from reminders.db.absence import Absence
+from reminders.db.arrivals import PostgresInquiries
 from reminders.db.channel import Channel
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.inquiries import PostgresInquiries
 from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.inquiry import Inquiry

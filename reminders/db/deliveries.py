@@ -32,7 +32,7 @@ from reminders.domain.model import (
     StatusReason,
     Turn,
 )
-from reminders.domain.pace import Pace
+from reminders.domain.pace import Pace, Usage
 from reminders.domain.ports import (
     Clock,
     Destination,
@@ -42,7 +42,6 @@ from reminders.domain.ports import (
     Settlement,
     Stranded,
 )
-from reminders.domain.quota import Usage
 
 SENDING = ReminderStatus.SENDING
 _NOT_TRUE = "what it says is not true any more, and it may have been accepted"

@@ -19,8 +19,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Message
+from reminders.domain.pace import Usage
 from reminders.domain.ports import Mailer, Receipt
-from reminders.domain.quota import Usage
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider

@@ -32,8 +32,8 @@ from starter.admin.routing import (
     page_router,
     redirect,
 )
-from starter.api.fields import LocaleName, ZoneName, zones
 from starter.api.mails import RehearsalOut
+from starter.api.models import LocaleName, ZoneName, zones
 from starter.assembly import Parts
 from starter.services.mails import Mails, Scene, Wanted
 from starter.services.mails import scene as looked_up

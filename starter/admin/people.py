@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from reminders.db.audit import By
 from reminders.db.lookups import FOUND_AT_ONCE
 from reminders.domain.model import OptOut
+from starter.admin.cookies import LONGEST_SEARCH
 from starter.admin.rendering import render
 from starter.admin.routing import (
     Answering,
@@ -19,7 +20,6 @@ from starter.admin.routing import (
     redirect,
     to_results,
 )
-from starter.admin.searches import LONGEST
 from starter.api.people import in_order
 
 router = page_router()
@@ -42,7 +42,7 @@ async def people(request: Request, parts: Answering, searched: Searched) -> Resp
 @router.post("/people")
 async def search(request: Request, operator: SignedIn, form: Sent) -> Response:
     """Search for people."""
-    return to_results(request, operator, "/people", form.required("q", longest=LONGEST))
+    return to_results(request, operator, "/people", form.required("q", longest=LONGEST_SEARCH))
 
 
 @router.get("/people/{user_id}")

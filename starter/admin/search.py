@@ -9,6 +9,7 @@ from fastapi import Request, Response
 from reminders.db.lookups import FOUND_AT_ONCE, Period
 from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
 from reminders.domain.keys import enrollment_of
+from starter.admin.cookies import LONGEST_SEARCH
 from starter.admin.rendering import render
 from starter.admin.routing import (
     Answering,
@@ -19,7 +20,6 @@ from starter.admin.routing import (
     redirect,
     to_results,
 )
-from starter.admin.searches import LONGEST
 from starter.assembly import Parts
 
 router = page_router()
@@ -34,7 +34,7 @@ async def search(request: Request, parts: Answering, operator: SignedIn, form: S
 
     Other words are searched for among people and the titles of sessions.
     """
-    wanted = form.text("q", longest=LONGEST)
+    wanted = form.text("q", longest=LONGEST_SEARCH)
     workflow = enrollment_of(wanted)
     if workflow:
         return redirect(f"/enrollments/{workflow[0]}/{workflow[1]}")

@@ -11,6 +11,7 @@ from reminders.db.audit import By
 from reminders.db.lookups import PAGE, Period
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import ReminderStatus
+from starter.admin.cookies import LONGEST_SEARCH
 from starter.admin.rendering import render
 from starter.admin.routing import (
     Answering,
@@ -21,7 +22,6 @@ from starter.admin.routing import (
     redirect,
     to_results,
 )
-from starter.admin.searches import LONGEST
 
 router = page_router()
 
@@ -57,7 +57,7 @@ async def sessions(
 async def search_sessions(request: Request, operator: SignedIn, form: Sent) -> Response:
     """Search for sessions."""
     period = Period.PAST if form.raw("period") == Period.PAST else Period.UPCOMING
-    text = form.text("q", longest=LONGEST)
+    text = form.text("q", longest=LONGEST_SEARCH)
     return to_results(request, operator, f"/sessions?period={period}", text)
 
 
@@ -97,7 +97,7 @@ async def search_roster(
     request: Request, session_id: UUID, operator: SignedIn, form: Sent
 ) -> Response:
     """Search the roster."""
-    text = form.text("q", longest=LONGEST)
+    text = form.text("q", longest=LONGEST_SEARCH)
     return to_results(request, operator, f"/sessions/{session_id}", text, anchor="#roster")
 
 

@@ -15,8 +15,7 @@ from reminders.db.audit import By
 from reminders.domain.errors import ReminderError
 from reminders.domain.model import Enrollee, EnrollmentStatus, ReminderStatus, SessionStatus
 from starter.api.errors import TYPES, detail_of
-from starter.api.fields import BlankIsAbsent, WebUrl
-from starter.api.models import In, Mirror, Out, ReasonBody, ReasonQuery
+from starter.api.models import BlankIsAbsent, In, Mirror, Out, ReasonBody, ReasonQuery, WebUrl
 from starter.api.reminders import PlannedReminderOut, ReminderOut
 from starter.api.routing import (
     BODY,

@@ -14,8 +14,18 @@ from reminders.db.preference_store import MOST_OPT_OUTS, Choices
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Attendee, OptOut, StatusReason
 from reminders.mail.addressing import is_local
-from starter.api.fields import BlankIsAbsent, EmailAddress, Line, LocaleName, ZoneName
-from starter.api.models import In, Out, ReasonBody, ReasonQuery, TypeName
+from starter.api.models import (
+    BlankIsAbsent,
+    EmailAddress,
+    In,
+    Line,
+    LocaleName,
+    Out,
+    ReasonBody,
+    ReasonQuery,
+    TypeName,
+    ZoneName,
+)
 from starter.api.routing import (
     BODY,
     CREATED,

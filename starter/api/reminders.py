@@ -12,8 +12,7 @@ from pydantic import Field
 from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.domain.model import ReminderStatus, StatusReason
-from starter.api.fields import Instant, MaybeReason, Reason
-from starter.api.models import Cursor, In, Mirror, Out, PageOut
+from starter.api.models import Cursor, In, Instant, MaybeReason, Mirror, Out, PageOut, Reason
 from starter.api.routing import (
     BODY,
     CONFLICT,

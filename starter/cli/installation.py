@@ -215,17 +215,17 @@ def check(*, as_json: AsJson = False) -> None:
 
 async def _checked(parts: Parts) -> _Checked:
     """What an existing platform's tables look like; where they are ours there is nothing to see."""
-    from reminders.db import existing_platform, migrate, rights
+    from reminders.db import existing_platform, migrate, reading
     from reminders.domain.errors import DatabaseUnavailableError
     from starter.health.platform import odd_rows
 
     if parts.database.host_schema is None:
         return _Checked((), ())
     examined = await existing_platform.examine(parts.database)
-    hidden, filtered = await rights.hidden(parts.database)
+    hidden, filtered = await reading.hidden(parts.database)
     problems, warnings = (*examined.problems, *hidden), filtered
     if not problems:
-        warnings += await rights.slow_lookups(parts.database)
+        warnings += await reading.slow_lookups(parts.database)
         if await migrate.current(parts.database) is not None:  # our views are over them
             try:
                 warnings += tuple(map(str, await odd_rows(parts.database)))

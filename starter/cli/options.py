@@ -67,7 +67,7 @@ def parsed(kind: str) -> Callable[[str], Any]:
     """A parser of an option, with the words that the HTTP API has for what is wrong.
 
     Args:
-        kind: Where the annotated type is, such as `starter.api.fields:Instant`.
+        kind: Where the annotated type is, such as `starter.api.models:Instant`.
     """
 
     def parse(text: str) -> Any:  # noqa: ANN401 - what the type says
@@ -111,7 +111,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 _REASON = typer.Option(
     "--reason",
-    parser=parsed("starter.api.fields:Reason"),
+    parser=parsed("starter.api.models:Reason"),
     metavar="TEXT",
     help="Why, for the audit log.",
 )

@@ -41,7 +41,7 @@ _OfSession = Annotated[UUID | None, typer.Option(metavar="SESSION", help="Only t
 
 
 def _instant(help: str) -> Any:  # noqa: A002, ANN401 - typer's own
-    return typer.Option(parser=parsed("starter.api.fields:Instant"), metavar="INSTANT", help=help)
+    return typer.Option(parser=parsed("starter.api.models:Instant"), metavar="INSTANT", help=help)
 
 
 @app.command("list")

@@ -27,9 +27,8 @@ from reminders.domain.model import Attendee, Message, ReminderRule, Session
 from reminders.domain.ports import Refused
 from reminders.mail.compose import MailComposer
 from reminders.mail.links import AttendeeLinks
-from reminders.mail.preview import preview
 from reminders.mail.resend import ResendMailer
-from reminders.mail.samples import LINKS, SESSION
+from reminders.mail.samples import LINKS, SESSION, preview
 from reminders.settings import Settings
 from starter.assembly import Parts
 from starter.services.composer import mail_composer

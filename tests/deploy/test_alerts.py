@@ -20,8 +20,7 @@ from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.reports import LedgerGauges
 from reminders.domain.keys import SWEEP_ID
-from reminders.domain.pace import Pace
-from reminders.domain.quota import Quota, Usage
+from reminders.domain.pace import Pace, Quota, Usage
 from reminders.observability import gauges, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
