@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,11 +40,11 @@ _OVERDUE = typed(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ReminderPage:
     """Some reminders, and where the next ones begin."""
 
-    reminders: tuple[Reminder, ...]
+    reminders: Sequence[Reminder]
     next_cursor: str | None
 
 
@@ -103,11 +104,7 @@ class ReminderQueries:
             query = query.where(place < after if newest else place > after)
         found = await self.database.rows(query.limit(limit + 1))
         reminders = tuple(mapping.reminder(row) for row in found)
-        page, more = reminders[:limit], len(reminders) > limit
-        return ReminderPage(
-            reminders=page,
-            next_cursor=cursors.encode(page[-1].due_at.isoformat(), page[-1].id) if more else None,
-        )
+        return ReminderPage(*cursors.page(reminders, limit, lambda last: (last.due_at, last.id)))
 
     async def of_enrollment(self, session_id: UUID, user_id: UUID) -> tuple[Reminder, ...]:
         """Every reminder of one enrollment, all generations, by ascending due instant."""
