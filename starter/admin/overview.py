@@ -17,7 +17,8 @@ from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Hold
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
+from starter.admin.routing import Sent, SignedIn, page_router, redirect
+from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.health.diagnosis import Diagnosis, Level
 from starter.health.examiner import OVERDUE

@@ -11,16 +11,9 @@ from reminders.db.lookups import FOUND_AT_ONCE
 from reminders.domain.model import OptOut
 from starter.admin.cookies import LONGEST_SEARCH
 from starter.admin.rendering import render
-from starter.admin.routing import (
-    Answering,
-    Searched,
-    Sent,
-    SignedIn,
-    page_router,
-    redirect,
-    to_results,
-)
+from starter.admin.routing import Searched, Sent, SignedIn, page_router, redirect, to_results
 from starter.api.people import in_order
+from starter.api.routing import Answering
 
 router = page_router()
 

@@ -27,7 +27,6 @@ from starter.admin.form import Form
 from starter.admin.rendering import render
 from starter.api.errors import RETRY_AFTER
 from starter.api.reading import route_path, router
-from starter.assembly import Parts
 from starter.services.failures import understood
 
 logger = logging.getLogger(__name__)
@@ -129,11 +128,6 @@ def ours(target: str) -> str:
     return target if _OURS.fullmatch(target) and "//" not in target else PATH
 
 
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
-
-
 def _operator(request: Request) -> Operator:
     operator: Operator = request.state.operator
     return operator
@@ -144,7 +138,6 @@ def _form(request: Request) -> Form:
     return sent
 
 
-Answering = Annotated[Parts, Depends(_parts)]
 SignedIn = Annotated[Operator, Depends(_operator)]
 Sent = Annotated[Form, Depends(_form)]
 

@@ -8,7 +8,8 @@ from fastapi import Request, Response
 
 from reminders.db.audit import LONGEST_REASON, Action, By
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
+from starter.admin.routing import Sent, SignedIn, page_router, redirect
+from starter.api.routing import Answering
 from starter.services.sweeps import RunKind, RunState
 
 router = page_router()

@@ -11,15 +11,8 @@ from reminders.domain.errors import SessionNotFoundError, UserNotFoundError
 from reminders.domain.keys import enrollment_of
 from starter.admin.cookies import LONGEST_SEARCH
 from starter.admin.rendering import render
-from starter.admin.routing import (
-    Answering,
-    Searched,
-    Sent,
-    SignedIn,
-    page_router,
-    redirect,
-    to_results,
-)
+from starter.admin.routing import Searched, Sent, SignedIn, page_router, redirect, to_results
+from starter.api.routing import Answering
 from starter.assembly import Parts
 
 router = page_router()
