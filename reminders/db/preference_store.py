@@ -62,7 +62,7 @@ class Choices:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changed:
-    """What a change of choices did to the ledger."""
+    """What a change of choices did."""
 
     choices: Choices
     is_changed: bool
@@ -72,6 +72,8 @@ class Changed:
     """Reminders that may already be with the provider."""
     sessions: tuple[UUID, ...]
     """Sessions ahead in which the person is enrolled: their plans may be others now."""
+    scheduled: int = 0
+    """Reminders that wait, of these sessions, once they are planned anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
 from reminders.db.audit import By
-from reminders.db.preference_store import MOST_OPT_OUTS, Choices
+from reminders.db.preference_store import MOST_OPT_OUTS, Changed, Choices
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Attendee, OptOut, StatusReason
 from reminders.mail.addressing import is_local
@@ -38,7 +38,6 @@ from starter.api.routing import (
     v1_router,
 )
 from starter.services.erasure import ErasureReceipt
-from starter.services.preferences import PreferenceReceipt
 
 router = v1_router("users")
 
@@ -133,7 +132,7 @@ class ChangedPreferences(PreferencesOut):
     """Reminders that wait, of all sessions ahead in which the person is enrolled."""
 
     @classmethod
-    def after(cls, user_id: UUID, receipt: PreferenceReceipt) -> Self:
+    def after(cls, user_id: UUID, receipt: Changed) -> Self:
         """What they chose, and what that did."""
         return cls.of(
             user_id,

@@ -27,9 +27,9 @@ from starter.cli.running import Question, ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
+    from reminders.db.preference_store import Changed
     from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
     from starter.assembly import Parts
-    from starter.services.preferences import PreferenceReceipt
 
 app = typer.Typer()
 _preferences = typer.Typer(
@@ -143,7 +143,7 @@ def _print_preferences(answer: PreferencesOut, names: Names) -> None:
     )
 
 
-def _change(user: UUID, change: Question[PreferenceReceipt], *, as_json: bool) -> None:
+def _change(user: UUID, change: Question[Changed], *, as_json: bool) -> None:
     from starter.api.people import ChangedPreferences
 
     async def changed(parts: Parts) -> ChangedPreferences:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -29,20 +29,6 @@ ATTENDEE = By("attendee")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PreferenceReceipt:
-    """What a change of preferences did."""
-
-    choices: Choices
-    is_changed: bool
-    skipped: int
-    """Reminders that waited and are not sent any more."""
-    in_flight: int
-    """Reminders that may already be with the provider."""
-    scheduled: int = 0
-    """Reminders that wait, of the sessions that it concerns."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Preferences:
     """Reads and changes preferences. The ledger first, then Temporal, as everywhere."""
 
@@ -58,9 +44,7 @@ class Preferences:
         """Who follows a link of an e-mail; `None` if they are gone or erased."""
         return await self.store.reader(enrollment.session_id, enrollment.user_id)
 
-    async def put(
-        self, user_id: UUID, opt_outs: Collection[OptOut], *, by: By
-    ) -> PreferenceReceipt:
+    async def put(self, user_id: UUID, opt_outs: Collection[OptOut], *, by: By) -> Changed:
         """Replace what a person is not to be reminded of. Safe to repeat.
 
         Raises:
@@ -73,15 +57,15 @@ class Preferences:
         wanted = frozenset(opt_outs)
         return await self._change(user_id, lambda _: wanted, by=by)
 
-    async def add(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
+    async def add(self, user_id: UUID, scope: OptOut, *, by: By) -> Changed:
         """Let a person not be reminded of something; raises as `put`."""
         return await self._change(user_id, lambda before: before | {scope}, by=by)
 
-    async def remove(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
+    async def remove(self, user_id: UUID, scope: OptOut, *, by: By) -> Changed:
         """Take one of a person's choices back; raises as `put`."""
         return await self._change(user_id, lambda before: before - {scope}, by=by)
 
-    async def unblock(self, user_id: UUID, *, by: By) -> PreferenceReceipt:
+    async def unblock(self, user_id: UUID, *, by: By) -> Changed:
         """Remind a person again although their address bounced or complained; raises as `put`.
 
         It is blocked once more if that happens again.
@@ -114,7 +98,7 @@ class Preferences:
                 "reminders were stopped; the next sweep hands that over to their workflows"
             )
 
-    async def resume(self, enrollment: Enrollment) -> PreferenceReceipt:
+    async def resume(self, enrollment: Enrollment) -> Changed:
         """Let a person be reminded again: of this session, and of all if they had stopped all.
 
         What still lies ahead is planned anew. Raises as `put`.
@@ -126,18 +110,11 @@ class Preferences:
 
     async def _change(
         self, user_id: UUID, change: Change, *, by: By, lift_block: bool = False
-    ) -> PreferenceReceipt:
+    ) -> Changed:
         changed = await self.store.change(user_id, change, by=by, lift_block=lift_block)
         plans = await self._follow(user_id, changed)
-        return PreferenceReceipt(
-            choices=changed.choices,
-            is_changed=changed.is_changed,
-            skipped=changed.skipped,
-            in_flight=changed.in_flight,
-            scheduled=sum(
-                r.status is ReminderStatus.SCHEDULED for plan in plans for r in plan.reminders
-            ),
-        )
+        waiting = (r.status is ReminderStatus.SCHEDULED for plan in plans for r in plan.reminders)
+        return replace(changed, scheduled=sum(waiting))
 
     async def _follow(self, user_id: UUID, changed: Changed) -> list[PlannedEnrollment]:
         """Plan the person's enrollments anew, and have their workflows follow."""
