@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
@@ -13,7 +13,7 @@ import typer
 from reminders.domain.errors import ConfigurationError, InvalidInputError, ReminderError
 from starter.cli import tables
 from starter.cli.options import AsJson, DryRun, Group, Reason, by, show
-from starter.cli.running import ExitCode, ask, fail
+from starter.cli.running import ExitCode, Question, ask, fail
 
 if TYPE_CHECKING:
     from starter.assembly import Parts
@@ -32,45 +32,11 @@ app.add_typer(_installation, name="installation")
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
-    """A key, shown this once, and what the API is to know of it."""
-
-    key: str
-    entry: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Migrated:
-    """What `db upgrade` did."""
-
-    before: str | None
-    after: str | None
-    warnings: tuple[str, ...]
-    """What is odd in an existing platform's rows."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Checked:
     """What `db check` found."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _SetUp:
-    """What `temporal setup` did."""
-
-    added: tuple[str, ...]
-    schedule: str
-    """What became of the sweep's Schedule."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """Which installation this is."""
-
-    installation: UUID
 
 
 @app.command("api-key")
@@ -85,15 +51,15 @@ def api_key(
     """Make an API key: the key for the caller, and its hash for API_KEYS. Nothing is stored."""
     from reminders import api_keys
 
-    def table(made: _Key) -> None:
-        typer.echo(f"for the caller, shown this once:  {made.key}")
-        typer.echo(f"to be added to API_KEYS:          {made.entry}")
+    def table(made: Mapping[str, str]) -> None:
+        typer.echo(f"for the caller, shown this once:  {made['key']}")
+        typer.echo(f"to be added to API_KEYS:          {made['entry']}")
 
     try:
         key, entry = api_keys.make(name, read_only=read_only)
     except ValueError as error:
         fail(ConfigurationError(f"NAME: {error}"))
-    show(_Key(key, entry), table, as_json=as_json)
+    show({"key": key, "entry": entry}, table, as_json=as_json)
 
 
 @app.command("ledger-restored")
@@ -184,15 +150,16 @@ def upgrade(*, as_json: AsJson = False) -> None:
     """Bring the database to the schema of this release. Safe to repeat."""
     from reminders.db import migrate
 
-    async def upgraded(parts: Parts) -> _Migrated:
+    async def upgraded(parts: Parts) -> dict[str, Any]:
         before = await migrate.current(parts.database)
         await migrate.upgrade(parts.database)
         after = await migrate.current(parts.database)
-        return _Migrated(before, after, (await _checked(parts)).warnings)
+        warnings = (await _checked(parts)).warnings
+        return {"before": before, "after": after, "warnings": warnings}
 
-    def table(done: _Migrated) -> None:
-        typer.echo(f"schema: {done.before or 'nothing'} -> {done.after}")
-        _print_each("warning", done.warnings)
+    def table(done: Mapping[str, Any]) -> None:
+        typer.echo(f"schema: {done['before'] or 'nothing'} -> {done['after']}")
+        _print_each("warning", done["warnings"])
 
     show(ask(upgraded), table, as_json=as_json)
 
@@ -254,17 +221,17 @@ def setup(
     """Register search attributes and Schedule. Safe to repeat; a worker does it at its start."""
     from reminders import temporal
 
-    async def registered(parts: Parts) -> _SetUp:
+    async def registered(parts: Parts) -> dict[str, Any]:
         config = parts.settings
         added = await temporal.ensure_search_attributes(parts.client)
         schedule = await parts.namespace.claim(
             config.sweep_cron, task_queue=config.temporal_task_queue, take_over=take_over
         )
-        return _SetUp(tuple(added), schedule)
+        return {"added": added, "schedule": schedule}
 
-    def table(done: _SetUp) -> None:
-        added = ", ".join(done.added) or "nothing was missing"
-        typer.echo(f"added: {added}; schedule: {done.schedule}")
+    def table(done: Mapping[str, Any]) -> None:
+        added = ", ".join(done["added"]) or "nothing was missing"
+        typer.echo(f"added: {added}; schedule: {done['schedule']}")
 
     show(ask(registered), table, as_json=as_json)
 
@@ -272,25 +239,24 @@ def setup(
 @_installation.command("moved")
 def moved(*, as_json: AsJson = False) -> None:
     """This database is where the installation is now: it was moved or restored, the old one is gone."""
-
-    async def settled(parts: Parts) -> _Identity:
-        return _Identity(await parts.namespace.installation.moved())
-
-    show(ask(settled), _print_identity, as_json=as_json)
+    _settle(lambda parts: parts.namespace.installation.moved(), as_json=as_json)
 
 
 @_installation.command("new")
 def new(*, as_json: AsJson = False) -> None:
     """This database is a copy: make it an installation of its own, for a namespace of its own."""
-
-    async def settled(parts: Parts) -> _Identity:
-        return _Identity(await parts.namespace.installation.renewed())
-
-    show(ask(settled), _print_identity, as_json=as_json)
+    _settle(lambda parts: parts.namespace.installation.renewed(), as_json=as_json)
 
 
-def _print_identity(found: _Identity) -> None:
-    typer.echo(f"installation {found.installation}; now start, or restart, workers and API")
+def _settle(question: Question[UUID], *, as_json: bool) -> None:
+    """Say which installation this is from now on."""
+    show(
+        {"installation": ask(question)},
+        lambda found: typer.echo(
+            f"installation {found['installation']}; now start, or restart, workers and API"
+        ),
+        as_json=as_json,
+    )
 
 
 def _print_reconciled(answer: Reconciled) -> None:
