@@ -70,18 +70,9 @@ class Resending:
         return await self._handed_over(await self.requests.resend(reminder_id, by=by))
 
     async def send_now(self, reminder_id: UUID, by: By) -> Requested:
-        """Send a reminder that waits for its instant now. Safe to repeat: it goes out once.
+        """Send a reminder that waits for its instant now; takes and raises what `resend` does.
 
-        Args:
-            reminder_id: Its newest generation.
-            by: Who, and why, for the audit log; the reason is required.
-
-        Raises:
-            InvalidInputError: If there is no reason.
-            ReminderNotFoundError: If the ledger has no such row.
-            SendRefusedError: If it may not be; the message says the remedy.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
-            TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
+        Safe to repeat: it goes out once.
         """
         _need_reason(by)
         return await self._handed_over(await self.requests.send_now(reminder_id, by=by))
