@@ -15,7 +15,7 @@ from fastapi import Depends, FastAPI
 from reminders import settings as environment
 from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
-from reminders.observability import gauges, logs, tracing
+from reminders.observability import logs, metrics, tracing
 from reminders.observability.metrics import ArrivalMetrics, a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
@@ -186,8 +186,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _sources(parts: Parts) -> dict[str, Source]:
     """How things stand, for a scrape."""
     return {
-        "ledger": partial(gauges.ledger, parts.ledger),
-        "sweeps": partial(gauges.last_sweep, parts.sweeps.last_completed_at),
+        "ledger": partial(metrics.ledger, parts.ledger),
+        "sweeps": partial(metrics.last_sweep, parts.sweeps.last_completed_at),
         "checks": partial(examiner.measured, parts.examiner),
     }
 

@@ -39,7 +39,7 @@ from starter.assembly import Parts
 from starter.services.composer import attendee_links, mail_composer
 from starter.services.notifications import Notifications
 from starter.services.reconciler import EnrollmentReconciler
-from starter.services.replanning import EnrollmentReplanner
+from starter.services.session_changes import EnrollmentReplanner
 from workflows.plugin import WORKFLOWS
 
 

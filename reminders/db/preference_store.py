@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, duplicates, locks, mapping
+from reminders.db import audit, locks, mapping
 from reminders.db.engine import Database
 from reminders.db.preferences import (
     STOPPING,
@@ -115,7 +115,7 @@ class PreferenceStore:
             found = await connection.execute(
                 select(SessionRow.__table__)
                 .where(SessionRow.id == session_id)
-                .order_by(*duplicates.sessions_first())
+                .order_by(*mapping.sessions_first())
             )
             row = found.mappings().first()
             return Reader(
@@ -208,7 +208,7 @@ async def _person(connection: AsyncConnection, user_id: UUID) -> Attendee:
     found = await connection.execute(
         select(UserRow.__table__)
         .where(UserRow.id == user_id, ~is_erased)
-        .order_by(*duplicates.people_first())
+        .order_by(*mapping.people_first())
     )
     if (row := found.mappings().first()) is None:
         raise UserNotFoundError(user_id)

@@ -27,8 +27,7 @@ from reminders.delivery.calm import Calm, Turns
 from reminders.delivery.doubt import Doubts
 from reminders.delivery.early import A_MOMENT, Drafts, EarlyArrivals
 from reminders.delivery.gather import Gatherer, Ticket
-from reminders.delivery.observing import Unobserved
-from reminders.delivery.policy import DeliveryPolicy, Step
+from reminders.delivery.policy import DeliveryPolicy, Step, Unobserved
 from reminders.delivery.posting import Poster, Turn
 from reminders.delivery.searching import Searches
 from reminders.delivery.verdict import BUSY, Judge, Verdict, held, outcome_of

@@ -37,7 +37,7 @@ from starter.api.routing import (
     created,
     v1_router,
 )
-from starter.services.erasure import ErasureReceipt
+from starter.services.people import ErasureReceipt
 
 router = v1_router("users")
 

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
+from reminders.domain.errors import InvalidInputError
 from starter.cli import tables
 from starter.cli.options import (
     CHANGE_WAIT,
     AsJson,
     DryRun,
+    ExitCode,
     Reason,
     Session,
     TellNobody,
     User,
     Yes,
+    ask,
     by,
+    fail,
     only_counted,
     show,
     show_named,
 )
 from starter.cli.progress import bar, waited_for
 from starter.cli.reminders import with_generation
-from starter.cli.running import ExitCode, ask, fail
 from starter.cli.sessions import print_under_way
 
 if TYPE_CHECKING:
@@ -32,21 +40,10 @@ if TYPE_CHECKING:
 
     from reminders.db.lookups import Names
     from reminders.domain.errors import ReminderError
-    from starter.api.enrollments import EnrollmentOut, EnrollmentsOut, StoryOut
+    from starter.api.enrollments import EnrolleeBody, EnrollmentOut, EnrollmentsOut, StoryOut
     from starter.api.sessions import CancelReceiptOut
     from starter.assembly import Parts
     from starter.services.receipts import Enrolled
-import csv
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-
-from reminders.domain.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from starter.api.enrollments import EnrolleeBody
 
 app = typer.Typer()
 

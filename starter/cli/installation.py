@@ -12,8 +12,18 @@ import typer
 
 from reminders.domain.errors import ConfigurationError, InvalidInputError, ReminderError
 from starter.cli import tables
-from starter.cli.options import AsJson, DryRun, Group, Reason, by, show
-from starter.cli.running import ExitCode, Question, ask, fail
+from starter.cli.options import (
+    AsJson,
+    DryRun,
+    ExitCode,
+    Group,
+    Question,
+    Reason,
+    ask,
+    by,
+    fail,
+    show,
+)
 
 if TYPE_CHECKING:
     from starter.assembly import Parts

@@ -7,26 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import typer
 
+from reminders.domain.model import Session
 from starter.cli import tables
-from starter.cli.options import AsJson, Reason, by, parsed, show, with_options
-from starter.cli.running import ask
+from starter.cli.options import AsJson, Reason, ask, by, parsed, show, with_options
 
 if TYPE_CHECKING:
-    from starter.api.mails import PreviewOut, TestSentOut
+    from starter.api.mails import PreviewOut, RehearsalOut, TestSentOut
     from starter.assembly import Parts
     from starter.services.mails import Scene
-from typing import TYPE_CHECKING
-from uuid import uuid4
-
-from reminders.domain.model import Session
-
-if TYPE_CHECKING:
-    from starter.api.mails import RehearsalOut
-    from starter.assembly import Parts
 
 app = typer.Typer()
 

@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from starter.cli import progress, tables
-from starter.cli.options import AsJson, Cursor, Group, Reason, by, parsed, show, show_named
-from starter.cli.running import ExitCode, ask
+from starter.cli.options import (
+    AsJson,
+    Cursor,
+    ExitCode,
+    Group,
+    Reason,
+    ask,
+    by,
+    parsed,
+    show,
+    show_named,
+)
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names

@@ -14,16 +14,17 @@ from starter.cli.options import (
     AsJson,
     DryRun,
     Group,
+    Question,
     Reason,
     User,
     Yes,
+    ask,
     by,
     only_counted,
     show,
     show_named,
     with_options,
 )
-from starter.cli.running import Question, ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names

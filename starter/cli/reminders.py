@@ -18,20 +18,20 @@ from starter.cli.options import (
     DryRun,
     NeededReason,
     Yes,
+    ask,
     by,
     only_counted,
     parsed,
     show,
     show_named,
 )
-from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
     from reminders.db.resends import Requested
     from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
     from starter.assembly import Parts
-    from starter.cli.running import Question
+    from starter.cli.options import Question
 
 app = typer.Typer()
 

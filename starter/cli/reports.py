@@ -10,9 +10,8 @@ from uuid import UUID
 import typer
 
 from starter.cli import tables
-from starter.cli.options import AsJson, Cursor, Group, Limit, User, parsed, show, show_named
+from starter.cli.options import AsJson, Cursor, Group, Limit, User, ask, parsed, show, show_named
 from starter.cli.reminders import by_status
-from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names

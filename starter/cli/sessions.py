@@ -19,13 +19,13 @@ from starter.cli.options import (
     Reason,
     Session,
     TellNobody,
+    ask,
     by,
     show,
     show_named,
 )
 from starter.cli.progress import waited_for
 from starter.cli.reminders import by_status
-from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names

@@ -26,8 +26,7 @@ from reminders.domain.keys import SWEEP_ID
 from reminders.domain.ports import Clock
 from reminders.settings import Settings
 from starter.health.diagnosis import FoundError, Level
-from starter.services.namespace import NOT_ALLOWED
-from starter.services.sweep_schedule import LONGEST_LOOK_AHEAD, look_ahead, period
+from starter.services.namespace import LONGEST_LOOK_AHEAD, NOT_ALLOWED, look_ahead, period
 from starter.services.sweeps import Sweeps
 
 PERIODS = 3

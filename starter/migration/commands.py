@@ -13,8 +13,7 @@ import typer
 
 from reminders.domain.errors import InvalidInputError
 from starter.cli import progress, tables
-from starter.cli.options import AsJson, DryRun, Reason, by, show, show_named
-from starter.cli.running import ExitCode, ask
+from starter.cli.options import AsJson, DryRun, ExitCode, Reason, ask, by, show, show_named
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
