@@ -12,9 +12,9 @@ from markupsafe import Markup, escape
 from reminders.domain.model import Attendee, Session
 from reminders.mail import markup, wording
 from reminders.mail.branding import Branding
-from reminders.mail.hyperlinks import Piece, added_by, is_web_address, pieces
 from reminders.mail.links import AttendeeLinks
 from reminders.mail.locales import first_known_zone
+from reminders.mail.markup import Piece, added_by, is_web_address, pieces
 from reminders.mail.notice_wording import News
 from reminders.mail.plain_text import one_line, paragraph, shortened
 from reminders.mail.wording import Appointment, Labels, Tone, Urgency, Wording
