@@ -248,7 +248,6 @@ class HttpPost:
     """
 
     def __init__(self) -> None:
-        """Make no connection yet."""
         self._idle: list[tuple[str, _Connection]] = []
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:

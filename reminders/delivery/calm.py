@@ -64,7 +64,6 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        """Nobody waits yet."""
         self._last = 0.0
 
     def next(self, *, soonest: timedelta) -> timedelta:

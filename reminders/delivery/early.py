@@ -145,7 +145,6 @@ class Drafts:
     """
 
     def __init__(self, composer: Composer) -> None:
-        """Compose with this one; nothing is ready."""
         self._composer = composer
         self._drafts: dict[UUID, _Draft] = {}
 

@@ -49,7 +49,6 @@ class _Compiled(BytecodeCache):
     """
 
     def __init__(self) -> None:
-        """Nothing yet."""
         self._code: dict[tuple[str, str], bytes] = {}
 
     def load_bytecode(self, bucket: Bucket) -> None:

@@ -66,7 +66,6 @@ class DeliveryMetrics:
     """`DeliveryObserver` that counts, for one process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register every metric, at zero."""
         self._due = Counter(
             "reminders_due", "Reminders taken on because they were due.", registry=registry
         )
@@ -163,7 +162,6 @@ class ArrivalMetrics:
     """Counts deliveries, for one process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register, at zero."""
         self._took = Histogram(
             "reminders_delivery_seconds",
             "From the provider's acceptance of an e-mail to its delivery, as its events tell.",

@@ -100,7 +100,6 @@ class TracedMailer:
     """`Mailer` with a span around each request."""
 
     def __init__(self, mailer: Mailer, tracer: Tracer) -> None:
-        """Hand everything on to this mailer."""
         self._mailer = mailer
         self._tracer = tracer
 

@@ -151,7 +151,6 @@ class Mails:
     """Previews and test e-mails; makes its composers at their first use."""
 
     def __init__(self, settings: Settings) -> None:
-        """Preview by these settings."""
         self._settings = settings
         self._clock = SystemClock()
         self._composers: dict[str, MailComposer] = {}
