@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -189,13 +188,6 @@ RETURNING r.id, silent.resend_email_id
 """)  # noqa: S608 - composed of constants
 
 
-class Found(NamedTuple):
-    """An e-mail to ask for."""
-
-    reminder_id: UUID
-    email_id: str
-
-
 @dataclass(frozen=True, slots=True)
 class PostgresInquiries:
     """`Silent` on PostgreSQL."""
@@ -205,7 +197,7 @@ class PostgresInquiries:
     pace: Pace = field(kw_only=True)
     """That all workers keep together. Most of each window is left to them."""
 
-    async def next(self) -> Found | None:
+    async def next(self) -> tuple[UUID, str] | None:
         """See `Silent.next`."""
         now = self.clock.now()
         row = await self.database.row(
@@ -218,7 +210,7 @@ class PostgresInquiries:
                 "now": now,
             },
         )
-        return Found(row["id"], row["resend_email_id"]) if row else None
+        return (row["id"], row["resend_email_id"]) if row else None
 
     async def record(self, event: ProviderEvent) -> bool:
         """See `Silent.record`."""
