@@ -186,14 +186,10 @@ class In(BaseModel):
 
 
 class ReasonBody(In):
-    """Why something is done, for the audit log."""
+    """Why something is done, for the audit log; in the query of what has no body."""
 
     reason: MaybeReason = Field(default=None, examples=["moved in the platform, ticket 4711"])
     """In your words; ids, please, and no names or addresses."""
-
-
-class ReasonQuery(ReasonBody):
-    """The same where there is no body."""
 
 
 class Out(BaseModel):

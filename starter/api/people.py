@@ -22,7 +22,6 @@ from starter.api.models import (
     LocaleName,
     Out,
     ReasonBody,
-    ReasonQuery,
     TypeName,
     ZoneName,
 )
@@ -78,7 +77,7 @@ class PreferencesBody(ReasonBody):
         return frozenset(OptOut(o.session_id, o.reminder_type) for o in self.opt_outs)
 
 
-class ErasureOptions(ReasonQuery):
+class ErasureOptions(ReasonBody):
     """How to erase."""
 
     dry_run: bool = False

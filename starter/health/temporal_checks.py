@@ -10,8 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.api.deployment.v1 import WorkerDeploymentVersion
 from temporalio.api.enums.v1 import TaskQueueType, WorkerVersioningMode
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.client import (  # noqa: TID251 - asks how things are, starts nothing
     Client,
     ScheduleDescription,
@@ -140,15 +139,7 @@ async def last_poll(
         FoundError: If some poll, and all are of versions that Temporal gives no tasks to.
         TemporalUnavailableError: If Temporal does not answer.
     """
-    with temporal.unavailable():
-        found = await client.workflow_service.describe_task_queue(
-            DescribeTaskQueueRequest(
-                namespace=client.namespace,
-                task_queue=TaskQueue(name=task_queue),
-                task_queue_type=kind,
-            ),
-            timeout=_POLL_PATIENCE,
-        )
+    found = await temporal.pollers(client, task_queue, kind, patience=_POLL_PATIENCE)
     current = found.versioning_info.current_deployment_version
     serving = [poller for poller in found.pollers if _is_given_tasks(poller, current)]
     if found.pollers and not serving:
