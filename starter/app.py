@@ -50,8 +50,7 @@ from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
 from starter.health import examiner, probes
-from starter.services.composer import branding
-from starter.services.mails import Mails
+from starter.services.mails import Mails, branding
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ from reminders.mail.resend import ResendMailer
 from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.settings import Settings
 from starter.assembly import Parts
-from starter.services.composer import attendee_links, mail_composer
+from starter.services.mails import attendee_links, mail_composer
 from starter.services.notifications import Notifications
 from starter.services.reconciler import EnrollmentReconciler
 from starter.services.session_changes import EnrollmentReplanner

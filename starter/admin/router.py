@@ -15,8 +15,6 @@ from starter.admin import (
     people,
     reminders,
     rules,
-    runs,
-    search,
     sessions,
 )
 from starter.admin.auth import AdminAuth
@@ -47,14 +45,12 @@ def install(app: FastAPI, settings: Settings) -> None:
         account.router,
         account.signed_in,
         overview.router,
-        search.router,
         sessions.router,
         enrollments.router,
         people.router,
         reminders.router,
         rules.router,
         mails.router,
-        runs.router,
         audit.router,
         _elsewhere,
     ):

@@ -12,7 +12,7 @@ from reminders.db.tables import SessionRow, UserRow
 from reminders.domain.model import Attendee, ReminderRule, Session
 from reminders.mail.samples import preview
 from reminders.settings import Settings
-from starter.services.composer import mail_composer
+from starter.services.mails import mail_composer
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 

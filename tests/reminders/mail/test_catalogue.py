@@ -17,8 +17,7 @@ from babel.messages.pofile import read_po
 
 from reminders.domain.errors import ConfigurationError
 from reminders.mail import catalogue
-from reminders.mail.formats import Formats
-from reminders.mail.locales import locale_called
+from reminders.mail.locales import Formats, locale_called
 from reminders.mail.render import MailRenderer
 from reminders.mail.subject import DEFAULT_SUBJECTS, validate_subject_template
 from reminders.mail.wording import Wording

@@ -10,7 +10,7 @@ from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Message
 from reminders.mail.samples import RULE, SESSION, preview
 from reminders.settings import load
-from starter.services.composer import mail_composer
+from starter.services.mails import mail_composer
 
 
 def previewed(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Message:
