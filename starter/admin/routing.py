@@ -115,11 +115,7 @@ def page_router() -> APIRouter:
 
 
 def redirect(path: str) -> RedirectResponse:
-    """Send the browser on, with a GET.
-
-    Args:
-        path: Below `/admin`.
-    """
+    """Send the browser on to a path below `/admin`, with a GET."""
     return RedirectResponse(f"{PATH}{path}", SEE_OTHER)
 
 
