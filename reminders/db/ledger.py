@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +24,7 @@ from reminders.domain.model import (
     ReminderStatus,
     StatusReason,
 )
-from reminders.domain.ports import Hold
+from reminders.domain.ports import Enrollment, Hold
 
 
 def newest_of(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
@@ -33,6 +34,23 @@ def newest_of(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select`
         .ext(distinct_on(ReminderRow.user_id, ReminderRow.reminder_type))
         .order_by(ReminderRow.user_id, ReminderRow.reminder_type, ReminderRow.generation.desc())
     )
+
+
+async def rows_of(
+    database: Database, enrollments: Collection[Enrollment]
+) -> Mapping[Enrollment, Sequence[Reminder]]:
+    """All rows of some enrollments, all generations; those without any are left out."""
+    keys = [(e.session_id, e.user_id) for e in enrollments]
+    found = await database.rows(
+        select(ReminderRow.__table__).where(
+            tuple_(ReminderRow.session_id, ReminderRow.user_id).in_(keys)
+        )
+    )
+    rows: dict[Enrollment, list[Reminder]] = defaultdict(list)
+    for row in found:
+        reminder = mapping.reminder(row)
+        rows[Enrollment(reminder.session_id, reminder.user_id)].append(reminder)
+    return rows
 
 
 _OVERDUE = typed(
