@@ -138,7 +138,7 @@ def redrive(
                 patience=None,
                 on_progress=shown.advance,
             )
-        return RedriveOut.of(receipt, dry_run=only_count)
+        return RedriveOut.of(receipt)
 
     only = only_counted(
         lambda parts: redriven(parts, only_count=True),

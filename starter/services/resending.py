@@ -33,6 +33,8 @@ class RedriveReceipt:
     """Failed ones that are not sent once more, by the reason."""
     next_cursor: str | None
     """Where the next page begins; `None` after the last."""
+    dry_run: bool = False
+    """Whether it was only counted."""
     event_id: int | None = field(default=None, compare=False)
     """Its entry in the audit log; absent when it was only counted."""
 
@@ -130,7 +132,9 @@ class Resending:
             is_over = patience is not None and self.clock.now() - began >= patience
             if cursor is None or is_over:
                 break
-        receipt = RedriveReceipt(resent=resent, left_alone=left_alone, next_cursor=cursor)
+        receipt = RedriveReceipt(
+            resent=resent, left_alone=left_alone, next_cursor=cursor, dry_run=dry_run
+        )
         if dry_run:
             return receipt
         details = {"resent": resent, **left_alone, "is_complete": cursor is None}
