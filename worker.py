@@ -23,14 +23,14 @@ from temporalio.worker import Plugin, Worker, WorkerDeploymentConfig
 from reminders import collector, settings
 from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
-from reminders.observability import endpoint, gauges, logs, tracing
+from reminders.observability import logs, metrics, tracing
 from reminders.observability.metrics import DeliveryMetrics, a_registry
-from reminders.observability.scrape import Scrape
+from reminders.observability.scrape import Scrape, serving
 from reminders.observability.sdk import sdk
 from reminders.settings import Settings
 from reminders.temporal import SDK_EXIT_SECONDS
 from starter.assembly import assembled
-from starter.cli.running import ExitCode
+from starter.cli.options import ExitCode
 from starter.health import boot
 from starter.plugin import ReminderWorkerPlugin
 from starter.services.failures import understood
@@ -148,13 +148,13 @@ async def run(
             scrape = Scrape(
                 registry,
                 {
-                    "ledger": partial(gauges.ledger, parts.ledger),
-                    "sweeps": partial(gauges.last_sweep, parts.sweeps.last_completed_at),
+                    "ledger": partial(metrics.ledger, parts.ledger),
+                    "sweeps": partial(metrics.last_sweep, parts.sweeps.last_completed_at),
                 },
                 sdk_url=own.metrics_url,
             )
             await stack.enter_async_context(
-                endpoint.serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
+                serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
             )
         await stack.enter_async_context(worker)
         collecting = asyncio.create_task(collector.collect_between(ours.pipeline.is_calm))

@@ -13,7 +13,7 @@ from activities.failures import as_application_errors
 from activities.heartbeat import heartbeating
 from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.ports import SessionReplanner
-from reminders.domain.tally import total
+from reminders.fan_out import total
 
 PAGE = 200
 """Enrollments between two cursors: what a worker's death costs is done again."""

@@ -29,9 +29,6 @@ def free_ports(count: int) -> list[int]:
 
     Between this and the server's own bind anybody may take one: callers try again.
 
-    Args:
-        count: How many.
-
     Raises:
         OSError: If there are not so many.
     """

@@ -95,7 +95,7 @@ class EmbeddedPostgres(Server):
         """Create a database.
 
         Args:
-            name: Its name.
+            name: Of the new one.
             template: A database to copy, to which nobody may be connected; None is an empty one.
 
         Raises:
@@ -105,13 +105,7 @@ class EmbeddedPostgres(Server):
         self._client("createdb", *options, name)
 
     def ensure_database(self, name: str) -> bool:
-        """Create a database unless it exists.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            Whether it was created now.
+        """Create a database unless it exists; whether it was created now.
 
         Raises:
             EmbeddedServerError: If it cannot be created.
@@ -126,9 +120,6 @@ class EmbeddedPostgres(Server):
 
     def drop_database(self, name: str) -> None:
         """Drop a database, ending the sessions in it; nothing happens when it does not exist.
-
-        Args:
-            name: Its name.
 
         Raises:
             EmbeddedServerError: If it cannot be dropped.

@@ -149,12 +149,7 @@ def links(stack: LocalStack) -> Table:
 
 @contextmanager
 def exported(folder: Path, exports: str) -> Iterator[Path]:
-    """A file that a shell reads to use a stack; gone afterwards, as what it points at is.
-
-    Args:
-        folder: Of the stack.
-        exports: Its environment.
-    """
+    """A file in a stack's folder that a shell reads to use it; gone afterwards, as the stack is."""
     variables = folder / "env"
     variables.touch(mode=0o600)
     variables.write_text(exports, encoding="utf-8")

@@ -27,7 +27,7 @@ from typer.main import get_command
 
 from reminders.settings import Settings
 from starter.cli import main as cli
-from starter.cli.running import ExitCode
+from starter.cli.options import ExitCode
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 100

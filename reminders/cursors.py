@@ -5,14 +5,31 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from reminders.domain.errors import InvalidInputError
 
+_Row = TypeVar("_Row")
+
+
+def page(
+    found: Sequence[_Row], limit: int, end: Callable[[_Row], Sequence[object]]
+) -> tuple[Sequence[_Row], str | None]:
+    """A page of rows of which one more than its limit was looked for, and where the next begins.
+
+    Args:
+        found: Up to `limit + 1`.
+        limit: Of the page.
+        end: The parts of the cursor behind a row; see `encode`.
+    """
+    shown = found[:limit]
+    return shown, encode(*end(shown[-1])) if len(found) > limit else None
+
 
 def encode(*parts: object) -> str:
-    """A cursor of these parts, none of which has a space in it."""
-    return base64.urlsafe_b64encode(" ".join(map(str, parts)).encode()).decode()
+    """A cursor of these parts: instants, ids and numbers, none of which has a space in it."""
+    words = (part.isoformat() if isinstance(part, datetime) else str(part) for part in parts)
+    return base64.urlsafe_b64encode(" ".join(words).encode()).decode()
 
 
 def decode(cursor: str, *kinds: Callable[[str], Any]) -> Sequence[Any]:

@@ -1,10 +1,14 @@
-"""Many calls at once, but not too many."""
+"""Many calls at once, but not too many, and their counts added up."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -36,3 +40,13 @@ async def fan_out(
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+_Tally = TypeVar("_Tally", bound="DataclassInstance")
+
+
+def total(first: _Tally, *others: _Tally) -> _Tally:
+    """Every `int` field summed over all of them; every other field is the first's."""
+    names = [field.name for field in fields(first) if field.type in (int, "int")]
+    sums = {name: sum(getattr(tally, name) for tally in (first, *others)) for name in names}
+    return replace(first, **sums)

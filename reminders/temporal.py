@@ -7,14 +7,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.enums.v1 import IndexedValueType, TaskQueueType
 from temporalio.api.operatorservice.v1 import (
     AddSearchAttributesRequest,
     ListSearchAttributesRequest,
 )
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
+)
 from temporalio.client import (
     Client,
     Plugin,
@@ -32,6 +37,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from reminders import budget
 from reminders.domain.errors import ConfigurationError, TemporalUnavailableError
+
+_T = TypeVar("_T")
 
 SESSION_ID = SearchAttributeKey.for_keyword("SessionId")
 USER_ID = SearchAttributeKey.for_keyword("UserId")
@@ -161,6 +168,21 @@ def unavailable(remedy: str | None = None) -> Iterator[None]:
         if "connect" in str(error).lower():
             raise away from error
         raise
+
+
+async def if_there(answer: Awaitable[_T]) -> _T | None:
+    """What the server answers; `None` if it has no such thing.
+
+    Raises:
+        TemporalUnavailableError: If the server does not answer.
+    """
+    try:
+        with unavailable():
+            return await answer
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            raise
+        return None
 
 
 async def missing_search_attributes(client: Client) -> tuple[str, ...]:
@@ -324,13 +346,9 @@ async def schedule(client: Client, schedule_id: str) -> ScheduleDescription | No
     Raises:
         TemporalUnavailableError: If the server does not answer.
     """
-    try:
-        with unavailable():
-            return await client.get_schedule_handle(schedule_id).describe(rpc_timeout=_RPC_TIMEOUT)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return None
+    return await if_there(
+        client.get_schedule_handle(schedule_id).describe(rpc_timeout=_RPC_TIMEOUT)
+    )
 
 
 async def described(
@@ -345,14 +363,27 @@ async def described(
     Raises:
         TemporalUnavailableError: If the server does not answer.
     """
-    try:
-        with unavailable():
-            handle = client.get_workflow_handle(workflow_id, run_id=run_id or None)
-            return await handle.describe(rpc_timeout=patience)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.NOT_FOUND:
-            raise
-        return None
+    handle = client.get_workflow_handle(workflow_id, run_id=run_id or None)
+    return await if_there(handle.describe(rpc_timeout=patience))
+
+
+async def pollers(
+    client: Client,
+    task_queue: str,
+    kind: TaskQueueType.ValueType,
+    *,
+    patience: timedelta = _RPC_TIMEOUT,
+) -> DescribeTaskQueueResponse:
+    """Who polls a task queue, and has done so within minutes.
+
+    Raises:
+        TemporalUnavailableError: If the server does not answer.
+    """
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=task_queue), task_queue_type=kind
+    )
+    with unavailable():
+        return await client.workflow_service.describe_task_queue(request, timeout=patience)
 
 
 def cron_of(schedule: Schedule) -> str:

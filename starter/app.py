@@ -15,9 +15,8 @@ from fastapi import Depends, FastAPI
 from reminders import settings as environment
 from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
-from reminders.observability import gauges, logs, tracing
-from reminders.observability.arrivals import ArrivalMetrics
-from reminders.observability.metrics import a_registry
+from reminders.observability import logs, metrics, tracing
+from reminders.observability.metrics import ArrivalMetrics, a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
 from reminders.temporal import SDK_EXIT_SECONDS
@@ -37,15 +36,21 @@ from starter.api import (
     webhook,
 )
 from starter.api import errors as problems
-from starter.api.hosts import OwnPagesOnly, WellFormedHost
-from starter.api.middleware import BodyLimit, HeadLikeGet, Measure, OneBudget, SecurityHeaders
+from starter.api.middleware import (
+    BodyLimit,
+    HeadLikeGet,
+    Measure,
+    OneBudget,
+    OwnPagesOnly,
+    SecurityHeaders,
+    WellFormedHost,
+)
 from starter.api.reading import route_path, well_formed
 from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
 from starter.health import examiner, probes
-from starter.services.composer import branding
-from starter.services.mails import Mails
+from starter.services.mails import Mails, branding
 
 logger = logging.getLogger(__name__)
 
@@ -180,8 +185,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def _sources(parts: Parts) -> dict[str, Source]:
     """How things stand, for a scrape."""
     return {
-        "ledger": partial(gauges.ledger, parts.ledger),
-        "sweeps": partial(gauges.last_sweep, parts.sweeps.last_completed_at),
+        "ledger": partial(metrics.ledger, parts.ledger),
+        "sweeps": partial(metrics.last_sweep, parts.sweeps.last_completed_at),
         "checks": partial(examiner.measured, parts.examiner),
     }
 

@@ -14,9 +14,8 @@ from temporalio.runtime import Runtime
 
 from reminders import temporal
 from reminders.clock import SharedClock, SystemClock
-from reminders.db.arrivals import Arrivals
+from reminders.db.arrivals import Arrivals, WebhookRefusals
 from reminders.db.audit import AuditLog
-from reminders.db.back_fill import Ahead
 from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
@@ -27,12 +26,12 @@ from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderState
-from reminders.db.refusals import WebhookRefusals
 from reminders.db.reports import FailedReminders, LedgerGauges, Overview
 from reminders.db.resends import FailedEnrollments, ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.db.sessions import Catalogue
+from reminders.db.sweep import Ahead
 from reminders.domain.ports import Clock
 from reminders.settings import Settings
 from reminders.tokens import Tokens
@@ -40,10 +39,9 @@ from starter.gateway import ReminderGateway
 from starter.health.examiner import Examiner
 from starter.services.backfill import Backfill
 from starter.services.enrollments import EnrollmentWorkflows
-from starter.services.erasure import Erasure
 from starter.services.handover import Handover
 from starter.services.namespace import Namespace
-from starter.services.preferences import Preferences
+from starter.services.people import Erasure, Preferences
 from starter.services.resending import Resending
 from starter.services.rules import RuleAdmin
 from starter.services.session_changes import SessionChanges

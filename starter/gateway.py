@@ -29,8 +29,7 @@ from reminders.domain.keys import (
     session_reminder_workflow_id,
 )
 from reminders.domain.model import Enrollee, EnrollmentStatus, Notice, ReminderStatus, Session
-from starter.services.bulk import enroll_many
-from starter.services.handover import Handover
+from starter.services.handover import Handover, enroll_many
 from starter.services.receipts import CancelReceipt, ChangeReceipt, Enrolled, Story
 from starter.services.session_changes import SessionChanges
 

@@ -20,14 +20,13 @@ from typing import Any
 from temporalio.plugin import SimplePlugin
 
 from activities.delivery import DeliveryActivities
-from activities.retention import RetentionActivities
 from activities.session_change import SessionChangeActivities
-from activities.sweep import SweepActivities
+from activities.sweep import RetentionActivities, SweepActivities
 from reminders.db.absence import Absence
+from reminders.db.arrivals import PostgresInquiries
 from reminders.db.channel import Channel
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.inquiries import PostgresInquiries
 from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.inquiry import Inquiry
@@ -39,10 +38,10 @@ from reminders.mail.resend import ResendMailer
 from reminders.observability.tracing import TracedMailer, Tracing
 from reminders.settings import Settings
 from starter.assembly import Parts
-from starter.services.composer import attendee_links, mail_composer
+from starter.services.mails import attendee_links, mail_composer
 from starter.services.notifications import Notifications
 from starter.services.reconciler import EnrollmentReconciler
-from starter.services.replanning import EnrollmentReplanner
+from starter.services.session_changes import EnrollmentReplanner
 from workflows.plugin import WORKFLOWS
 
 

@@ -89,7 +89,6 @@ class Play:
     """Plays the scenes and keeps what it sees."""
 
     def __init__(self, screen: Screen, stack: LocalStack, platform: Platform) -> None:
-        """Play on this stack."""
         self._screen = screen
         self._stack = stack
         self._platform = platform

@@ -10,14 +10,14 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime
-from importlib import resources
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from devstack.provider.exchange import instant, rfc3339
 from devstack.provider.store import Store, StoredEmail
@@ -61,9 +61,6 @@ class Inbox:
         """Take the store to read from, and the clock for ages."""
         self._store = store
         self._now = now
-        package = resources.files("devstack.provider") / "static"
-        self._style = (package / "inbox.css").read_bytes()
-        self._icon = (package / "icon.svg").read_bytes()
         self._templates = Environment(
             loader=PackageLoader("devstack.provider"),
             autoescape=True,
@@ -72,13 +69,12 @@ class Inbox:
             lstrip_blocks=True,
         )
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[BaseRoute]:
         """The routes, for Starlette."""
         return [
             Route("/", self._home),
             Route("/inbox", self._list),
-            Route("/inbox/inbox.css", self._static_style),
-            Route("/inbox/icon.svg", self._static_icon),
+            Mount("/inbox/static", StaticFiles(packages=[("devstack.provider", "static")])),
             Route("/inbox/{id}", self._show),
             Route("/inbox/{id}/html", self._html),
         ]
@@ -149,12 +145,6 @@ class Inbox:
         html = self._store.parts(email).get("html") or ""
         headers = {**_SAFE, "content-security-policy": _MAIL_POLICY}
         return HTMLResponse(_links_in_new_tabs(_inert(html)), headers=headers)
-
-    async def _static_style(self, _request: Request) -> Response:
-        return Response(self._style, media_type="text/css", headers={"cache-control": "no-cache"})
-
-    async def _static_icon(self, _request: Request) -> Response:
-        return Response(self._icon, media_type="image/svg+xml")
 
     def _row(self, email: StoredEmail) -> dict[str, Any]:
         tags = {tag["name"]: tag["value"] for tag in email.envelope["tags"]}

@@ -129,7 +129,6 @@ class Traffic:
     """Counts and remembers API requests; the pages and `/_/` are none."""
 
     def __init__(self) -> None:
-        """Start at nothing."""
         self.clear()
 
     def clear(self) -> None:

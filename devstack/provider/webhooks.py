@@ -13,10 +13,10 @@ import hmac
 import logging
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 from uuid import uuid4
 
@@ -38,6 +38,8 @@ TIMEOUT = timedelta(seconds=15)
 MAX_IDLE = 32
 """Connections kept for the next event."""
 
+Post = Callable[[str, Mapping[str, str], bytes], Awaitable[int]]
+"""Posts headers and body to a URL; see `HttpPost`."""
 _Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _log = logging.getLogger(__name__)
@@ -233,13 +235,6 @@ def message_id(email_id: str) -> str:
 # ---------------------------------------------------------------- over HTTP
 
 
-class Post(Protocol):
-    """Posts an event."""
-
-    async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """The status that came back; 0 when none did."""
-
-
 class HttpPost:
     """Posts events over HTTP/1.1 on kept connections, as cheaply as it can be done.
 
@@ -248,11 +243,10 @@ class HttpPost:
     """
 
     def __init__(self) -> None:
-        """Make no connection yet."""
         self._idle: list[tuple[str, _Connection]] = []
 
     async def __call__(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
-        """Post once."""
+        """Post once; the status that came back, 0 when none did."""
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         request = _request(parts, headers, body)

@@ -1,16 +1,25 @@
-"""How accepted e-mails arrive: how fast, which do not, and whether the provider tells us at all."""
+"""How accepted e-mails arrive: how fast, which do not, and whether the provider tells us at all.
+
+Those that are silent the provider is asked for (`reminders.delivery.inquiry`).
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
-from reminders.db.sql import typed
+from reminders.db.provider import ProviderEvents
+from reminders.db.sql import HELD, typed
 from reminders.domain.keys import ASKED_EVENT
+from reminders.domain.model import ProviderEvent, WebhookRefusal
+from reminders.domain.pace import MOST, Pace
+from reminders.domain.ports import Clock
 
 PATIENCE = timedelta(minutes=15)
 """How long after it was accepted an e-mail may be on its way without anybody looking."""
@@ -110,3 +119,99 @@ class Arrivals:
 
 def _of(now: datetime) -> dict[str, object]:
     return {"since": now - WINDOW, "late": now - PATIENCE, "asked": ASKED_EVENT}
+
+
+NOTED_EVERY = timedelta(minutes=1)
+"""Anybody may call: however often they do, it is no more than one write in this time."""
+
+_NOTE = typed("""
+UPDATE provider_pace
+   SET webhook_refused_at = clock_timestamp(), webhook_refused_because = :reason
+ WHERE webhook_refused_at IS NULL OR webhook_refused_at < clock_timestamp() - :wait
+""")
+_LAST = typed(f"""
+SELECT p.webhook_refused_because FROM provider_pace p
+ WHERE p.webhook_refused_at >= :since
+   AND NOT EXISTS (SELECT FROM webhook_events w WHERE w.received_at >= p.webhook_refused_at
+                      AND NOT starts_with(w.svix_id, '{ASKED_EVENT}'))
+""")  # noqa: S608 - composed of constants
+
+
+@dataclass(slots=True)
+class WebhookRefusals:
+    """What all processes know of webhooks that were refused."""
+
+    database: Database
+    _noted_at: float = field(default=float("-inf"), init=False)
+
+    async def note(self, why: WebhookRefusal) -> None:
+        """One was refused; what others have noted a moment ago is not noted again.
+
+        Raises:
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
+        if time.monotonic() - self._noted_at < NOTED_EVERY.total_seconds():
+            return
+        self._noted_at = time.monotonic()
+        async with self.database.autocommit() as connection:
+            await connection.execute(_NOTE, {"reason": why, "wait": NOTED_EVERY})
+
+    async def last(self, *, since: datetime) -> WebhookRefusal | None:
+        """Why one was refused since then; `None` if none was, or one has been taken in after it."""
+        word = await self.database.scalar(_LAST, {"since": since})
+        return WebhookRefusal(word) if word is not None else None
+
+
+AGAIN = timedelta(hours=1)
+"""How often the same e-mail is asked for."""
+FORGOTTEN = timedelta(days=2)
+"""When nobody asks any more."""
+
+# A place is taken only if nobody waits for one, and only if there is somebody to ask for. One that is
+# locked is asked for by another worker, or is moving on.
+_NEXT = typed(f"""
+WITH silent AS (
+    SELECT r.id, r.resend_email_id FROM session_reminder_emails r
+     WHERE r.email_status = 'sent' AND r.due_at >= :since AND r.sent_at < :late
+       AND r.resend_email_id IS NOT NULL AND (r.asked_at IS NULL OR r.asked_at < :until)
+     ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE SKIP LOCKED),
+place AS (
+    UPDATE provider_pace
+       SET turns = (turns || clock_timestamp())[(cardinality(turns) + 2 - {MOST}) :]
+     WHERE coalesce(turns[cardinality(turns)] + :quiet <= clock_timestamp(), true)
+       AND ({HELD}) IS NOT TRUE
+       AND EXISTS (SELECT FROM silent)
+    RETURNING true AS free)
+UPDATE session_reminder_emails r SET asked_at = :now
+  FROM silent, place WHERE r.id = silent.id
+RETURNING r.id, silent.resend_email_id
+""")  # noqa: S608 - composed of constants
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresInquiries:
+    """`Silent` on PostgreSQL."""
+
+    database: Database
+    clock: Clock
+    pace: Pace = field(kw_only=True)
+    """That all workers keep together. Most of each window is left to them."""
+
+    async def next(self) -> tuple[UUID, str] | None:
+        """See `Silent.next`."""
+        now = self.clock.now()
+        row = await self.database.row(
+            _NEXT,
+            {
+                "since": now - FORGOTTEN,
+                "late": now - PATIENCE,
+                "until": now - AGAIN,
+                "quiet": self.pace.aside,
+                "now": now,
+            },
+        )
+        return (row["id"], row["resend_email_id"]) if row else None
+
+    async def record(self, event: ProviderEvent) -> bool:
+        """See `Silent.record`."""
+        return await ProviderEvents(self.database).record(event)

@@ -18,7 +18,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import duplicates, mapping
+from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.tables import (
     CalendarRevisionRow,
@@ -90,7 +90,7 @@ async def _read(
             SessionRow.id == session_id,
             ~select(ErasedUserRow).where(ErasedUserRow.user_id == user_id).exists(),
         )
-        .order_by(*duplicates.sessions_first(), *duplicates.enrollments_first())
+        .order_by(*mapping.sessions_first(), *mapping.enrollments_first())
     )
     row = rows.mappings().first()
     if row is None:

@@ -41,7 +41,6 @@ class Channel:
     """A channel of PostgreSQL's, listened to for as long as the worker runs."""
 
     def __init__(self, database: Database, name: str) -> None:
-        """Nothing is connected yet."""
         self._database = database
         self._name = name
 

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 from sqlalchemy.exc import DBAPIError
 
 from reminders.db import delivery_statements as statements
-from reminders.db import duplicates, mapping
+from reminders.db import mapping
 from reminders.db.absence import Absence
 from reminders.db.engine import Database
 from reminders.db.failures import is_about_a_value
@@ -32,7 +32,7 @@ from reminders.domain.model import (
     StatusReason,
     Turn,
 )
-from reminders.domain.pace import Pace
+from reminders.domain.pace import Pace, Usage
 from reminders.domain.ports import (
     Clock,
     Destination,
@@ -42,7 +42,6 @@ from reminders.domain.ports import (
     Settlement,
     Stranded,
 )
-from reminders.domain.quota import Usage
 
 SENDING = ReminderStatus.SENDING
 _NOT_TRUE = "what it says is not true any more, and it may have been accepted"
@@ -136,7 +135,7 @@ class PostgresDeliveryLedger:
             )
             return Reading(facts=(), hold=hold)
         now = self._clock.now()
-        for row in duplicates.deliveries(rows):
+        for row in mapping.best_deliveries(rows):
             if row["id"] is None:
                 continue
             if _lacks_something(row) and await self._absence.incredible() is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, RowMapping, text
+from sqlalchemy import CursorResult, Executable, RowMapping, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reminders.budget import answer_of
@@ -25,6 +25,8 @@ from reminders.domain.errors import (
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
+_Given = Mapping[str, Any] | None
+"""A statement's parameters by name."""
 
 OUR_SCHEMA = "session_reminders"
 """Where everything of ours is when the platform's tables are its own (existing mode)."""
@@ -155,67 +157,39 @@ class Database:
         finally:
             session.terminate()
 
-    async def rows(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[RowMapping]:
+    async def rows(self, statement: Executable, parameters: _Given = None) -> Sequence[RowMapping]:
         """The rows of one statement, by column; its own transaction."""
+        return await self._asked(statement, parameters, lambda found: found.mappings().all())
 
-        async def asked(connection: AsyncConnection) -> Sequence[RowMapping]:
-            return (await connection.execute(statement, parameters)).mappings().all()
-
-        return await self._asked(asked)
-
-    async def row(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> RowMapping | None:
+    async def row(self, statement: Executable, parameters: _Given = None) -> RowMapping | None:
         """The first row of one statement, by column, if there is any; its own transaction."""
+        return await self._asked(statement, parameters, lambda found: found.mappings().first())
 
-        async def asked(connection: AsyncConnection) -> RowMapping | None:
-            return (await connection.execute(statement, parameters)).mappings().first()
-
-        return await self._asked(asked)
-
-    async def tuples(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Sequence[Any]:
+    async def tuples(self, statement: Executable, parameters: _Given = None) -> Sequence[Any]:
         """The rows of one statement, by position and name; its own transaction."""
+        return await self._asked(statement, parameters, lambda found: found.all())
 
-        async def asked(connection: AsyncConnection) -> Sequence[Any]:
-            return (await connection.execute(statement, parameters)).all()
-
-        return await self._asked(asked)
-
-    async def scalar(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> Any:  # noqa: ANN401 - whatever it selects
+    async def scalar(self, statement: Executable, parameters: _Given = None) -> Any:  # noqa: ANN401 - whatever it selects
         """The first value of one statement, if there is any; its own transaction."""
+        return await self._asked(statement, parameters, lambda found: found.scalar())
 
-        async def asked(connection: AsyncConnection) -> Any:  # noqa: ANN401
-            return await connection.scalar(statement, parameters)
-
-        return await self._asked(asked)
-
-    async def execute(
-        self, statement: Executable, parameters: Mapping[str, Any] | None = None
-    ) -> int:
+    async def execute(self, statement: Executable, parameters: _Given = None) -> int:
         """How many rows one statement changed; its own transaction."""
+        return await self._asked(statement, parameters, lambda found: found.rowcount)
 
-        async def asked(connection: AsyncConnection) -> int:
-            return (await connection.execute(statement, parameters)).rowcount
-
-        return await self._asked(asked)
-
-    async def _asked(self, question: Callable[[AsyncConnection], Awaitable[_T]]) -> _T:
-        """The answer to one statement, which is put once more if others had to go first."""
+    async def _asked(
+        self, statement: Executable, parameters: _Given, read: Callable[[CursorResult[Any]], _T]
+    ) -> _T:
+        """What is read of one statement's result; it is put once more if others had to go first."""
         try:
             async with self.autocommit() as connection:
-                return await question(connection)
+                return read(await connection.execute(statement, parameters))
         except DatabaseUnavailableError as error:
             failure = failure_of(error.__cause__) if error.__cause__ else None
             if failure is None or failure.meaning is not Meaning.AGAIN:
                 raise
         async with self.autocommit() as connection:
-            return await question(connection)
+            return read(await connection.execute(statement, parameters))
 
     async def time(self) -> datetime:
         """What PostgreSQL's clock says.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +24,7 @@ from reminders.domain.model import (
     ReminderStatus,
     StatusReason,
 )
-from reminders.domain.ports import Hold
+from reminders.domain.ports import Enrollment, Hold
 
 
 def newest_of(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
@@ -34,16 +36,33 @@ def newest_of(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select`
     )
 
 
+async def rows_of(
+    database: Database, enrollments: Collection[Enrollment]
+) -> Mapping[Enrollment, Sequence[Reminder]]:
+    """All rows of some enrollments, all generations; those without any are left out."""
+    keys = [(e.session_id, e.user_id) for e in enrollments]
+    found = await database.rows(
+        select(ReminderRow.__table__).where(
+            tuple_(ReminderRow.session_id, ReminderRow.user_id).in_(keys)
+        )
+    )
+    rows: dict[Enrollment, list[Reminder]] = defaultdict(list)
+    for row in found:
+        reminder = mapping.reminder(row)
+        rows[Enrollment(reminder.session_id, reminder.user_id)].append(reminder)
+    return rows
+
+
 _OVERDUE = typed(
     f"SELECT count(*) FROM session_reminder_emails r WHERE {overdue('r', ':until')}"  # noqa: S608 - composed of constants
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class ReminderPage:
     """Some reminders, and where the next ones begin."""
 
-    reminders: tuple[Reminder, ...]
+    reminders: Sequence[Reminder]
     next_cursor: str | None
 
 
@@ -103,11 +122,7 @@ class ReminderQueries:
             query = query.where(place < after if newest else place > after)
         found = await self.database.rows(query.limit(limit + 1))
         reminders = tuple(mapping.reminder(row) for row in found)
-        page, more = reminders[:limit], len(reminders) > limit
-        return ReminderPage(
-            reminders=page,
-            next_cursor=cursors.encode(page[-1].due_at.isoformat(), page[-1].id) if more else None,
-        )
+        return ReminderPage(*cursors.page(reminders, limit, lambda last: (last.due_at, last.id)))
 
     async def of_enrollment(self, session_id: UUID, user_id: UUID) -> tuple[Reminder, ...]:
         """Every reminder of one enrollment, all generations, by ascending due instant."""

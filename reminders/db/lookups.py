@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, select, tuple_
 
+from reminders import cursors
 from reminders.db import mapping
 from reminders.db.engine import Database
 from reminders.db.ledger import newest_of
@@ -151,7 +152,7 @@ class Browser:
         *,
         period: Period = Period.UPCOMING,
         search: str = "",
-        cursor: tuple[datetime, UUID] | None = None,
+        cursor: str | None = None,
         limit: int = PAGE,
     ) -> tuple[SessionEntry, ...]:
         """A page of sessions.
@@ -160,22 +161,26 @@ class Browser:
             now: Parts upcoming from past.
             period: Which.
             search: Part of a title, or a whole id, which is found in either period.
-            cursor: Start and id of the last one of the page before.
+            cursor: Start and id of the last one of the page before; see `reminders.cursors`.
             limit: At most this many.
+
+        Raises:
+            InvalidInputError: If the cursor is none of ours.
         """
         query = select(SessionRow.__table__).limit(limit)
         order = tuple_(SessionRow.start_time, SessionRow.id)
+        last = tuple(cursors.decode(cursor, cursors.instant, UUID)) if cursor else None
         exact = _as_uuid(search)
         if exact is not None:
             query = query.where(SessionRow.id == exact)
         elif period is Period.UPCOMING:
             query = query.where(SessionRow.start_time > now)
             query = query.order_by(SessionRow.start_time, SessionRow.id)
-            query = query if cursor is None else query.where(order > cursor)
+            query = query if last is None else query.where(order > last)
         else:
             query = query.where(SessionRow.start_time <= now)
             query = query.order_by(SessionRow.start_time.desc(), SessionRow.id.desc())
-            query = query if cursor is None else query.where(order < cursor)
+            query = query if last is None else query.where(order < last)
         if exact is None and search:
             query = query.where(SessionRow.title.icontains(search, autoescape=True))
         sessions = [mapping.session(row) for row in await self.database.rows(query)]

@@ -2,15 +2,24 @@
 
 `_DIFFERENT` says which are not. So a new column of one of these tables needs no line in this package
 but its own in `tables`, and in `existing_platform` if it is the platform's.
+
+A platform's view may show several rows of one person, session or enrollment: a join shows somebody
+twice, or a history is kept as rows. Whoever is concerned is served by the same row everywhere: a
+confirmed enrollment before a pending one before one that has ended, a session that takes place
+before one that does not, then the earlier, and of a person the first address by name. `doctor`
+counts them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
+from sqlalchemy import ColumnElement, case
+
+from reminders.db.tables import EnrollmentRow, SessionRow, UserRow
 from reminders.domain.model import (
     Attendee,
     Reminder,
@@ -94,3 +103,46 @@ REMINDERS = _table(Reminder)
 
 session, attendee = SESSIONS.read, ATTENDEES.read
 rule, reminder = RULES.read, REMINDERS.read
+
+
+_LAST = 2
+_STATUSES = {"confirmed": 0, "pending": 1}
+
+ENROLLMENT_ORDER = "array_position(ARRAY['confirmed', 'pending'], e.status)"
+"""SQL over a row `e`; those that have ended come last, as NULL."""
+
+
+def enrollments_first() -> tuple[ColumnElement[Any], ...]:
+    """To order enrollments of one person in one session by."""
+    return (case(_STATUSES, value=EnrollmentRow.status, else_=_LAST),)
+
+
+def sessions_first() -> tuple[Any, ...]:
+    """To order rows of one session by."""
+    return (SessionRow.status.desc(), SessionRow.start_time)
+
+
+def people_first() -> tuple[Any, ...]:
+    """To order rows of one person by."""
+    return (UserRow.email == "", UserRow.email)
+
+
+def best_deliveries(rows: Iterable[Record]) -> Iterable[Record]:
+    """Of what a delivery has read, one row for each reminder."""
+    best: dict[Any, Record] = {}
+    for row in rows:
+        known = best.get(row["id"])
+        if known is None or _rank(row) < _rank(known):
+            best[row["id"]] = row
+    return best.values()
+
+
+def _rank(row: Record) -> tuple[Any, ...]:
+    email = row["u_email"] or ""
+    return (
+        row["s_status"] != "scheduled",
+        row["s_start_time"],
+        _STATUSES.get(row["enrollment_status"], _LAST),
+        not email,
+        email,
+    )

@@ -18,7 +18,7 @@ from sqlalchemy import ARRAY, Uuid, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import duplicates, mapping, unconfirmed
+from reminders.db import mapping, unconfirmed
 from reminders.db.sql import covers, in_effect, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.errors import SessionNotFoundError
@@ -30,7 +30,7 @@ from reminders.domain.revise import Revision
 _SESSION = (
     select(SessionRow.__table__)
     .where(SessionRow.id == bindparam("session_id"))
-    .order_by(*duplicates.sessions_first())
+    .order_by(*mapping.sessions_first())
 )
 
 # One statement, because every enrollment asks all of this, and round trips are what it pays for.
@@ -38,7 +38,7 @@ _SITUATION = typed(f"""
 SELECT w.user_id,
        (SELECT e.status FROM enrollments e
          WHERE e.session_id = :session_id AND e.user_id = w.user_id
-         ORDER BY {duplicates.ENROLLMENT} LIMIT 1) AS enrollment,
+         ORDER BY {mapping.ENROLLMENT_ORDER} LIMIT 1) AS enrollment,
        (SELECT jsonb_object_agg(p.kind, p.reason) FROM (
             -- Of several reasons the last by name, as at delivery: what the person asked for.
             SELECT coalesce(p.reminder_type, '') AS kind, max(p.reason) AS reason

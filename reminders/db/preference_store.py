@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, duplicates, locks, mapping
+from reminders.db import audit, locks, mapping
 from reminders.db.engine import Database
 from reminders.db.preferences import (
     STOPPING,
@@ -62,7 +62,7 @@ class Choices:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Changed:
-    """What a change of choices did to the ledger."""
+    """What a change of choices did."""
 
     choices: Choices
     is_changed: bool
@@ -72,6 +72,8 @@ class Changed:
     """Reminders that may already be with the provider."""
     sessions: tuple[UUID, ...]
     """Sessions ahead in which the person is enrolled: their plans may be others now."""
+    scheduled: int = 0
+    """Reminders that wait, of these sessions, once they are planned anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +115,7 @@ class PreferenceStore:
             found = await connection.execute(
                 select(SessionRow.__table__)
                 .where(SessionRow.id == session_id)
-                .order_by(*duplicates.sessions_first())
+                .order_by(*mapping.sessions_first())
             )
             row = found.mappings().first()
             return Reader(
@@ -206,7 +208,7 @@ async def _person(connection: AsyncConnection, user_id: UUID) -> Attendee:
     found = await connection.execute(
         select(UserRow.__table__)
         .where(UserRow.id == user_id, ~is_erased)
-        .order_by(*duplicates.people_first())
+        .order_by(*mapping.people_first())
     )
     if (row := found.mappings().first()) is None:
         raise UserNotFoundError(user_id)

@@ -17,8 +17,8 @@ from reminders.db.provider import hold_of
 from reminders.db.sql import HELD, belongs_here, overdue, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.model import Reminder, ReminderStatus, SessionStatus, StatusReason
+from reminders.domain.pace import Quota
 from reminders.domain.ports import Clock, Destination
-from reminders.domain.quota import Quota
 from reminders.domain.upkeep import LedgerState
 
 HOUR = timedelta(hours=1)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, locks, mapping, plans, preferences
+from reminders.db import audit, locks, plans, preferences
 from reminders.db.audit import Action, By, Event
 from reminders.db.engine import Database
+from reminders.db.ledger import rows_of
 from reminders.db.plans import Draft, PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
 from reminders.db.sql import AFTER_START, typed
@@ -226,15 +226,5 @@ class FailedEnrollments:
             },
         )
         enrollments = [Enrollment(*row) for row in found]
-        rows = await self.database.rows(
-            select(ReminderRow.__table__).where(
-                tuple_(ReminderRow.session_id, ReminderRow.user_id).in_(
-                    [(e.session_id, e.user_id) for e in enrollments]
-                )
-            )
-        )
-        recorded: dict[Enrollment, list[Reminder]] = defaultdict(list)
-        for row in rows:
-            reminder = mapping.reminder(row)
-            recorded[Enrollment(reminder.session_id, reminder.user_id)].append(reminder)
-        return {enrollment: recorded[enrollment] for enrollment in enrollments}
+        recorded = await rows_of(self.database, enrollments)
+        return {enrollment: recorded.get(enrollment, ()) for enrollment in enrollments}

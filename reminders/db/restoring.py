@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    select,
-    text,
-    tuple_,
-)
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import mapping, preferences
+from reminders.db import preferences
 from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
+from reminders.db.ledger import rows_of
 from reminders.db.platform import platform_of
 from reminders.db.sql import typed
-from reminders.db.tables import ReminderRow
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
@@ -160,15 +156,7 @@ class RestoredLedger:
         self, enrollments: Sequence[Enrollment]
     ) -> Mapping[Enrollment, Sequence[Reminder]]:
         """All rows of some enrollments; those without any are left out."""
-        keys = [(e.session_id, e.user_id) for e in enrollments]
-        table = ReminderRow.__table__
-        query = select(table).where(tuple_(table.c.session_id, table.c.user_id).in_(keys))
-        rows: dict[Enrollment, list[Reminder]] = {}
-        for row in await self.database.rows(query):
-            reminder = mapping.reminder(row)
-            key = Enrollment(reminder.session_id, reminder.user_id)
-            rows.setdefault(key, []).append(reminder)
-        return rows
+        return await rows_of(self.database, enrollments)
 
     async def catch_up(
         self,
@@ -250,21 +238,12 @@ class RestoredLedger:
 
 
 def _values(found: Found) -> dict[str, Any]:
+    is_lost = found.reason is StatusReason.OUTCOME_UNKNOWN
     return {
+        **asdict(found),
         "id": found.id,
-        "session_id": found.session_id,
-        "user_id": found.user_id,
-        "reminder_type": found.reminder_type,
-        "generation": found.generation,
-        "due_at": found.due_at,
-        "starts_at": found.starts_at,
-        "sent_at": found.sent_at,
-        "status": found.status.value,
-        "reason": found.reason.value if found.reason else None,
-        "error": (
-            "asked for before the ledger was restored; the answer is lost"
-            if found.reason is StatusReason.OUTCOME_UNKNOWN
-            else None
-        ),
+        "error": "asked for before the ledger was restored; the answer is lost"
+        if is_lost
+        else None,
         "workflow_id": session_reminder_workflow_id(found.session_id, found.user_id),
     }

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import bindparam, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from reminders.db import audit, duplicates, locks, mapping, preferences
+from reminders.db import audit, locks, mapping, preferences
 from reminders.db.audit import HOST, Action, By, Event
 from reminders.db.engine import Database
 from reminders.db.notices import hush
@@ -237,7 +237,7 @@ class Catalogue:
         row = await self.database.row(
             select(SessionRow.__table__)
             .where(SessionRow.id == session_id)
-            .order_by(*duplicates.sessions_first())
+            .order_by(*mapping.sessions_first())
         )
         if row is None:
             raise SessionNotFoundError(session_id)
@@ -250,9 +250,7 @@ class Catalogue:
             UserNotFoundError: If there is none.
         """
         row = await self.database.row(
-            select(UserRow.__table__)
-            .where(UserRow.id == user_id)
-            .order_by(*duplicates.people_first())
+            select(UserRow.__table__).where(UserRow.id == user_id).order_by(*mapping.people_first())
         )
         if row is None:
             raise UserNotFoundError(user_id)
@@ -263,7 +261,7 @@ class Catalogue:
         status = await self.database.scalar(
             select(EnrollmentRow.status)
             .where(EnrollmentRow.session_id == session_id, EnrollmentRow.user_id == user_id)
-            .order_by(*duplicates.enrollments_first())
+            .order_by(*mapping.enrollments_first())
         )
         return EnrollmentStatus(status) if status else None
 

@@ -5,6 +5,8 @@ wait, so its cost grows with these and not with the years the ledger has seen. T
 again and again: PostgreSQL takes status and instant for unrelated, expects what is overdue to be
 everywhere, and would rather read a ledger whole than look a session up. What is found is only a
 candidate: the planner decides anew, inside its lock, from what it reads there.
+
+A back-fill goes through everybody who is enrolled in sessions that lie ahead (`Ahead`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,16 @@ from sqlalchemy import TextClause
 
 from reminders.db.engine import Database
 from reminders.db.planning import SETTLED
-from reminders.db.sql import CALLED_OFF, NEWEST, counts_for, overdue, stopping, typed
+from reminders.db.sql import (
+    AFTER_START,
+    CALLED_OFF,
+    NEWEST,
+    counts_for,
+    looked_up,
+    overdue,
+    stopping,
+    typed,
+)
 from reminders.domain.ports import Clock, Enrollment
 from reminders.domain.upkeep import Suspect
 
@@ -276,3 +287,57 @@ class SweepQueries:
         }
         found = await self.database.tuples(statement, {**values, **cursor, "limit": limit})
         return tuple(Suspect(*row) for row in found)
+
+
+_ENROLLED = looked_up("enrollments", "session_id = s.id AND status = 'confirmed'")
+_SESSIONS = """
+SELECT id, min(start_time) AS start_time FROM sessions
+ WHERE status = 'scheduled' AND start_time > :now
+   AND (CAST(:session_id AS uuid) IS NULL OR id = :session_id)
+ GROUP BY id
+"""
+_PAGE = typed(f"""
+SELECT DISTINCT s.start_time, e.session_id, e.user_id
+  FROM ({_SESSIONS}) s CROSS JOIN {_ENROLLED} e
+ WHERE s.start_time >= {AFTER_START}
+   AND (s.start_time, e.session_id, e.user_id) > ({AFTER_START}, :after_session, :after_user)
+ ORDER BY s.start_time, e.session_id, e.user_id LIMIT :limit
+""")  # noqa: S608 - composed of constants
+_COUNT = typed(f"""
+SELECT count(*) FROM ({_SESSIONS}) s CROSS JOIN {_ENROLLED} e
+""")  # noqa: S608 - composed of constants
+
+_NOBODY = Enrollment(UUID(int=0), UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """Confirmed enrollments in sessions that lie ahead."""
+
+    database: Database
+
+    async def page(
+        self, *, now: datetime, session_id: UUID | None, after: Enrollment | None, limit: int
+    ) -> Sequence[Enrollment]:
+        """Some of them, by the start of their session.
+
+        Args:
+            now: The instant to judge by.
+            session_id: Only this session's.
+            after: Continue behind this one.
+            limit: At most this many.
+        """
+        last = after or _NOBODY
+        asked = {
+            "now": now,
+            "session_id": session_id,
+            "after_session": last.session_id,
+            "after_user": last.user_id,
+            "limit": limit,
+        }
+        return [Enrollment(*key) for _, *key in await self.database.tuples(_PAGE, asked)]
+
+    async def count(self, *, now: datetime, session_id: UUID | None) -> int:
+        """How many there are."""
+        count: int = await self.database.scalar(_COUNT, {"now": now, "session_id": session_id})
+        return count

@@ -7,49 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-PASSED_ON = frozenset(
-    [
-        "user",
-        "password",
-        "dbname",
-        "database",
-        "host",
-        "port",
-        "passfile",
-        "service",
-        "sslmode",
-        "sslcert",
-        "sslkey",
-        "sslrootcert",
-        "sslcrl",
-        "sslpassword",
-        "sslnegotiation",
-        "ssl_min_protocol_version",
-        "ssl_max_protocol_version",
-        "target_session_attrs",
-        "krbsrvname",
-        "gsslib",
-    ]
-)
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+PASSED_ON = _names("""
+    user password dbname database host port passfile service
+    sslmode sslcert sslkey sslrootcert sslcrl sslpassword sslnegotiation
+    ssl_min_protocol_version ssl_max_protocol_version target_session_attrs krbsrvname gsslib
+""")
 """To the driver, which gives them libpq's meaning."""
 
-TRANSLATED = frozenset(
-    [
-        "application_name",
-        "fallback_application_name",
-        "connect_timeout",
-        "options",
-        "channel_binding",
-        "servicefile",
-        "keepalives",
-        "keepalives_idle",
-        "keepalives_interval",
-        "keepalives_count",
-        "tcp_user_timeout",
-        "requiressl",
-        "ssl",
-    ]
-)
+TRANSLATED = _names("""
+    application_name fallback_application_name connect_timeout options channel_binding
+    servicefile keepalives keepalives_idle keepalives_interval keepalives_count
+    tcp_user_timeout requiressl ssl
+""")
 """Into what the driver, the socket or a statement says in their place."""
 
 ACCEPTED: Mapping[str, tuple[str, ...]] = {
@@ -101,45 +75,19 @@ POOLED: Mapping[str, tuple[str, ...]] = {
 SCHEMA = frozenset(("schema", "currentschema", "search_path"))
 """Where our tables are, in owned mode."""
 
-SETTINGS = frozenset(
-    (
-        "statement_timeout",
-        "lock_timeout",
-        "idle_in_transaction_session_timeout",
-        "idle_session_timeout",
-        "transaction_timeout",
-        "timezone",
-    )
-)
+SETTINGS = _names("""
+    statement_timeout lock_timeout idle_in_transaction_session_timeout idle_session_timeout
+    transaction_timeout timezone
+""")
 """Settings of the server that some drivers take as parameters."""
 
-WITHOUT_EFFECT = frozenset(
-    [
-        "connection_limit",
-        "pool_timeout",
-        "pool_size",
-        "pool",
-        "max_overflow",
-        "pool_recycle",
-        "pool_pre_ping",
-        "checkout_timeout",
-        "reaping_frequency",
-        "conn_max_age",
-        "socket_timeout",
-        "single_use_connections",
-        "max_idle_connection_lifetime",
-        "pool_max_conns",
-        "pool_min_conns",
-        "pool_max_conn_lifetime",
-        "pool_max_conn_idle_time",
-        "load_balance_hosts",
-        "supa",
-        "workaround",
-        "uselibpqcompat",
-        "advisory_locks",
-        "binary_parameters",
-    ]
-)
+WITHOUT_EFFECT = _names("""
+    connection_limit pool_timeout pool_size pool max_overflow pool_recycle pool_pre_ping
+    checkout_timeout reaping_frequency conn_max_age socket_timeout single_use_connections
+    max_idle_connection_lifetime pool_max_conns pool_min_conns pool_max_conn_lifetime
+    pool_max_conn_idle_time load_balance_hosts supa workaround uselibpqcompat advisory_locks
+    binary_parameters
+""")
 """About pools and habits of other clients; our pool is `DATABASE_POOL_SIZE`."""
 
 ENVIRONMENT: Mapping[str, str] = {

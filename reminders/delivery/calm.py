@@ -1,4 +1,4 @@
-"""Ends come after e-mails: what became of a crowd's reminders is told once all of them are out."""
+"""Who waits, and until when: what is told when a crowd's e-mails are out, and who comes again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from datetime import timedelta
 
 
 class Calm:
-    """Lets tellings wait until nothing goes out any more, or have waited long enough."""
+    """Lets tellings wait until nothing goes out any more, or have waited long enough.
+
+    Ends come after e-mails: what became of a crowd's reminders is told once all of them are out.
+    """
 
     def __init__(self, *, quiet: timedelta, longest: timedelta) -> None:
         """Nothing waits.
@@ -46,3 +49,31 @@ class Calm:
         waiting, self._waiting = self._waiting, []
         for tell in waiting:
             tell()
+
+
+_EVERY = timedelta(milliseconds=100)
+"""Ten a second from one worker: an attempt costs Temporal several writes, and brings nothing."""
+_LONGEST = timedelta(minutes=1)
+"""Those who would have to wait longer come together with the first again."""
+
+
+class Turns:
+    """When those are to come again who can only wait: one after the other, however many there are.
+
+    Gives out turns, from the soonest that is worth it up to a minute from now.
+    """
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def next(self, *, soonest: timedelta) -> timedelta:
+        """How long from now the next one is to come.
+
+        Args:
+            soonest: Before this nobody needs to come.
+        """
+        now = asyncio.get_running_loop().time()
+        first = now + soonest.total_seconds()
+        turn = max(first, self._last + _EVERY.total_seconds())
+        self._last = turn if turn - now <= max(soonest, _LONGEST).total_seconds() else first
+        return timedelta(seconds=self._last - now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,8 +15,10 @@ from uuid import UUID
 
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
+from reminders.domain.decide import Send, decide
 from reminders.domain.delivery_errors import NotDueYetError
-from reminders.domain.ports import Clock
+from reminders.domain.model import DeliveryFacts, Message
+from reminders.domain.ports import Clock, Composer
 
 A_MOMENT = timedelta(milliseconds=100)
 """Clocks that differ by less make no lead-in."""
@@ -130,3 +133,41 @@ class EarlyArrivals:
             ready.update(fresh)
             if len(ready) >= self._policy.at_once:
                 return
+
+
+_LASTS = timedelta(seconds=5)
+"""For so long "in 30 minutes" is still said of the instant that a draft was composed for."""
+
+_Draft = tuple[DeliveryFacts, datetime, Message]
+
+
+class Drafts:
+    """A `Composer` that has some e-mails ready a moment before they are due.
+
+    Composing is most of the work of an instant at which a crowd is due. What counts is still read
+    at the instant itself: a draft is used only if all that was read then is the same.
+    """
+
+    def __init__(self, composer: Composer) -> None:
+        self._composer = composer
+        self._drafts: dict[UUID, _Draft] = {}
+
+    def prepare(self, facts: Sequence[DeliveryFacts], *, due_at: datetime) -> None:
+        """Compose what is to be sent at an instant, as things are; drafts of before are dropped."""
+        self._drafts = {
+            i: draft for i, draft in self._drafts.items() if draft[1] >= due_at - _LASTS
+        }
+        for fact in facts:
+            with suppress(Exception):  # whatever it is, it is told when the reminder is due
+                if isinstance(decide(fact, now=due_at), Send):
+                    message = self._composer.compose(fact, now=due_at)
+                    self._drafts[fact.reminder.id] = fact, due_at, message
+
+    def compose(self, facts: DeliveryFacts, *, now: datetime) -> Message:
+        """See `Composer.compose`."""
+        draft = self._drafts.pop(facts.reminder.id, None)
+        if draft is not None:
+            of, due_at, message = draft
+            if of == facts and timedelta() <= now - due_at < _LASTS:
+                return message
+        return self._composer.compose(facts, now=now)

@@ -83,7 +83,6 @@ class Gatherer:
     """
 
     def __init__(self, policy: DeliveryPolicy) -> None:
-        """Start empty."""
         self._policy = policy
         self._groups: dict[datetime, _Group] = {}
         self._crowds: dict[datetime, float] = {}

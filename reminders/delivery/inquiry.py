@@ -27,26 +27,14 @@ AT_ONCE = 30
 """E-mails of one round."""
 
 
-class SilentMail(Protocol):
-    """An accepted e-mail whose end nobody told."""
-
-    @property
-    def reminder_id(self) -> UUID:
-        """The ledger's row."""
-
-    @property
-    def email_id(self) -> str:
-        """The provider's id."""
-
-
 class Silent(Protocol):
-    """Knows which e-mails are silent, and keeps what is told."""
+    """Knows of which accepted e-mails nobody told the end, and keeps what is told."""
 
-    async def next(self) -> SilentMail | None:
+    async def next(self) -> tuple[UUID, str] | None:
         """The next one to ask for, with a turn that nobody else wants.
 
         Returns:
-            `None` if there is none, or no such place.
+            The ledger's row and the provider's id; `None` if there is none, or no such place.
         """
 
     async def record(self, event: ProviderEvent) -> bool:
@@ -94,10 +82,11 @@ class Inquiry:
         """
         news = 0
         for _ in range(AT_ONCE):
-            mail = await self._silent.next()
-            if mail is None:
+            found = await self._silent.next()
+            if found is None:
                 break
-            event = await self._informant.told(mail.email_id, mail.reminder_id)
+            reminder_id, email_id = found
+            event = await self._informant.told(email_id, reminder_id)
             news += event is not None and await self._silent.record(event)
             await asyncio.sleep(self._pace.aside.total_seconds())
         return news

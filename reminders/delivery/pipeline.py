@@ -23,16 +23,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from reminders.delivery.calm import Calm
+from reminders.delivery.calm import Calm, Turns
 from reminders.delivery.doubt import Doubts
-from reminders.delivery.drafts import Drafts
-from reminders.delivery.early import A_MOMENT, EarlyArrivals
+from reminders.delivery.early import A_MOMENT, Drafts, EarlyArrivals
 from reminders.delivery.gather import Gatherer, Ticket
-from reminders.delivery.observing import Unobserved
-from reminders.delivery.policy import DeliveryPolicy, Step
+from reminders.delivery.policy import DeliveryPolicy, Step, Unobserved
 from reminders.delivery.posting import Poster, Turn
 from reminders.delivery.searching import Searches
-from reminders.delivery.turns import Turns
 from reminders.delivery.verdict import BUSY, Judge, Verdict, held, outcome_of
 from reminders.delivery.watching import Watches
 from reminders.domain.contracts import (

@@ -1,12 +1,14 @@
-"""How the delivery pipeline trades promptness, requests and patience."""
+"""How the delivery pipeline trades promptness, requests and patience, and tells nobody by default."""
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from reminders.domain.lead_in import LONGEST
+from reminders.domain.model import ReminderStatus, StatusReason
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,3 +90,23 @@ class Step(StrEnum):
     PACED = "paced"
     POSTED = "posted"
     SETTLED = "settled"
+
+
+class Unobserved:
+    """`DeliveryObserver` that does nothing."""
+
+    def gathered(self, count: int) -> None:
+        """See `DeliveryObserver.gathered`."""
+
+    def frozen(self, count: int) -> None:
+        """See `DeliveryObserver.frozen`."""
+
+    def requesting(self) -> AbstractContextManager[None]:
+        """See `DeliveryObserver.requesting`."""
+        return nullcontext()
+
+    def accepted(self, lag: timedelta) -> None:
+        """See `DeliveryObserver.accepted`."""
+
+    def ended(self, status: ReminderStatus, reason: StatusReason | None, count: int = 1) -> None:
+        """See `DeliveryObserver.ended`."""

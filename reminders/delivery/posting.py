@@ -81,7 +81,6 @@ class Poster:
         on_step: Callable[[Step], None],
         observer: DeliveryObserver,
     ) -> None:
-        """Post with these parts."""
         self._ledger = ledger
         self._mailer = mailer
         self._clock = clock

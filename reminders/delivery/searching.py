@@ -37,7 +37,6 @@ class Searches:
     """One at a time for each start of a session: e-mails about the same are likely to be refused together."""
 
     def __init__(self) -> None:
-        """None is under way."""
         self._by_start: dict[datetime, _Search] = {}
 
     def got_through(self, batch: FrozenBatch) -> None:

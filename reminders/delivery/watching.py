@@ -10,8 +10,8 @@ from uuid import UUID
 
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.errors import ReminderError
+from reminders.domain.pace import Usage
 from reminders.domain.ports import DeliveryLedger, Mailer, Stranded
-from reminders.domain.quota import Usage
 
 logger = logging.getLogger(__name__)
 

@@ -82,7 +82,6 @@ class NaiveInstantError(InvalidInputError):
     """An instant carries no time zone."""
 
     def __init__(self, field: str) -> None:
-        """Name the field."""
         super().__init__(
             f"{field} has no UTC offset; write for example 2026-12-01T15:00:00+00:00", field=field
         )
@@ -207,7 +206,6 @@ class SameLeadError(ConflictError):
     title = "Two rules would be due at once"
 
     def __init__(self, other: str) -> None:
-        """Name the other rule's type."""
         super().__init__(
             f"the rule {other!r} is due at the same instant, and people would get two e-mails at"
             " once; take another minutes_before, or switch one of the two off first"
@@ -233,7 +231,6 @@ class PlatformOwnedError(ConflictError):
     title = "The platform owns its tables"
 
     def __init__(self) -> None:
-        """Say the remedy."""
         super().__init__(
             "DATABASE_MODE=existing: sessions, users and enrollments are the platform's own; change"
             " them there, then call POST /v1/sessions/{session_id}/changed"
@@ -250,7 +247,6 @@ class TooManyTestsError(ReminderError):
     retryable = True
 
     def __init__(self, *, retry_after: timedelta) -> None:
-        """Say when the next one may go out."""
         seconds = round(retry_after.total_seconds())
         super().__init__(
             f"too many test e-mails within a minute; the next may go out in {seconds} s"

@@ -1,4 +1,4 @@
-"""How fast requests may follow each other, whoever posts them.
+"""What the provider takes: how fast requests may follow each other, and how many e-mails in all.
 
 Pure. The provider counts by the second, and says "at most so many in each". So that many may go at
 once, as long as no second of any clock sees more: when a crowd is due, its first requests do not
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Self
 
 MOST = 20
@@ -61,3 +61,37 @@ class Pace:
             margin = _MARGIN if self.requests > 1 else 1.0
             self.window = timedelta(seconds=self.requests / rate * margin)
         return before != (self.requests, self.window)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """How much of a quota is used."""
+
+    used: int
+    limit: int | None
+    """E-mails; `None` is unlimited."""
+    resets_at: datetime
+
+    @property
+    def remaining(self) -> int | None:
+        """E-mails that still fit; `None` is any number."""
+        return None if self.limit is None else max(self.limit - self.used, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usage:
+    """The provider's quotas of the day and of the month."""
+
+    daily: Quota
+    monthly: Quota
+
+    @property
+    def tightest(self) -> Quota:
+        """The quota with the least left; of two with as much, the one renewed later."""
+        return min(
+            (self.daily, self.monthly),
+            key=lambda q: (
+                float("inf") if q.remaining is None else q.remaining,
+                -q.resets_at.timestamp(),
+            ),
+        )

@@ -22,7 +22,7 @@ from reminders.domain.contracts import (
     SessionChangeResult,
 )
 from reminders.domain.model import DeliveryFacts, Message, ReminderStatus, StatusReason
-from reminders.domain.quota import Usage
+from reminders.domain.pace import Usage
 
 
 class Clock(Protocol):

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from reminders.domain.contracts import SweepKind
 from reminders.domain.model import ReminderStatus
+from reminders.domain.pace import Quota
 from reminders.domain.ports import Enrollment, Hold
-from reminders.domain.quota import Quota
 
 
 class Outcome(Enum):

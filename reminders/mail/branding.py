@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reminders.domain.errors import ConfigurationError
-from reminders.mail.hyperlinks import is_web_address
+from reminders.mail.markup import is_web_address
 from reminders.mail.plain_text import is_one_line
 from reminders.mail.wording import Urgency
 

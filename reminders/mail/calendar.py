@@ -17,7 +17,7 @@ from icalendar import Calendar, Event, vCalAddress
 
 from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session
 from reminders.mail import markup
-from reminders.mail.hyperlinks import is_web_address
+from reminders.mail.markup import is_web_address
 from reminders.mail.plain_text import one_line, paragraph
 
 USUAL_LENGTH = timedelta(hours=1)

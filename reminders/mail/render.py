@@ -23,7 +23,6 @@ from reminders.mail.branding import Branding
 from reminders.mail.catalogue import translations
 from reminders.mail.links import AttendeeLinks, LinkMaker
 from reminders.mail.locales import first_known_zone, locale_called
-from reminders.mail.notice_view import NoticeView, notice_view
 from reminders.mail.notice_wording import News, news_of
 from reminders.mail.plain_text import one_line, shortened
 from reminders.mail.samples import LINKS, OWN_JOIN_URL, sample_facts
@@ -36,7 +35,7 @@ from reminders.mail.subject import (
     subject_parts,
 )
 from reminders.mail.templating import HTML, NOTICE, REMINDER, SUBJECT, TEXT, Templates
-from reminders.mail.view import SUBJECT_TITLE, MailView, mail_view
+from reminders.mail.view import SUBJECT_TITLE, MailView, NoticeView, mail_view, notice_view
 from reminders.mail.wording import Urgency, Wording
 
 _SUBJECT = 300

@@ -38,9 +38,8 @@ from reminders.domain.delivery_errors import (
 )
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Message, ProviderEvent
-from reminders.domain.pace import Pace
+from reminders.domain.pace import Pace, Usage
 from reminders.domain.ports import Clock, Receipt, Refused
-from reminders.domain.quota import Usage
 from reminders.mail import webhooks
 from reminders.mail.resend_errors import refusal, safe_message, speaks_of_sender
 from reminders.mail.resend_wire import encoded, receipts_of, usage_of

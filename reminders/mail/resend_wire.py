@@ -14,8 +14,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from reminders.domain.model import Message
+from reminders.domain.pace import Quota, Usage
 from reminders.domain.ports import Accepted, Receipt, Refused
-from reminders.domain.quota import Quota, Usage
 from reminders.mail.resend_errors import safe_message
 
 MAX_BATCH = 100

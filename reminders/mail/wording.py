@@ -15,7 +15,7 @@ from gettext import NullTranslations
 
 from babel import Locale
 
-from reminders.mail.formats import Formats, offset
+from reminders.mail.locales import Formats, offset
 from reminders.mail.notice_wording import news_tones
 
 NOW_WITHIN = timedelta(minutes=10)

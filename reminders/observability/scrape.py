@@ -1,21 +1,39 @@
-"""One answer to Prometheus: what was counted, how things stand, and Temporal's own metrics."""
+"""One answer to Prometheus: what was counted, how things stand, and Temporal's own metrics.
+
+The API answers it on a route of its own; a worker by a small HTTP server (`serving`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from time import monotonic
 
 import httpx
+import uvicorn
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
-from starlette.responses import Response
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from reminders.domain.errors import ConfigurationError
+from reminders.observability.listening import listen
 
 logger = logging.getLogger(__name__)
 
@@ -121,3 +139,72 @@ class _Together(Collector):
             up.add_metric([name], float(found is not None))
             yield from found or ()
         yield up
+
+
+_GRACE_SECONDS = 2
+
+
+@asynccontextmanager
+async def serving(
+    host: str, port: int, *, scrape: Scrape, alive: Callable[[], bool]
+) -> AsyncIterator[int]:
+    """Serve `/metrics` for Prometheus and `/healthz` for orchestrators until the end of the block.
+
+    Args:
+        host: To listen on.
+        port: 0 is any free one.
+        scrape: Answers `/metrics`.
+        alive: Whether the worker does its work; else `/healthz` is a 503.
+
+    Yields:
+        The port.
+
+    Raises:
+        ConfigurationError: If the address cannot be listened on.
+    """
+
+    async def metrics(_request: Request) -> Response:
+        return await scrape.response()
+
+    async def healthz(_request: Request) -> Response:
+        if alive():
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "the worker has stopped"}, status_code=503)
+
+    try:
+        listener = listen(host, port)
+    except OSError as error:
+        msg = (
+            f"METRICS_ADDRESS {host}:{port} cannot be listened on: {error.strerror};"
+            " give each worker of a machine its own port, or 0 for any"
+        )
+        raise ConfigurationError(msg) from error
+    app = Starlette(routes=[Route("/metrics", metrics), Route("/healthz", healthz)])
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+    )
+    with listener:
+        bound: int = listener.getsockname()[1]
+        serve = asyncio.create_task(server.serve(sockets=[listener]))
+        logger.info("metrics on http://%s:%d/metrics", f"[{host}]" if ":" in host else host, bound)
+        try:
+            yield bound
+        finally:
+            server.should_exit = True
+            await serve
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the process that it is a part of."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield

@@ -19,8 +19,8 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Message
+from reminders.domain.pace import Usage
 from reminders.domain.ports import Mailer, Receipt
-from reminders.domain.quota import Usage
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -100,7 +100,6 @@ class TracedMailer:
     """`Mailer` with a span around each request."""
 
     def __init__(self, mailer: Mailer, tracer: Tracer) -> None:
-        """Hand everything on to this mailer."""
         self._mailer = mailer
         self._tracer = tracer
 

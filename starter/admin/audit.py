@@ -12,7 +12,8 @@ from reminders.db.audit import Action, Event
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
 from starter.admin.form import clean
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, page_router
+from starter.admin.routing import page_router
+from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.services.sweeps import Run
 

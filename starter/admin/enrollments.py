@@ -15,7 +15,8 @@ from reminders.domain.model import EnrollmentStatus, Reminder, SessionStatus, St
 from reminders.domain.resending import Circumstances, at_once, once_more
 from reminders.domain.revise import is_called_off, newest_of
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
+from starter.admin.routing import Sent, SignedIn, page_router, redirect
+from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.services import reasons
 from starter.services.receipts import Story

@@ -23,17 +23,10 @@ from reminders.domain.model import Message
 from reminders.mail.catalogue import languages
 from starter.admin.form import parse_uuid
 from starter.admin.rendering import render
-from starter.admin.routing import (
-    Answering,
-    Sent,
-    SignedIn,
-    describe,
-    error_page,
-    page_router,
-    redirect,
-)
-from starter.api.fields import LocaleName, ZoneName, zones
+from starter.admin.routing import Sent, SignedIn, describe, error_page, page_router, redirect
 from starter.api.mails import RehearsalOut
+from starter.api.models import LocaleName, ZoneName, zones
+from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.services.mails import Mails, Scene, Wanted
 from starter.services.mails import scene as looked_up

@@ -1,4 +1,4 @@
-"""The first page: how things stand, and what needs somebody."""
+"""How things stand, and what needs somebody: the first page, and the runs of background work."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from fastapi import Request, Response
 
 from reminders.db.arrivals import DeliveryTimes
-from reminders.db.audit import By
+from reminders.db.audit import LONGEST_REASON, Action, By
 from reminders.db.provider import QuotaReading
 from reminders.db.reports import Backlog, Day, DueHour
 from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Hold
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
+from starter.admin.routing import Sent, SignedIn, page_router, redirect
+from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.health.diagnosis import Diagnosis, Level
 from starter.health.examiner import OVERDUE
+from starter.services.sweeps import RunKind, RunState
 
 router = page_router()
 
@@ -146,3 +149,46 @@ def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Ite
 
 def _some(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
+
+
+_KINDS = {RunKind.SWEEP: "Sweep", RunKind.CHANGE: "Session changed"}
+
+
+@router.get("/runs")
+async def runs(
+    request: Request,
+    parts: Answering,
+    kind: Literal[""] | RunKind = "",
+    state: Literal[""] | RunState = "",
+    after: str = "",
+) -> Response:
+    """Past and present runs, as long as Temporal keeps them."""
+    page = await parts.sweeps.runs(
+        kind=kind or None, state=state or None, limit=15, cursor=after or None
+    )
+    is_all = not (after or kind or state)
+    backfills = await parts.audit.entries(action=Action.BACKFILLED, limit=5) if is_all else ()
+    return render(
+        request,
+        "runs.html",
+        runs=page.runs,
+        more=page.next_cursor,
+        is_first=not after,
+        kind=kind,
+        state=state,
+        kinds=_KINDS,
+        states=list(RunState),
+        backfills=backfills,
+        names=await parts.browser.names(
+            {run.session_id for run in page.runs} | {entry.session_id for entry in backfills}
+        ),
+        run_url=lambda run: parts.workflow_url(run.workflow_id, run.run_id),
+    )
+
+
+@router.post("/sweeps")
+async def sweep(parts: Answering, operator: SignedIn, form: Sent) -> Response:
+    """Look now for what nobody told us; it reconciles and sends nothing."""
+    reason = form.text("reason", longest=LONGEST_REASON) or None
+    done = await parts.sweeps.start(By(operator.actor, reason))
+    return redirect(f"/audit/{done.event_id}")

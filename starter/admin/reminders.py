@@ -12,7 +12,8 @@ from reminders.db.reports import EXAMPLES
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, page_router, redirect
+from starter.admin.routing import Sent, SignedIn, page_router, redirect
+from starter.api.routing import Answering
 
 router = page_router()
 

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 
 from reminders.settings import Settings
 from starter.admin import (
+    account,
     audit,
     enrollments,
     mails,
@@ -14,11 +15,7 @@ from starter.admin import (
     people,
     reminders,
     rules,
-    runs,
-    search,
     sessions,
-    sign_in,
-    zone,
 )
 from starter.admin.auth import AdminAuth
 from starter.admin.rendering import STATIC
@@ -45,18 +42,15 @@ def install(app: FastAPI, settings: Settings) -> None:
     """
     app.state.admin_auth = AdminAuth(settings)
     for page in (
-        sign_in.router,
-        sign_in.signed_in,
-        zone.router,
+        account.router,
+        account.signed_in,
         overview.router,
-        search.router,
         sessions.router,
         enrollments.router,
         people.router,
         reminders.router,
         rules.router,
         mails.router,
-        runs.router,
         audit.router,
         _elsewhere,
     ):

@@ -27,7 +27,6 @@ from starter.admin.form import Form
 from starter.admin.rendering import render
 from starter.api.errors import RETRY_AFTER
 from starter.api.reading import route_path, router
-from starter.assembly import Parts
 from starter.services.failures import understood
 
 logger = logging.getLogger(__name__)
@@ -116,22 +115,13 @@ def page_router() -> APIRouter:
 
 
 def redirect(path: str) -> RedirectResponse:
-    """Send the browser on, with a GET.
-
-    Args:
-        path: Below `/admin`.
-    """
+    """Send the browser on to a path below `/admin`, with a GET."""
     return RedirectResponse(f"{PATH}{path}", SEE_OTHER)
 
 
 def ours(target: str) -> str:
     """Where to go on to as a form says, if that is one of our pages; else the first."""
     return target if _OURS.fullmatch(target) and "//" not in target else PATH
-
-
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
 
 
 def _operator(request: Request) -> Operator:
@@ -144,7 +134,6 @@ def _form(request: Request) -> Form:
     return sent
 
 
-Answering = Annotated[Parts, Depends(_parts)]
 SignedIn = Annotated[Operator, Depends(_operator)]
 Sent = Annotated[Form, Depends(_form)]
 

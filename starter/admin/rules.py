@@ -22,7 +22,8 @@ from reminders.domain.rules import RuleDiff, RuleFields
 from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
 from starter.admin.form import Form
 from starter.admin.rendering import render
-from starter.admin.routing import Answering, Sent, SignedIn, describe, page_router
+from starter.admin.routing import Sent, SignedIn, describe, page_router
+from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.services.mails import Mails
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
 from fastapi import Request, Response
 
+from reminders import cursors
 from reminders.db.audit import By
 from reminders.db.lookups import PAGE, Period
-from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import ReminderStatus
+from starter.admin.cookies import LONGEST_SEARCH
 from starter.admin.rendering import render
-from starter.admin.routing import (
-    Answering,
-    Searched,
-    Sent,
-    SignedIn,
-    page_router,
-    redirect,
-    to_results,
-)
-from starter.admin.searches import LONGEST
+from starter.admin.routing import Searched, Sent, SignedIn, page_router, redirect, to_results
+from starter.api.routing import Answering
 
 router = page_router()
 
@@ -38,10 +30,9 @@ async def sessions(
 ) -> Response:
     """Upcoming or past sessions, with their reminders counted."""
     found = await parts.browser.sessions(
-        parts.clock.now(), period=period, search=searched, cursor=_cursor(after), limit=PAGE + 1
+        parts.clock.now(), period=period, search=searched, cursor=after, limit=PAGE + 1
     )
-    page = found[:PAGE]
-    more = f"{page[-1].starts_at.isoformat()}~{page[-1].id}" if len(found) > PAGE else None
+    page, more = cursors.page(found, PAGE, lambda one: (one.starts_at, one.id))
     return render(
         request,
         "sessions.html",
@@ -57,7 +48,7 @@ async def sessions(
 async def search_sessions(request: Request, operator: SignedIn, form: Sent) -> Response:
     """Search for sessions."""
     period = Period.PAST if form.raw("period") == Period.PAST else Period.UPCOMING
-    text = form.text("q", longest=LONGEST)
+    text = form.text("q", longest=LONGEST_SEARCH)
     return to_results(request, operator, f"/sessions?period={period}", text)
 
 
@@ -97,7 +88,7 @@ async def search_roster(
     request: Request, session_id: UUID, operator: SignedIn, form: Sent
 ) -> Response:
     """Search the roster."""
-    text = form.text("q", longest=LONGEST)
+    text = form.text("q", longest=LONGEST_SEARCH)
     return to_results(request, operator, f"/sessions/{session_id}", text, anchor="#roster")
 
 
@@ -139,18 +130,3 @@ async def replan(session_id: UUID, parts: Answering, operator: SignedIn, form: S
     by = By(operator.actor, form.reason())
     done = await parts.gateway.session_changed(session_id, by, tell_nobody=form.flag("tell_nobody"))
     return redirect(f"/audit/{done.event_id}")
-
-
-def _cursor(text: str) -> tuple[datetime, UUID] | None:
-    if not text:
-        return None
-    starts_at, _, session_id = text.partition("~")
-    try:
-        at, last = datetime.fromisoformat(starts_at), UUID(session_id)
-    except ValueError as error:
-        raise InvalidInputError(
-            "is not one of ours; begin with the first page", field="after"
-        ) from error
-    if at.utcoffset() is None:
-        raise InvalidInputError("has no UTC offset", field="after")
-    return at, last

@@ -21,7 +21,7 @@ from reminders import api_keys
 from reminders.api_keys import ApiKey
 from reminders.settings import Settings
 from starter.api.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
-from starter.api.hosts import is_this_machine
+from starter.api.middleware import is_this_machine
 from starter.api.reading import StrictRequest
 
 bearer = HTTPBearer(

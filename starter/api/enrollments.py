@@ -15,8 +15,7 @@ from reminders.db.audit import By
 from reminders.domain.errors import ReminderError
 from reminders.domain.model import Enrollee, EnrollmentStatus, ReminderStatus, SessionStatus
 from starter.api.errors import TYPES, detail_of
-from starter.api.fields import BlankIsAbsent, WebUrl
-from starter.api.models import In, Mirror, Out, ReasonBody, ReasonQuery
+from starter.api.models import BlankIsAbsent, In, Mirror, Out, ReasonBody, WebUrl
 from starter.api.reminders import PlannedReminderOut, ReminderOut
 from starter.api.routing import (
     BODY,
@@ -292,7 +291,7 @@ async def why(session_id: UUID, user_id: UUID, parts: Answering) -> StoryOut:
 async def unenroll(
     session_id: UUID,
     user_id: UUID,
-    why: Annotated[ReasonQuery, Query()],
+    why: Annotated[ReasonBody, Query()],
     parts: Answering,
     caller: Caller,
 ) -> CancelReceiptOut:

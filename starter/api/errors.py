@@ -133,7 +133,6 @@ class OtherOriginError(RefusalError):
     title = "Pages of other origins may change nothing here"
 
     def __init__(self) -> None:
-        """Say what would help."""
         super().__init__(
             "A web page of another origin asks. Without API_KEYS only programs of this"
             " machine and our own pages may change something; set API_KEYS for others."

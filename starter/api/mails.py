@@ -13,8 +13,17 @@ from pydantic import AliasPath, Field
 
 from reminders.db.audit import By
 from reminders.domain.model import Message, ReminderStatus, StatusReason
-from starter.api.fields import BlankIsAbsent, Instant, LocaleName, MaybeReason, ZoneName
-from starter.api.models import In, Mirror, Out, TypeName
+from starter.api.models import (
+    BlankIsAbsent,
+    In,
+    Instant,
+    LocaleName,
+    MaybeReason,
+    Mirror,
+    Out,
+    TypeName,
+    ZoneName,
+)
 from starter.api.reminders import decided
 from starter.api.routing import (
     BODY,

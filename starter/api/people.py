@@ -10,12 +10,21 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field
 
 from reminders.db.audit import By
-from reminders.db.preference_store import MOST_OPT_OUTS, Choices
+from reminders.db.preference_store import MOST_OPT_OUTS, Changed, Choices
 from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import Attendee, OptOut, StatusReason
 from reminders.mail.addressing import is_local
-from starter.api.fields import BlankIsAbsent, EmailAddress, Line, LocaleName, ZoneName
-from starter.api.models import In, Out, ReasonBody, ReasonQuery, TypeName
+from starter.api.models import (
+    BlankIsAbsent,
+    EmailAddress,
+    In,
+    Line,
+    LocaleName,
+    Out,
+    ReasonBody,
+    TypeName,
+    ZoneName,
+)
 from starter.api.routing import (
     BODY,
     CREATED,
@@ -27,8 +36,7 @@ from starter.api.routing import (
     created,
     v1_router,
 )
-from starter.services.erasure import ErasureReceipt
-from starter.services.preferences import PreferenceReceipt
+from starter.services.people import ErasureReceipt
 
 router = v1_router("users")
 
@@ -69,7 +77,7 @@ class PreferencesBody(ReasonBody):
         return frozenset(OptOut(o.session_id, o.reminder_type) for o in self.opt_outs)
 
 
-class ErasureOptions(ReasonQuery):
+class ErasureOptions(ReasonBody):
     """How to erase."""
 
     dry_run: bool = False
@@ -123,7 +131,7 @@ class ChangedPreferences(PreferencesOut):
     """Reminders that wait, of all sessions ahead in which the person is enrolled."""
 
     @classmethod
-    def after(cls, user_id: UUID, receipt: PreferenceReceipt) -> Self:
+    def after(cls, user_id: UUID, receipt: Changed) -> Self:
         """What they chose, and what that did."""
         return cls.of(
             user_id,

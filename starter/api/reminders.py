@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query, Response
@@ -12,8 +12,7 @@ from pydantic import Field
 from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.domain.model import ReminderStatus, StatusReason
-from starter.api.fields import Instant, MaybeReason, Reason
-from starter.api.models import Cursor, In, Mirror, Out, PageOut
+from starter.api.models import Cursor, In, Instant, MaybeReason, Mirror, PageOut, Reason
 from starter.api.routing import (
     BODY,
     CONFLICT,
@@ -26,7 +25,6 @@ from starter.api.routing import (
     v1_router,
 )
 from starter.services import reasons
-from starter.services.resending import RedriveReceipt
 
 router = v1_router("reminders")
 
@@ -117,7 +115,7 @@ class ReminderPageOut(PageOut[ReminderOut]):
     """Some reminders, by ascending due instant, and where the next ones begin."""
 
 
-class RedriveOut(Out):
+class RedriveOut(Mirror):
     """What a redrive did, in reminders."""
 
     dry_run: bool
@@ -129,17 +127,6 @@ class RedriveOut(Out):
     """Those that are not, by reason."""
     next_cursor: str | None
     """Null on the last page."""
-
-    @classmethod
-    def of(cls, receipt: RedriveReceipt, *, dry_run: bool) -> Self:
-        """What was done, or would be."""
-        return cls(
-            dry_run=dry_run,
-            found=receipt.found,
-            resent=receipt.resent,
-            left_alone=receipt.left_alone,
-            next_cursor=receipt.next_cursor,
-        )
 
 
 @router.get(
@@ -186,7 +173,7 @@ async def redrive(body: RedriveBody, parts: Answering, caller: Caller) -> Redriv
         cursor=body.cursor,
         limit=body.limit,
     )
-    return RedriveOut.of(receipt, dry_run=body.dry_run)
+    return RedriveOut.of(receipt)
 
 
 @router.post(

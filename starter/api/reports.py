@@ -238,16 +238,14 @@ async def overview(parts: Answering) -> OverviewOut:
 @router.get("/sessions", summary="Sessions, by title or id", responses={**INVALID})
 async def sessions(parts: Answering, filters: Annotated[SessionFilters, Query()]) -> SessionPageOut:
     """Upcoming ones, the next first; or past ones, the last first."""
-    after = cursors.decode(filters.cursor, cursors.instant, UUID) if filters.cursor else None
     found = await parts.browser.sessions(
         parts.clock.now(),
         period=filters.period,
         search=filters.query,
-        cursor=(after[0], after[1]) if after else None,
+        cursor=filters.cursor,
         limit=filters.limit + 1,
     )
-    page, more = found[: filters.limit], len(found) > filters.limit
-    cursor = cursors.encode(page[-1].starts_at.isoformat(), page[-1].id) if more else None
+    page, cursor = cursors.page(found, filters.limit, lambda one: (one.starts_at, one.id))
     return SessionPageOut(items=page, next_cursor=cursor)
 
 
@@ -267,8 +265,7 @@ async def roster(
         after=cursors.decode(filters.cursor, UUID)[0] if filters.cursor else None,
         limit=filters.limit + 1,
     )
-    page, more = found[: filters.limit], len(found) > filters.limit
-    cursor = cursors.encode(page[-1].attendee.user_id) if more else None
+    page, cursor = cursors.page(found, filters.limit, lambda one: (one.attendee.user_id,))
     return RosterPageOut(items=page, next_cursor=cursor)
 
 
@@ -316,5 +313,5 @@ async def events(parts: Answering, filters: Annotated[EventFilters, Query()]) ->
         before=before,
         limit=filters.limit + 1,
     )
-    page, more = found[: filters.limit], len(found) > filters.limit
-    return EventPageOut(items=page, next_cursor=cursors.encode(page[-1].id) if more else None)
+    page, cursor = cursors.page(found, filters.limit, lambda entry: (entry.id,))
+    return EventPageOut(items=page, next_cursor=cursor)

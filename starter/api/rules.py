@@ -22,8 +22,7 @@ from reminders.domain.rules import (
     RuleFields,
 )
 from reminders.mail.subject import LONGEST_TEMPLATE
-from starter.api.fields import MaybeReason
-from starter.api.models import In, Mirror, Out
+from starter.api.models import In, MaybeReason, Mirror, Out
 from starter.api.routing import (
     ACCEPTED,
     BODY,

@@ -13,17 +13,20 @@ from pydantic_core import PydanticCustomError
 
 from reminders.db.audit import By
 from reminders.domain.model import Notice, ReminderStatus, Session, SessionStatus
-from starter.api.fields import (
+from starter.api.models import (
     BlankIsAbsent,
+    In,
     Instant,
     Line,
     MaybeReason,
+    Mirror,
     Notes,
+    Out,
+    ReasonBody,
     Title,
     WebUrl,
     ZoneName,
 )
-from starter.api.models import In, Mirror, Out, ReasonBody
 from starter.api.routing import (
     ACCEPTED,
     BODY,

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from reminders.domain.errors import ServiceUnavailableError, WebhookSignatureError
 from reminders.domain.model import ReminderStatus, WebhookRefusal
 from reminders.mail import webhooks
-from reminders.observability.arrivals import ArrivalMetrics
+from reminders.observability.metrics import ArrivalMetrics
 from reminders.settings import Settings
 from starter.api import reading
 from starter.api.errors import WebhooksNotConfiguredError

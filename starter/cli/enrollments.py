@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
+from reminders.domain.errors import InvalidInputError
 from starter.cli import tables
 from starter.cli.options import (
     CHANGE_WAIT,
     AsJson,
     DryRun,
+    ExitCode,
     Reason,
     Session,
     TellNobody,
     User,
     Yes,
+    ask,
     by,
+    fail,
     only_counted,
     show,
     show_named,
 )
 from starter.cli.progress import bar, waited_for
 from starter.cli.reminders import with_generation
-from starter.cli.running import ExitCode, ask, fail
 from starter.cli.sessions import print_under_way
 
 if TYPE_CHECKING:
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
 
     from reminders.db.lookups import Names
     from reminders.domain.errors import ReminderError
-    from starter.api.enrollments import EnrollmentOut, EnrollmentsOut, StoryOut
+    from starter.api.enrollments import EnrolleeBody, EnrollmentOut, EnrollmentsOut, StoryOut
     from starter.api.sessions import CancelReceiptOut
     from starter.assembly import Parts
     from starter.services.receipts import Enrolled
@@ -84,10 +92,9 @@ def _enroll_many(
     from reminders.db.audit import Action
     from reminders.domain.errors import InvalidInputError, ServiceUnavailableError
     from starter.api.enrollments import AT_MOST, EnrollmentsOut
-    from starter.cli import roster
 
     try:
-        entries = roster.read(source)[skip:]
+        entries = read_roster(source)[skip:]
     except InvalidInputError as error:
         fail(error)
 
@@ -189,41 +196,39 @@ def _print_enrollment(answer: EnrollmentOut) -> None:
         run=answer.run_id,
     )
     tables.table(
-        ("reminder", "due (UTC)", "status", "reason", "id"),
-        (
-            (r.reminder_type, r.due_at, r.email_status, r.status_reason, r.id)
-            for r in answer.reminders
-        ),
+        {
+            "reminder": r.reminder_type,
+            "due (UTC)": r.due_at,
+            "status": r.email_status,
+            "reason": r.status_reason,
+            "id": r.id,
+        }
+        for r in answer.reminders
     )
 
 
 def _print_many(answer: EnrollmentsOut, lines: Sequence[int]) -> None:
     """How many were enrolled, and who was not."""
-    tables.table(
-        ("enrolled", "unchanged", "refused"),
-        [(answer.enrolled, answer.unchanged, answer.refused)],
+    tables.row(
+        {"enrolled": answer.enrolled, "unchanged": answer.unchanged, "refused": answer.refused}
     )
     if answer.refused:
         tables.table(
-            ("line", "user", "refused because"),
-            (
-                (line, one.user_id, one.error.detail)
-                for line, one in zip(lines, answer.enrollments, strict=True)
-                if one.error
-            ),
+            {"line": line, "user": one.user_id, "refused because": one.error.detail}
+            for line, one in zip(lines, answer.enrollments, strict=True)
+            if one.error
         )
 
 
 def _print_cancelled(answer: CancelReceiptOut, *, dry_run: bool) -> None:
     """What was cancelled, or would be."""
-    tables.table(
-        (
-            "would be cancelled" if dry_run else "cancelled",
-            "already sent",
-            "in flight",
-            "would be told" if dry_run else "told",
-        ),
-        [(answer.cancelled, answer.already_sent, answer.in_flight, answer.told)],
+    tables.row(
+        {
+            "would be cancelled" if dry_run else "cancelled": answer.cancelled,
+            "already sent": answer.already_sent,
+            "in flight": answer.in_flight,
+            "would be told" if dry_run else "told": answer.told,
+        }
     )
 
 
@@ -253,27 +258,117 @@ def _print_story(answer: StoryOut, names: Names) -> None:
     if answer.nothing_planned:
         return
     tables.table(
-        (
-            "reminder",
-            "due (UTC)",
-            "decision",
-            "attempts",
-            "sent (UTC)",
-            "provider's id",
-            "error",
-            "id",
-        ),
-        (
-            (
-                with_generation(r),
-                r.due_at,
-                r.decision,
-                r.attempts,
-                r.sent_at,
-                r.resend_email_id,
-                r.last_error,
-                r.id,
-            )
-            for r in answer.reminders
-        ),
+        {
+            "reminder": with_generation(r),
+            "due (UTC)": r.due_at,
+            "decision": r.decision,
+            "attempts": r.attempts,
+            "sent (UTC)": r.sent_at,
+            "provider's id": r.resend_email_id,
+            "error": r.last_error,
+            "id": r.id,
+        }
+        for r in answer.reminders
     )
+
+
+MOST = 200_000
+"""Entries of one file, all of which are looked at before anybody is enrolled."""
+_SHOWN = 10
+"""Lines that are wrong, at the most, of which the error tells."""
+_OPTION = "--from"
+
+
+def read_roster(name: str) -> Sequence[tuple[int, EnrolleeBody]]:
+    """Who is to be enrolled, as a file says it: CSV or JSON lines, with the fields of the HTTP API.
+
+    Args:
+        name: Of the file; `-` is standard input.
+
+    Returns:
+        The entries, each with the number of the line that it ends on.
+
+    Raises:
+        InvalidInputError: If it cannot be read, or a line is wrong: names lines and fields, and no
+            value.
+    """
+    from pydantic import ValidationError
+
+    from starter.api.enrollments import EnrolleeBody
+
+    found: list[tuple[int, EnrolleeBody]] = []
+    wrong: list[str] = []
+    try:
+        source = nullcontext(sys.stdin) if name == "-" else _opened(name)
+        with source as file:
+            for line, entry in _entries(file):
+                try:
+                    found.append((line, EnrolleeBody.model_validate(entry)))
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    where = ".".join(str(part) for part in first["loc"]) or "the line"
+                    wrong.append(f"line {line}: {where}: {first['msg']}")
+                if len(found) > MOST:
+                    raise InvalidInputError(
+                        f"{name} has more than {MOST} entries; split it", field=_OPTION
+                    )
+                if len(wrong) == _SHOWN:
+                    break
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InvalidInputError(f"{name} cannot be read: {reason}", field=_OPTION) from None
+    if wrong:
+        raise InvalidInputError(f"{name}: {'; '.join(wrong)}", field=_OPTION)
+    if not found:
+        raise InvalidInputError(f"{name} has no entries", field=_OPTION)
+    return found
+
+
+def _opened(name: str) -> IO[str]:
+    return Path(name).open(encoding="utf-8-sig", newline="")
+
+
+def _entries(file: IO[str]) -> Iterator[tuple[int, Any]]:
+    """Each entry as it stands there; of CSV, empty cells are absent."""
+    numbered = _Lines(file)
+    first = next(numbered, "")
+    if first.lstrip().startswith("{"):
+        yield from _json(numbered, first)
+        return
+    columns = next(csv.reader([first]), [])
+    rows = csv.DictReader(numbered, [column.strip() for column in columns], strict=True)
+    for row in rows:
+        # What stands beyond the last column has no name: it is refused by the one it gets here.
+        cells = {name or "beyond the columns": str(cell or "") for name, cell in row.items()}
+        yield numbered.number, {name: cell.strip() for name, cell in cells.items() if cell.strip()}
+
+
+def _json(numbered: _Lines, first: str) -> Iterator[tuple[int, Any]]:
+    from pydantic_core import from_json
+
+    line = first
+    while line:
+        if line.strip():
+            try:
+                yield numbered.number, from_json(line)
+            except ValueError:
+                raise InvalidInputError(
+                    f"line {numbered.number} is not JSON; write one object a line", field=_OPTION
+                ) from None
+        line = next(numbered, "")
+
+
+class _Lines:
+    """A file's lines, and how many were read."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.number += 1
+        return line

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
 
 from reminders.domain.errors import ConfigurationError, InvalidInputError, ReminderError
 from starter.cli import tables
-from starter.cli.options import AsJson, DryRun, Group, Reason, by, show
-from starter.cli.running import ExitCode, ask, fail
+from starter.cli.options import (
+    AsJson,
+    DryRun,
+    ExitCode,
+    Group,
+    Question,
+    Reason,
+    ask,
+    by,
+    fail,
+    show,
+)
 
 if TYPE_CHECKING:
     from starter.assembly import Parts
@@ -32,45 +42,11 @@ app.add_typer(_installation, name="installation")
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
-    """A key, shown this once, and what the API is to know of it."""
-
-    key: str
-    entry: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Migrated:
-    """What `db upgrade` did."""
-
-    before: str | None
-    after: str | None
-    warnings: tuple[str, ...]
-    """What is odd in an existing platform's rows."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Checked:
     """What `db check` found."""
 
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _SetUp:
-    """What `temporal setup` did."""
-
-    added: tuple[str, ...]
-    schedule: str
-    """What became of the sweep's Schedule."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Identity:
-    """Which installation this is."""
-
-    installation: UUID
 
 
 @app.command("api-key")
@@ -85,15 +61,15 @@ def api_key(
     """Make an API key: the key for the caller, and its hash for API_KEYS. Nothing is stored."""
     from reminders import api_keys
 
-    def table(made: _Key) -> None:
-        typer.echo(f"for the caller, shown this once:  {made.key}")
-        typer.echo(f"to be added to API_KEYS:          {made.entry}")
+    def table(made: Mapping[str, str]) -> None:
+        typer.echo(f"for the caller, shown this once:  {made['key']}")
+        typer.echo(f"to be added to API_KEYS:          {made['entry']}")
 
     try:
         key, entry = api_keys.make(name, read_only=read_only)
     except ValueError as error:
         fail(ConfigurationError(f"NAME: {error}"))
-    show(_Key(key, entry), table, as_json=as_json)
+    show({"key": key, "entry": entry}, table, as_json=as_json)
 
 
 @app.command("ledger-restored")
@@ -184,15 +160,16 @@ def upgrade(*, as_json: AsJson = False) -> None:
     """Bring the database to the schema of this release. Safe to repeat."""
     from reminders.db import migrate
 
-    async def upgraded(parts: Parts) -> _Migrated:
+    async def upgraded(parts: Parts) -> dict[str, Any]:
         before = await migrate.current(parts.database)
         await migrate.upgrade(parts.database)
         after = await migrate.current(parts.database)
-        return _Migrated(before, after, (await _checked(parts)).warnings)
+        warnings = (await _checked(parts)).warnings
+        return {"before": before, "after": after, "warnings": warnings}
 
-    def table(done: _Migrated) -> None:
-        typer.echo(f"schema: {done.before or 'nothing'} -> {done.after}")
-        _print_each("warning", done.warnings)
+    def table(done: Mapping[str, Any]) -> None:
+        typer.echo(f"schema: {done['before'] or 'nothing'} -> {done['after']}")
+        _print_each("warning", done["warnings"])
 
     show(ask(upgraded), table, as_json=as_json)
 
@@ -215,17 +192,17 @@ def check(*, as_json: AsJson = False) -> None:
 
 async def _checked(parts: Parts) -> _Checked:
     """What an existing platform's tables look like; where they are ours there is nothing to see."""
-    from reminders.db import existing_platform, migrate, rights
+    from reminders.db import existing_platform, migrate, reading
     from reminders.domain.errors import DatabaseUnavailableError
     from starter.health.platform import odd_rows
 
     if parts.database.host_schema is None:
         return _Checked((), ())
     examined = await existing_platform.examine(parts.database)
-    hidden, filtered = await rights.hidden(parts.database)
+    hidden, filtered = await reading.hidden(parts.database)
     problems, warnings = (*examined.problems, *hidden), filtered
     if not problems:
-        warnings += await rights.slow_lookups(parts.database)
+        warnings += await reading.slow_lookups(parts.database)
         if await migrate.current(parts.database) is not None:  # our views are over them
             try:
                 warnings += tuple(map(str, await odd_rows(parts.database)))
@@ -254,17 +231,17 @@ def setup(
     """Register search attributes and Schedule. Safe to repeat; a worker does it at its start."""
     from reminders import temporal
 
-    async def registered(parts: Parts) -> _SetUp:
+    async def registered(parts: Parts) -> dict[str, Any]:
         config = parts.settings
         added = await temporal.ensure_search_attributes(parts.client)
         schedule = await parts.namespace.claim(
             config.sweep_cron, task_queue=config.temporal_task_queue, take_over=take_over
         )
-        return _SetUp(tuple(added), schedule)
+        return {"added": added, "schedule": schedule}
 
-    def table(done: _SetUp) -> None:
-        added = ", ".join(done.added) or "nothing was missing"
-        typer.echo(f"added: {added}; schedule: {done.schedule}")
+    def table(done: Mapping[str, Any]) -> None:
+        added = ", ".join(done["added"]) or "nothing was missing"
+        typer.echo(f"added: {added}; schedule: {done['schedule']}")
 
     show(ask(registered), table, as_json=as_json)
 
@@ -272,25 +249,24 @@ def setup(
 @_installation.command("moved")
 def moved(*, as_json: AsJson = False) -> None:
     """This database is where the installation is now: it was moved or restored, the old one is gone."""
-
-    async def settled(parts: Parts) -> _Identity:
-        return _Identity(await parts.namespace.installation.moved())
-
-    show(ask(settled), _print_identity, as_json=as_json)
+    _settle(lambda parts: parts.namespace.installation.moved(), as_json=as_json)
 
 
 @_installation.command("new")
 def new(*, as_json: AsJson = False) -> None:
     """This database is a copy: make it an installation of its own, for a namespace of its own."""
-
-    async def settled(parts: Parts) -> _Identity:
-        return _Identity(await parts.namespace.installation.renewed())
-
-    show(ask(settled), _print_identity, as_json=as_json)
+    _settle(lambda parts: parts.namespace.installation.renewed(), as_json=as_json)
 
 
-def _print_identity(found: _Identity) -> None:
-    typer.echo(f"installation {found.installation}; now start, or restart, workers and API")
+def _settle(question: Question[UUID], *, as_json: bool) -> None:
+    """Say which installation this is from now on."""
+    show(
+        {"installation": ask(question)},
+        lambda found: typer.echo(
+            f"installation {found['installation']}; now start, or restart, workers and API"
+        ),
+        as_json=as_json,
+    )
 
 
 def _print_reconciled(answer: Reconciled) -> None:
@@ -304,17 +280,19 @@ def _print_reconciled(answer: Reconciled) -> None:
         moved=f"{answer.sessions_moved} sessions",
         unreadable=str(answer.unreadable) if answer.unreadable else None,
     )
-    tables.table(("became", "reminders"), answer.ended.items())
+    tables.table({"became": state, "reminders": n} for state, n in answer.ended.items())
 
 
 def _print_diagnosis(answer: Readiness) -> None:
     """All checks, and what to do."""
     tables.table(
-        ("", "check", "found", "remedy"),
-        (
-            ("RED" if c.level == "red" else c.level, c.name, c.detail, c.remedy)
-            for c in answer.checks
-        ),
+        {
+            "": "RED" if c.level == "red" else c.level,
+            "check": c.name,
+            "found": c.detail,
+            "remedy": c.remedy,
+        }
+        for c in answer.checks
     )
     if answer.cause:
         tables.lines(cause=answer.cause)

@@ -14,7 +14,6 @@ from starter.cli import (
     mails,
     operation,
     people,
-    rehearsal,
     reminders,
     reports,
     rules,
@@ -79,7 +78,6 @@ for _noun in (
     mails,
     operation,
     migration,
-    rehearsal,
     installation,
 ):
     app.add_typer(_noun.app)

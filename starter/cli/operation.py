@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from starter.cli import progress, tables
-from starter.cli.options import AsJson, Cursor, Group, Reason, by, parsed, show, show_named
-from starter.cli.running import ExitCode, ask
+from starter.cli.options import (
+    AsJson,
+    Cursor,
+    ExitCode,
+    Group,
+    Reason,
+    ask,
+    by,
+    parsed,
+    show,
+    show_named,
+)
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
@@ -111,34 +121,31 @@ def _print_run(answer: RunOut) -> None:
     """What one run did."""
     tables.lines(run=f"{answer.workflow_id}, {answer.status}", link=answer.url)
     kinds = (answer.result or {}).get("results", {})
-    counted = ("found", "repaired", "fine", "failed", "reminders")
     tables.table(
-        ("kind", *counted, "note"),
-        (
-            (
-                kind,
-                *(counts.get("unchanged" if name == "fine" else name, 0) for name in counted),
-                counts.get("error") or ("stopped early" if counts.get("stopped_early") else ""),
-            )
-            for kind, counts in kinds.items()
-        ),
+        {
+            "kind": kind,
+            "found": counts.get("found", 0),
+            "repaired": counts.get("repaired", 0),
+            "fine": counts.get("unchanged", 0),
+            "failed": counts.get("failed", 0),
+            "reminders": counts.get("reminders", 0),
+            "note": counts.get("error") or ("stopped early" if counts.get("stopped_early") else ""),
+        }
+        for kind, counts in kinds.items()
     )
 
 
 def _print_runs(answer: RunPageOut, names: Names) -> None:
     tables.table(
-        ("started (UTC)", "ended (UTC)", "title", "workflow", "status", "result"),
-        (
-            (
-                r.started_at,
-                r.closed_at,
-                names.sessions.get(r.session_id) if r.session_id else None,
-                r.workflow_id,
-                r.status,
-                _totals(r.result),
-            )
-            for r in answer.items
-        ),
+        {
+            "started (UTC)": r.started_at,
+            "ended (UTC)": r.closed_at,
+            "title": names.sessions.get(r.session_id) if r.session_id else None,
+            "workflow": r.workflow_id,
+            "status": r.status,
+            "result": _totals(r.result),
+        }
+        for r in answer.items
     )
     tables.more(answer.next_cursor)
 
@@ -160,18 +167,15 @@ def _print_delivery(answer: DeliveryStateOut) -> None:
         retried=f"{tables.plain(answer.held_until)} UTC" if held else None,
     )
     tables.table(
-        ("quota", "used", "limit", "renewed (UTC)", "as of (UTC)", "sent since"),
-        (
-            (
-                q.name,
-                q.used,
-                "none" if q.limit is None else q.limit,
-                q.resets_at,
-                q.checked_at,
-                q.sent_since,
-            )
-            for q in answer.quotas
-        ),
+        {
+            "quota": q.name,
+            "used": q.used,
+            "limit": "none" if q.limit is None else q.limit,
+            "renewed (UTC)": q.resets_at,
+            "as of (UTC)": q.checked_at,
+            "sent since": q.sent_since,
+        }
+        for q in answer.quotas
     )
 
 

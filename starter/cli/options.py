@@ -1,4 +1,4 @@
-"""What the commands share: their arguments, whether they may act, and how an answer is shown.
+"""What the commands share: arguments, how one runs and ends, and how an answer is shown.
 
 Modules of commands import the standard library, typer and the domain. What answers a command is
 imported when it runs, so that `--help` and shell completion take no longer than typer itself.
@@ -9,22 +9,81 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
+from enum import IntEnum
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeAlias, TypeVar, get_type_hints
 from uuid import UUID
 
 import typer
 from typer.core import TyperGroup
 
-from starter.cli.running import ExitCode, Question, ask
+from reminders.domain.errors import ReminderError
 
 if TYPE_CHECKING:
     from reminders.db.audit import By
     from reminders.db.lookups import Names
     from starter.assembly import Parts
+
+_T = TypeVar("_T")
+Question: TypeAlias = "Callable[[Parts], Awaitable[_T]]"
+
+
+class ExitCode(IntEnum):
+    """How a command ended; `ReminderError.exit_code` says which failure ends with which."""
+
+    OK = 0
+    """Done."""
+    FAILED = 1
+    """An expected failure; one line on standard error says the remedy."""
+    USAGE = 2
+    """The command was not understood, or nobody was there to confirm it."""
+    NOT_FOUND = 3
+    """There is no such session, user, enrollment, reminder or rule."""
+    UNAVAILABLE = 4
+    """PostgreSQL or Temporal is away; repeat the same command."""
+    RED = 5
+    """`doctor`, `db check` or `shadow-diff` found something."""
+
+
+def ask(question: Question[_T]) -> _T:
+    """Put a question to the parts, and end the process properly if that fails as expected."""
+    import asyncio
+
+    from reminders import settings as environment
+    from reminders.budget import one_budget
+    from reminders.temporal import SDK_EXIT_SECONDS
+    from starter.assembly import assembled
+    from starter.services.failures import understood
+
+    async def asked() -> _T:
+        try:
+            async with assembled(environment.load()) as parts:
+                # PostgreSQL may be long at work for a command; Temporal is asked for little.
+                with one_budget("Temporal"):
+                    return await question(parts)
+        finally:
+            await asyncio.sleep(SDK_EXIT_SECONDS)
+
+    try:
+        return asyncio.run(asked())
+    except Exception as error:
+        known = understood(error)
+        if known is None:
+            raise
+        fail(known)
+
+
+def fail(error: ReminderError) -> NoReturn:
+    """One line on standard error, and the exit code that the error's kind stands for."""
+    words = " ".join(str(error).split())
+    if error.where_to_look is not None:
+        words = f"{words.removesuffix('.')}; {error.where_to_look}."
+    typer.echo(f"reminders: {words}", err=True)
+    raise typer.Exit(error.exit_code)
+
 
 _A = TypeVar("_A")
 ACTOR = "cli"
@@ -67,7 +126,7 @@ def parsed(kind: str) -> Callable[[str], Any]:
     """A parser of an option, with the words that the HTTP API has for what is wrong.
 
     Args:
-        kind: Where the annotated type is, such as `starter.api.fields:Instant`.
+        kind: Where the annotated type is, such as `starter.api.models:Instant`.
     """
 
     def parse(text: str) -> Any:  # noqa: ANN401 - what the type says
@@ -111,7 +170,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
 
 _REASON = typer.Option(
     "--reason",
-    parser=parsed("starter.api.fields:Reason"),
+    parser=parsed("starter.api.models:Reason"),
     metavar="TEXT",
     help="Why, for the audit log.",
 )

@@ -14,22 +14,23 @@ from starter.cli.options import (
     AsJson,
     DryRun,
     Group,
+    Question,
     Reason,
     User,
     Yes,
+    ask,
     by,
     only_counted,
     show,
     show_named,
     with_options,
 )
-from starter.cli.running import Question, ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
+    from reminders.db.preference_store import Changed
     from starter.api.people import ChangedPreferences, ErasureOut, PreferencesOut
     from starter.assembly import Parts
-    from starter.services.preferences import PreferenceReceipt
 
 app = typer.Typer()
 _preferences = typer.Typer(
@@ -132,19 +133,18 @@ def _print_preferences(answer: PreferencesOut, names: Names) -> None:
         tables.lines(stopped="nothing")
         return
     tables.table(
-        ("not reminded of", "session", "type"),
-        (
-            (
-                names.sessions.get(o.session_id) if o.session_id else "every session",
-                o.session_id,
-                o.reminder_type or "every type",
-            )
-            for o in answer.opt_outs
-        ),
+        {
+            "not reminded of": names.sessions.get(o.session_id)
+            if o.session_id
+            else "every session",
+            "session": o.session_id,
+            "type": o.reminder_type or "every type",
+        }
+        for o in answer.opt_outs
     )
 
 
-def _change(user: UUID, change: Question[PreferenceReceipt], *, as_json: bool) -> None:
+def _change(user: UUID, change: Question[Changed], *, as_json: bool) -> None:
     from starter.api.people import ChangedPreferences
 
     async def changed(parts: Parts) -> ChangedPreferences:
@@ -156,28 +156,30 @@ def _change(user: UUID, change: Question[PreferenceReceipt], *, as_json: bool) -
 def _print_changed(answer: ChangedPreferences, names: Names) -> None:
     """Preferences, and what their change did."""
     _print_preferences(answer, names)
-    tables.table(
-        ("skipped", "in flight", "still scheduled"),
-        [(answer.skipped, answer.in_flight, answer.scheduled)],
+    tables.row(
+        {
+            "skipped": answer.skipped,
+            "in flight": answer.in_flight,
+            "still scheduled": answer.scheduled,
+        }
     )
 
 
 def _print_erasure(answer: ErasureOut) -> None:
     """What was erased, or would be."""
-    tables.table(
-        ("would be erased" if answer.dry_run else "erased", ""),
-        (
-            ("workflows ended", answer.workflows),
-            ("reminders cancelled", answer.cancelled),
-            ("reminders in flight", answer.in_flight),
-            ("enrollments", answer.enrollments),
-            ("preferences", answer.preferences),
-            ("calendar entries", answer.calendar_entries),
-            ("webhook events, anonymised", answer.webhook_events),
-            ("audit entries, reasons blanked", answer.audit_entries),
-            ("ledger rows, anonymised and kept", answer.kept),
-        ),
-    )
+    what = "would be erased" if answer.dry_run else "erased"
+    counts = {
+        "workflows ended": answer.workflows,
+        "reminders cancelled": answer.cancelled,
+        "reminders in flight": answer.in_flight,
+        "enrollments": answer.enrollments,
+        "preferences": answer.preferences,
+        "calendar entries": answer.calendar_entries,
+        "webhook events, anonymised": answer.webhook_events,
+        "audit entries, reasons blanked": answer.audit_entries,
+        "ledger rows, anonymised and kept": answer.kept,
+    }
+    tables.table({what: name, "": count} for name, count in counts.items())
     if answer.already_erased:
         tables.lines(note="this user was erased before; these are what has come since")
     for sentence in answer.remains:

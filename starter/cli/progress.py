@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from starter.cli.running import ask
+from starter.cli.options import ask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -18,20 +18,20 @@ from starter.cli.options import (
     DryRun,
     NeededReason,
     Yes,
+    ask,
     by,
     only_counted,
     parsed,
     show,
     show_named,
 )
-from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
     from reminders.db.resends import Requested
     from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
     from starter.assembly import Parts
-    from starter.cli.running import Question
+    from starter.cli.options import Question
 
 app = typer.Typer()
 
@@ -41,7 +41,7 @@ _OfSession = Annotated[UUID | None, typer.Option(metavar="SESSION", help="Only t
 
 
 def _instant(help: str) -> Any:  # noqa: A002, ANN401 - typer's own
-    return typer.Option(parser=parsed("starter.api.fields:Instant"), metavar="INSTANT", help=help)
+    return typer.Option(parser=parsed("starter.api.models:Instant"), metavar="INSTANT", help=help)
 
 
 @app.command("list")
@@ -138,7 +138,7 @@ def redrive(
                 patience=None,
                 on_progress=shown.advance,
             )
-        return RedriveOut.of(receipt, dry_run=only_count)
+        return RedriveOut.of(receipt)
 
     only = only_counted(
         lambda parts: redriven(parts, only_count=True),
@@ -162,21 +162,18 @@ def by_status(counts: Mapping[ReminderStatus, int]) -> str:
 
 def _print_reminders(answer: ReminderPageOut, names: Names) -> None:
     tables.table(
-        ("due (UTC)", "reminder", "status", "reason", "title", "name", "session", "user", "id"),
-        (
-            (
-                r.due_at,
-                with_generation(r),
-                r.email_status,
-                r.status_reason,
-                names.sessions.get(r.session_id),
-                names.people.get(r.user_id),
-                r.session_id,
-                r.user_id,
-                r.id,
-            )
-            for r in answer.items
-        ),
+        {
+            "due (UTC)": r.due_at,
+            "reminder": with_generation(r),
+            "status": r.email_status,
+            "reason": r.status_reason,
+            "title": names.sessions.get(r.session_id),
+            "name": names.people.get(r.user_id),
+            "session": r.session_id,
+            "user": r.user_id,
+            "id": r.id,
+        }
+        for r in answer.items
     )
     tables.more(answer.next_cursor)
 
@@ -190,7 +187,10 @@ def _print_reminder(answer: ReminderOut, names: Names) -> None:
 def _print_redrive(answer: RedriveOut) -> None:
     """What a redrive did, or would do."""
     left = ", ".join(f"{why} {count}" for why, count in sorted(answer.left_alone.items()))
-    tables.table(
-        ("failed", "would be sent again" if answer.dry_run else "planned again", "left alone"),
-        [(answer.found, answer.resent, left or "0")],
+    tables.row(
+        {
+            "failed": answer.found,
+            "would be sent again" if answer.dry_run else "planned again": answer.resent,
+            "left alone": left or "0",
+        }
     )

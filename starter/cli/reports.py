@@ -10,9 +10,8 @@ from uuid import UUID
 import typer
 
 from starter.cli import tables
-from starter.cli.options import AsJson, Cursor, Group, Limit, User, parsed, show, show_named
+from starter.cli.options import AsJson, Cursor, Group, Limit, User, ask, parsed, show, show_named
 from starter.cli.reminders import by_status
-from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
@@ -116,85 +115,76 @@ def show_user(user: User, *, as_json: AsJson = False) -> None:
 
 def _print_overview(answer: OverviewOut) -> None:
     """How things stand, and a bar for each hour."""
-    tables.table(
-        ("today: sent", "late", "failed", "waiting", "overdue", "in doubt", "failed, can be sent"),
-        [
-            (
-                answer.sent_today,
-                answer.late_today,
-                answer.failed_today,
-                answer.waiting,
-                answer.overdue,
-                answer.in_doubt,
-                answer.redrivable,
-            )
-        ],
+    tables.row(
+        {
+            "today: sent": answer.sent_today,
+            "late": answer.late_today,
+            "failed": answer.failed_today,
+            "waiting": answer.waiting,
+            "overdue": answer.overdue,
+            "in doubt": answer.in_doubt,
+            "failed, can be sent": answer.redrivable,
+        }
     )
     half, most = answer.delivered_within_p50_seconds, answer.delivered_within_p95_seconds
     if half is not None:
         tables.lines(delivered=f"half within {half:.0f} s, 95 of 100 within {most:.0f} s")
     busiest = max((hour.reminders for hour in answer.next_hours), default=0)
     tables.table(
-        ("hour (UTC)", "due", ""),
-        (
-            (
-                f"{hour.begins_at:%Y-%m-%d %H:00}",
-                hour.reminders,
-                "█" * -(-hour.reminders * _BAR // busiest) if busiest else "",
-            )
-            for hour in answer.next_hours
-        ),
+        {
+            "hour (UTC)": f"{hour.begins_at:%Y-%m-%d %H:00}",
+            "due": hour.reminders,
+            "": "█" * -(-hour.reminders * _BAR // busiest) if busiest else "",
+        }
+        for hour in answer.next_hours
     )
 
 
 def _print_enrollments(answer: UserEnrollmentsOut) -> None:
     tables.table(
-        ("starts (UTC)", "session", "title", "enrollment", "reminders"),
-        (
-            (s.start_time, s.session_id, s.title, s.enrollment_status, by_status(s.counts))
-            for s in answer.items
-        ),
+        {
+            "starts (UTC)": s.start_time,
+            "session": s.session_id,
+            "title": s.title,
+            "enrollment": s.enrollment_status,
+            "reminders": by_status(s.counts),
+        }
+        for s in answer.items
     )
 
 
 def _print_user_ids(answer: UserIdsOut, names: Names) -> None:
-    tables.table(("name", "user"), ((names.people.get(one), one) for one in answer.items))
+    tables.table({"name": names.people.get(one), "user": one} for one in answer.items)
     if answer.is_cut:
         tables.lines(more="there are more; look more precisely")
 
 
 def _print_failures(answer: CauseListOut) -> None:
     tables.table(
-        ("cause", "reminders", "sessions", "can still be sent", "latest due (UTC)", "meaning"),
-        (
-            (
-                c.status_reason or "-",
-                c.reminders,
-                c.sessions,
-                c.redrivable,
-                c.newest_due_at,
-                c.meaning,
-            )
-            for c in answer.items
-        ),
+        {
+            "cause": c.status_reason or "-",
+            "reminders": c.reminders,
+            "sessions": c.sessions,
+            "can still be sent": c.redrivable,
+            "latest due (UTC)": c.newest_due_at,
+            "meaning": c.meaning,
+        }
+        for c in answer.items
     )
 
 
 def _print_events(answer: EventPageOut, names: Names) -> None:
     tables.table(
-        ("when (UTC)", "who", "what", "why", "title", "name", "session", "user"),
-        (
-            (
-                e.happened_at,
-                e.actor,
-                e.action.replace("_", " "),
-                e.reason,
-                names.sessions.get(e.session_id) if e.session_id else None,
-                names.people.get(e.user_id) if e.user_id else None,
-                e.session_id,
-                e.user_id,
-            )
-            for e in answer.items
-        ),
+        {
+            "when (UTC)": e.happened_at,
+            "who": e.actor,
+            "what": e.action.replace("_", " "),
+            "why": e.reason,
+            "title": names.sessions.get(e.session_id) if e.session_id else None,
+            "name": names.people.get(e.user_id) if e.user_id else None,
+            "session": e.session_id,
+            "user": e.user_id,
+        }
+        for e in answer.items
     )
     tables.more(answer.next_cursor)

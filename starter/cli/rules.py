@@ -209,19 +209,16 @@ def _show_diff(
 
 def _print_rules(answer: RuleListOut, names: Names) -> None:
     tables.table(
-        ("type", "minutes before", "state", "name", "subject", "only for", "session"),
-        (
-            (
-                r.reminder_type,
-                r.minutes_before or "notice",
-                "on" if r.is_enabled else "off",
-                r.display_name,
-                r.email_subject_template,
-                names.sessions.get(r.session_id) if r.session_id else None,
-                r.session_id,
-            )
-            for r in answer.items
-        ),
+        {
+            "type": r.reminder_type,
+            "minutes before": r.minutes_before or "notice",
+            "state": "on" if r.is_enabled else "off",
+            "name": r.display_name,
+            "subject": r.email_subject_template,
+            "only for": names.sessions.get(r.session_id) if r.session_id else None,
+            "session": r.session_id,
+        }
+        for r in answer.items
     )
 
 
@@ -247,19 +244,17 @@ def _print_diff(answer: RuleDiffOut, names: Names) -> None:
     for sentence in answer.in_words:
         tables.sentence(sentence)
     tables.table(
-        ("starts (UTC)", "title", "session", "moved", "planned", "skipped", "switched off"),
-        (
-            (
-                s.start_time,
-                names.sessions.get(s.session_id),
-                s.session_id,
-                s.moved,
-                s.planned,
-                ", ".join(f"{why} {count}" for why, count in sorted(s.skipped.items())) or "0",
-                s.switched_off,
-            )
-            for s in answer.sessions
-        ),
+        {
+            "starts (UTC)": s.start_time,
+            "title": names.sessions.get(s.session_id),
+            "session": s.session_id,
+            "moved": s.moved,
+            "planned": s.planned,
+            "skipped": ", ".join(f"{why} {count}" for why, count in sorted(s.skipped.items()))
+            or "0",
+            "switched off": s.switched_off,
+        }
+        for s in answer.sessions
     )
     if answer.more_sessions:
         tables.lines(more=f"{answer.more_sessions} further sessions")

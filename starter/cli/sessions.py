@@ -19,13 +19,13 @@ from starter.cli.options import (
     Reason,
     Session,
     TellNobody,
+    ask,
     by,
     show,
     show_named,
 )
 from starter.cli.progress import waited_for
 from starter.cli.reminders import by_status
-from starter.cli.running import ask
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
@@ -152,27 +152,16 @@ def _show_change(change: ChangeReceipt, *, as_json: bool) -> None:
 
 def print_changes(answer: ChangesOut) -> None:
     """What a session's change did."""
-    tables.table(
-        (
-            "enrollments",
-            "confirmed",
-            "not confirmed",
-            "cancelled",
-            "already sent",
-            "in flight",
-            "told",
-        ),
-        [
-            (
-                answer.enrollments,
-                answer.replanned,
-                answer.unconfirmed,
-                answer.cancelled,
-                answer.already_sent,
-                answer.in_flight,
-                answer.told,
-            )
-        ],
+    tables.row(
+        {
+            "enrollments": answer.enrollments,
+            "confirmed": answer.replanned,
+            "not confirmed": answer.unconfirmed,
+            "cancelled": answer.cancelled,
+            "already sent": answer.already_sent,
+            "in flight": answer.in_flight,
+            "told": answer.told,
+        }
     )
 
 
@@ -193,31 +182,32 @@ def _print_session(answer: SessionWithCounts) -> None:
         status=str(answer.status),
         would_be_told=", ".join(f"{n} if {kind}" for kind, n in answer.would_be_told.items()),
     )
-    tables.table(("status", "reminders"), ((status, n) for status, n in answer.counts.items() if n))
+    tables.table({"status": status, "reminders": n} for status, n in answer.counts.items() if n)
 
 
 def _print_sessions(answer: SessionPageOut) -> None:
     tables.table(
-        ("starts (UTC)", "session", "title", "status", "enrolled", "reminders"),
-        (
-            (s.start_time, s.id, s.title, s.status, s.enrolled, by_status(s.counts))
-            for s in answer.items
-        ),
+        {
+            "starts (UTC)": s.start_time,
+            "session": s.id,
+            "title": s.title,
+            "status": s.status,
+            "enrolled": s.enrolled,
+            "reminders": by_status(s.counts),
+        }
+        for s in answer.items
     )
     tables.more(answer.next_cursor)
 
 
 def _print_roster(answer: RosterPageOut, names: Names) -> None:
     tables.table(
-        ("name", "user", "enrollment", "reminders"),
-        (
-            (
-                names.people.get(entry.user_id),
-                entry.user_id,
-                entry.enrollment_status,
-                ", ".join(f"{r.reminder_type} {r.email_status}" for r in entry.reminders),
-            )
-            for entry in answer.items
-        ),
+        {
+            "name": names.people.get(entry.user_id),
+            "user": entry.user_id,
+            "enrollment": entry.enrollment_status,
+            "reminders": ", ".join(f"{r.reminder_type} {r.email_status}" for r in entry.reminders),
+        }
+        for entry in answer.items
     )
     tables.more(answer.next_cursor)

@@ -9,7 +9,7 @@ rich is imported by what prints: `--help` and shell completion answer without it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -34,14 +34,16 @@ def lines(**values: str | None) -> None:
             sentence(f"{name:<10} {plain(value)}")
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table.
+def table(rows: Iterable[Mapping[str, object]]) -> None:
+    """Print a table of rows: cells by the name of their column, the same in each; `None` is empty."""
+    found = [{name: plain(cell) for name, cell in row.items()} for row in rows]
+    columns = list(found[0]) if found else []
+    print_rows(_console(), columns, [list(row.values()) for row in found])
 
-    Args:
-        columns: Their names.
-        rows: Cells, as many as there are columns; `None` is an empty one.
-    """
-    print_rows(_console(), columns, [[plain(cell) for cell in row] for row in rows])
+
+def row(cells: Mapping[str, object]) -> None:
+    """Print a table of this one row."""
+    table([cells])
 
 
 def sentence(text: str) -> None:

@@ -67,7 +67,6 @@ class FoundError(Exception):
     """A check found something."""
 
     def __init__(self, detail: str, remedy: str, level: Level = Level.RED) -> None:
-        """Say what was found and what to do."""
         super().__init__(detail)
         self.detail = detail
         self.remedy = remedy

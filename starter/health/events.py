@@ -6,10 +6,9 @@ import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 
-from reminders.db.arrivals import Arrivals
+from reminders.db.arrivals import Arrivals, WebhookRefusals
 from reminders.db.engine import Database
 from reminders.db.provider import ProviderEvents
-from reminders.db.refusals import WebhookRefusals
 from reminders.domain.model import WebhookRefusal
 from reminders.domain.ports import Clock
 from reminders.domain.upkeep import LedgerState

@@ -16,12 +16,12 @@ from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import migrate
+from reminders.db.arrivals import WebhookRefusals
 from reminders.db.channel import Channel
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.oddities import KINDS
 from reminders.db.provider import ProviderEvents
-from reminders.db.refusals import WebhookRefusals
 from reminders.db.sessions import Catalogue
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Clock
@@ -30,9 +30,7 @@ from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
 from starter.health.events import EventChecks
 from starter.health.platform import PlatformChecks
-from starter.health.polling import last_poll
-from starter.health.retention import RetentionCheck
-from starter.health.sweeping import SweepChecks
+from starter.health.temporal_checks import RetentionCheck, SweepChecks, last_poll
 from starter.services.namespace import NOT_ALLOWED, Namespace
 from starter.services.sweeps import Sweeps
 

@@ -60,7 +60,6 @@ class PlatformChecks:
     _looking: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        """Nothing is looked at yet."""
         self._absence = Absence(self.database)
 
     async def look(self) -> str:

@@ -13,8 +13,7 @@ import typer
 
 from reminders.domain.errors import InvalidInputError
 from starter.cli import progress, tables
-from starter.cli.options import AsJson, DryRun, Reason, by, show, show_named
-from starter.cli.running import ExitCode, ask
+from starter.cli.options import AsJson, DryRun, ExitCode, Reason, ask, by, show, show_named
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
@@ -239,23 +238,20 @@ def _cursor(written: str | None) -> Enrollment | None:
 
 
 def _print_counts(answer: Mapping[str, Any], names: tuple[str, ...]) -> None:
-    tables.table([name.replace("_", " ") for name in names], [[answer[name] for name in names]])
+    tables.row({name.replace("_", " "): answer[name] for name in names})
 
 
 def _print_import(answer: Mapping[str, Any]) -> None:
     """What was taken over from a cron job, or would be."""
     tables.table(
-        ("rule", "change", "minutes before", "on", "subject"),
-        (
-            (
-                r.reminder_type,
-                r.change,
-                r.minutes_before,
-                "yes" if r.is_enabled else "no",
-                r.email_subject_template,
-            )
-            for r in answer["rules"]
-        ),
+        {
+            "rule": r.reminder_type,
+            "change": r.change,
+            "minutes before": r.minutes_before,
+            "on": "yes" if r.is_enabled else "no",
+            "subject": r.email_subject_template,
+        }
+        for r in answer["rules"]
     )
     _print_counts(answer, _IMPORTED)
 
@@ -276,50 +272,38 @@ def _print_difference(answer: Difference, names: Names) -> None:
     if answer.since is None:
         typer.echo("nothing was recorded in shadow mode yet")
         return
-    tables.table(
-        ("both", "only the cron job", "only we", "too far apart", "median, s", "largest, s"),
-        [
-            (
-                answer.both,
-                answer.only_cron,
-                answer.only_ours,
-                answer.apart,
-                f"{answer.median_seconds:.0f}",
-                f"{answer.largest_seconds:.0f}",
-            )
-        ],
+    tables.row(
+        {
+            "both": answer.both,
+            "only the cron job": answer.only_cron,
+            "only we": answer.only_ours,
+            "too far apart": answer.apart,
+            "median, s": f"{answer.median_seconds:.0f}",
+            "largest, s": f"{answer.largest_seconds:.0f}",
+        }
     )
     if answer.examples:
         tables.table(
-            (
-                "title",
-                "name",
-                "reminder",
-                "cron job (UTC)",
-                "we (UTC)",
-                "our ledger",
-                "session",
-                "user",
-            ),
-            (
-                (
-                    names.sessions.get(p.session_id),
-                    names.people.get(p.user_id),
-                    p.reminder_type,
-                    p.cron_at,
-                    p.shadow_at,
-                    ": ".join(filter(None, (p.email_status, p.status_reason))),
-                    p.session_id,
-                    p.user_id,
-                )
-                for p in answer.examples
-            ),
+            {
+                "title": names.sessions.get(p.session_id),
+                "name": names.people.get(p.user_id),
+                "reminder": p.reminder_type,
+                "cron job (UTC)": p.cron_at,
+                "we (UTC)": p.shadow_at,
+                "our ledger": ": ".join(filter(None, (p.email_status, p.status_reason))),
+                "session": p.session_id,
+                "user": p.user_id,
+            }
+            for p in answer.examples
         )
 
 
 def _print_cutover(answer: CutoverReceipt) -> None:
     """What a cut-over did."""
-    tables.table(
-        ("left alone since (UTC)", "sent by the cron job", "open again"),
-        [(answer.requested_at, answer.imported, answer.reopened)],
+    tables.row(
+        {
+            "left alone since (UTC)": answer.requested_at,
+            "sent by the cron job": answer.imported,
+            "open again": answer.reopened,
+        }
     )

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Boolean, DateTime, SmallInteger, Text, Uuid, bindparam, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import mapping, unconfirmed
 from reminders.db.engine import Database
-from reminders.db.sql import counts_for
+from reminders.db.sql import counts_for, typed
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.model import ReminderRule
@@ -39,7 +39,7 @@ SELECT c.relname, a.attname
  WHERE n.nspname = :schema AND c.relname IN ('session_reminder_emails', 'reminder_configurations')
 """)
 
-_TARGETS = text(f"""
+_TARGETS = typed(f"""
 SELECT l.position, s.start_time,
        (SELECT c.minutes_before FROM reminder_configurations c
          WHERE c.reminder_type = l.reminder_type AND {counts_for("c", "l.session_id")})
@@ -52,16 +52,11 @@ SELECT l.position, s.start_time,
        AS l (session_id, user_id, reminder_type, sent_at, position)
   JOIN sessions s ON s.id = l.session_id
   JOIN users u ON u.id = l.user_id
-""").bindparams(  # noqa: S608 - composed of constants
-    bindparam("sessions", type_=ARRAY(Uuid())),
-    bindparam("users", type_=ARRAY(Uuid())),
-    bindparam("types", type_=ARRAY(Text())),
-    bindparam("sent", type_=ARRAY(DateTime(timezone=True))),
-)
+""")  # noqa: S608 - composed of constants
 
 # What waits here was sent there, and is not sent again. What has ended here stays as it is, but
 # for the two reasons that say no more than "not by us".
-_TAKE_OVER = text("""
+_TAKE_OVER = typed("""
 INSERT INTO session_reminder_emails AS r
        (id, session_id, user_id, reminder_type, generation, due_at, starts_at, sent_at,
         email_status, resend_email_id, workflow_id)
@@ -75,20 +70,7 @@ SELECT * FROM unnest(:ids, :sessions, :users, :types, :generations, :due, :start
     OR r.email_status = 'skipped' AND r.status_reason = 'past_due'
     OR r.email_status = 'skipped' AND r.status_reason = 'shadowed' AND :ends_shadow
 RETURNING r.xmax::text = '0' AS is_new, r.session_id, r.user_id
-""").bindparams(
-    bindparam("ids", type_=ARRAY(Uuid())),
-    bindparam("sessions", type_=ARRAY(Uuid())),
-    bindparam("users", type_=ARRAY(Uuid())),
-    bindparam("types", type_=ARRAY(Text())),
-    bindparam("generations", type_=ARRAY(SmallInteger())),
-    bindparam("due", type_=ARRAY(DateTime(timezone=True))),
-    bindparam("starts", type_=ARRAY(DateTime(timezone=True))),
-    bindparam("sent", type_=ARRAY(DateTime(timezone=True))),
-    bindparam("statuses", type_=ARRAY(Text())),
-    bindparam("email_ids", type_=ARRAY(Text())),
-    bindparam("workflow_ids", type_=ARRAY(Text())),
-    bindparam("ends_shadow", type_=Boolean()),
-)
+""")
 
 _OUR_RULES = text(
     "SELECT * FROM reminder_configurations"
@@ -259,7 +241,7 @@ SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
         async with self.database.autocommit() as connection:
             there = await _columns_of(connection, self.schema)
             found = await connection.execute(
-                text(f"""
+                typed(f"""
 SELECT session_id, user_id, reminder_type, sent_at,
        {_or_null("email_status", there)} AS status,
        {_or_null("resend_email_id", there)} AS resend_email_id
@@ -268,12 +250,7 @@ SELECT session_id, user_id, reminder_type, sent_at,
    AND (:after_type IS NULL
         OR (session_id, user_id, reminder_type) > (:after_session, :after_user, :after_type))
  ORDER BY session_id, user_id, reminder_type LIMIT :limit
-""").bindparams(  # noqa: S608 - the schema is checked, the columns are from a closed list
-                    bindparam("session_id", type_=Uuid()),
-                    bindparam("after_session", type_=Uuid()),
-                    bindparam("after_user", type_=Uuid()),
-                    bindparam("after_type", type_=Text()),
-                ),
+"""),  # noqa: S608 - the schema is checked, the columns are from a closed list
                 {
                     "session_id": session_id,
                     "after_session": after.session_id if after else None,

@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import DateTime, Interval, TextClause, Uuid, bindparam, text
+from sqlalchemy import TextClause, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import unconfirmed
 from reminders.db.engine import Database
+from reminders.db.sql import typed
 from reminders.db.tables import CutoverRow, ReminderRow
 from reminders.domain.keys import reminder_id
 
 _SCOPE = "(CAST(:session_id AS uuid) IS NULL OR {column} = :session_id)"
 
-_REOPENABLE = text(f"""
+_REOPENABLE = typed(f"""
 SELECT r.session_id, r.user_id, r.reminder_type, r.generation, r.due_at, r.starts_at, r.workflow_id
   FROM session_reminder_emails r JOIN sessions s ON s.id = r.session_id
  WHERE r.email_status = 'skipped' AND r.status_reason = 'shadowed'
@@ -29,18 +30,12 @@ SELECT r.session_id, r.user_id, r.reminder_type, r.generation, r.due_at, r.start
         WHERE n.session_id = r.session_id AND n.user_id = r.user_id
           AND n.reminder_type = r.reminder_type AND n.generation > r.generation)
  ORDER BY r.id
-""").bindparams(  # noqa: S608 - composed of constants
-    bindparam("session_id", type_=Uuid()),
-    bindparam("since", type_=DateTime(timezone=True)),
-    bindparam("now", type_=DateTime(timezone=True)),
-)
+""")  # noqa: S608 - composed of constants
 
-_TAKEN_OVER = text("""
+_TAKEN_OVER = typed("""
 UPDATE session_cutovers SET taken_over_at = coalesce(taken_over_at, :now)
  WHERE session_id IS NOT DISTINCT FROM :session_id
-""").bindparams(
-    bindparam("session_id", type_=Uuid()), bindparam("now", type_=DateTime(timezone=True))
-)
+""")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +203,7 @@ class ShadowLog:
 
     def _sql(self, select: str, *, has_status: bool) -> TextClause:
         sent = "AND coalesce(email_status::text, 'sent') NOT IN ('pending', 'failed')"
-        statement = f"""
+        return typed(f"""
 WITH old AS (
     SELECT session_id, user_id, reminder_type, sent_at
       FROM "{self.schema}".session_reminder_emails
@@ -223,13 +218,7 @@ pairs AS (
      WHERE {_SCOPE.format(column="session_id")}
        AND (old.sent_at BETWEEN :since AND :until OR ours.shadowed_at BETWEEN :since AND :until))
 {select}
-"""  # noqa: S608 - the schema is checked before
-        return text(statement).bindparams(
-            bindparam("session_id", type_=Uuid()),
-            bindparam("since", type_=DateTime(timezone=True)),
-            bindparam("until", type_=DateTime(timezone=True)),
-            *([bindparam("tolerance", type_=Interval())] if ":tolerance" in statement else []),
-        )
+""")  # noqa: S608 - the schema is checked before
 
 
 _DIFFERS = """

@@ -10,7 +10,7 @@ from uuid import UUID
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.ports import Clock
-from reminders.domain.tally import total
+from reminders.fan_out import total
 from reminders.mail.subject import validate_subject_template
 from starter.gateway import ReminderGateway
 from starter.migration.importing import CronTables, Imported, RuleChange

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from reminders.db.back_fill import Ahead
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.sweep import Ahead
 from reminders.domain.errors import NotFoundError, ReminderError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Clock, Enrollment
-from reminders.domain.tally import total
-from reminders.fan_out import fan_out
+from reminders.fan_out import fan_out, total
 from starter.services.handover import Handover
 
 logger = logging.getLogger(__name__)

@@ -20,11 +20,16 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from uuid import UUID
 
+from reminders.db.audit import By
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
+from reminders.domain.errors import ReminderError
+from reminders.domain.model import Enrollee
 from reminders.fan_out import AT_ONCE, fan_out
 from starter.services.enrollments import Answer, EnrollmentRun, EnrollmentWorkflows
+from starter.services.receipts import Enrolled
 
 logger = logging.getLogger(__name__)
 
@@ -226,3 +231,57 @@ def _may_be_ending(planned: PlannedEnrollment) -> bool:
     Such a run would still take a plan if both reach it together, and end for all that.
     """
     return any(r.generation > 1 for r in planned.reminders if r.status.is_pending)
+
+
+PER_TRANSACTION = 100
+"""People who are planned in one transaction, whose locks others wait for meanwhile."""
+TRANSACTIONS = 2
+"""At once: one is written while the runs of the other start."""
+STARTS = 16
+"""Runs that are started at once, for each transaction."""
+
+
+async def enroll_many(
+    handover: Handover,
+    session_id: UUID,
+    people: Sequence[Enrollee],
+    by: By,
+    *,
+    on_progress: Callable[[int], None],
+) -> dict[UUID, Enrolled | ReminderError]:
+    """Enroll people, or confirm that they are, and have their runs follow. Safe to repeat.
+
+    Args:
+        handover: Of each plan.
+        session_id: In what.
+        people: Of somebody who is in it twice the last entry counts.
+        by: See `ReminderGateway.enroll`.
+        on_progress: Called with how many more are done.
+
+    Returns:
+        What became of each, or why they could not be enrolled.
+
+    Raises:
+        SessionNotFoundError: If there is no such session.
+        ServiceUnavailableError: If PostgreSQL or Temporal is away: some are enrolled, and the
+            same call repeated completes it.
+    """
+    planner = handover.planner
+
+    async def group(some: Sequence[Enrollee]) -> dict[UUID, Enrolled | ReminderError]:
+        found = await planner.enroll_all(session_id, some, by)
+        plans = [plan for plan in found.values() if not isinstance(plan, ReminderError)]
+        handed = await handover.hand_over_all(plans, at_once=STARTS)
+        on_progress(len(some))
+        answers: dict[UUID, Enrolled | ReminderError] = {
+            user_id: why for user_id, why in found.items() if isinstance(why, ReminderError)
+        }
+        for done in handed:
+            answers[done.planned.user_id] = Enrolled.of(done.planned, done.run_id)
+        return answers
+
+    everybody = list({person.user_id: person for person in people}.values())
+    groups = range(0, len(everybody), PER_TRANSACTION)
+    some = (everybody[first : first + PER_TRANSACTION] for first in groups)
+    done = await fan_out(group, some, at_once=TRANSACTIONS)
+    return {user_id: answer for answers in done for user_id, answer in answers.items()}

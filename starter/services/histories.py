@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistory  # noqa: TID251 - reads, starts nothing
-from temporalio.service import RPCError, RPCStatusCode
 
 from reminders.domain.contracts import (
     CloseRemindersInput,
@@ -23,7 +22,7 @@ from reminders.domain.contracts import (
 from reminders.domain.keys import enrollment_of, reminder_id, session_reminder_workflow_id
 from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import Enrollment
-from reminders.temporal import unavailable
+from reminders.temporal import if_there, unavailable
 from workflows.session_reminder import SessionReminderWorkflow
 
 _T = TypeVar("_T")
@@ -136,15 +135,8 @@ class Histories:
 
     async def _history(self, enrollment: Enrollment, run_id: str | None) -> WorkflowHistory | None:
         workflow_id = session_reminder_workflow_id(enrollment.session_id, enrollment.user_id)
-        try:
-            with unavailable():
-                return await self.client.get_workflow_handle(
-                    workflow_id, run_id=run_id
-                ).fetch_history()
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
-            return None
+        handle = self.client.get_workflow_handle(workflow_id, run_id=run_id)
+        return await if_there(handle.fetch_history())
 
 
 class _Reader:
@@ -250,11 +242,8 @@ class _Reader:
         if known is None or known.status is not None:
             return
         is_accepted = status.is_accepted
-        self._account.known[row] = Known(
-            reminder_type=known.reminder_type,
-            generation=known.generation,
-            due_at=known.due_at,
-            starts_at=known.starts_at,
+        self._account.known[row] = replace(
+            known,
             status=ReminderStatus.SENT if is_accepted else status,
             reason=None if is_accepted else reason,
             sent_at=at if is_accepted else None,

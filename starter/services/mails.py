@@ -25,14 +25,16 @@ from reminders.domain.errors import (
 )
 from reminders.domain.model import Attendee, Message, ReminderRule, Session
 from reminders.domain.ports import Refused
+from reminders.mail.addressing import DeliveryMode
+from reminders.mail.branding import Branding
 from reminders.mail.compose import MailComposer
-from reminders.mail.links import AttendeeLinks
-from reminders.mail.preview import preview
+from reminders.mail.links import AttendeeLinks, LinkMaker, SignedLinks
+from reminders.mail.render import MailRenderer
 from reminders.mail.resend import ResendMailer
-from reminders.mail.samples import LINKS, SESSION
+from reminders.mail.samples import LINKS, SESSION, preview
 from reminders.settings import Settings
+from reminders.tokens import Tokens
 from starter.assembly import Parts
-from starter.services.composer import mail_composer
 
 AT_MOST = 5
 """Test e-mails a minute, of all processes: they share the pace of what people wait for."""
@@ -152,7 +154,6 @@ class Mails:
     """Previews and test e-mails; makes its composers at their first use."""
 
     def __init__(self, settings: Settings) -> None:
-        """Preview by these settings."""
         self._settings = settings
         self._clock = SystemClock()
         self._composers: dict[str, MailComposer] = {}
@@ -257,3 +258,54 @@ class Mails:
             links = _SampleLinks() if settings.public_base_url else None
             self._composers[mode] = mail_composer(settings, links=links)
         return self._composers[mode]
+
+
+def mail_composer(
+    settings: Settings, *, links: LinkMaker | None = None, stays_here: bool = False
+) -> MailComposer:
+    """The one composer of a process: compiles the templates, so it is made once.
+
+    Args:
+        settings: Of this process.
+        links: Makes calendar and stop links; absent where there is no public address.
+        stays_here: As `MailComposer` has it.
+
+    Raises:
+        ConfigurationError: If sender, brand, templates or translations cannot be used.
+    """
+    sender, test_recipient = settings.require_envelope()
+    return MailComposer(
+        sender=sender,
+        reply_to=settings.email_reply_to,
+        mode=DeliveryMode(settings.delivery_mode),
+        test_recipient=test_recipient,
+        renderer=MailRenderer(
+            brand=branding(settings),
+            default_locale=settings.email_locale,
+            templates=settings.email_templates_dir,
+            links=links,
+        ),
+        stays_here=stays_here,
+    )
+
+
+def branding(settings: Settings) -> Branding:
+    """Whose e-mails and pages these are.
+
+    Raises:
+        ConfigurationError: If something of it could not be shown.
+    """
+    return Branding(
+        product_name=settings.email_product_name or "",
+        logo_url=settings.email_logo_url or "",
+        postal_address=settings.email_postal_address or "",
+        colour=settings.email_color,
+    )
+
+
+def attendee_links(settings: Settings) -> LinkMaker | None:
+    """Makes the links of e-mails; `None` while `PUBLIC_BASE_URL` and `TOKEN_SECRET` are not set."""
+    if settings.public_base_url is None:
+        return None
+    secrets = [secret.get_secret_value() for secret in settings.token_secret]
+    return SignedLinks(settings.public_base_url, Tokens(secrets))

@@ -18,8 +18,7 @@ from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
 from reminders.temporal import unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
-from starter.services.namespace import schedule_shown
-from starter.services.sweep_schedule import look_ahead, period
+from starter.services.namespace import look_ahead, period, schedule_shown
 from workflows.session_reminder import SessionReminderWorkflow
 
 _ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)

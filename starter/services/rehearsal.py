@@ -32,7 +32,7 @@ from reminders.domain.model import (
 from reminders.domain.planning import revised
 from reminders.domain.ports import Composer
 from starter.assembly import Parts
-from starter.services.composer import mail_composer
+from starter.services.mails import mail_composer
 
 if TYPE_CHECKING:
     from reminders.db.preference_store import Choices

@@ -33,6 +33,8 @@ class RedriveReceipt:
     """Failed ones that are not sent once more, by the reason."""
     next_cursor: str | None
     """Where the next page begins; `None` after the last."""
+    dry_run: bool = False
+    """Whether it was only counted."""
     event_id: int | None = field(default=None, compare=False)
     """Its entry in the audit log; absent when it was only counted."""
 
@@ -70,18 +72,9 @@ class Resending:
         return await self._handed_over(await self.requests.resend(reminder_id, by=by))
 
     async def send_now(self, reminder_id: UUID, by: By) -> Requested:
-        """Send a reminder that waits for its instant now. Safe to repeat: it goes out once.
+        """Send a reminder that waits for its instant now; takes and raises what `resend` does.
 
-        Args:
-            reminder_id: Its newest generation.
-            by: Who, and why, for the audit log; the reason is required.
-
-        Raises:
-            InvalidInputError: If there is no reason.
-            ReminderNotFoundError: If the ledger has no such row.
-            SendRefusedError: If it may not be; the message says the remedy.
-            DatabaseUnavailableError: If PostgreSQL is away; nothing was done.
-            TemporalUnavailableError: If Temporal is away; the plan is stored, repeat the call.
+        Safe to repeat: it goes out once.
         """
         _need_reason(by)
         return await self._handed_over(await self.requests.send_now(reminder_id, by=by))
@@ -139,7 +132,9 @@ class Resending:
             is_over = patience is not None and self.clock.now() - began >= patience
             if cursor is None or is_over:
                 break
-        receipt = RedriveReceipt(resent=resent, left_alone=left_alone, next_cursor=cursor)
+        receipt = RedriveReceipt(
+            resent=resent, left_alone=left_alone, next_cursor=cursor, dry_run=dry_run
+        )
         if dry_run:
             return receipt
         details = {"resent": resent, **left_alone, "is_complete": cursor is None}

@@ -17,8 +17,6 @@ from uuid import UUID
 
 from pydantic import BaseModel
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client  # noqa: TID251 - asks who polls, starts nothing
 
 from reminders.db.audit import By
@@ -29,7 +27,7 @@ from reminders.domain.keys import TASK_QUEUE
 from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
 from reminders.fan_out import fan_out
-from reminders.temporal import unavailable
+from reminders.temporal import pollers
 from starter.services.histories import Account, Histories, Known
 
 logger = logging.getLogger(__name__)
@@ -71,14 +69,7 @@ async def polling_now(client: Client, task_queue: str, *, now: datetime) -> bool
     """
     latest = datetime.min.replace(tzinfo=UTC)
     for kind in (TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY):
-        with unavailable():
-            found = await client.workflow_service.describe_task_queue(
-                DescribeTaskQueueRequest(
-                    namespace=client.namespace,
-                    task_queue=TaskQueue(name=task_queue),
-                    task_queue_type=kind,
-                )
-            )
+        found = await pollers(client, task_queue, kind)
         polls = [p.last_access_time.ToDatetime(tzinfo=UTC) for p in found.pollers]
         latest = max([latest, *polls])
     return now - latest < LONGEST_POLL

@@ -24,8 +24,7 @@ from reminders.domain.errors import InvalidInputError, NotFoundError, ReminderEr
 from reminders.domain.model import ReminderRule
 from reminders.domain.ports import Clock
 from reminders.domain.rules import RuleChange, RuleDiff, RuleFields, with_fields
-from reminders.domain.tally import total
-from reminders.fan_out import fan_out
+from reminders.fan_out import fan_out, total
 from reminders.mail.subject import validate_subject_template
 from starter.gateway import CHANGE_WAIT, ReminderGateway
 from starter.services.receipts import CancelReceipt, ChangeReceipt

@@ -25,8 +25,7 @@ from reminders import cursors, temporal
 from reminders.db.audit import HOST, Action, AuditLog, By
 from reminders.domain.keys import SWEEP_ID, TASK_QUEUE, session_of_change
 from reminders.temporal import unavailable
-from starter.services.namespace import Namespace
-from starter.services.sweep_schedule import EXECUTION_TIMEOUT
+from starter.services.namespace import EXECUTION_TIMEOUT, Namespace
 from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow
 

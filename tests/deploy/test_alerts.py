@@ -20,15 +20,14 @@ from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.reports import LedgerGauges
 from reminders.domain.keys import SWEEP_ID
-from reminders.domain.pace import Pace
-from reminders.domain.quota import Quota, Usage
-from reminders.observability import gauges, scrape
+from reminders.domain.pace import Pace, Quota, Usage
+from reminders.observability import metrics, scrape
 from reminders.observability.metrics import DeliveryMetrics, a_registry
 from reminders.observability.scrape import Scrape
 from reminders.settings import Settings
 from reminders.temporal import ensure_schedule
 from starter.assembly import assemble
-from starter.services.sweep_schedule import sweep_schedule
+from starter.services.namespace import sweep_schedule
 from tests.deploy.prometheus import PROMTOOL, alerts, evaluated
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
@@ -199,7 +198,7 @@ async def test_alarm_of_a_clock_that_is_wrong(scene: Scene, tmp_path: Path) -> N
             return datetime.now(UTC) - timedelta(minutes=1)
 
     async def ledger() -> Any:
-        return await gauges.ledger(LedgerGauges(scene.database, SystemClock(), machine=Slow()))
+        return await metrics.ledger(LedgerGauges(scene.database, SystemClock(), machine=Slow()))
 
     told = await Scrape(a_registry(), {"ledger": ledger}).response()
     skewed = {"worker": Metrics(bytes(told.body).decode())}

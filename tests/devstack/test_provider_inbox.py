@@ -195,8 +195,8 @@ async def test_links_open_beside_the_inbox(html: str, shown: str) -> None:
 async def test_the_pages_bring_their_own_style() -> None:
     """Style and icon are served here, so the policy needs no other origin."""
     async with standing_in() as stand_in:
-        style = await stand_in.control.http.get("/inbox/inbox.css")
+        style = await stand_in.control.http.get("/inbox/static/inbox.css")
         assert style.headers["content-type"].startswith("text/css")
-        icon = await stand_in.control.http.get("/inbox/icon.svg")
+        icon = await stand_in.control.http.get("/inbox/static/icon.svg")
         assert icon.headers["content-type"].startswith("image/svg+xml")
         assert "http" not in style.text

@@ -23,8 +23,7 @@ from reminders.domain.ports import Enrollment
 from reminders.mail.calendar import calendar_file
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
-from starter.services.erasure import Erasure
-from starter.services.preferences import Preferences
+from starter.services.people import Erasure, Preferences
 from tests.stage import Stage, eventually
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)

@@ -20,7 +20,7 @@ from starter.app import create_app
 from starter.assembly import Parts, assemble
 from starter.cli import main as cli
 from starter.plugin import ReminderWorkerPlugin
-from starter.services.sweep_schedule import sweep_schedule
+from starter.services.namespace import sweep_schedule
 from tests.provider import ProviderClient
 from tests.stage import eventually
 from tests.starter.conftest import Api

@@ -8,7 +8,7 @@ from datetime import timedelta
 from reminders.db.rules import RuleStore
 from reminders.domain.model import StatusReason
 from reminders.settings import Settings
-from starter.services.composer import mail_composer
+from starter.services.mails import mail_composer
 from starter.services.rehearsal import Move, Rehearsed, Script, rehearse
 from tests.builders import NOW, a_session, an_attendee, the_rules
 from tests.stage import Stage

@@ -26,7 +26,7 @@ from reminders.db.restoring import RestoredLedger
 from reminders.domain.model import OptOut, Session
 from reminders.settings import Settings
 from starter.services.handover import Handover
-from starter.services.preferences import Preferences
+from starter.services.people import Preferences
 from starter.services.restoring import Reconciled, reconcile
 from tests.provider import ProviderClient
 from tests.stage import Stage, StageClock, attempted, eventually, timer_fired

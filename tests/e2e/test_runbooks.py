@@ -21,7 +21,7 @@ from devstack.temporal import find_temporal
 from reminders.db.tables import UserRow
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import ReminderStatus
-from starter.cli.running import ExitCode
+from starter.cli.options import ExitCode
 from tests.e2e.platform import Platform, a_platform
 from tests.stage import eventually
 

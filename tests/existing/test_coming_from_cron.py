@@ -19,8 +19,8 @@ from devstack.temporal import EmbeddedTemporal
 from reminders import temporal
 from reminders.db import migrate
 from reminders.db.audit import Action, AuditLog
-from reminders.db.back_fill import Ahead
 from reminders.db.engine import Database
+from reminders.db.sweep import Ahead
 from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Enrollment

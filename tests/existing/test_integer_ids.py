@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import TextClause, text
 
-from reminders.db import existing_platform, migrate, oddities, rights
+from reminders.db import existing_platform, migrate, oddities, reading
 from reminders.db.delivery_statements import READ
 from reminders.db.engine import Database
 from reminders.db.sql import typed
@@ -79,15 +79,15 @@ async def test_the_guides_recipe(
     await host.run(function)
     await host.run(*views(lambda kind, column: f"reminders_host.uuid_of('{kind}', {column})"))
     assert () == (await existing_platform.examine(database)).problems
-    monkeypatch.setattr(rights, "SLOW", -1)  # however fast the machine is
-    slow = " ".join(await rights.slow_lookups(database))
+    monkeypatch.setattr(reading, "SLOW", -1)  # however fast the machine is
+    slow = " ".join(await reading.slow_lookups(database))
     assert "looking up reminders_host.users by id takes" in slow
     assert "reminders_host.enrollments by session_id and user_id" in slow
     assert "reminders_host.enrollments by session_id takes" in slow
     assert "CREATE INDEX ON its table (session_id), or what they are made of" in slow
     await host.run(*indexes, "ANALYZE")
-    monkeypatch.setattr(rights, "SLOW", 0.05)
-    assert () == await rights.slow_lookups(database)
+    monkeypatch.setattr(reading, "SLOW", 0.05)
+    assert () == await reading.slow_lookups(database)
     await migrate.upgrade(database)
     user = written_in_python()("user", 7)
     found = await database.row(

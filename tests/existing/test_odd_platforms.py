@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from reminders.db import rights
+from reminders.db import reading
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from starter.health.diagnosis import Check, Level
 from starter.health.platform import odd_rows
@@ -177,7 +177,7 @@ async def test_absence_en_masse_is_not_believed(
     await stage.sweep()
     check = await platform(stage)
     assert (Level.RED, True) == (check.level, "are not visible" in check.detail)
-    hidden, _ = await rights.hidden(stage.database)
+    hidden, _ = await reading.hidden(stage.database)
     (words,) = hidden
     assert f"CREATE POLICY reminders ON {table} FOR SELECT" in words
     run = handle_of(stage, session, ana)
@@ -188,7 +188,7 @@ async def test_absence_en_masse_is_not_believed(
     await passing
     await run.result()
     assert "sent" in await statuses(stage, session, ana)
-    hidden, filtered = await rights.hidden(stage.database)
+    hidden, filtered = await reading.hidden(stage.database)
     assert (0, 1) == (len(hidden), len(filtered))
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from starter.services.handover import Handover
 from starter.services.reconciler import EnrollmentReconciler
-from starter.services.replanning import EnrollmentReplanner
+from starter.services.session_changes import EnrollmentReplanner
 from tests.simulation.planner import ModelPlanner
 from tests.simulation.temporal import ModelWorkflows
 

@@ -26,8 +26,8 @@ from reminders.domain.delivery_errors import (
     MailUnavailableError,
 )
 from reminders.domain.model import DeliveryFacts, Message
+from reminders.domain.pace import Quota, Usage
 from reminders.domain.ports import Accepted, Clock, Receipt, Refused
-from reminders.domain.quota import Quota, Usage
 from reminders.mail.resend_errors import refusal, speaks_of_sender
 from reminders.mail.wording import true_until
 from tests.simulation.virtual import Process, VirtualLoop

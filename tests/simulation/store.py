@@ -29,7 +29,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.domain.pace import Pace
+from reminders.domain.pace import Pace, Usage
 from reminders.domain.ports import (
     Clock,
     Destination,
@@ -39,7 +39,6 @@ from reminders.domain.ports import (
     Settlement,
     Stranded,
 )
-from reminders.domain.quota import Usage
 
 _T = TypeVar("_T")
 SCHEDULED, SENDING, FAILED = (

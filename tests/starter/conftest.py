@@ -29,7 +29,7 @@ from starter.app import create_app
 from starter.assembly import assemble
 from starter.plugin import activities
 from starter.services import enrollments
-from starter.services.sweep_schedule import sweep_schedule
+from starter.services.namespace import sweep_schedule
 from tests.leaks import watch
 
 KEY = "test-key-5Jq8vXw2Zr7LmT4c"

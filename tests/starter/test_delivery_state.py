@@ -15,8 +15,7 @@ from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.domain.model import StatusReason
-from reminders.domain.pace import Pace
-from reminders.domain.quota import Quota, Usage
+from reminders.domain.pace import Pace, Quota, Usage
 from reminders.settings import Settings
 from tests.starter.conftest import Api
 

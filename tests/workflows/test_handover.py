@@ -25,7 +25,7 @@ from reminders.domain.model import EnrollmentStatus, OptOut, ReminderStatus, Ses
 from starter.plugin import Delivery
 from starter.services import enrollments
 from starter.services.enrollments import EnrollmentWorkflows
-from starter.services.preferences import Preferences
+from starter.services.people import Preferences
 from tests.stage import Stage, eventually, has_timer, is_running
 from tests.workflows.held import LateCloser, worker_for
 from tests.workflows.stepping import broken_off, overtaken

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from reminders.db.back_fill import Ahead
+from reminders.db.sweep import Ahead
 from reminders.domain.model import Session
 from starter.services.backfill import Backfill
 from starter.services.handover import Handover

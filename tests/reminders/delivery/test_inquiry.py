@@ -11,8 +11,8 @@ from sqlalchemy import select, text, update
 
 from devstack.provider.server import EmbeddedProvider
 from reminders.clock import SystemClock
+from reminders.db.arrivals import AGAIN, PostgresInquiries
 from reminders.db.engine import Database
-from reminders.db.inquiries import AGAIN, PostgresInquiries
 from reminders.db.provider import ProviderEvents
 from reminders.db.tables import ReminderRow
 from reminders.delivery.inquiry import Inquiry

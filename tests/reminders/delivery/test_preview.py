@@ -10,9 +10,9 @@ from sqlalchemy import select
 from reminders.db.engine import Database
 from reminders.db.tables import SessionRow, UserRow
 from reminders.domain.model import Attendee, ReminderRule, Session
-from reminders.mail.preview import preview
+from reminders.mail.samples import preview
 from reminders.settings import Settings
-from starter.services.composer import mail_composer
+from starter.services.mails import mail_composer
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 

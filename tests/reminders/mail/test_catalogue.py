@@ -17,8 +17,7 @@ from babel.messages.pofile import read_po
 
 from reminders.domain.errors import ConfigurationError
 from reminders.mail import catalogue
-from reminders.mail.formats import Formats
-from reminders.mail.locales import locale_called
+from reminders.mail.locales import Formats, locale_called
 from reminders.mail.render import MailRenderer
 from reminders.mail.subject import DEFAULT_SUBJECTS, validate_subject_template
 from reminders.mail.wording import Wording
@@ -110,7 +109,8 @@ def test_a_german_sentence_after_the_greeting_needs_no_small_letter() -> None:
     """After "Guten Tag ...," German goes on in lower case; polite words keep their capital."""
     words = wording_in("de")
     said = [words.moved_tone.announcement]
-    said += [tone.announcement for tone in (*words.tones.values(), *words.news.values())]
+    said += [tone.announcement for tone in words.tones.values()]
+    said += [news.announcement for news in words.news.values()]
     assert {"Ihre"} == {announcement.split()[0] for announcement in said}
 
 

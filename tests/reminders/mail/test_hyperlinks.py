@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reminders.mail.hyperlinks import Piece, added_by, is_web_address, pieces
+from reminders.mail.markup import Piece, added_by, is_web_address, pieces
 from tests.reminders.mail.cases import BARE, mail
 from tests.reminders.mail.outline import Outline
 

@@ -12,8 +12,8 @@ from reminders.domain.delivery_errors import InvalidAddressError, RenderError
 from reminders.domain.errors import InvalidInputError, NaiveInstantError
 from reminders.mail.addressing import DeliveryMode
 from reminders.mail.compose import MailComposer
-from reminders.mail.preview import preview
 from reminders.mail.resend_wire import encoded
+from reminders.mail.samples import preview
 from tests.reminders.mail.cases import ANA, FULL, LINKED, LINKS, REMINDER_ID, facts, rule
 
 COMPOSER = MailComposer(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from reminders.observability.repeats import EVERY_SECONDS, MOST_ALIKE, OncePerMinute
+from reminders.observability.logs import EVERY_SECONDS, MOST_ALIKE, OncePerMinute
 
 
 class _Heard:

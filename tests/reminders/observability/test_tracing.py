@@ -22,7 +22,7 @@ from starlette.routing import Route
 from devstack.temporal import EmbeddedTemporal
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import tracing
-from reminders.observability.endpoint import _Server
+from reminders.observability.scrape import _Server
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.observability.running import a_running_worker

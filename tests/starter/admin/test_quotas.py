@@ -10,8 +10,7 @@ from pydantic import SecretStr
 from reminders.clock import SystemClock
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.domain.pace import Pace
-from reminders.domain.quota import Quota, Usage
+from reminders.domain.pace import Pace, Quota, Usage
 from reminders.settings import Settings
 from tests.starter.admin.conftest import Pages
 from tests.starter.test_delivery_state import accepted

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from starter.admin.cookies import Operator
-from starter.admin.searches import LONGEST, SearchHistory
+from starter.admin.cookies import LONGEST_SEARCH, Operator, SearchHistory
 from tests.starter.admin.conftest import NAME, PASSWORD, Pages
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -30,7 +29,7 @@ def test_the_cookie_stays_small_enough_for_browsers() -> None:
     """The oldest searches are forgotten first; the longest one there may be always fits."""
     history, cookie = SearchHistory(b"key"), None
     for n in range(40):
-        widest = "".join(chr(0x1F300 + (n * 7 + 11 * i) % 700) for i in range(LONGEST))
+        widest = "".join(chr(0x1F300 + (n * 7 + 11 * i) % 700) for i in range(LONGEST_SEARCH))
         newest, cookie = history.add(cookie, MARIA, widest)
         assert len(cookie) < 4000
     assert widest == history.read(cookie, MARIA)[newest]

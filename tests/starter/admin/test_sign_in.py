@@ -9,8 +9,8 @@ from itsdangerous import URLSafeSerializer
 
 from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings, load
+from starter.admin.auth import FREE_TRIES, LONGEST_WAIT, MOST_TOGETHER, SignInRateLimit
 from starter.admin.cookies import COOKIE, IDLE, LONGEST, SignInCookies
-from starter.admin.rate_limit import FREE_TRIES, LONGEST_WAIT, MOST_TOGETHER, SignInRateLimit
 from tests.starter.admin.conftest import PASSWORD, Pages, with_sign_in
 from tests.starter.conftest import serving
 

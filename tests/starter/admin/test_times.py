@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from starter.admin.times import Mode, Times
+from starter.admin.rendering import Mode, Times
 from tests.starter.admin.conftest import Pages
 
 MADRID = "Europe/Madrid"

@@ -14,7 +14,7 @@ from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.sessions import Catalogue
 from reminders.settings import Settings
-from starter.services import bulk
+from starter.services import handover
 from tests.starter.conftest import Api, Json, serving
 
 
@@ -149,7 +149,7 @@ async def test_temporal_away(
     api: Api, settings: Settings, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     """A 503; the plans are stored, and the same call repeated starts every run."""
-    monkeypatch.setattr(bulk, "PER_TRANSACTION", 2)
+    monkeypatch.setattr(handover, "PER_TRANSACTION", 2)
     session_id = await api.session()
     people = [await api.user() for _ in range(5)]
     with monkeypatch.context() as away:

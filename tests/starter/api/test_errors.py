@@ -12,7 +12,7 @@ from reminders.domain import errors
 from reminders.domain.errors import ReminderError
 from reminders.settings import Settings
 from starter.app import create_app
-from starter.cli.running import ExitCode
+from starter.cli.options import ExitCode
 from tests.starter.conftest import Api, Json, a_body, serving
 
 MEMBERS = {"type", "title", "status", "detail", "instance"}

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from reminders.settings import Settings
-from starter.api.fields import LocaleName
+from starter.api.models import LocaleName
 from tests.starter.conftest import serving
 
 LOCALE: TypeAdapter[str] = TypeAdapter(LocaleName)

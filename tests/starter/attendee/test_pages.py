@@ -13,7 +13,7 @@ from jinja2.ext import extract_from_ast
 from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings, load
 from starter.attendee import pages
-from starter.services.composer import attendee_links
+from starter.services.mails import attendee_links
 from tests.builders import USER, a_session
 
 ROOT = Path(pages.__file__).parent

@@ -31,7 +31,7 @@ from reminders.domain.keys import session_change_workflow_id, session_reminder_w
 from reminders.domain.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
-from starter.cli import progress, running
+from starter.cli import options, progress
 from starter.cli.main import app
 from tests.databases import as_new
 from tests.stage import eventually
@@ -580,7 +580,7 @@ async def test_the_page_on_rehearsals_shows_what_is_printed(
 async def test_rehearse_says_what_is_wrong(arguments: list[str], says: str) -> None:
     """Usage that cannot be meant is one line, and exit code 2."""
     result = await reminders("rehearse", *arguments)
-    assert running.ExitCode.USAGE == result.exit_code
+    assert options.ExitCode.USAGE == result.exit_code
     assert says in " ".join(result.stderr.replace("│", " ").split())
 
 
@@ -598,7 +598,7 @@ async def test_what_is_not_there_names_the_command_that_finds_it(
 ) -> None:
     """One line, the remedy in it, and exit code 3; a back-fill of no session is no success."""
     result = await reminders(*arguments)
-    assert running.ExitCode.NOT_FOUND == result.exit_code
+    assert options.ExitCode.NOT_FOUND == result.exit_code
     assert 1 == len(result.stderr.splitlines())
     assert remedy in result.stderr
     assert "" == result.stdout

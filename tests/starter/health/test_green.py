@@ -25,7 +25,7 @@ from reminders.db.engine import Database
 from reminders.settings import Settings
 from starter.assembly import assembled
 from starter.health.diagnosis import Check, Level
-from starter.services.sweep_schedule import look_ahead, sweep_schedule
+from starter.services.namespace import look_ahead, sweep_schedule
 from starter.services.sweeps import Sweeps
 from tests.reminders.db.pgbouncer import PgBouncer, binary
 from tests.starter.conftest import serving

@@ -8,10 +8,9 @@ import pytest
 
 from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Message
-from reminders.mail.preview import preview
-from reminders.mail.samples import RULE, SESSION
+from reminders.mail.samples import RULE, SESSION, preview
 from reminders.settings import load
-from starter.services.composer import mail_composer
+from starter.services.mails import mail_composer
 
 
 def previewed(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Message:

@@ -17,8 +17,7 @@ from reminders.db.installation import MEMO, Installation
 from reminders.domain.errors import AnotherInstallationError
 from reminders.domain.keys import SWEEP_ID
 from reminders.temporal import Ensured, ensure_schedule
-from starter.services.namespace import Namespace
-from starter.services.sweep_schedule import sweep_schedule
+from starter.services.namespace import Namespace, sweep_schedule
 from tests.databases import Databases
 from tests.namespaces import a_namespace
 from tests.stage import eventually

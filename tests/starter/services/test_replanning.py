@@ -12,7 +12,7 @@ import pytest
 
 from reminders.db.plans import PlannedEnrollment
 from starter.services.handover import HandedOver
-from starter.services.replanning import EnrollmentReplanner
+from starter.services.session_changes import EnrollmentReplanner
 from tests.builders import NOW, a_session
 
 

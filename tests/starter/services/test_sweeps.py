@@ -25,7 +25,7 @@ from reminders.domain.keys import SWEEP_ID
 from reminders.settings import Settings
 from reminders.temporal import Ensured, ensure_schedule
 from starter.assembly import assemble
-from starter.services.sweep_schedule import EXECUTION_TIMEOUT, sweep_schedule
+from starter.services.namespace import EXECUTION_TIMEOUT, sweep_schedule
 from starter.services.sweeps import MANUAL_ID, Sweeps
 from tests.stage import eventually
 from tests.starter.conftest import a_worker, serving

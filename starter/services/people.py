@@ -1,22 +1,24 @@
-"""What people want to be reminded of: stored, and handed over to the workflows that sleep."""
+"""What people want to be reminded of, and their erasure: stored, then handed over to the workflows."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 from reminders.db.audit import By
+from reminders.db.erasure import Erased, ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.db.preference_store import Change, Changed, Choices, PreferenceStore, Reader
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
-from reminders.domain.model import OptOut, ReminderStatus
+from reminders.domain.model import OptOut, ReminderStatus, StatusReason
 from reminders.domain.ports import Enrollment
 from reminders.fan_out import fan_out
+from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.handover import Handover
 
 logger = logging.getLogger(__name__)
@@ -26,20 +28,6 @@ FOLLOWING = timedelta(seconds=3)
 EVERYTHING = OptOut()
 ATTENDEE = By("attendee")
 """Somebody who follows a link of an e-mail."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreferenceReceipt:
-    """What a change of preferences did."""
-
-    choices: Choices
-    is_changed: bool
-    skipped: int
-    """Reminders that waited and are not sent any more."""
-    in_flight: int
-    """Reminders that may already be with the provider."""
-    scheduled: int = 0
-    """Reminders that wait, of the sessions that it concerns."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +46,7 @@ class Preferences:
         """Who follows a link of an e-mail; `None` if they are gone or erased."""
         return await self.store.reader(enrollment.session_id, enrollment.user_id)
 
-    async def put(
-        self, user_id: UUID, opt_outs: Collection[OptOut], *, by: By
-    ) -> PreferenceReceipt:
+    async def put(self, user_id: UUID, opt_outs: Collection[OptOut], *, by: By) -> Changed:
         """Replace what a person is not to be reminded of. Safe to repeat.
 
         Raises:
@@ -73,15 +59,15 @@ class Preferences:
         wanted = frozenset(opt_outs)
         return await self._change(user_id, lambda _: wanted, by=by)
 
-    async def add(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
+    async def add(self, user_id: UUID, scope: OptOut, *, by: By) -> Changed:
         """Let a person not be reminded of something; raises as `put`."""
         return await self._change(user_id, lambda before: before | {scope}, by=by)
 
-    async def remove(self, user_id: UUID, scope: OptOut, *, by: By) -> PreferenceReceipt:
+    async def remove(self, user_id: UUID, scope: OptOut, *, by: By) -> Changed:
         """Take one of a person's choices back; raises as `put`."""
         return await self._change(user_id, lambda before: before - {scope}, by=by)
 
-    async def unblock(self, user_id: UUID, *, by: By) -> PreferenceReceipt:
+    async def unblock(self, user_id: UUID, *, by: By) -> Changed:
         """Remind a person again although their address bounced or complained; raises as `put`.
 
         It is blocked once more if that happens again.
@@ -114,7 +100,7 @@ class Preferences:
                 "reminders were stopped; the next sweep hands that over to their workflows"
             )
 
-    async def resume(self, enrollment: Enrollment) -> PreferenceReceipt:
+    async def resume(self, enrollment: Enrollment) -> Changed:
         """Let a person be reminded again: of this session, and of all if they had stopped all.
 
         What still lies ahead is planned anew. Raises as `put`.
@@ -126,18 +112,11 @@ class Preferences:
 
     async def _change(
         self, user_id: UUID, change: Change, *, by: By, lift_block: bool = False
-    ) -> PreferenceReceipt:
+    ) -> Changed:
         changed = await self.store.change(user_id, change, by=by, lift_block=lift_block)
         plans = await self._follow(user_id, changed)
-        return PreferenceReceipt(
-            choices=changed.choices,
-            is_changed=changed.is_changed,
-            skipped=changed.skipped,
-            in_flight=changed.in_flight,
-            scheduled=sum(
-                r.status is ReminderStatus.SCHEDULED for plan in plans for r in plan.reminders
-            ),
-        )
+        waiting = (r.status is ReminderStatus.SCHEDULED for plan in plans for r in plan.reminders)
+        return replace(changed, scheduled=sum(waiting))
 
     async def _follow(self, user_id: UUID, changed: Changed) -> list[PlannedEnrollment]:
         """Plan the person's enrollments anew, and have their workflows follow."""
@@ -151,3 +130,82 @@ class Preferences:
 
         plans = await fan_out(one, changed.sessions)
         return [plan for plan in plans if plan is not None]
+
+
+REMAINS = (
+    "Temporal keeps the histories of ended workflows for the namespace's retention; they hold ids only.",
+    "The provider keeps what it sent, with addresses, as its own retention says; ask it to delete that.",
+    "Backups and logs of PostgreSQL keep what they have, until they expire.",
+)
+"""What erasing here cannot reach."""
+IN_FLIGHT = (
+    "Requests that the provider has not answered yet hold an address; each is purged with its answer,"
+    " a day later at the latest. Erase once more then, for what the answer left behind."
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErasureReceipt:
+    """What was erased, or would be."""
+
+    erased: Erased
+    workflows: int
+    """Workflows that were asked to end; when only counting, those that may still run."""
+    remains: tuple[str, ...]
+    """What erasing here cannot reach, in sentences."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erasure:
+    """Erases people: the database first, in one transaction, then their workflows."""
+
+    store: ErasureStore
+    workflows: EnrollmentWorkflows
+
+    async def erase(
+        self,
+        user_id: UUID,
+        *,
+        by: By,
+        dry_run: bool = False,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> ErasureReceipt:
+        """Erase a person and end their workflows. Safe to repeat.
+
+        Args:
+            user_id: Whom.
+            by: Who, and why, for the audit log.
+            dry_run: Only count.
+            on_progress: Called with how many workflows, of how many, have been asked to end.
+
+        Raises:
+            UserNotFoundError: If there is no such person, and never was.
+            InvalidInputError: If the reason is too long.
+            DatabaseUnavailableError: If PostgreSQL is away; nothing was erased.
+            TemporalUnavailableError: If Temporal is away; the database is erased and nothing is
+                sent. Repeat the call, so that the workflows end.
+        """
+        erased = await self.store.erase(user_id, by=by, dry_run=dry_run)
+        workflows = len(erased.sessions)
+        if not dry_run:
+            workflows = await self._cancel(user_id, erased.sessions, on_progress)
+        in_flight = (IN_FLIGHT,) if erased.in_flight else ()
+        return ErasureReceipt(erased=erased, workflows=workflows, remains=(*in_flight, *REMAINS))
+
+    async def _cancel(
+        self,
+        user_id: UUID,
+        sessions: tuple[UUID, ...],
+        on_progress: Callable[[int, int], None],
+    ) -> int:
+        """Ask the person's workflows to end; how many there were."""
+        asked = 0
+
+        async def one(session_id: UUID) -> bool:
+            nonlocal asked
+            was_running = await self.workflows.cancel(session_id, user_id, StatusReason.UNENROLLED)
+            asked += 1
+            on_progress(asked, len(sessions))
+            return was_running
+
+        return sum(await fan_out(one, sessions))

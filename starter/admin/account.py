@@ -1,4 +1,4 @@
-"""Signing in and out."""
+"""What is an operator's own: signing in and out, and the zone in which they read times."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import math
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
+from reminders.domain.errors import InvalidInputError
+from reminders.mail.locales import zone_called
 from starter.admin import form
 from starter.admin.auth import PATH, Access, AdminAuth, SignInNeededError
-from starter.admin.rendering import render
-from starter.admin.routing import SEE_OTHER, PageRoute, SignedIn, ours, page_router, redirect
+from starter.admin.rendering import TIMES_COOKIE, Mode, Times, render
+from starter.admin.routing import SEE_OTHER, PageRoute, Sent, SignedIn, ours, page_router, redirect
 from starter.api import reading
+from starter.api.models import zones
 
 logger = logging.getLogger(__name__)
 
@@ -66,4 +69,22 @@ async def sign_out(request: Request, operator: SignedIn) -> Response:
     auth.sign_out(operator)
     response = redirect("/sign-in")
     auth.set_cookie(request, response, None)
+    return response
+
+
+@signed_in.post("/times")
+async def choose(request: Request, form: Sent) -> Response:
+    """Keep in which zone this browser is shown instants, and go back to the page.
+
+    Its own zone is sent along by a browser that runs scripts, and asked for once of others.
+    """
+    mode, target = form.raw("times"), ours(form.raw("next"))
+    if mode not in list(Mode):
+        raise InvalidInputError("is none of utc, session and mine", field="times")
+    mine = form.text("zone", longest=64) or Times.of(request.cookies.get(TIMES_COOKIE)).mine
+    if mode == Mode.MINE and zone_called(mine) is None:
+        return render(request, "times.html", next=target, zones=sorted(zones()))
+    response = RedirectResponse(target, SEE_OTHER)
+    auth: AdminAuth = request.app.state.admin_auth
+    auth.keep(request, response, TIMES_COOKIE, f"{mode}:{mine}")
     return response
