@@ -54,12 +54,16 @@ _TOGETHER = (
     "tests/reminders/db/test_scale.py",
     "tests/reminders/db/test_sweep.py",
     "tests/devstack/test_postgres.py",
+    "tests/devstack/test_provider.py",
     "tests/devstack/test_stack.py",
     "tests/devstack/test_temporal.py",
     "tests/starter/admin/pages/",
     "tests/upgrade/test_upgrade.py",
 )
 """Modules and folders that share a stack of their own: one process starts it, instead of each."""
+
+_WAITING = ("tests/e2e/", "tests/reminders/delivery/", "tests/workflows/")
+"""Folders whose tests mostly wait, for a timer or a server, and leave the processor to others."""
 
 
 class _TogetherWhereItPays(LoadScopeScheduling):  # type: ignore[misc]  # no types
@@ -88,10 +92,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out proofs, unless a path was named, and what is slow, unless it was asked for."""
     if config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.hook.pytest_deselected(items=[item for item in items if "proof" in item.keywords])
-        items[:] = [item for item in items if "proof" not in item.keywords]
+        items[:] = _mixed([item for item in items if "proof" not in item.keywords])
     for item in items:
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+def _mixed(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Each kind in its order, those that wait spread evenly among the others.
+
+    Four processes that all wait at once leave the processor idle, for half a minute in all.
+    """
+    kinds: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        kinds[item.nodeid.startswith(_WAITING)].append(item)
+    placed = [(n / len(kind), item) for kind in kinds.values() for n, item in enumerate(kind)]
+    return [item for _, item in sorted(placed, key=lambda each: each[0])]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -137,7 +153,7 @@ def _nothing_leaks() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the developer's own settings, in the environment and in a `.env`."""
     import os  # noqa: PLC0415 - the only use
 

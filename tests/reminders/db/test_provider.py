@@ -214,6 +214,7 @@ async def test_an_event_that_says_nothing_is_not_kept(world: World) -> None:
     assert await world.kept(event) is None
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("start", "reason"),
     [("sent", None), ("sending", None), ("failed", "outcome_unknown"), ("scheduled", None)],
