@@ -106,7 +106,7 @@ class Reach:
         began = time.monotonic()
         done = yield
         self._seconds[item.nodeid] = time.monotonic() - began
-        return done  # type: ignore[return-value]
+        return done
 
     def pytest_sessionfinish(self) -> None:
         """All of them."""
