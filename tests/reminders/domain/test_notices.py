@@ -350,6 +350,15 @@ def test_tell_nobody_stops_a_notice_that_waits(ana: Enrollee) -> None:
     assert ["untold"] == ana.why(Notice.MOVED)
 
 
+def test_moved_on_quietly_nothing_is_told_of_the_move_before(ana: Enrollee) -> None:
+    """The notice that waits would tell the new start, which nobody is to be told."""
+    ana.move(8 * DAY)
+    ana.move(9 * DAY, is_quiet=True)
+    ana.wait(HOUR)
+    assert [] == ana.told()
+    assert ["untold"] == ana.why(Notice.MOVED)
+
+
 def test_what_was_told_to_nobody_may_be_known_all_the_same(ana: Enrollee) -> None:
     """They were told by telephone, say: moved back to what the last e-mail told, it is news."""
     ana.move(25 * HOUR)

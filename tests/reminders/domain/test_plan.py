@@ -237,7 +237,12 @@ def test_enrolling_again_leaves_nothing_called_off() -> None:
 
 @pytest.mark.parametrize(
     ("back_to", "status"),
-    [(0, "skipped: already_told"), (50, "skipped: already_told"), (70, "scheduled")],
+    [
+        (0, "skipped: already_told"),
+        (50, "skipped: already_told"),
+        (60, "skipped: already_told"),
+        (70, "scheduled"),
+    ],
 )
 def test_moved_away_and_nearly_back_tells_nothing_twice(back_to: int, status: str) -> None:
     """The second e-mail is for another start; without one it is not sent."""

@@ -182,6 +182,16 @@ def test_what_is_noted_beforehand_moves_with_its_rule(kind: str, moves: bool) ->
     ).moves_reminders
 
 
+@pytest.mark.parametrize("is_on", [True, False])
+def test_another_lead_moves_reminders_while_the_rule_is_on(is_on: bool) -> None:
+    """Of one that is off nobody waits."""
+    rule = a_rule("24h", is_enabled=is_on)
+    change = RuleChange(
+        reminder_type="24h", session_id=None, before=rule, after=replace(rule, lead=HOUR)
+    )
+    assert is_on is change.moves_reminders
+
+
 def test_the_preview_counts_why_reminders_would_be_skipped() -> None:
     """And from when to when the others would move."""
     rule = a_rule("2h")
@@ -201,6 +211,7 @@ def test_the_preview_counts_why_reminders_would_be_skipped() -> None:
     change = RuleChange(
         reminder_type="2h", session_id=None, before=rule, after=replace(rule, lead=HOUR)
     )
-    moved = diff(change, spread, now=NOW, threshold=HOUR, is_complete=True).moved_to
-    assert moved is not None
-    assert (A_WEEK - HOUR, A_WEEK) == (moved.earliest, moved.latest)
+    found = diff(change, spread, now=NOW, threshold=HOUR, is_complete=True)
+    assert found.moved_to is not None
+    assert (A_WEEK - HOUR, A_WEEK) == (found.moved_to.earliest, found.moved_to.latest)
+    assert 2 == found.looked_at

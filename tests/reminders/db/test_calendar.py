@@ -1,0 +1,39 @@
+"""The calendar entry of an enrollment, and its number."""
+
+from __future__ import annotations
+
+import asyncio
+
+from sqlalchemy import text
+
+from reminders.clock import SystemClock
+from reminders.db.calendar import _SERIALISE, CalendarEntries
+from reminders.db.engine import Database
+from reminders.db.planning import EnrollmentPlanner
+from tests.reminders.db.test_planning import a_stored_person, a_stored_session
+from tests.stage import eventually
+
+_WAITING = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+async def test_however_many_look_at_once_a_change_is_numbered_once(database: Database) -> None:
+    """Each gets the entry, those as well who waited for whoever gave it its number."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    await EnrollmentPlanner(database, SystemClock()).enroll(session.id, person.user_id)
+    entries, at_once = CalendarEntries(database), 3
+
+    async def all_wait() -> bool:
+        return bool(await database.scalar(_WAITING) == at_once)
+
+    async with database.transaction() as connection:
+        await connection.execute(_SERIALISE, {"key": f"calendar:{session.id}:{person.user_id}"})
+        looks = [entries.entry(session.id, person.user_id) for _ in range(at_once)]
+        looking = asyncio.gather(*looks)
+        await eventually(all_wait)
+    found = await looking
+    assert [found[0]] * at_once == found
+    assert found[0] is not None
+    assert (session, 0) == (found[0].session, found[0].sequence)
