@@ -234,7 +234,10 @@ def assemble(
             clock=clock,
         ),
         preferences=Preferences(
-            store=PreferenceStore(database, clock), planner=planner, handover=handover
+            store=PreferenceStore(database, clock),
+            catalogue=catalogue,
+            planner=planner,
+            handover=handover,
         ),
         erasure=Erasure(store=ErasureStore(database, clock), workflows=workflows),
         backfill=Backfill(

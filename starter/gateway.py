@@ -110,7 +110,7 @@ class ReminderGateway:
 
         Args:
             session_id: In what.
-            people: Any number. Of somebody who is among them twice the last entry counts.
+            people: Any number. Who is among them twice is enrolled once, as by calls in this order.
             by: Who, and why, for the audit log.
             on_progress: Called with how many more are done.
 

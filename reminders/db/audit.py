@@ -120,6 +120,8 @@ def _check(reason: str | None) -> None:
 
 HOST = By("host")
 """A Python host that does not say who."""
+ATTENDEE = By("attendee")
+"""Somebody who follows a link of an e-mail."""
 
 
 async def record(connection: AsyncConnection, event: Event) -> int:

@@ -385,6 +385,7 @@ def _facts(row: mapping.Record, now: datetime) -> DeliveryFacts:
         turn=Turn(row["turn"]),
         row_version=row["row_version"],
         read_at=row["read_at"],
+        installation=row["installation"],
     )
 
 

@@ -43,7 +43,7 @@ READ = typed(f"""
 WITH held AS MATERIALIZED (
     SELECT held_until - clock_timestamp() AS held_for, held_because, held_sender {_HOLD_FOR_US})
 SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS row_version,
-       statement_timestamp() AS read_at,
+       statement_timestamp() AS read_at, (SELECT id FROM reminder_installation) AS installation,
        {SESSIONS.selected("s")}, {ATTENDEES.selected("u")}, {RULES.selected("c")},
        e.status AS enrollment_status, nullif(btrim(e.join_url), '') AS own_join_url,
        -- Only what will go out can take the place of what is late.

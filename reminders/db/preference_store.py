@@ -42,7 +42,8 @@ from reminders.domain.model import (
 from reminders.domain.ports import Clock
 
 MOST_OPT_OUTS = 200
-"""Of one person; more are a mistake of the program that asks."""
+"""Of one person; more are a mistake of the program that asks. What people stop themselves, session by
+session, has no bound but their enrollments: a stop is never refused."""
 _MOST_ENROLLMENTS = 1000
 """Of one person, in sessions that lie ahead. The sweep and the deliveries see to the rest."""
 
@@ -148,7 +149,8 @@ class PreferenceStore:
 
         Raises:
             UserNotFoundError: If there is no such person, or they were erased.
-            InvalidInputError: If a choice names a session or a type that does not exist.
+            InvalidInputError: If a choice names a session or a type that does not exist, or there
+                are too many, and it is not the person who asks.
             DatabaseUnavailableError: If PostgreSQL is away; nothing was changed.
         """
         async with self.database.transaction() as connection:
@@ -157,7 +159,13 @@ class PreferenceStore:
             before = await opt_outs(connection, user_id)
             after = change(before)
             added, removed = after - before, before - after
-            await _check(connection, added, len(after))
+            await _check(connection, added)
+            if added and by != audit.ATTENDEE and len(after) > MOST_OPT_OUTS:
+                msg = (
+                    f"opt_outs has more than {MOST_OPT_OUTS} entries;"
+                    " leave the session or the type out"
+                )
+                raise InvalidInputError(msg, field="opt_outs")
             await opt_in(connection, user_id, removed)
             await withhold(connection, user_id, added, StatusReason.OPTED_OUT)
             lifted = await forget_address(connection, user_id) if lift_block else ()
@@ -233,11 +241,8 @@ async def _choices(connection: AsyncConnection, user_id: UUID) -> Choices:
     )
 
 
-async def _check(connection: AsyncConnection, added: Collection[OptOut], total: int) -> None:
+async def _check(connection: AsyncConnection, added: Collection[OptOut]) -> None:
     """Refuse what is misspelt: it would be silently without effect."""
-    if total > MOST_OPT_OUTS:
-        msg = f"opt_outs has more than {MOST_OPT_OUTS} entries; leave the session or the type out"
-        raise InvalidInputError(msg, field="opt_outs")
     sessions = {scope.session_id for scope in added if scope.session_id}
     known: set[Any] = set(
         await connection.scalars(select(SessionRow.id).where(SessionRow.id.in_(sessions)))

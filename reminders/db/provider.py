@@ -40,10 +40,16 @@ _FORWARD = (
 """The way of an accepted e-mail. The last four seldom meet, but their order of arrival must not
 matter either."""
 
-_THE_REMINDER = """
-    coalesce((SELECT id FROM session_reminder_emails WHERE id = :reminder_id),
-             (SELECT id FROM session_reminder_emails WHERE resend_email_id = :email_id LIMIT 1))
+# A copy of our database has the same rows, and a team's endpoints get the events of all its e-mails:
+# what the copy has sent, to its test address as a rule, says nothing of whom we have still to send to.
+_TAGGED = """
+    CASE WHEN coalesce(:installation = (SELECT id FROM reminder_installation), true)
+         THEN :reminder_id END
 """
+_THE_REMINDER = f"""
+    coalesce((SELECT id FROM session_reminder_emails WHERE id = {_TAGGED}),
+             (SELECT id FROM session_reminder_emails WHERE resend_email_id = :email_id LIMIT 1))
+"""  # noqa: S608 - composed of constants
 
 # A row without the provider's id is in doubt if the provider may have its e-mail. An event with
 # its tag proves that it has, also of a row that waits again because an attempt was taken for
@@ -61,7 +67,7 @@ WITH known AS (
            AND NOT EXISTS (SELECT FROM erased_users x WHERE x.user_id = r.user_id)) AS person),
 news AS (
     INSERT INTO webhook_events (svix_id, type, email_id, reminder_id, occurred_at)
-    SELECT :svix_id, :type, CASE WHEN known.person THEN :email_id END, :reminder_id, :occurred_at
+    SELECT :svix_id, :type, CASE WHEN known.person THEN :email_id END, {_TAGGED}, :occurred_at
       FROM known
     ON CONFLICT DO NOTHING RETURNING svix_id),
 moved AS (
@@ -160,6 +166,7 @@ async def _record(connection: AsyncConnection, event: ProviderEvent) -> bool:
         "type": event.type,
         "email_id": event.email_id,
         "reminder_id": event.reminder_id,
+        "installation": event.installation,
         "occurred_at": event.occurred_at,
         "accepted_at": event.accepted_at or event.occurred_at,
         "status": event.status,
@@ -187,7 +194,11 @@ async def _lock_recipients(
         Nobody if the e-mail went to another address than its person's of today: to the test
         address in redirect mode, or to one they have left.
     """
-    ids = {"reminder_id": event.reminder_id, "email_id": event.email_id}
+    ids = {
+        "reminder_id": event.reminder_id,
+        "installation": event.installation,
+        "email_id": event.email_id,
+    }
     about = (await connection.execute(_REMINDER, ids)).one_or_none()
     if about is None or len(event.recipients) != 1:
         return ()

@@ -68,6 +68,16 @@ class SessionChange:
         return self.before is None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredUser:
+    """What storing a person changed."""
+
+    is_new: bool
+    is_unblocked: bool
+    """Whether they have left an address that had bounced, or complained: what was skipped for it is
+    to be planned anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Catalogue:
     """Sessions and users on PostgreSQL."""
@@ -192,7 +202,11 @@ class Catalogue:
             return await audit.record(connection, event)
 
     async def put_user(self, attendee: Attendee) -> bool:
-        """Store a person, whole; true if they are new.
+        """Store a person, whole; true if they are new. See `store_user`."""
+        return (await self.store_user(attendee)).is_new
+
+    async def store_user(self, attendee: Attendee) -> StoredUser:
+        """Store a person, whole.
 
         Somebody whose old address bounced or complained is reminded again at a new one. Somebody
         who was erased is there again: it is the platform that says who its people are.
@@ -212,9 +226,10 @@ class Catalogue:
             await connection.execute(
                 delete(ErasedUserRow).where(ErasedUserRow.user_id == attendee.user_id)
             )
+            lifted = None
             if known is not None and not same_address(known, attendee.email):
-                await preferences.forget_address(connection, attendee.user_id)
-        return known is None
+                lifted = await preferences.forget_address(connection, attendee.user_id)
+        return StoredUser(is_new=known is None, is_unblocked=bool(lifted))
 
     async def longest(self, now: datetime) -> timedelta:
         """How long the longest of the next sessions takes; of those whose end is known."""

@@ -24,7 +24,10 @@ _INSTANT = DateTime(timezone=True)
 _TYPES: dict[str, Any] = {
     name: kind
     for kind, names in (
-        (Uuid(), "id session_id user_id reminder_id batch_id after_session after_user"),
+        (
+            Uuid(),
+            "id session_id user_id reminder_id batch_id after_session after_user installation",
+        ),
         (ARRAY(Uuid()), "ids sending sessions users"),
         (Text(), "status reason error type reminder_type workflow_id version owner sender email"),
         (Text(), "delivery_mode sink quota svix_id email_id detail asked after_type"),

@@ -303,6 +303,8 @@ class DeliveryFacts:
     read_at: datetime | None = field(default=None, compare=False)
     """By the ledger's clock. The version does not change with the platform's rows, so what was read
     long ago is not believed."""
+    installation: UUID | None = None
+    """Whose ledger this is; absent from samples."""
 
     @property
     def has_address(self) -> bool:
@@ -332,6 +334,8 @@ class Message:
     headers: tuple[tuple[str, str], ...] = ()
     true_until: datetime | None = None
     """Until when what it says of the time left holds; absent means until the session starts."""
+    installation: UUID | None = None
+    """Whose ledger the row is in: travels as a tag, because a copy of the database has the same row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -347,6 +351,8 @@ class ProviderEvent:
     """The provider's id of the e-mail; absent if the event is about something else."""
     reminder_id: UUID | None = None
     """As the e-mail's tag has it; absent if the e-mail is not one of ours."""
+    installation: UUID | None = None
+    """Whose e-mail it is, as its tag has it; absent from those of releases that did not say so."""
     recipients: tuple[str, ...] = field(default=(), repr=False)
     """Bare addresses. Never stored, never logged."""
     accepted_at: datetime | None = None

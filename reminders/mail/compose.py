@@ -115,4 +115,5 @@ class MailComposer:
             reply_to=self._reply_to,
             headers=tuple(headers),
             true_until=mail.true_until,
+            installation=facts.installation,
         )

@@ -22,6 +22,8 @@ MAX_BATCH = 100
 """E-mails in one request."""
 REMINDER_TAG = "reminder_id"
 """Comes back in webhooks and names the ledger's row."""
+INSTALLATION_TAG = "installation_id"
+"""Says whose ledger: all endpoints of a team get the events of all its e-mails."""
 
 
 def encoded(messages: Sequence[Message]) -> bytes:
@@ -49,7 +51,10 @@ def email_fields(message: Message) -> dict[str, object]:
         email["reply_to"] = message.reply_to
     if message.headers:
         email["headers"] = dict(message.headers)
-    email["tags"] = [{"name": REMINDER_TAG, "value": str(message.reminder_id)}]
+    tags = [{"name": REMINDER_TAG, "value": str(message.reminder_id)}]
+    if message.installation is not None:
+        tags.append({"name": INSTALLATION_TAG, "value": str(message.installation)})
+    email["tags"] = tags
     return email
 
 

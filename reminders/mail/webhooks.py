@@ -30,7 +30,7 @@ from reminders.domain.model import (
 )
 from reminders.mail.plain_text import shortened
 from reminders.mail.resend_errors import safe_message
-from reminders.mail.resend_wire import REMINDER_TAG
+from reminders.mail.resend_wire import INSTALLATION_TAG, REMINDER_TAG
 
 TOLERANCE = timedelta(minutes=5)
 """How far the signature's instant may be from ours (Svix): bounds how long a copy can be replayed."""
@@ -172,7 +172,8 @@ def _event(svix_id: str, content: Mapping[str, Any], *, sent_at: datetime) -> Pr
         type=type_,
         occurred_at=occurred_at,
         email_id=email_id,
-        reminder_id=_reminder_id(data.get("tags")),
+        reminder_id=_tagged(data.get("tags"), REMINDER_TAG),
+        installation=_tagged(data.get("tags"), INSTALLATION_TAG),
         recipients=_recipients(data.get("to")),
         accepted_at=_instant(data.get("created_at")) or occurred_at,
         status=status,
@@ -209,12 +210,12 @@ def _detail(data: Mapping[str, Any], bounce: Mapping[str, Any]) -> str | None:
     return shortened(said, _LONGEST_DETAIL) or None
 
 
-def _reminder_id(tags: object) -> UUID | None:
-    """The ledger's row; tags are an object in webhooks, and a list everywhere else."""
+def _tagged(tags: object, name: str) -> UUID | None:
+    """The id in a tag of ours; tags are an object in webhooks, and a list everywhere else."""
     if isinstance(tags, list):
         tags = {str(t.get("name")): t.get("value") for t in tags if isinstance(t, dict)}
     try:
-        return UUID(_text(_object(tags).get(REMINDER_TAG)))
+        return UUID(_text(_object(tags).get(name)))
     except ValueError:
         return None
 

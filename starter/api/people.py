@@ -186,10 +186,13 @@ class ErasureOut(Out):
     responses={**created(UserOut, "They are new"), **PLATFORM_OWNED, **BODY},
 )
 async def put_user(user_id: UUID, body: UserBody, parts: Answering, response: Response) -> UserOut:
-    """Store a person, whole. Safe to repeat; reminders go to the address of the moment."""
+    """Store a person, whole. Safe to repeat; reminders go to the address of the moment.
+
+    What was skipped because another address of theirs had bounced, or complained, is planned anew.
+    """
     if parts.settings.delivery_mode == "live" and is_local(body.email):
         raise InvalidInputError("is of this machine: no provider delivers there", field="email")
-    if await parts.catalogue.put_user(body.to_attendee(user_id)):
+    if await parts.preferences.put_user(body.to_attendee(user_id)):
         response.status_code = CREATED
     return UserOut(id=user_id)
 

@@ -332,7 +332,7 @@ def _entries(file: IO[str]) -> Iterator[tuple[int, Any]]:
     """Each entry as it stands there; of CSV, empty cells are absent."""
     numbered = _Lines(file)
     first = next(numbered, "")
-    if first.lstrip().startswith("{"):
+    if first.lstrip().startswith(("{", "[")):
         yield from _json(numbered, first)
         return
     columns = next(csv.reader([first]), [])
@@ -350,11 +350,15 @@ def _json(numbered: _Lines, first: str) -> Iterator[tuple[int, Any]]:
     while line:
         if line.strip():
             try:
-                yield numbered.number, from_json(line)
+                entry = from_json(line)
             except ValueError:
+                entry = None
+            if not isinstance(entry, dict):
                 raise InvalidInputError(
-                    f"line {numbered.number} is not JSON; write one object a line", field=_OPTION
-                ) from None
+                    f"line {numbered.number} is no JSON object; write one object a line",
+                    field=_OPTION,
+                )
+            yield numbered.number, entry
         line = next(numbered, "")
 
 

@@ -27,13 +27,19 @@ _NEEDED = {
     LOG: ("session_id", "user_id", "reminder_type", "sent_at"),
     RULES: ("reminder_type", "minutes_before", "is_enabled", "email_subject_template"),
 }
+_TYPES = {
+    "session_id": "uuid",
+    "user_id": "uuid",
+    "sent_at": "timestamp with time zone",
+}
+"""Of columns of the log that are compared with ours."""
 _NOT_SENT = ("pending", "failed")
 """Statuses of a log's row whose e-mail did not go out, whatever its other columns say."""
 _KEPT = ("delivered", "bounced", "complained")
 """Statuses that mean the same here; every other one of a row with `sent_at` is `sent`."""
 
 _COLUMNS = text("""
-SELECT c.relname, a.attname
+SELECT c.relname, a.attname, format_type(a.atttypid, NULL)
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE n.nspname = :schema AND c.relname IN ('session_reminder_emails', 'reminder_configurations')
@@ -233,6 +239,8 @@ SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
     ) -> Sequence[CronEntry]:
         """A page of the log, by ascending session, user and type.
 
+        Of several rows of one reminder, such as one for each attempt, one that was sent counts.
+
         Args:
             after: Continue behind this one.
             limit: At most this many.
@@ -240,16 +248,20 @@ SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
         """
         async with self.database.autocommit() as connection:
             there = await _columns_of(connection, self.schema)
+            status = _or_null("email_status", there)
             found = await connection.execute(
                 typed(f"""
-SELECT session_id, user_id, reminder_type, sent_at,
-       {_or_null("email_status", there)} AS status,
+SELECT DISTINCT ON (session_id, user_id, reminder_type)
+       session_id, user_id, reminder_type, sent_at,
+       {status} AS status,
        {_or_null("resend_email_id", there)} AS resend_email_id
   FROM "{self.schema}".{LOG}
  WHERE (:session_id IS NULL OR session_id = :session_id)
+   AND session_id IS NOT NULL AND user_id IS NOT NULL AND reminder_type IS NOT NULL
    AND (:after_type IS NULL
         OR (session_id, user_id, reminder_type) > (:after_session, :after_user, :after_type))
- ORDER BY session_id, user_id, reminder_type LIMIT :limit
+ ORDER BY session_id, user_id, reminder_type,
+          sent_at IS NULL OR coalesce(lower({status}), '') IN {_NOT_SENT}, sent_at LIMIT :limit
 """),  # noqa: S608 - the schema is checked, the columns are from a closed list
                 {
                     "session_id": session_id,
@@ -341,24 +353,27 @@ async def _columns_of(connection: AsyncConnection, schema: str) -> Mapping[str, 
     """The columns of the platform's tables; its rules may be missing, its log may not.
 
     Raises:
-        ConfigurationError: If the log is missing or our own, or a column is missing.
+        ConfigurationError: If the log is missing or our own, or a column is missing or of another type.
     """
     there: dict[str, set[str]] = {}
-    for relation, column in await connection.execute(_COLUMNS, {"schema": schema}):
+    wrong = []
+    for relation, column, kind in await connection.execute(_COLUMNS, {"schema": schema}):
         there.setdefault(relation, set()).add(column)
+        if relation == LOG and kind != (needed := _TYPES.get(column, kind)):
+            wrong.append(f"{schema}.{relation}.{column} is {kind}, and not {needed}")
     if LOG not in there:
         msg = f"there is no {schema}.{LOG}; say with --schema where the old tables are"
         raise ConfigurationError(msg)
     if "generation" in there[LOG]:
         msg = f"{schema}.{LOG} is our own ledger; say with --schema where the old one is"
         raise ConfigurationError(msg)
-    missing = [
+    wrong += [
         f"{schema}.{relation} has no column {column}"
         for relation, columns in there.items()
         for column in _NEEDED[relation]
         if column not in columns
     ]
-    if missing:
-        msg = f"{'; '.join(missing)}; show the table through a view with these names"
+    if wrong:
+        msg = f"{'; '.join(wrong)}; show the table through a view with these names and types"
         raise ConfigurationError(msg)
     return there

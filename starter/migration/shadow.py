@@ -9,6 +9,7 @@ from uuid import UUID
 
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError, InvalidInputError
+from reminders.domain.model import NOTICES
 from reminders.domain.ports import Clock
 from reminders.fan_out import total
 from reminders.mail.subject import validate_subject_template
@@ -81,8 +82,7 @@ class CronMigration:
         await self._tables.check()
         changes = await self._tables.rule_changes()
         for change in changes:
-            if change.is_enabled:
-                _check(change)
+            _check(change)
         if not dry_run:
             await self._tables.take_over_rules()
         imported = await self._import(None, dry_run=dry_run, on_progress=on_progress)
@@ -179,6 +179,14 @@ def _check(change: RuleChange) -> None:
     Raises:
         InvalidInputError: Names the rule.
     """
+    if change.reminder_type in NOTICES:
+        msg = (
+            f"{change.reminder_type!r} is the name of a notice here; call it otherwise in the old"
+            " rules and the old log"
+        )
+        raise InvalidInputError(msg, field="reminder_type")
+    if not change.is_enabled:
+        return
     if change.minutes_before <= 0:
         msg = (
             f"minutes_before of {change.reminder_type!r} must be positive; fix it in the old table"

@@ -26,7 +26,7 @@ from reminders.db.audit import By
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.domain.errors import ReminderError
-from reminders.domain.model import Enrollee
+from reminders.domain.model import Enrollee, EnrollmentStatus
 from reminders.fan_out import AT_ONCE, fan_out
 from starter.services.enrollments import Answer, EnrollmentRun, EnrollmentWorkflows
 from starter.services.receipts import Enrolled
@@ -254,7 +254,7 @@ async def enroll_many(
     Args:
         handover: Of each plan.
         session_id: In what.
-        people: Of somebody who is in it twice the last entry counts.
+        people: Who is in it twice is enrolled once, as by as many calls in this order.
         by: See `ReminderGateway.enroll`.
         on_progress: Called with how many more are done.
 
@@ -280,8 +280,23 @@ async def enroll_many(
             answers[done.planned.user_id] = Enrolled.of(done.planned, done.run_id)
         return answers
 
-    everybody = list({person.user_id: person for person in people}.values())
+    each: dict[UUID, Enrollee] = {}
+    for person in people:
+        before = each.get(person.user_id)
+        each[person.user_id] = _both(before, person) if before else person
+    everybody = list(each.values())
     groups = range(0, len(everybody), PER_TRANSACTION)
     some = (everybody[first : first + PER_TRANSACTION] for first in groups)
     done = await fan_out(group, some, at_once=TRANSACTIONS)
     return {user_id: answer for answers in done for user_id, answer in answers.items()}
+
+
+def _both(before: Enrollee, then: Enrollee) -> Enrollee:
+    """One entry for two of the same person: a confirmation is not taken back, nor a link left out."""
+    is_confirmed = EnrollmentStatus.CONFIRMED in (before.status, then.status)
+    return Enrollee(
+        user_id=then.user_id,
+        enrollment_id=then.enrollment_id or before.enrollment_id,
+        status=EnrollmentStatus.CONFIRMED if is_confirmed else then.status,
+        join_url=before.join_url if then.join_url is None else then.join_url,
+    )

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
-from reminders.db.audit import By
+from reminders.db.audit import ATTENDEE, HOST, By
 from reminders.db.erasure import Erased, ErasureStore
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.db.preference_store import Change, Changed, Choices, PreferenceStore, Reader
+from reminders.db.sessions import Catalogue
 from reminders.domain.errors import NotFoundError, TemporalUnavailableError
-from reminders.domain.model import OptOut, ReminderStatus, StatusReason
+from reminders.domain.model import Attendee, OptOut, ReminderStatus, StatusReason
 from reminders.domain.ports import Enrollment
 from reminders.fan_out import fan_out
 from starter.services.enrollments import EnrollmentWorkflows
@@ -26,8 +27,6 @@ logger = logging.getLogger(__name__)
 FOLLOWING = timedelta(seconds=3)
 """How long a stop waits for the workflows to follow; the ledger holds without them."""
 EVERYTHING = OptOut()
-ATTENDEE = By("attendee")
-"""Somebody who follows a link of an e-mail."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,8 +34,25 @@ class Preferences:
     """Reads and changes preferences. The ledger first, then Temporal, as everywhere."""
 
     store: PreferenceStore
+    catalogue: Catalogue
     planner: EnrollmentPlanner
     handover: Handover
+
+    async def put_user(self, attendee: Attendee) -> bool:
+        """Store a person, whole; true if they are new. Safe to repeat.
+
+        What was skipped because of an address that they have left is planned anew at once: the
+        next sweep may be too late for it.
+
+        Raises:
+            PlatformOwnedError: If users are an existing platform's.
+            DatabaseUnavailableError: If PostgreSQL is away.
+        """
+        stored = await self.catalogue.store_user(attendee)
+        if stored.is_unblocked:
+            changed = await self.store.change(attendee.user_id, lambda before: before, by=HOST)
+            await self._follow_or_leave(attendee.user_id, changed)
+        return stored.is_new
 
     async def of(self, user_id: UUID) -> Choices:
         """What a person chose; raises as `PreferenceStore.of`."""
@@ -92,13 +108,7 @@ class Preferences:
             by=ATTENDEE,
             session_id=session_id,
         )
-        try:
-            async with asyncio.timeout(FOLLOWING.total_seconds()):
-                await self._follow(enrollment.user_id, changed)
-        except (TimeoutError, TemporalUnavailableError):
-            logger.warning(
-                "reminders were stopped; the next sweep hands that over to their workflows"
-            )
+        await self._follow_or_leave(enrollment.user_id, changed)
 
     async def resume(self, enrollment: Enrollment) -> Changed:
         """Let a person be reminded again: of this session, and of all if they had stopped all.
@@ -117,6 +127,14 @@ class Preferences:
         plans = await self._follow(user_id, changed)
         waiting = (r.status is ReminderStatus.SCHEDULED for plan in plans for r in plan.reminders)
         return replace(changed, scheduled=sum(waiting))
+
+    async def _follow_or_leave(self, user_id: UUID, changed: Changed) -> None:
+        """As `_follow`, but for a moment only: the sweep does what is left."""
+        try:
+            async with asyncio.timeout(FOLLOWING.total_seconds()):
+                await self._follow(user_id, changed)
+        except (TimeoutError, TemporalUnavailableError):
+            logger.warning("preferences are stored; the next sweep hands them over to workflows")
 
     async def _follow(self, user_id: UUID, changed: Changed) -> list[PlannedEnrollment]:
         """Plan the person's enrollments anew, and have their workflows follow."""

@@ -32,7 +32,9 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 def preferences(stage: Stage) -> Preferences:
     """What people want, on this stage."""
     store = PreferenceStore(stage.database, stage.clock)
-    return Preferences(store=store, planner=stage.planner, handover=stage.handover)
+    return Preferences(
+        store=store, catalogue=stage.catalogue, planner=stage.planner, handover=stage.handover
+    )
 
 
 async def sent(stage: Stage, user_ids: Collection[UUID] = ()) -> list[str]:

@@ -221,6 +221,7 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
         await stage.gateway.unenroll(held.id, left)
         preferences = Preferences(
             store=PreferenceStore(stage.database, stage.clock),
+            catalogue=stage.catalogue,
             planner=stage.planner,
             handover=Handover(stage.workflows, planner=stage.planner),
         )

@@ -26,6 +26,7 @@ from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Enrollment
 from reminders.settings import Settings
 from starter.cli.main import app
+from starter.migration import shadow as shadowing
 from starter.migration.commands import _print_difference
 from starter.migration.importing import CronTables, Imported
 from starter.migration.ledger import Cutovers
@@ -269,8 +270,36 @@ async def test_a_reminder_that_waited_here_and_was_sent_there(
     assert [] == await stage.provider.accepted()
 
 
+async def test_a_log_with_a_row_for_each_attempt(
+    stage: Stage, host: Host, cron: CronJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that went out counts, wherever it stands, also across two pages; rows of nothing are none."""
+    monkeypatch.setattr(shadowing, "PAGE", 1)
+    session, user = await host.session(stage.clock.now() + 121 * MINUTE), await host.person("a")
+    await host.enrolls(session, user)
+    await host.run(
+        "ALTER TABLE session_reminder_emails"
+        " DROP CONSTRAINT session_reminder_emails_session_id_user_id_reminder_type_key,"
+        " ALTER reminder_type DROP NOT NULL"
+    )
+    for kind, sent_at, status in (
+        ("2h", None, "pending"), ("2h", stage.clock.now(), "failed"),
+        ("2h", stage.clock.now(), "sent"), ("2h", stage.clock.now() + MINUTE, "sent"),
+        (None, stage.clock.now(), "sent"),
+    ):  # fmt: skip
+        await host.run(
+            "INSERT INTO session_reminder_emails"
+            " (session_id, user_id, reminder_type, sent_at, email_status)"
+            " VALUES (:s, :u, :kind, :at, :status)",
+            s=session, u=user, kind=kind, at=sent_at, status=status,
+        )  # fmt: skip
+    async with asyncio.timeout(30):
+        done = await migration(stage).take_over()
+    assert Imported(read=1, added=1) == done.reminders
+
+
 async def test_old_tables_that_cannot_be_used(stage: Stage, host: Host, cron: CronJob) -> None:
-    """A missing table, a missing column, our own ledger and a broken subject are told by name."""
+    """A missing table, a missing or mistyped column, our own ledger and odd rules are told by name."""
     for schema, problem in (
         ("nowhere", "there is no nowhere.session_reminder_emails; say with --schema"),
         ("session_reminders", "is our own ledger"),
@@ -282,6 +311,15 @@ async def test_old_tables_that_cannot_be_used(stage: Stage, host: Host, cron: Cr
         " WHERE reminder_type = '2h'"
     )
     with pytest.raises(InvalidInputError, match="the subject of '2h'"):
+        await migration(stage).take_over()
+    await host.run(
+        "UPDATE reminder_configurations SET reminder_type = 'moved', is_enabled = false,"
+        " email_subject_template = 'x' WHERE reminder_type = '2h'"
+    )
+    with pytest.raises(InvalidInputError, match="'moved' is the name of a notice"):
+        await migration(stage).take_over()
+    await host.run("ALTER TABLE session_reminder_emails ALTER sent_at TYPE timestamp")
+    with pytest.raises(ConfigurationError, match="sent_at is timestamp without time zone"):
         await migration(stage).take_over()
     await host.run("ALTER TABLE session_reminder_emails RENAME COLUMN sent_at TO delivered_at")
     with pytest.raises(ConfigurationError, match="has no column sent_at"):

@@ -57,7 +57,9 @@ async def replan(stage: Stage, session: Session, user: UUID) -> None:
 async def opt_out(stage: Stage, session: Session, user: UUID) -> None:
     """They want no reminders of the session any more."""
     store = PreferenceStore(stage.database, stage.clock)
-    preferences = Preferences(store=store, planner=stage.planner, handover=stage.handover)
+    preferences = Preferences(
+        store=store, catalogue=stage.catalogue, planner=stage.planner, handover=stage.handover
+    )
     await preferences.put(user, [OptOut(session_id=session.id)], by=By("test"))
 
 

@@ -192,6 +192,41 @@ async def test_an_event_counts_once(world: World) -> None:
     assert await world.status(reminder) == "delivered"
 
 
+@pytest.mark.parametrize("status", ["sending", "scheduled", "failed"])
+async def test_what_a_copy_sends_is_not_taken_for_ours(world: World, status: str) -> None:
+    """A copy of the database has the same rows, and its e-mails are told to all of a team's endpoints.
+
+    Ours would never be sent; our own event counts, and so does one of a release that did not say.
+    """
+    ours = await world.database.scalar(text("SELECT id FROM reminder_installation"))
+    waiting = await world.in_doubt(status, "expired" if status == "failed" else None)
+    before = await world.state(waiting)
+    event = world.event("delivered", waiting, installation=uuid4())
+    assert await world.events.record(event)
+    assert before == await world.state(waiting)
+    assert (await world.kept(event) or {})["reminder_id"] is None
+    assert await world.events.of([waiting]) == {}
+    assert await world.told("delivered", waiting, installation=ours)
+    assert await world.status(waiting) == "delivered"
+    earlier = await world.in_doubt(status)
+    assert await world.told("delivered", earlier, email_id="another")
+    assert await world.status(earlier) == "delivered"
+
+
+async def test_what_a_copy_sends_stops_nobody(world: World) -> None:
+    """Whoever marks the copy's e-mail as spam is its tester, or somebody who is mailed by mistake."""
+    waiting = await world.in_doubt("scheduled")
+    await world.told("complained", waiting, installation=uuid4())
+    assert await world.stopped(waiting) is None
+
+
+async def test_an_installation_that_was_renewed_knows_its_accepted_mail(world: World) -> None:
+    """By the provider's id, whichever installation it was when it was sent."""
+    reminder = await world.reminder("sent")
+    assert await world.told("delivered", reminder, installation=uuid4())
+    assert await world.status(reminder) == "delivered"
+
+
 async def test_what_is_kept_of_an_event(world: World) -> None:
     """Ids, type and instants: enough to know it again, and no address."""
     reminder = await world.reminder("sent")

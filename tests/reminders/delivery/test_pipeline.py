@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import event, text, update
@@ -15,6 +16,7 @@ from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.provider import ProviderEvents
 from reminders.db.provider_tables import EmailBatchRow
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.delivery.policy import DeliveryPolicy
@@ -28,7 +30,7 @@ from reminders.domain.delivery_errors import (
     NotDueYetError,
 )
 from reminders.domain.errors import ReminderNotFoundError
-from reminders.domain.model import ReminderStatus
+from reminders.domain.model import ProviderEvent, ReminderStatus
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (
@@ -70,6 +72,48 @@ async def test_a_hundred_reminders_are_one_request(
     accepted = {m["tags"]["reminder_id"]: m["id"] for m in await provider.accepted()}
     assert {str(r): e for r, e in (await provider_ids(database)).items()} == accepted
     assert await batches(database) == {"settled": 1}
+
+
+async def test_what_a_copy_has_sent_keeps_nobody_from_being_reminded(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """A copy of the database mails its tester of the same rows, while the provider asks us to wait.
+
+    All of a team's endpoints hear of it, ours too.
+    """
+    [reminder] = await due_reminders(database, 1)
+    await provider.faults(
+        kind="status",
+        status=429,
+        name="rate_limit_exceeded",
+        retry_after=1,
+        count=1,
+        path="/emails/batch",
+    )
+
+    async def is_refused() -> bool:
+        return [429] == [post["status"] for post in await posts(provider)]
+
+    async with a_pipeline(settings) as pipeline:
+        delivering = asyncio.create_task(deliver(pipeline, [reminder]))
+        await eventually(is_refused)
+        assert await statuses(database) == {"sending": 1}
+        await ProviderEvents(database).record(
+            ProviderEvent(
+                svix_id="msg_of_the_copy",
+                type="email.delivered",
+                occurred_at=datetime.now(UTC),
+                email_id="the-copy",
+                reminder_id=reminder.reminder_id,
+                installation=uuid4(),
+                status=ReminderStatus.DELIVERED,
+            )
+        )
+        await delivering
+    assert await statuses(database) == {"sent": 1}
+    [mail] = await provider.accepted()
+    ours = await database.scalar(text("SELECT id FROM reminder_installation"))
+    assert {"reminder_id": str(reminder.reminder_id), "installation_id": str(ours)} == mail["tags"]
 
 
 async def test_a_batch_costs_three_statements_whatever_its_size(

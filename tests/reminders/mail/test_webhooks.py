@@ -263,6 +263,13 @@ class TestEvents:
         assert (REMINDER if expected else None) == event.reminder_id
 
     @pytest.mark.parametrize(
+        ("tag", "expected"), [(str(REMINDER), REMINDER), ("production", None), (None, None)]
+    )
+    def test_whose_it_is(self, tag: str | None, expected: UUID | None) -> None:
+        """The installation that sent it; earlier releases did not say so."""
+        assert expected == told("email.sent", tags={"installation_id": tag}).installation
+
+    @pytest.mark.parametrize(
         ("to", "expected"),
         [
             ("ana@hospital.example", ("ana@hospital.example",)),

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 from temporalio.client import Client
 
 from devstack.ports import free_ports
@@ -78,7 +79,7 @@ async def test_it_does_what_single_calls_do(api: Api, database: Database) -> Non
 
 
 async def test_ids_and_repetitions(api: Api) -> None:
-    """An id belongs to one enrollment; of somebody who is there twice the last entry counts."""
+    """An id belongs to one enrollment; who is there twice is enrolled once."""
     session_id, taken, twice = await api.session(), uuid4(), uuid4()
     people = [str(await api.user()) for _ in range(5)]
     await enroll(api, session_id, {"user_id": people[0], "enrollment_id": str(taken)})
@@ -103,6 +104,25 @@ async def test_ids_and_repetitions(api: Api) -> None:
     assert "enrollment_id" in answer["enrollments"][1]["error"]["detail"]
     assert answer["enrollments"][4] == answer["enrollments"][5]
     assert answer["enrollments"][5]["scheduled_reminders"] == 3
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_two_entries_of_one_person_are_two_calls(
+    api: Api, database: Database, order: int
+) -> None:
+    """Whichever comes last: who is confirmed stays so and is reminded, with the link of their own."""
+    session_id, user_id = await api.session(), await api.user()
+    link = "https://meet.example/theirs"
+    entries = [
+        {"user_id": str(user_id), "join_url": link},
+        {"user_id": str(user_id), "status": "pending"},
+    ]
+    answer = await enroll(api, session_id, *entries[::order])
+    assert [3, 3] == [one["scheduled_reminders"] for one in answer["enrollments"]]
+    row = await database.row(
+        text("SELECT status, join_url FROM enrollments WHERE user_id = :id"), {"id": user_id}
+    )
+    assert {"status": "confirmed", "join_url": link} == dict(row or {})
 
 
 async def test_who_was_unenrolled_is_planned_anew(api: Api) -> None:

@@ -14,6 +14,7 @@ import pytest
 from playwright.async_api import Page
 from pydantic import SecretStr
 from sqlalchemy import delete, update
+from sqlalchemy import text as sql
 from temporalio.client import Client
 
 from devstack.ports import free_ports
@@ -150,6 +151,29 @@ class TestStopPage:
         assert "All reminders are off" in answer.text
         for stopped in (visit, other, later):
             assert ["skipped: opted_out"] * 3 == await stopped.statuses(database)
+
+    @pytest.mark.parametrize("fields", [ONE_CLICK, {"action": "session"}, {"action": "everything"}])
+    async def test_however_much_is_stopped_already(
+        self, visit: Visit, database: Database, fields: dict[str, str]
+    ) -> None:
+        """The bound is for programs: whoever has stopped hundreds of sessions can stop one more."""
+        async with database.transaction() as connection:
+            await connection.execute(
+                sql("""
+                WITH past AS (
+                    INSERT INTO sessions (id, title, start_time)
+                    SELECT gen_random_uuid(), 'Before', now() - interval '1 year'
+                      FROM generate_series(1, 250) RETURNING id)
+                INSERT INTO reminder_preferences (user_id, session_id, reason)
+                SELECT :user_id, id, 'opted_out' FROM past
+                """),
+                {"user_id": visit.user_id},
+            )
+        assert 200 == (await visit.post(**fields)).status_code
+        assert ["skipped: opted_out"] * 3 == await visit.statuses(database)
+        path = f"/v1/users/{visit.user_id}/preferences"
+        kept = {"opt_outs": [{"session_id": str(visit.session_id)}]}
+        assert 200 == (await visit.api.put(path, json=kept)).status_code
 
     async def test_undo(
         self, visit: Visit, database: Database, client: Client, settings: Settings

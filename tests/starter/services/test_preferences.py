@@ -113,6 +113,25 @@ class TestUnblock:
         ]
 
 
+async def test_a_new_address_is_reminded_at_once(
+    api: Api, client: Client, settings: Settings, database: Database
+) -> None:
+    """What was skipped because the old one had bounced is planned anew, and not at the next sweep.
+
+    That may be minutes after it was due. The same address once more changes nothing.
+    """
+    session_id, user_id = await api.enrolled()
+    old = await address(database, user_id)
+    async with database.transaction() as connection:
+        await preferences.block(connection, user_id, old, StatusReason.ADDRESS_BOUNCED)
+    async with a_worker(client, settings):
+        for email, waiting in ((old.upper(), 0), ("corrected@hospital.example", 3)):
+            stored = await api.put(f"/v1/users/{user_id}", json={"email": email})
+            assert 200 == stored.status_code, stored.text
+            story = (await api.get(f"/v1/enrollments/{session_id}/{user_id}")).json()
+            assert waiting == sum(r["email_status"] == "scheduled" for r in story["reminders"])
+
+
 async def address(database: Database, user_id: UUID) -> str:
     """Of a person."""
     return (await Catalogue(database).user(user_id)).email
