@@ -33,7 +33,7 @@ class RedriveReceipt:
     """Failed ones that are not sent once more, by the reason."""
     next_cursor: str | None
     """Where the next page begins; `None` after the last."""
-    dry_run: bool = False
+    dry_run: bool = field(default=False, compare=False)
     """Whether it was only counted."""
     event_id: int | None = field(default=None, compare=False)
     """Its entry in the audit log; absent when it was only counted."""
