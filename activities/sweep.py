@@ -17,7 +17,7 @@ from activities.heartbeat import heartbeating
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import ServiceUnavailableError
 from reminders.domain.ports import Enrollment
-from reminders.domain.upkeep import Outcome, Reconciler, Repair, Retention, Suspect
+from reminders.domain.upkeep import Outcome, Reconciler, Repair, Suspect
 from reminders.fan_out import fan_out
 
 logger = logging.getLogger(__name__)
@@ -186,19 +186,3 @@ def _counted(tally: SweepTally, outcomes: Sequence[Repair | Exception]) -> Sweep
         failed=tally.failed + len(outcomes) - len(done),
         reminders=tally.reminders + sum(repair.reminders for repair in done),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionActivities:
-    """Keeps tables from growing for ever."""
-
-    retention: Retention
-
-    @activity.defn
-    async def forget_what_is_old(self) -> int:
-        """Remove what nobody needs any more, and count it.
-
-        May run twice, and at the same time as another: what is gone is gone. No error is final.
-        """
-        with as_application_errors():
-            return await self.retention.forget()

@@ -20,8 +20,9 @@ from typing import Any
 from temporalio.plugin import SimplePlugin
 
 from activities.delivery import DeliveryActivities
+from activities.retention import RetentionActivities
 from activities.session_change import SessionChangeActivities
-from activities.sweep import RetentionActivities, SweepActivities
+from activities.sweep import SweepActivities
 from reminders.db.absence import Absence
 from reminders.db.arrivals import PostgresInquiries
 from reminders.db.channel import Channel

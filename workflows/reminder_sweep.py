@@ -9,7 +9,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.sweep import RetentionActivities, SweepActivities
+    from activities.retention import RetentionActivities
+    from activities.sweep import SweepActivities
     from reminders.domain.contracts import ReconcileInput, SweepKind, SweepResult, SweepTally
 
 LIMIT = 5000
