@@ -77,13 +77,17 @@ async def people(parts: Parts, n: int) -> list[UUID]:
     users = [uuid4() for _ in range(n)]
 
     async def put(user_id: UUID) -> bool:
-        email = f"{user_id.hex}@example.com"
         return await parts.catalogue.put_user(
-            Attendee(user_id=user_id, email=email, full_name="Ana Ruiz")
+            Attendee(user_id=user_id, email=address(user_id), full_name="Ana Ruiz")
         )
 
     await at_once(put, users)
     return users
+
+
+def address(user_id: UUID) -> str:
+    """Of a user."""
+    return f"{user_id.hex}@example.com"
 
 
 async def new_session(parts: Parts, starts_at: datetime) -> UUID:

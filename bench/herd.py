@@ -32,6 +32,9 @@ ENROLLED_PER_SECOND = 60
 BEFORE = timedelta(seconds=8)
 """Added to that, so that the last timers are set when the first wakes."""
 
+SMALL_LATER = timedelta(seconds=3)
+"""How long after the crowd the small session's reminders are due: in the middle of it."""
+
 LEAST = timedelta(seconds=2)
 """Between the last enrollment and the due instant; with less, the enrollments are measured too."""
 
@@ -46,6 +49,8 @@ class Options:
     rate: int
     workers: int
     with_floor: bool
+    small: int
+    """People of another session, due in the middle of the crowd; none by default."""
     kill_at: float | None
     """Percentage accepted at which every worker is killed (SIGKILL) and started again."""
     patience: float
@@ -64,6 +69,7 @@ def main(arguments: list[str]) -> int:
     add = parser.add_argument
     add("--rate", type=int, default=0, help="requests/s of the stand-in; 0 unlimited (default)")
     add("--workers", type=crowd.positive, default=1, help="worker processes (default 1)")
+    add("--small", type=int, default=0, help="people of another session, due 3 s later (none)")
     add("--floor", action="store_true", help="compare with a workflow that does nothing")
     add("--kill-at", type=float, help="kill and restart the workers at so many %% accepted")
     add("--peers", default="", help=f"compare with these, or with all: {', '.join(PEERS)}")
@@ -80,6 +86,7 @@ def main(arguments: list[str]) -> int:
         rate=given.rate,
         workers=given.workers,
         with_floor=given.floor,
+        small=given.small,
         kill_at=given.kill_at,
         patience=given.patience,
         cron_poll=given.cron_poll,
@@ -163,21 +170,25 @@ async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
         killer = Killer(stack, kill_at)
         cpu_at_first = crowd.cpu(stack)
         enrolled, due_at, enroll_seconds = await _enroll(parts, options.n)
+        few = await _enroll_few(parts, options.small, due_at + SMALL_LATER)
         await sleep_until(due_at - timedelta(seconds=1))
         cpu_when_due, load = crowd.cpu(stack), measure.load()
         await sleep_until(due_at)
         until = due_at + timedelta(seconds=options.patience)
-        await inbox.filled(options.n, until=until, look=killer.look)
+        await inbox.filled(options.n + options.small, until=until, look=killer.look)
         drained_at = await all_closed(parts.client, until)
         # A worker that was killed has taken its count with it.
         cpu_at_last = {} if killer.restarted_at else crowd.cpu(stack)
         await asyncio.sleep(AFTERWARDS.total_seconds())
         emails = await inbox.accepted()
         requests = await inbox.requests()
+    of_few = [email for email in emails if email["to"][0] in few]
+    emails = [email for email in emails if email["to"][0] not in few]
     found = arrivals(emails, _identities(emails, enrolled), n=options.n, due_at=due_at)
     last_at = due_at + timedelta(seconds=found["last_lag_s"])
     return {
         **found,
+        **_of_the_few(of_few, few, due_at + SMALL_LATER),
         "requests": requests,
         "cpu_ms_per_reminder": measure.cpu_ms(cpu_at_first, cpu_at_last, options.n),
         "load": load,
@@ -241,6 +252,32 @@ async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float
         )
         raise MeasurementError(message)
     return enrolled, due_at, seconds
+
+
+async def _enroll_few(parts: Parts, n: int, due_at: datetime) -> frozenset[str]:
+    """Enroll so many people in another session.
+
+    Returns:
+        Their addresses.
+    """
+    session_id = await crowd.new_session(parts, due_at + LEAD)
+    users = await crowd.people(parts, n)
+    await crowd.at_once(lambda user: parts.gateway.enroll(session_id, user), users)
+    return frozenset(map(crowd.address, users))
+
+
+def _of_the_few(
+    emails: Sequence[dict[str, Any]], few: frozenset[str], due_at: datetime
+) -> dict[str, float | int]:
+    """When the small session's e-mails came, if there was one.
+
+    Raises:
+        MeasurementError: If there was, and nothing came.
+    """
+    if not few:
+        return {}
+    found = arrivals(emails, [email["to"][0] for email in emails], n=len(few), due_at=due_at)
+    return {f"small_{name}": found[name] for name in ("last_lag_s", "lost", "duplicates")}
 
 
 def _identities(
