@@ -30,8 +30,8 @@ PRIVATE = re.compile(
     r"|\bre_[A-Za-z0-9]{6,}_?\w*"  # the provider's key
     r"|postgresql(?:\+asyncpg)?://[^\s:/@]+:[^\s@]+@"  # a password
 )
-MOST_HISTORIES = 100
-"""Of the newest, of each process of the suite; tests of all kinds are mixed, so theirs are too."""
+MOST_HISTORIES = 300
+"""Of the newest, of each process of the suite: two seconds."""
 LONGEST = 200
 """Characters of what is shown of a leak."""
 
