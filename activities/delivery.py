@@ -65,7 +65,7 @@ class DeliveryActivities:
     def _unless_worker_stops(self, early: timedelta) -> Iterator[None]:
         """Break off what is not due yet when the worker is about to stop: another takes it over.
 
-        A crowd waits here by the thousand, so that none has a task of its own that watches.
+        Thousands may wait here, so one task watches for all of them.
 
         Raises:
             NotDueYetError: This worker is about to stop.

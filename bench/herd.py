@@ -255,11 +255,13 @@ async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float
 
 
 async def _enroll_few(parts: Parts, n: int, due_at: datetime) -> frozenset[str]:
-    """Enroll so many people in another session.
+    """Enroll so many people in another session, if any.
 
     Returns:
         Their addresses.
     """
+    if not n:
+        return frozenset()
     session_id = await crowd.new_session(parts, due_at + LEAD)
     users = await crowd.people(parts, n)
     await crowd.at_once(lambda user: parts.gateway.enroll(session_id, user), users)

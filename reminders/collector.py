@@ -1,7 +1,7 @@
 """Python's collector, kept from stopping a worker just when reminders are due.
 
-A full collection looks through all that lives: a third of a second in a worker that enrolls, more
-than one where thousands of reminders wait for their instant.
+A full collection looks through all that lives, and nothing else runs meanwhile. Where thousands of
+reminders wait for their instant that takes long enough to make them late.
 """
 
 from __future__ import annotations

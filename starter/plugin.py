@@ -93,8 +93,8 @@ class ReminderWorkerPlugin(SimplePlugin):
 def _compile_workflows() -> None:
     """Have the workflows' bytecode written, even where Python is told to write none.
 
-    Every run executes its workflow's module anew in the sandbox. Without bytecode that costs twice
-    as much, which is a fifth of all that a worker does. Where it cannot be written, so be it.
+    Every run executes its workflow's module anew in the sandbox, which compiles it each time if
+    there is none. Where it cannot be written, so be it.
     """
     for workflow in WORKFLOWS:
         compileall.compile_file(str(sys.modules[workflow.__module__].__file__), quiet=2)

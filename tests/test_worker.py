@@ -1,10 +1,14 @@
-"""What a worker refuses to start with, in one line that says what to do."""
+"""What a worker refuses to start with, in one line that says what to do; and how its process is set up."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -19,6 +23,8 @@ from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings
+from starter import plugin
+from workflows.plugin import WORKFLOWS
 
 
 @pytest.fixture
@@ -127,3 +133,26 @@ def test_a_sender_that_can_write_to_nobody() -> None:
             resend_api_key=SecretStr("re_1234"),
             email_from="Reminders <onboarding@resend.dev>",
         )
+
+
+def test_workflows_have_bytecode_where_python_is_to_write_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sandbox executes a workflow's module for each run: it need not compile it each time."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    plugin._compile_workflows()
+    for workflow in WORKFLOWS:
+        source = str(sys.modules[workflow.__module__].__file__)
+        assert Path(importlib.util.cache_from_source(source)).is_file(), source
+
+
+def test_a_worker_s_process_collects_when_it_says_so() -> None:
+    """What was imported is out of sight, and no full collection comes by itself."""
+    code = (
+        "import gc, worker; worker.collector.keep_imports(); full = gc.get_stats()[2]['collections'];"
+        "kept = [[n] for n in range(2_000_000)];"
+        "print(gc.get_freeze_count() > 10_000, gc.get_stats()[2]['collections'] - full)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "True 0" == said.stdout.strip()

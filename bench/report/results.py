@@ -36,6 +36,11 @@ class Entry:
 ENTRIES = (
     Entry("herd", "herd --n 60 --rate 10", "herd --n 2000 --rate 10 --runs 3"),
     Entry(
+        "thousands",
+        "herd --n 60 --rate 10 --workers 2 --small 5",
+        "herd --n 10000 --rate 10 --workers 2 --small 10",
+    ),
+    Entry(
         "peers",
         "herd --n 30 --rate 10 --peers all --patience 60",
         "herd --n 2000 --rate 10 --peers all --patience 240",

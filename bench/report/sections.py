@@ -90,6 +90,15 @@ SECTIONS = (
         more=lambda line: {"best": line["n"] / line["rate"]},
     ),
     Section(
+        part="thousands",
+        text=(
+            "{n:,} reminders, {workers} workers: {best:,.0f} s at best. Three seconds later"
+            " {small} people of another session are due, in the middle of the crowd."
+        ),
+        columns=_HERD | {"small_last_lag_s": "the last of the few after, s"},
+        more=lambda line: {"best": line["n"] / 100 / line["rate"]},
+    ),
+    Section(
         part="peers",
         text=(
             "The same with {n:,} reminders, beside other ways to send them: {best:,.0f} s at best"

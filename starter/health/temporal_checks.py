@@ -45,12 +45,9 @@ class SweepChecks:
 
     async def schedule(self) -> str:
         """Whether the Schedule is there, runs, and is what the settings say."""
-        try:
-            found = await temporal.schedule(self.client, SWEEP_ID)
-        except RPCError as error:
-            if error.status in NOT_ALLOWED:
-                return _NOT_KNOWN
-            raise
+        found = await self._found()
+        if isinstance(found, str):
+            return found
         if found is None:
             raise FoundError(
                 f"there is no Schedule {SWEEP_ID}: what nobody tells us is not found", _SETUP
@@ -72,6 +69,15 @@ class SweepChecks:
             )
         return "the sweep is scheduled"
 
+    async def _found(self) -> ScheduleDescription | str | None:
+        """The Schedule, if there is one; or why that is not known."""
+        try:
+            return await temporal.schedule(self.client, SWEEP_ID)
+        except RPCError as error:
+            if error.status in NOT_ALLOWED:
+                return _NOT_KNOWN
+            raise
+
     def _compare(self, found: ScheduleDescription) -> None:
         """See that the Schedule has the settings of this process."""
         present = {
@@ -92,12 +98,9 @@ class SweepChecks:
 
     async def runs(self) -> str:
         """Whether sweeps are completed, as often as they are meant to be."""
-        try:
-            found = await temporal.schedule(self.client, SWEEP_ID)
-        except RPCError as error:
-            if error.status in NOT_ALLOWED:
-                return _NOT_KNOWN
-            raise
+        found = await self._found()
+        if isinstance(found, str):
+            return found
         every = period(found) if found else None
         if found is None or found.schedule.state.paused or every is None:
             return "none is expected; see `schedule`"

@@ -14,6 +14,7 @@ from reminders.delivery.policy import Step
 from reminders.domain.model import Session
 from tests.stage import Handle, Stage, eventually
 from tests.workflows.crowd import a_crowd, made_ready_for
+from workflows.session_reminder import HEARTBEAT_TIMEOUT, SEND_TIMEOUT
 
 EARLY = timedelta(seconds=5)
 """Lead-in of whoever is tested: real time, since an activity waits in it."""
@@ -111,6 +112,19 @@ async def test_a_worker_that_is_replaced_while_it_waits_loses_nothing(
     await stage.start_worker()
     await eventually(lambda: sent(stage, crowded, user_id))
     assert 1 == len(await stage.provider.accepted())
+
+
+async def test_a_crowd_needs_no_heartbeat_before_its_turn(made_ready: Handle) -> None:
+    """A dead worker is noticed soon after the instant; of who woke long before, a little later."""
+    scheduled = [
+        event.activity_task_scheduled_event_attributes
+        for event in (await made_ready.fetch_history()).events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    early = scheduled[-1].start_to_close_timeout.ToTimedelta() - SEND_TIMEOUT
+    assert timedelta() < early <= EARLY
+    noticed_after = scheduled[-1].heartbeat_timeout.ToTimedelta() - early
+    assert abs(noticed_after - HEARTBEAT_TIMEOUT - early / 10) < timedelta(milliseconds=1)
 
 
 async def sent(stage: Stage, session: Session, user_id: UUID) -> bool:

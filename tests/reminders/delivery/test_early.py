@@ -24,6 +24,9 @@ LEFT = text("UPDATE enrollments SET status = 'cancelled' WHERE user_id = :user_i
 SOMEBODY = text("SELECT id FROM users WHERE email = 'attendee7@hospital.example'")
 
 
+HOUR = timedelta(hours=1)
+
+
 class Composed:
     """When a pipeline composes, which begins in good time."""
 
@@ -80,3 +83,43 @@ async def test_what_changes_after_it_was_composed_is_said_as_it_is(
         mail["to"][0] for mail in accepted
     }
     assert all("Neurology" in mail["subject"] for mail in accepted)
+
+
+async def test_a_pipeline_says_whether_something_is_due_soon(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """What waits for its instant counts from then on, what is under way at once."""
+    crowd = await due_reminders(database, 2, starts_in=SOON)
+    async with a_pipeline(settings) as pipeline:
+        assert pipeline.is_calm(HOUR)
+        delivering = asyncio.create_task(deliver(pipeline, crowd))
+
+        async def all_wait() -> bool:
+            return bool(pipeline._early._waiting == 2)
+
+        await eventually(all_wait)
+        assert pipeline.is_calm(timedelta())
+        assert not pipeline.is_calm(HOUR)
+        await delivering
+        assert pipeline.is_calm(HOUR)
+    assert 2 == len(await provider.accepted())
+
+
+async def test_what_is_overdue_is_told_once_the_e_mails_are_out(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """After an outage the ends of workflows wait for those who are still to be reminded."""
+    overdue = await due_reminders(database, 2)
+    async with a_pipeline(settings) as pipeline:
+        pipeline._calm._quiet = pipeline._calm._longest = HOUR.total_seconds()
+        delivering = asyncio.create_task(deliver(pipeline, overdue))
+
+        async def both_wait() -> bool:
+            return len(pipeline._calm._waiting) == 2
+
+        await eventually(both_wait)
+        assert 2 == len(await provider.accepted())
+        assert not delivering.done()
+        pipeline._calm.end()
+        outcomes = await delivering
+    assert {"sent"} == {getattr(outcome, "status", outcome) for outcome in outcomes}
