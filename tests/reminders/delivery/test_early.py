@@ -90,7 +90,10 @@ async def test_a_pipeline_says_whether_something_is_due_soon(
 ) -> None:
     """What waits for its instant counts from then on, what is under way at once."""
     crowd = await due_reminders(database, 2, starts_in=SOON)
-    async with a_pipeline(settings) as pipeline:
+    under_way: list[bool] = []
+    async with a_pipeline(
+        settings, lambda _: under_way.append(pipeline.is_calm(timedelta()))
+    ) as pipeline:
         assert pipeline.is_calm(HOUR)
         delivering = asyncio.create_task(deliver(pipeline, crowd))
 
@@ -102,6 +105,7 @@ async def test_a_pipeline_says_whether_something_is_due_soon(
         assert not pipeline.is_calm(HOUR)
         await delivering
         assert pipeline.is_calm(HOUR)
+    assert {False} == set(under_way)
     assert 2 == len(await provider.accepted())
 
 
