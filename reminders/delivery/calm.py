@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 
@@ -77,3 +78,53 @@ class Turns:
         turn = max(first, self._last + _EVERY.total_seconds())
         self._last = turn if turn - now <= max(soonest, _LONGEST).total_seconds() else first
         return timedelta(seconds=self._last - now)
+
+
+class Bookings:
+    """Lets batches be decided no sooner than just before they can be posted.
+
+    What is frozen has its place in the pace, and whoever comes later is behind it; what still waits
+    unfrozen can be overtaken by a smaller session, a move or a cancel.
+    """
+
+    def __init__(self, *, at_once: int, ahead: timedelta) -> None:
+        """Nothing is booked.
+
+        Args:
+            at_once: Batches that are decided at once, as long as the provider waits for us.
+            ahead: For how long the pace may be booked before nothing more is decided. While it is
+                booked at all, batches are decided one after the other.
+        """
+        self._at_once = at_once
+        self._ahead = ahead.total_seconds()
+        self._until = 0.0
+        self._deciding = 0
+        self._decided = asyncio.Event()
+
+    async def room(self) -> None:
+        """Wait until another batch may be decided."""
+        await asyncio.sleep(0)  # whoever was let in before has begun
+        loop = asyncio.get_running_loop()
+        while True:
+            booked = self._until - loop.time()
+            is_free = self._deciding < (1 if booked > 0 else self._at_once)
+            if is_free and booked <= self._ahead:
+                return
+            self._decided.clear()
+            wait = (booked - self._ahead if is_free else booked) if booked > 0 else None
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._decided.wait(), wait)
+
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        """Count a batch as long as it has no place in the pace."""
+        self._deciding += 1
+        try:
+            yield
+        finally:
+            self._deciding -= 1
+            self._decided.set()
+
+    def book(self, wait: timedelta) -> None:
+        """Note that a request's turn comes after so long, and no other's before it."""
+        self._until = max(self._until, asyncio.get_running_loop().time() + wait.total_seconds())

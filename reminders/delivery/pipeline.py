@@ -23,7 +23,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from reminders.delivery.calm import Calm, Turns
+from reminders.delivery.calm import Bookings, Calm, Turns
 from reminders.delivery.doubt import Doubts
 from reminders.delivery.early import A_MOMENT, Drafts, EarlyArrivals
 from reminders.delivery.gather import Gatherer, Ticket
@@ -124,7 +124,9 @@ class DeliveryPipeline:
         self._early = EarlyArrivals(clock, self._policy, prepare=self._prepare)
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
-        self._deciding = asyncio.Semaphore(self._policy.deciding_at_once)
+        self._bookings = Bookings(
+            at_once=self._policy.deciding_at_once, ahead=self._policy.booked_ahead
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -215,6 +217,7 @@ class DeliveryPipeline:
         """Hand batch after batch to its own task, a bounded number at a time."""
         while True:
             await self._permits.acquire()
+            await self._bookings.room()
             tickets = await self._gatherer.next_batch()
             self._on_step(Step.GATHERED)
             self._observer.gathered(len(tickets))
@@ -231,7 +234,7 @@ class DeliveryPipeline:
         parked = {ticket: ticket.parked for ticket in tickets}
         failure: Exception = BatchBusyError("not resolved yet", retry_after=BUSY)
         try:
-            async with self._deciding:
+            with self._bookings.deciding():
                 verdict, turn = await self._freeze(tickets)
             tickets = self._regrouped(tickets, verdict)
             await self._send(tickets, verdict, turn)
@@ -322,6 +325,7 @@ class DeliveryPipeline:
             if wait is not None:
                 self._on_step(Step.FROZEN)
                 self._observe(verdict)
+                self._bookings.book(wait)
                 return verdict, replace(turn, wait=wait)
         raise BatchBusyError("the ledger keeps changing", retry_after=BUSY)
 
@@ -378,6 +382,7 @@ class DeliveryPipeline:
             self._doubts.wait_for(batch_id, tickets)
             return
         batch, wait = resumed
+        self._bookings.book(wait)
         try:
             settlements = await self._poster.post(batch, replace(turn, wait=wait), in_doubt=True)
         except MailRejectedError as error:

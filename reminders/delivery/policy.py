@@ -29,6 +29,9 @@ class DeliveryPolicy:
     deciding_at_once: int = 4
     """Requests of one worker that are read, decided and frozen at once. PostgreSQL is not faster with
     more, and the first are posted while the next are decided."""
+    booked_ahead: timedelta = timedelta(milliseconds=300)
+    """For so long the provider's pace may be booked before a worker freezes no more: what is frozen
+    goes first, however urgent what comes after it. It is what freezing a batch may take."""
     patience: timedelta = timedelta(seconds=20)
     """How long one `deliver` call keeps trying in place; the activity's own retries come after."""
     retries: int = 3

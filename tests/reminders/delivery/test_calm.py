@@ -1,11 +1,11 @@
-"""Calm: ends are told once nothing more goes out, or after a while."""
+"""Who waits: ends until nothing more goes out, batches until the pace has room for them."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
 
-from reminders.delivery.calm import Calm
+from reminders.delivery.calm import Bookings, Calm
 
 MS = timedelta(milliseconds=1)
 NEVER = timedelta(hours=1)
@@ -43,3 +43,37 @@ async def test_nobody_is_kept_for_ever() -> None:
     calm.wait(left.set)
     calm.end()
     assert left.is_set()
+
+
+async def has_room(bookings: Bookings, *, within: float) -> bool:
+    """Whether another batch may be decided in a moment."""
+    try:
+        await asyncio.wait_for(bookings.room(), within)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def test_several_are_decided_at_once_while_the_provider_waits_for_us() -> None:
+    """And as soon as one of them is done another one."""
+    bookings = Bookings(at_once=2, ahead=MS)
+    with bookings.deciding():
+        assert await has_room(bookings, within=1)
+        with bookings.deciding():
+            assert not await has_room(bookings, within=0.02)
+        assert await has_room(bookings, within=1)
+
+
+async def test_nothing_is_decided_long_before_it_can_be_posted() -> None:
+    """What comes meanwhile goes first; one after the other, once it is near."""
+    bookings = Bookings(at_once=2, ahead=200 * MS)
+    bookings.book(300 * MS)
+    bookings.book(MS)
+    began_at = asyncio.get_running_loop().time()
+    assert not await has_room(bookings, within=0.02)
+    assert await has_room(bookings, within=5)
+    assert asyncio.get_running_loop().time() - began_at > 0.099
+    with bookings.deciding():
+        assert not await has_room(bookings, within=0.02)
+        assert await has_room(bookings, within=5)
+    assert asyncio.get_running_loop().time() - began_at > 0.299

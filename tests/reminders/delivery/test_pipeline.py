@@ -326,6 +326,26 @@ async def test_four_workers_and_their_retries_send_hundreds_once(
     await accepted_once_each(provider, 400)
 
 
+async def test_a_few_are_not_behind_what_a_crowd_has_booked(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Of twenty requests, two a second, theirs is one of the next few: no more were frozen."""
+    crowd = await due_reminders(database, 60)
+    few = await due_reminders(database, 1, address=lambda _: "few@hospital.example")
+    async with a_pipeline(settings, email_batch_size=3, email_requests_per_second=2) as pipeline:
+        delivering = asyncio.create_task(deliver(pipeline, crowd))
+        await eventually(lambda: some_are_sent(database))
+        await deliver(pipeline, few)
+        delivering.cancel()
+        addresses = [mail["to"][0] for mail in await provider.accepted()]
+        assert addresses.index("few@hospital.example") <= 6 * 3
+
+
+async def some_are_sent(database: Database) -> bool:
+    """Whether the first requests are through."""
+    return (await statuses(database)).get("sent", 0) >= 6
+
+
 async def test_a_refused_key_holds_the_queue_until_an_operator_has_acted(
     settings: Settings, database: Database, provider: ProviderClient
 ) -> None:
