@@ -29,6 +29,8 @@ _NAP = timedelta(seconds=10)
 
 Prepare = Callable[[Sequence[UUID], datetime], Awaitable[None]]
 """Makes reminders ready that are due at an instant."""
+Warm = Callable[[int], Awaitable[None]]
+"""Opens so many connections to the provider."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,9 @@ class _Instant:
 class EarlyArrivals:
     """Lets calls wait for the instants at which their reminders are due."""
 
-    def __init__(self, clock: Clock, policy: DeliveryPolicy, *, prepare: Prepare) -> None:
+    def __init__(
+        self, clock: Clock, policy: DeliveryPolicy, *, prepare: Prepare, warm: Warm
+    ) -> None:
         """Nobody waits.
 
         Args:
@@ -50,10 +54,12 @@ class EarlyArrivals:
             policy: How early reminders may come, and how many.
             prepare: Called for some of those that wait, shortly before their instant. Whatever it
                 raises is no matter here: what goes wrong goes wrong again when they are due.
+            warm: Called before that: a request that makes its connection first is late.
         """
         self._clock = clock
         self._policy = policy
         self._prepare = prepare
+        self._warm = warm
         self._instants: dict[datetime, _Instant] = {}
         self._waiting = 0
 
@@ -120,6 +126,10 @@ class EarlyArrivals:
 
     async def _prepared(self, due_at: datetime, instant: _Instant) -> None:
         """Make as many ready as can go at once, batch after batch, while there is time."""
+        requests = -(-min(len(instant.gates), self._policy.at_once) // self._policy.batch_size)
+        await asyncio.gather(self._warm(requests), self._composed(due_at, instant))
+
+    async def _composed(self, due_at: datetime, instant: _Instant) -> None:
         ready: set[UUID] = set()
         while (left := due_at - self._clock.now()) > self._policy.linger:
             fresh = [i for i in instant.gates.values() if i not in ready][: self._policy.batch_size]

@@ -121,7 +121,7 @@ class DeliveryPipeline:
         )
         self._searches = Searches()
         self._tickets: dict[UUID, Ticket] = {}
-        self._early = EarlyArrivals(clock, self._policy, prepare=self._prepare)
+        self._early = EarlyArrivals(clock, self._policy, prepare=self._prepare, warm=mailer.warm)
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
         self._bookings = Bookings(

@@ -89,6 +89,9 @@ class Mailer(Protocol):
             MailOutcomeUnknownError: The key was used with another body.
         """
 
+    async def warm(self, connections: int) -> None:
+        """Have so many connections open for the requests that follow; never raises."""
+
     async def usage(self) -> Usage | None:
         """The provider's quotas; `None` if it does not say, as to a key that may only send.
 

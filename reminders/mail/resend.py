@@ -213,6 +213,11 @@ class ResendMailer:
             raise MailNotConfiguredError(f"Resend refused every e-mail: {refused[0]}") from None
         return receipts
 
+    async def warm(self, connections: int) -> None:
+        """See `Mailer.warm`. Asks for nothing, and without the key: it counts against no limit."""
+        asked = (self._http.head(f"{self._api_url}/") for _ in range(min(connections, _POOL)))
+        await asyncio.gather(*asked, return_exceptions=True)
+
     async def usage(self) -> Usage | None:
         """Resend's quotas; `None` if it does not say, as to a key that may only send.
 

@@ -122,6 +122,10 @@ class TracedMailer:
             span.set_attribute("reminders.batch_size", len(receipts))
             return receipts
 
+    async def warm(self, connections: int) -> None:
+        """See `Mailer.warm`."""
+        await self._mailer.warm(connections)
+
     async def usage(self) -> Usage | None:
         """See `Mailer.usage`."""
         return await self._mailer.usage()

@@ -330,6 +330,9 @@ class SimulatedMailer:
             answer.status, answer.name, answer.message, answer.headers, now=self._clock.now()
         )
 
+    async def warm(self, connections: int) -> None:
+        """See `Mailer.warm`; here all connections are."""
+
     async def usage(self) -> Usage | None:
         """See `Mailer.usage`."""
         if self._provider.weather is not Weather.QUOTA:

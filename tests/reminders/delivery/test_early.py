@@ -59,6 +59,25 @@ async def test_a_crowd_is_composed_before_its_instant_and_goes_in_full_requests(
     assert min(accepted) >= crowd[0].due_at
 
 
+async def test_connections_are_made_for_the_requests_that_follow(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Three for 250 people, before they are due."""
+    crowd = await due_reminders(database, 250, starts_in=SOON)
+    warmed: list[tuple[int, datetime]] = []
+
+    async def warm(connections: int) -> None:
+        warmed.append((connections, datetime.now(UTC)))
+
+    async with a_pipeline(settings) as pipeline:
+        pipeline._early._warm = warm
+        await deliver(pipeline, crowd)
+    [(connections, at)] = warmed
+    assert 3 == connections
+    assert at < crowd[0].due_at
+    assert 250 == len(await provider.accepted())
+
+
 async def test_what_changes_after_it_was_composed_is_said_as_it_is(
     settings: Settings, database: Database, provider: ProviderClient
 ) -> None:

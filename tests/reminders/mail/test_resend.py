@@ -222,6 +222,25 @@ async def test_cancelling_is_not_an_error_of_the_provider() -> None:
             await post
 
 
+async def test_connections_are_made_before_they_are_needed() -> None:
+    """Three for three posts at once; what asks for them has no key, and may be refused."""
+    async with stub(answer(404, b"")) as server, mailer(server.url) as mail:
+        await mail.warm(3)
+        assert ["HEAD / HTTP/1.1"] * 3 == [request.line for request in server.requests]
+        assert not [request for request in server.requests if "authorization" in request.headers]
+        server.answer = accepted(1)
+        body = mail.encode([message(1)])
+        await asyncio.gather(*(mail.post(body, idempotency_key=f"key-{n}") for n in range(3)))
+    assert 3 == server.connections
+
+
+async def test_who_cannot_be_reached_beforehand_is_no_matter() -> None:
+    """Nothing is raised: whoever posts finds out."""
+    async with stub(None) as server, mailer(server.url) as mail:
+        await mail.warm(2)
+        assert 2 == server.connections
+
+
 async def test_connections_are_reused() -> None:
     """Batches after each other share one connection."""
     async with stub(accepted(1)) as server, mailer(server.url) as mail:
