@@ -25,6 +25,7 @@ from reminders.db.installation import here
 from reminders.db.preferences import STOPPING
 from reminders.domain.contracts import CloseRemindersResult
 from reminders.domain.decide import moved_from
+from reminders.domain.lead_in import learned
 from reminders.domain.model import (
     DeliveryFacts,
     EnrollmentStatus,
@@ -268,6 +269,13 @@ class PostgresDeliveryLedger:
         """See `DeliveryLedger.pace`."""
         wait = await self._database.scalar(statements.PACE, {"wait": at_least, **self._pace})
         return max(wait or timedelta(), timedelta())
+
+    async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:
+        """See `DeliveryLedger.woke`."""
+        [[before, woken]] = await self._database.tuples(statements.WOKEN, {"due_at": due_at})
+        apart = learned(before, woken=max(woken, 1), took=took, were_late=were_late)
+        await self._database.execute(statements.WAKE, {"apart": apart})
+        return apart
 
     async def again(
         self, batch: FrozenBatch, *, at_least: timedelta

@@ -247,6 +247,14 @@ UPDATE email_batches SET lease_until = clock_timestamp() + :lease
 
 PACE = typed(f"UPDATE provider_pace SET {_TAKE_TURN} RETURNING {_TURN}")  # noqa: S608 - of constants
 
+WOKEN = typed("""
+SELECT (SELECT wake_apart FROM reminder_installation) AS apart,
+       (SELECT count(*) FROM session_reminder_emails
+         WHERE due_at = :due_at AND email_status NOT IN ('cancelled', 'skipped')) AS woken
+""")
+
+WAKE = typed("UPDATE reminder_installation SET wake_apart = :apart")
+
 RECORD_USAGE = typed("""
 INSERT INTO provider_usage (quota, used, quota_limit, resets_at, checked_at)
 VALUES (:quota, :used, :quota_limit, :resets_at, :now)

@@ -50,6 +50,7 @@ SELECT w.user_id,
             SELECT FROM enrollments e
              WHERE e.session_id = :session_id AND e.status = 'confirmed' LIMIT :counted) e
        ) AS enrolled,
+       (SELECT wake_apart FROM reminder_installation) AS apart,
        EXISTS (SELECT FROM quiet_sessions q JOIN sessions s ON s.id = q.session_id
                 WHERE q.session_id = :session_id
                   AND q.start_time = s.start_time AND q.status = s.status) AS is_quiet,
@@ -140,6 +141,8 @@ class Situation:
     """Preferences that stop reminders of this session: reason by type; by `""`, those of all."""
     enrolled: int
     """How many are enrolled in the session; not counted beyond `COUNTED`."""
+    apart: timedelta
+    """How far apart workflows wake."""
     unconfirmed: int | None
     """Version of the newest plan, if no workflow has confirmed it."""
     version: int
@@ -199,6 +202,7 @@ async def situations(
             enrollment=EnrollmentStatus(row["enrollment"]) if row["enrollment"] else None,
             stopping=row["stopping"] or {},
             enrolled=row["enrolled"],
+            apart=row["apart"],
             unconfirmed=row["unconfirmed"],
             version=row["version"],
             is_quiet=row["is_quiet"],
@@ -291,6 +295,8 @@ def written(session: Session, draft: Draft) -> PlannedEnrollment:
         written=len(revision.added) + len(revision.changed),
         called_off=draft.called_off,
         lead_in=(
-            lead_in(situation.enrolled, user_id, is_newest=draft.is_newest) if is_pending else None
+            lead_in(situation.enrolled, user_id, is_newest=draft.is_newest, apart=situation.apart)
+            if is_pending
+            else None
         ),
     )

@@ -39,7 +39,7 @@ _TYPES: dict[str, Any] = {
         ),
         (_INSTANT, "occurred_at accepted_at useful_until repeatable_until"),
         (ARRAY(_INSTANT), "starts due sent"),
-        (Interval(), "lease wait window quiet lasts threshold kept believed tolerance"),
+        (Interval(), "apart lease wait window quiet lasts threshold kept believed tolerance"),
         (Boolean(), "accepted shadow is_found ends_shadow"),
         (Integer(), "limit used quota_limit requests"),
         (SmallInteger(), "generation"),

@@ -7,7 +7,7 @@ Every instant is `timestamptz`; the test suite compares this file with a migrate
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -331,6 +331,8 @@ class InstallationRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     database: Mapped[str | None]
     """Which database this row was in when a process first looked; in a copy it still says so."""
+    wake_apart: Mapped[timedelta] = mapped_column(server_default="00:00:00.02")
+    """How far apart workflows of one instant wake: what Temporal's server kept up with of late."""
 
 
 class CalendarRevisionRow(Base):

@@ -31,6 +31,7 @@ from reminders.delivery.policy import DeliveryPolicy, Step, Unobserved
 from reminders.delivery.posting import Poster, Turn
 from reminders.delivery.searching import Searches
 from reminders.delivery.verdict import BUSY, Judge, Verdict, held, outcome_of
+from reminders.delivery.waking import Waking
 from reminders.delivery.watching import Watches
 from reminders.domain.contracts import (
     CloseRemindersInput,
@@ -121,6 +122,7 @@ class DeliveryPipeline:
         )
         self._searches = Searches()
         self._tickets: dict[UUID, Ticket] = {}
+        self._waking = Waking(ledger, clock)
         self._early = EarlyArrivals(clock, self._policy, prepare=self._prepare, warm=mailer.warm)
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
@@ -139,6 +141,7 @@ class DeliveryPipeline:
                 self._recover(),
                 watches.quota(),
                 watches.stranded(),
+                self._waking.watch(),
                 self._doubts.watch(),
             )
         ]
@@ -161,6 +164,7 @@ class DeliveryPipeline:
             ReminderNotFoundError: If the ledger has no such reminder.
             DatabaseUnavailableError: If PostgreSQL is away.
         """
+        self._waking.note(reminder)
         waited = await self._early.wait(reminder)
         ticket = self._tickets.get(reminder.reminder_id)
         if ticket is None:

@@ -2,7 +2,8 @@
 
 Pure. Waking costs Temporal a few milliseconds for each workflow, and the reminders of a session
 fall due in the same instant. So its workflows wake one after the other, a little before, and the
-delivery pipeline lets their e-mails go at the due instant, never earlier.
+delivery pipeline lets their e-mails go at the due instant, never earlier. How fast they can wake is
+measured whenever a crowd does.
 """
 
 from __future__ import annotations
@@ -14,14 +15,20 @@ SHORTEST = timedelta(seconds=1)
 """Even one workflow takes a moment to wake, and a busy server more than one."""
 APART = timedelta(milliseconds=20)
 """Between two that wake: what two cores and the smallest Temporal server keep up with."""
-LONGEST = timedelta(minutes=4)
-COUNTED = (LONGEST - SHORTEST) // APART
+SLOWEST = timedelta(milliseconds=50)
+"""However slow the server, no further apart."""
+LONGEST = timedelta(minutes=10)
+COUNTED = (LONGEST - SHORTEST) // SLOWEST
 """How many must be enrolled for the longest lead-in; counting stops there."""
 
+_RELAXED = 0.9
+"""Of what lay between two, once a crowd was there in time."""
 _FRACTIONS = 2**32
 
 
-def lead_in(enrolled: int, user_id: UUID, *, is_newest: bool) -> timedelta:
+def lead_in(
+    enrolled: int, user_id: UUID, *, is_newest: bool, apart: timedelta = APART
+) -> timedelta:
     """How long before a due instant one enrollment's workflow wakes.
 
     People who enroll one after the other get places one after the other. When a whole session is
@@ -32,12 +39,29 @@ def lead_in(enrolled: int, user_id: UUID, *, is_newest: bool) -> timedelta:
             number makes no difference.
         user_id: Who.
         is_newest: Whether they have just come.
+        apart: Between two that wake; see `learned`.
 
     Returns:
-        From one second to four minutes.
+        From one second to ten minutes; to four where the server is not slow.
     """
-    window = min(enrolled, COUNTED) * APART
+    window = min(enrolled, COUNTED) * apart
     if is_newest and enrolled < COUNTED:
         return SHORTEST + window
     place = window * ((user_id.int % _FRACTIONS) / _FRACTIONS)
     return SHORTEST + timedelta(milliseconds=place // timedelta(milliseconds=1))
+
+
+def learned(apart: timedelta, *, woken: int, took: timedelta, were_late: bool) -> timedelta:
+    """How far apart workflows are to wake once it was seen how a crowd woke.
+
+    Args:
+        apart: As it was.
+        woken: How many were due in the same instant.
+        took: From the first that was there to the last.
+        were_late: Whether the last came after the instant: then they woke as fast as they can.
+
+    Returns:
+        From `APART` to `SLOWEST`.
+    """
+    apart = took / woken if were_late else apart * _RELAXED
+    return min(max(apart, APART), SLOWEST)

@@ -299,6 +299,18 @@ class DeliveryLedger(Protocol):
             The batch, unrepeatable if what it says is not true any more, and how long to wait.
         """
 
+    async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:
+        """Record how the workflows of a crowd woke for an instant; see `lead_in.learned`.
+
+        Args:
+            due_at: The instant.
+            took: From the first reminder that was ready to the last.
+            were_late: Whether the last was ready after the instant.
+
+        Returns:
+            How far apart workflows wake that are planned from now on.
+        """
+
     async def stranded(self) -> Sequence[Stranded]:
         """Frozen batches that are not ours to post, the most urgent first; a bounded number."""
 

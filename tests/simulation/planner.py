@@ -17,6 +17,7 @@ from reminders.db.planning import SETTLED
 from reminders.db.plans import PlannedEnrollment, Situation
 from reminders.domain.case import COOLING, Case
 from reminders.domain.errors import EnrollmentNotFoundError, SessionNotFoundError
+from reminders.domain.lead_in import APART
 from reminders.domain.model import (
     EnrollmentStatus,
     Reminder,
@@ -234,6 +235,7 @@ class ModelPlanner:
             enrollment=store.enrollments.get(key),
             stopping=stopping,
             enrolled=0,
+            apart=APART,
             unconfirmed=entry[0] if entry else None,
             version=store.plan_version,
             is_quiet=(held := store.sessions.get(session_id)) is not None

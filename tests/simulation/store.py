@@ -637,6 +637,10 @@ class ModelLedger:
 
         return await self._link.ask("again", work)
 
+    async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:
+        """See `DeliveryLedger.woke`; there are no crowds in schedules."""
+        raise NotImplementedError
+
     async def stranded(self) -> Sequence[Stranded]:
         """See `DeliveryLedger.stranded`."""
 

@@ -27,6 +27,7 @@ from reminders.clock import SharedClock
 from reminders.delivery.doubt import Doubts
 from reminders.delivery.pipeline import DeliveryPipeline
 from reminders.delivery.policy import DeliveryPolicy
+from reminders.delivery.waking import Waking
 from reminders.delivery.watching import Watches
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import DatabaseUnavailableError, NotFoundError, ServiceUnavailableError
@@ -711,6 +712,7 @@ def _keepers() -> frozenset[Any]:
             DeliveryPipeline._recover,
             Watches.quota,
             Watches.stranded,
+            Waking.watch,
             Doubts.watch,
         )
     )
