@@ -1,4 +1,7 @@
-"""Moving a whole session, and cancelling it: until every enrollment has been told."""
+"""Moving a whole session, and cancelling it: until every enrollment has been told.
+
+Beside it as many bare updates of workflows that only sleep: more than that this Temporal cannot do.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 
-from bench import crowd, measure
+from bench import crowd, floor, measure
 from bench.backlog import all_closed, settled
 from bench.measure import MeasurementError
 from devstack.stack import LocalStack
@@ -18,6 +21,8 @@ FAR = timedelta(days=30)
 LATER = timedelta(days=1)
 """How far it is moved."""
 PATIENCE = timedelta(minutes=10)
+FLOOR = 2_000
+"""How many workflows that do nothing are told another instant, at the most."""
 
 _clock = SystemClock()
 
@@ -41,6 +46,7 @@ async def _one_run(stack: LocalStack, n: int) -> measure.Numbers:
 
     Raises:
         MeasurementError: If somebody was forgotten, or it is not done in time.
+        EmbeddedServerError: If a worker of the floor does not start.
     """
     async with crowd.platform(stack) as parts:
         session_id = await crowd.new_session(parts, _clock.now() + FAR)
@@ -65,9 +71,13 @@ async def _one_run(stack: LocalStack, n: int) -> measure.Numbers:
             f"of {n} enrollments {moved.replanned} were moved and {cancelled.replanned} cancelled"
         )
         raise MeasurementError(message)
+    for worker in stack.workers:
+        worker.stop()
+    at_best = await floor.moved(stack, min(n, FLOOR))
     return {
         "move_s": move_seconds,
         "moved_per_second": n / move_seconds,
+        "floor_per_second": at_best,
         "cancel_s": cancel_seconds,
         "cancelled_per_second": n / cancel_seconds,
         "all_closed_s": time.perf_counter() - began,

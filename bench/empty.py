@@ -1,7 +1,8 @@
-"""A workflow that only sleeps, then runs an activity that does nothing."""
+"""A workflow that only sleeps, then runs an activity that does nothing; it can be told another instant."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -36,13 +37,29 @@ class EmptyWorkflow:
     **Workflow Id**: `floor:{number}`.
     """
 
+    @workflow.init
+    def __init__(self, due_at: datetime) -> None:
+        """Remember when it is to wake."""
+        self._due_at = due_at
+
     @workflow.run
     async def run(self, due_at: datetime) -> datetime:
         """Sleep, then do nothing."""
-        await workflow.sleep(due_at - workflow.now())
+        while (due_at := self._due_at) > workflow.now():
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda asleep=due_at: self._due_at != asleep,  # type: ignore[misc]
+                    timeout=due_at - workflow.now(),
+                )
         outcome = await workflow.execute_activity_method(
             EmptyActivities.deliver_reminder,
             DeliverReminderInput(reminder_id=NOTHING, due_at=due_at, starts_at=due_at),
             start_to_close_timeout=timedelta(seconds=30),
         )
         return outcome.due_at or due_at
+
+    @workflow.update
+    async def move(self, due_at: datetime) -> datetime:
+        """Sleep until another instant."""
+        self._due_at = due_at
+        return due_at

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -16,13 +17,14 @@ from typing import Any
 from temporalio.plugin import SimplePlugin
 
 import worker
-from bench.backlog import all_closed
+from bench.backlog import all_closed, settled
 from bench.crowd import AT_ONCE
 from bench.empty import EmptyActivities, EmptyWorkflow
 from devstack.program import Program, logs, mark
 from devstack.stack import SOURCES, LocalStack
 from reminders import temporal
 from reminders.clock import SystemClock
+from reminders.fan_out import fan_out
 from workflows.plugin import data_converter
 
 TASK_QUEUE = "bench-floor"
@@ -32,6 +34,8 @@ READY = "floor polls"
 STARTED_PER_SECOND = 80
 BEFORE = timedelta(seconds=8)
 PATIENCE = timedelta(seconds=120)
+FAR = timedelta(days=30)
+"""Nothing falls due meanwhile."""
 
 _clock = SystemClock()
 
@@ -79,6 +83,35 @@ def _worker(stack: LocalStack, number: int) -> Program:
         environment={**stack.environment(), "PYTHONPATH": str(SOURCES)},
         ready=logs(READY),
     )
+
+
+async def moved(stack: LocalStack, n: int) -> float:
+    """How many workflows a second can be told another instant, by one update each.
+
+    Args:
+        stack: Runs, and its workers do not.
+        n: How many workflows.
+
+    Raises:
+        EmbeddedServerError: If a worker does not start.
+    """
+    client = await temporal.connect([_plugin()])
+    due_at = _clock.now() + FAR
+    names = [f"floor:{number}" for number in range(n)]
+
+    async def start(name: str) -> None:
+        await client.start_workflow(EmptyWorkflow.run, due_at, id=name, task_queue=TASK_QUEUE)
+
+    async def move(name: str) -> None:
+        handle = client.get_workflow_handle_for(EmptyWorkflow.run, name)
+        await handle.execute_update(EmptyWorkflow.move, due_at + FAR)
+
+    with working(stack):
+        await fan_out(start, names, at_once=AT_ONCE)
+        await settled(client, TASK_QUEUE)
+        began = time.perf_counter()
+        await fan_out(move, names, at_once=AT_ONCE)
+        return n / (time.perf_counter() - began)
 
 
 async def _herd(n: int) -> float | None:

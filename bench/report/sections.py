@@ -209,10 +209,11 @@ SECTIONS = (
     Section(
         part="change",
         title="A session moves, a session is cancelled",
-        text="{n:,} enrolled, until every workflow has been told.",
+        text="{n:,} enrolled, until every workflow has been told; beside it bare updates of workflows that only sleep.",
         columns={
             "move_s": "moved, s",
             "moved_per_second": "moved/s",
+            "floor_per_second": "bare updates/s",
             "cancel_s": "cancelled, s",
             "cancelled_per_second": "cancelled/s",
         },
