@@ -24,7 +24,7 @@ def found(**lines: Mapping[str, Any]) -> dict[str, Result]:
 
 def test_who_is_not_done_in_time_is_not_the_fastest() -> None:
     """A peer that gave up on some early counts as long as it was waited for; one that batches, not."""
-    goal = next(goal for goal in GOALS if goal.part == "peers")
+    poller, goal = (goal for goal in GOALS if goal.part == "peers")
     subjects = {
         "session-reminders": {"last_lag_s": 3.0, "lost": 0},
         "poller": {"last_lag_s": 0.5, "lost": 0},
@@ -35,6 +35,9 @@ def test_who_is_not_done_in_time_is_not_the_fastest() -> None:
     assert 20 == goal.value(line)
     subjects["celery"]["lost"] = 0
     assert 8 / 3 == goal.value(line)
+    assert 6 == poller.value(line)
+    del subjects["poller"]
+    assert poller.value(line) is None
 
 
 def test_the_document_is_what_the_results_say() -> None:
@@ -54,10 +57,21 @@ def test_every_part_is_measured_told_and_judged_by_a_name_there_is() -> None:
 
 def test_a_goal_is_reached_missed_or_not_measured() -> None:
     """Each shows its figure; nothing is claimed of what nobody measured."""
-    last = next(goal for goal in GOALS if goal.part == "herd")
-    assert ("4 s after", True) == last.measured(found(herd={"last_lag_s": 4.0}))
-    assert ("6 s after", False) == last.measured(found(herd={"last_lag_s": 6.0}))
+    last = next(goal for goal in GOALS if goal.part == "lag")
+    assert ("50 ms", True) == last.measured(found(lag={"p50_ms": 50.0}))
+    assert ("61 ms", False) == last.measured(found(lag={"p50_ms": 61.0}))
     assert ("not measured", None) == last.measured({})
+
+
+@pytest.mark.parametrize(
+    ("n", "last", "times"), [(100, 0.02, 1), (1000, 0.04, 2), (2000, 1.53, 1.5)]
+)
+def test_what_a_crowd_takes_is_compared_with_the_provider(
+    n: int, last: float, times: float
+) -> None:
+    """Ten requests in each second, and an answer after 20 ms: 2,000 take 1.02 s at best."""
+    beside = next(goal for goal in GOALS if goal.part == "herd")
+    assert times == beside.value({"n": n, "rate": 10, "last_lag_s": last})
 
 
 def test_what_larger_numbers_cost_is_arithmetic() -> None:
@@ -79,7 +93,7 @@ def test_small_and_busy_runs_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     text = document.documents()[document.DOCUMENT]
     assert "only to see that it works: lag." in text
     assert "busy with other things: lag." in text
-    assert "| Lag when idle, p50 | 100 ms | 1 ms | too small to tell |" in text
+    assert "| Lag when idle, p50 | 60 ms | 1 ms | too small to tell |" in text
     assert "| Events of three reminders | 38 | 38 | yes |" in text
 
 
