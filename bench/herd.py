@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import text
+
 from bench import crowd, floor, measure
 from bench.backlog import all_closed
 from bench.crowd import LEAD
@@ -20,20 +22,22 @@ from bench.peers.run import measured as measured_peer
 from devstack.process import EmbeddedServerError
 from devstack.stack import LocalStack
 from reminders.clock import SystemClock
-from reminders.domain.lead_in import APART, COUNTED, SHORTEST
+from reminders.domain.lead_in import COUNTED, SHORTEST
 from starter.assembly import Parts
 from starter.services.receipts import Enrolled
 
 OURS = "session-reminders"
 
-ENROLLED_PER_SECOND = 60
-"""What a busy machine manages; a quiet one does 100."""
+ENROLLED_PER_SECOND = 45
+"""What a slow machine manages; another does 100."""
 
 BEFORE = timedelta(seconds=8)
 """Added to that, so that the last timers are set when the first wakes."""
 
 SMALL_LATER = timedelta(seconds=3)
 """How long after the crowd the small session's reminders are due: in the middle of it."""
+
+WAKE_APART = text("SELECT wake_apart FROM reminder_installation")
 
 LEAST = timedelta(seconds=2)
 """Between the last enrollment and the due instant; with less, the enrollments are measured too."""
@@ -51,6 +55,8 @@ class Options:
     with_floor: bool
     small: int
     """People of another session, due in the middle of the crowd; none by default."""
+    crowds: int
+    """How many, one after the other; the last is measured, after what the others have shown."""
     kill_at: float | None
     """Percentage accepted at which every worker is killed (SIGKILL) and started again."""
     patience: float
@@ -70,6 +76,7 @@ def main(arguments: list[str]) -> int:
     add("--rate", type=int, default=0, help="requests/s of the stand-in; 0 unlimited (default)")
     add("--workers", type=crowd.positive, default=1, help="worker processes (default 1)")
     add("--small", type=int, default=0, help="people of another session, due 3 s later (none)")
+    add("--crowds", type=crowd.positive, default=1, help="measure the last of so many (default 1)")
     add("--floor", action="store_true", help="compare with a workflow that does nothing")
     add("--kill-at", type=float, help="kill and restart the workers at so many %% accepted")
     add("--peers", default="", help=f"compare with these, or with all: {', '.join(PEERS)}")
@@ -87,6 +94,7 @@ def main(arguments: list[str]) -> int:
         workers=given.workers,
         with_floor=given.floor,
         small=given.small,
+        crowds=given.crowds,
         kill_at=given.kill_at,
         patience=given.patience,
         cron_poll=given.cron_poll,
@@ -152,7 +160,10 @@ def _one_run(name: str, options: Options) -> measure.Numbers:
         )
         return measured_peer(name, PEERS[name], herd)
     with crowd.local_stack(rate=options.rate, workers=options.workers) as stack:
-        numbers = dict(asyncio.run(_herd(stack, options)))
+        for number in range(1, options.crowds + 1):
+            numbers = dict(asyncio.run(_herd(stack, options)))
+            told = f"{numbers['last_lag_s']:.3g} s, {numbers['apart_ms']:g} ms apart"
+            print(f"herd: crowd {number}: the last after {told}", file=sys.stderr)
         if options.with_floor:
             for worker in stack.workers:
                 worker.stop()
@@ -168,8 +179,10 @@ async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
     async with crowd.platform(stack) as parts, Inbox(stack.provider.url) as inbox:
         kill_at = None if options.kill_at is None else options.n * options.kill_at / 100
         killer = Killer(stack, kill_at)
+        await inbox.clear()
+        apart: timedelta = await parts.database.scalar(WAKE_APART)
         cpu_at_first = crowd.cpu(stack)
-        enrolled, due_at, enroll_seconds = await _enroll(parts, options.n)
+        enrolled, due_at, enroll_seconds = await _enroll(parts, options.n, apart)
         few = await _enroll_few(parts, options.small, due_at + SMALL_LATER)
         await sleep_until(due_at - timedelta(seconds=1))
         cpu_when_due, load = crowd.cpu(stack), measure.load()
@@ -190,6 +203,7 @@ async def _herd(stack: LocalStack, options: Options) -> measure.Numbers:
         **found,
         **_of_the_few(of_few, few, due_at + SMALL_LATER),
         "requests": requests,
+        "apart_ms": apart / timedelta(milliseconds=1),
         "cpu_ms_per_reminder": measure.cpu_ms(cpu_at_first, cpu_at_last, options.n),
         "load": load,
         "workflows_closed_s": None if drained_at is None else (drained_at - due_at).total_seconds(),
@@ -228,8 +242,8 @@ class Killer:
         return {"recovered_s": (last_at - self.restarted_at).total_seconds()}
 
 
-async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float]:
-    """Enroll so many people.
+async def _enroll(parts: Parts, n: int, apart: timedelta) -> tuple[list[Enrolled], datetime, float]:
+    """Enroll so many people, who wake so far apart.
 
     Returns:
         The enrollments, their common due instant, and how many seconds it took.
@@ -238,7 +252,7 @@ async def _enroll(parts: Parts, n: int) -> tuple[list[Enrolled], datetime, float
         MeasurementError: If that was not done some time before the due instant.
     """
     users = await crowd.people(parts, n)
-    wakes_early = SHORTEST + min(n, COUNTED) * APART
+    wakes_early = SHORTEST + min(n, COUNTED) * apart
     due_at = _clock.now() + timedelta(seconds=n / ENROLLED_PER_SECOND) + wakes_early + BEFORE
     session_id = await crowd.new_session(parts, due_at + LEAD)
     began_at = _clock.now()

@@ -40,6 +40,10 @@ class Inbox:
         """Close the connections."""
         await self._http.aclose()
 
+    async def clear(self) -> None:
+        """Forget all e-mails and requests."""
+        (await self._http.delete("/_/emails")).raise_for_status()
+
     async def count(self) -> int:
         """E-mails accepted so far."""
         return int((await self._stats())["accepted"])
