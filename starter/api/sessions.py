@@ -41,7 +41,6 @@ from starter.api.routing import (
     under_way,
     v1_router,
 )
-from starter.assembly import Parts
 from starter.services.receipts import ChangeReceipt
 
 router = v1_router("sessions")
@@ -136,15 +135,6 @@ class SessionWithCounts(SessionOut):
             counts=every,
             would_be_told=dict(would_be_told),
         )
-
-
-async def session_with_counts(parts: Parts, session_id: UUID) -> SessionWithCounts:
-    """The session as it is stored, its reminders by status, and who would be told of a change."""
-    return SessionWithCounts.of(
-        await parts.catalogue.session(session_id),
-        await parts.catalogue.counts(session_id),
-        await parts.gateway.notices.expected(session_id),
-    )
 
 
 class UnderWayOut(Mirror):
@@ -341,4 +331,8 @@ async def restore_session(
 )
 async def get_session(session_id: UUID, parts: Answering) -> SessionWithCounts:
     """The session as it is stored, its reminders by status, and who would be told of a change."""
-    return await session_with_counts(parts, session_id)
+    return SessionWithCounts.of(
+        await parts.catalogue.session(session_id),
+        await parts.catalogue.counts(session_id),
+        await parts.gateway.notices.expected(session_id),
+    )

@@ -94,12 +94,9 @@ def runs(
 @_delivery.command("show")
 def show_delivery(*, as_json: AsJson = False) -> None:
     """Show whether the provider accepts e-mails now, and how much of its quotas is left."""
-    from starter.api.operation import DeliveryStateOut
+    from starter.api import operation
 
-    async def read(parts: Parts) -> DeliveryStateOut:
-        return DeliveryStateOut.of(await parts.provider.hold(), await parts.provider.quotas())
-
-    show(ask(read), _print_delivery, as_json=as_json)
+    show(ask(operation.delivery_state), _print_delivery, as_json=as_json)
 
 
 @_delivery.command()

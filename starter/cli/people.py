@@ -59,12 +59,11 @@ class _Stop:
 @_preferences.command("show")
 def show_preferences(user: User, *, as_json: AsJson = False) -> None:
     """Show which reminders a user has stopped."""
-    from starter.api.people import PreferencesOut
+    from starter.api import people
 
-    async def found(parts: Parts) -> PreferencesOut:
-        return PreferencesOut.of(user, await parts.preferences.of(user))
-
-    show_named(found, _print_preferences, _named_in, as_json=as_json)
+    show_named(
+        lambda p: people.preferences(user, p), _print_preferences, _named_in, as_json=as_json
+    )
 
 
 @_preferences.command()
