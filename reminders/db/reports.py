@@ -13,6 +13,7 @@ from sqlalchemy.orm import aliased
 from reminders.db import arrivals, mapping
 from reminders.db.engine import Database
 from reminders.db.installation import here
+from reminders.db.ledger import ReminderQueries
 from reminders.db.provider import hold_of
 from reminders.db.sql import HELD, belongs_here, overdue, typed
 from reminders.db.tables import ReminderRow, SessionRow
@@ -60,6 +61,31 @@ class Backlog:
     """Handed to the provider, whose answer is awaited."""
     redrivable: int
     """Failed, and can still be sent; see `can_still_be_sent`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """Failed reminders that have one reason."""
+
+    reason: StatusReason | None
+    reminders: int
+    sessions: int
+    redrivable: int
+    """How many could still be sent: their session takes place and has not begun, and neither they
+    once more nor a later reminder went out instead."""
+    newest_due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedReminder:
+    """One of them."""
+
+    reminder: Reminder
+    is_redrivable: bool
+
+
+EXAMPLES = 50
+"""Rows of one cause that are shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +156,7 @@ class Overview:
         count, status = select(func.count()), ReminderRow.email_status
         return Backlog(
             waiting=await self.database.scalar(count.where(status == ReminderStatus.SCHEDULED)),
-            overdue=await self.database.scalar(_OVERDUE, {"until": now - tolerated}),
+            overdue=await ReminderQueries(self.database).overdue(before=now - tolerated),
             in_doubt=await self.database.scalar(count.where(status == ReminderStatus.SENDING)),
             redrivable=await self.database.scalar(
                 count.select_from(ReminderRow)
@@ -138,38 +164,6 @@ class Overview:
                 .where(status == ReminderStatus.FAILED, can_still_be_sent(now))
             ),
         )
-
-
-EXAMPLES = 50
-"""Rows of one cause that are shown at once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cause:
-    """Failed reminders that have one reason."""
-
-    reason: StatusReason | None
-    reminders: int
-    sessions: int
-    redrivable: int
-    """How many could still be sent: their session takes place and has not begun, and neither they
-    once more nor a later reminder went out instead."""
-    newest_due_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedReminder:
-    """One of them."""
-
-    reminder: Reminder
-    is_redrivable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FailedReminders:
-    """The ledger's failures, read only."""
-
-    database: Database
 
     async def causes(
         self, now: datetime, *, since: datetime, session_id: UUID | None = None
@@ -286,10 +280,6 @@ SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":lat
          WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
        p.held_until, p.held_because, p.held_sender, p.held_detail, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
-""")  # noqa: S608 - composed of constants
-
-_OVERDUE = typed(f"""
-SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":until")}
 """)  # noqa: S608 - composed of constants
 
 _QUOTAS = typed(

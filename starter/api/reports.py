@@ -16,6 +16,7 @@ from fastapi import Query
 from pydantic import AliasPath, BeforeValidator, Field
 
 from reminders import cursors
+from reminders.db import arrivals
 from reminders.db.audit import Action
 from reminders.db.lookups import PAGE, Period
 from reminders.domain.model import (
@@ -219,7 +220,7 @@ async def overview(parts: Answering) -> OverviewOut:
         ledger.backlog(now, tolerated=OVERDUE),
         ledger.day(midnight, tolerated=OVERDUE),
         ledger.due_by_hour(now),
-        parts.arrivals.times(now),
+        arrivals.times(parts.database, now),
     )
     return OverviewOut(
         sent_today=today.accepted,
@@ -294,7 +295,7 @@ async def enrollments(parts: Answering, user_id: UUID) -> UserEnrollmentsOut:
 async def failures(parts: Answering, session_id: UUID | None = None) -> CauseListOut:
     """Of the last 30 days. `GET /v1/reminders?status_reason=` lists those of one cause."""
     now = parts.clock.now()
-    causes = await parts.failed.causes(now, since=now - _SHOWN, session_id=session_id)
+    causes = await parts.overview.causes(now, since=now - _SHOWN, session_id=session_id)
     return CauseListOut(items=causes)
 
 
