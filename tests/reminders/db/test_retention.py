@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.provider_tables import EmailBatchRow, WebhookEventRow
-from reminders.db.retention import KEPT, PostgresRetention
+from reminders.db.erasure import KEPT, PostgresRetention
 
 NOW = datetime.now(UTC)
 OLD, YOUNG = NOW - KEPT - timedelta(hours=1), NOW - KEPT + timedelta(hours=1)
