@@ -67,19 +67,18 @@ class EmbeddedProvider(Server):
         super().__init__(data_dir)
         self.api_key = api_key
         self._port = port
-        self._options = ["--rate", str(rate), "--latency-ms", str(latency_ms), "--api-key", api_key]
-        for key in sending_keys:
-            self._options += ["--sending-key", key]
-        for name, value in (
-            ("--daily-quota", daily_quota),
-            ("--monthly-quota", monthly_quota),
-            ("--webhook-url", webhook_url),
-            ("--webhook-secret", webhook_secret),
-        ):
-            if value is not None:
-                self._options += [name, str(value)]
-        if allow_example:
-            self._options.append("--allow-example")
+        given = {
+            "rate": rate,
+            "latency-ms": latency_ms,
+            "api-key": api_key,
+            "daily-quota": daily_quota,
+            "monthly-quota": monthly_quota,
+            "webhook-url": webhook_url,
+            "webhook-secret": webhook_secret,
+        }
+        self._options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        self._options += [f"--sending-key={key}" for key in sending_keys]
+        self._options += ["--allow-example"] if allow_example else []
 
     @property
     def url(self) -> str:

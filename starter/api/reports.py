@@ -19,6 +19,7 @@ from reminders import cursors
 from reminders.db import arrivals
 from reminders.db.audit import Action
 from reminders.db.lookups import PAGE, Period
+from reminders.db.reports import DueHour
 from reminders.domain.model import (
     EnrollmentStatus,
     Reminder,
@@ -182,13 +183,6 @@ class UserIdsOut(Out):
     """There are more: look more precisely."""
 
 
-class DueHourOut(Out):
-    """What falls due in one hour."""
-
-    begins_at: datetime
-    reminders: int
-
-
 class OverviewOut(Out):
     """How things stand: today, by UTC, what is still to come, and the next 24 hours."""
 
@@ -207,7 +201,7 @@ class OverviewOut(Out):
     """From accepted to delivered, the median of the last day's newest thousand; null if none was
     delivered, or nobody tells."""
     delivered_within_p95_seconds: float | None
-    next_hours: list[DueHourOut]
+    next_hours: list[DueHour]
 
 
 @router.get("/overview", summary="How things stand")

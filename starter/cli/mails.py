@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ import typer
 from reminders.domain.model import Session
 from starter.cli import tables
 from starter.cli.options import AsJson, Reason, ask, by, parsed, show, with_options
+from starter.cli.reminders import with_generation
 
 if TYPE_CHECKING:
     from starter.api.mails import PreviewOut, RehearsalOut, TestSentOut
@@ -23,29 +24,29 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _duration = parsed("reminders.settings:Duration")
+_instant = parsed("starter.api.models:Instant")
+_zone = parsed("starter.api.models:ZoneName")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Email:
     """Which e-mail is meant."""
 
-    session: Annotated[
+    session_id: Annotated[
         UUID | None,
         typer.Argument(metavar="SESSION", help="Id of a session; a sample one if left out."),
     ] = None
-    user: Annotated[
+    user_id: Annotated[
         UUID | None,
-        typer.Option(metavar="USER", help="Id of the attendee; a sample one if left out."),
+        typer.Option("--user", metavar="USER", help="Id of the attendee; a sample one if left out."),
     ] = None
-    kind: Annotated[
+    reminder_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Which reminder, such as 30min.")
     ] = None
     at: Annotated[
         datetime | None,
         typer.Option(
-            parser=parsed("starter.api.models:Instant"),
-            metavar="INSTANT",
-            help="As sent at this instant.",
+            parser=_instant, metavar="INSTANT", help="As sent at this instant."
         ),
     ] = None
     before: Annotated[
@@ -69,9 +70,7 @@ class _Email:
     time_zone: Annotated[
         str | None,
         typer.Option(
-            parser=parsed("starter.api.models:ZoneName"),
-            metavar="ZONE",
-            help="Of the sample attendee.",
+            parser=_zone, metavar="ZONE", help="Of the sample attendee."
         ),
     ] = None
 
@@ -79,19 +78,7 @@ class _Email:
         """It, looked up."""
         from starter.services.mails import Wanted, scene
 
-        return await scene(
-            parts,
-            Wanted(
-                session_id=self.session,
-                user_id=self.user,
-                reminder_type=self.kind,
-                at=self.at,
-                before=self.before,
-                late=self.late,
-                locale=self.locale,
-                time_zone=self.time_zone,
-            ),
-        )
+        return await scene(parts, Wanted(**asdict(self)))
 
 
 @app.command()
@@ -113,7 +100,7 @@ def preview(
 
     async def composed(parts: Parts) -> PreviewOut:
         scene = await email.scene(parts)
-        return PreviewOut.of(scene, Mails(parts.settings).preview(scene), email.session)
+        return PreviewOut.of(scene, Mails(parts.settings).preview(scene), email.session_id)
 
     made = ask(composed)
     if in_browser:
@@ -186,9 +173,6 @@ def _lead(left: timedelta) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 min"
 
 
-_instant = parsed("starter.api.models:Instant")
-
-
 @app.command()
 def rehearse(
     session: Annotated[
@@ -202,9 +186,7 @@ def rehearse(
     zone: Annotated[
         str,
         typer.Option(
-            parser=parsed("starter.api.models:ZoneName"),
-            metavar="ZONE",
-            help="Where --start is: an IANA name.",
+            parser=_zone, metavar="ZONE", help="Where --start is: an IANA name."
         ),
     ] = "UTC",
     user: Annotated[
@@ -259,9 +241,7 @@ def _print_rehearsal(answer: RehearsalOut) -> None:
     )
     tables.table(
         {
-            "reminder": f"{r.reminder_type} ({r.generation})"
-            if r.generation > 1
-            else r.reminder_type,
+            "reminder": with_generation(r),
             "goes out (UTC)": r.sent_at or "-",
             "due (UTC)": r.due_at,
             "subject, or why not": r.subject or r.decision,

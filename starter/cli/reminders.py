@@ -30,6 +30,7 @@ from starter.cli.options import (
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
     from reminders.db.resends import Requested
+    from starter.api.mails import RehearsedReminder
     from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
     from starter.assembly import Parts
     from starter.cli.options import Question
@@ -150,7 +151,7 @@ def redrive(
     show(only or ask(redriven), _print_redrive, as_json=as_json)
 
 
-def with_generation(reminder: ReminderOut) -> str:
+def with_generation(reminder: ReminderOut | RehearsedReminder) -> str:
     """Its type, and which sending it is if not the first."""
     again = f" ({reminder.generation})" if reminder.generation > 1 else ""
     return reminder.reminder_type + again
