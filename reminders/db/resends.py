@@ -24,7 +24,6 @@ from reminders.domain.ports import Clock, Enrollment
 from reminders.domain.resending import Circumstances, at_once, once_more, successor
 from reminders.domain.revise import Revision, newest_of
 
-
 _FIRST = UUID(int=0)
 
 _FAILED = typed(f"""

@@ -160,9 +160,7 @@ async def calendar(token: str, request: Request) -> Response:
 async def _calendar(token: str, request: Request) -> Response:
     enrollment = _enrollment_of(request, Purpose.CALENDAR, token)
     parts = _parts(request)
-    entry = await calendar_entry(
-        parts.database, enrollment.session_id, enrollment.user_id
-    )
+    entry = await calendar_entry(parts.database, enrollment.session_id, enrollment.user_id)
     if entry is None or _is_out_of_date(parts, entry.session):
         raise LinkNotFoundError
     if is_by_language(entry.session):

@@ -38,16 +38,16 @@ class _Email:
     ] = None
     user_id: Annotated[
         UUID | None,
-        typer.Option("--user", metavar="USER", help="Id of the attendee; a sample one if left out."),
+        typer.Option(
+            "--user", metavar="USER", help="Id of the attendee; a sample one if left out."
+        ),
     ] = None
     reminder_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Which reminder, such as 30min.")
     ] = None
     at: Annotated[
         datetime | None,
-        typer.Option(
-            parser=_instant, metavar="INSTANT", help="As sent at this instant."
-        ),
+        typer.Option(parser=_instant, metavar="INSTANT", help="As sent at this instant."),
     ] = None
     before: Annotated[
         timedelta | None,
@@ -69,9 +69,7 @@ class _Email:
     ] = None
     time_zone: Annotated[
         str | None,
-        typer.Option(
-            parser=_zone, metavar="ZONE", help="Of the sample attendee."
-        ),
+        typer.Option(parser=_zone, metavar="ZONE", help="Of the sample attendee."),
     ] = None
 
     async def scene(self, parts: Parts) -> Scene:
@@ -185,9 +183,7 @@ def rehearse(
     ] = None,
     zone: Annotated[
         str,
-        typer.Option(
-            parser=_zone, metavar="ZONE", help="Where --start is: an IANA name."
-        ),
+        typer.Option(parser=_zone, metavar="ZONE", help="Where --start is: an IANA name."),
     ] = "UTC",
     user: Annotated[
         UUID | None,

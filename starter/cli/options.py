@@ -327,9 +327,7 @@ def bar(what: str, total: int | None = None, *, quiet: bool = False) -> Iterator
         yield Bar(progress, progress.add_task(what, total=total))
 
 
-def waited_for(
-    change: Question[ChangeReceipt], session_id: UUID, *, quiet: bool
-) -> ChangeReceipt:
+def waited_for(change: Question[ChangeReceipt], session_id: UUID, *, quiet: bool) -> ChangeReceipt:
     """What a session's change did; a big one is followed with a bar where somebody looks on.
 
     Args:

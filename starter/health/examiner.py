@@ -221,8 +221,16 @@ class Examiner:
     async def _last_polls(self) -> Sequence[datetime | None]:
         """When a worker last asked for workflow tasks, and for activities."""
         return await asyncio.gather(
-            last_poll(self.client, self.settings.temporal_task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
-            last_poll(self.client, self.settings.temporal_task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+            last_poll(
+                self.client,
+                self.settings.temporal_task_queue,
+                TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+            ),
+            last_poll(
+                self.client,
+                self.settings.temporal_task_queue,
+                TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+            ),
         )
 
     async def _clocks(self, state: asyncio.Task[LedgerState]) -> str:
