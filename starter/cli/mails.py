@@ -13,7 +13,7 @@ import typer
 
 from reminders.domain.model import Session
 from starter.cli import tables
-from starter.cli.options import AsJson, Reason, ask, by, parsed, show, with_options
+from starter.cli.options import AsJson, Reason, ask, by, instant, parsed, show, with_options
 from starter.cli.reminders import with_generation
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _duration = parsed("reminders.settings:Duration")
-_instant = parsed("starter.api.models:Instant")
 _zone = parsed("starter.api.models:ZoneName")
 
 
@@ -47,7 +46,7 @@ class _Email:
     ] = None
     at: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="As sent at this instant."),
+        instant("As sent at this instant."),
     ] = None
     before: Annotated[
         timedelta | None,
@@ -179,7 +178,7 @@ def rehearse(
     *,
     start: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="A session that starts then."),
+        instant("A session that starts then."),
     ] = None,
     zone: Annotated[
         str,
@@ -191,15 +190,15 @@ def rehearse(
     ] = None,
     enroll_at: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="When they enroll; now if left out."),
+        instant("When they enroll; now if left out."),
     ] = None,
     move_at: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="When the session is moved ..."),
+        instant("When the session is moved ..."),
     ] = None,
     move_to: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="... and its new start."),
+        instant("... and its new start."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

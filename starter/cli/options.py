@@ -172,6 +172,11 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
+def instant(help: str) -> Any:  # noqa: A002, ANN401 - typer's own
+    """An option that takes an instant."""
+    return typer.Option(parser=parsed("starter.api.models:Instant"), metavar="INSTANT", help=help)
+
+
 _REASON = typer.Option(
     "--reason",
     parser=parsed("starter.api.models:Reason"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
@@ -21,8 +21,8 @@ from starter.cli.options import (
     ask,
     bar,
     by,
+    instant,
     only_counted,
-    parsed,
     show,
     show_named,
 )
@@ -42,10 +42,6 @@ _Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")]
 _OfSession = Annotated[UUID | None, typer.Option(metavar="SESSION", help="Only this session's.")]
 
 
-def _instant(help: str) -> Any:  # noqa: A002, ANN401 - typer's own
-    return typer.Option(parser=parsed("starter.api.models:Instant"), metavar="INSTANT", help=help)
-
-
 @app.command("list")
 def list_(
     status: Annotated[ReminderStatus | None, typer.Option(help="Only these.")] = None,
@@ -55,9 +51,9 @@ def list_(
     user: Annotated[UUID | None, typer.Option(metavar="USER", help="Only this user's.")] = None,
     since: Annotated[
         datetime | None,
-        _instant(help="Due then or later; without any of these options, from now on."),
+        instant("Due then or later; without any of these options, from now on."),
     ] = None,
-    until: Annotated[datetime | None, _instant(help="Due before then.")] = None,
+    until: Annotated[datetime | None, instant("Due before then.")] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The latest due instant first.")] = False,
     limit: Annotated[
         int, typer.Option(min=1, max=10_000, metavar="N", help="At most this many.")
