@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import aliased
 
 from reminders.db import arrivals, mapping
@@ -23,6 +23,8 @@ from reminders.domain.ports import Clock, Destination
 from reminders.domain.upkeep import LedgerState
 
 HOUR = timedelta(hours=1)
+HOURS = 24
+"""That are looked ahead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,12 +96,11 @@ class Overview:
 
     database: Database
 
-    async def due_by_hour(self, now: datetime, hours: int = 24) -> tuple[DueHour, ...]:
+    async def due_by_hour(self, now: datetime) -> tuple[DueHour, ...]:
         """What falls due in the next hours, the current one first; empty hours included.
 
         Args:
             now: Reminders due before are left out.
-            hours: How many.
         """
         first = now.replace(minute=0, second=0, microsecond=0)
         hour = func.date_bin(HOUR, ReminderRow.due_at, first)
@@ -109,14 +110,14 @@ class Overview:
                 .where(
                     ReminderRow.email_status == ReminderStatus.SCHEDULED,
                     ReminderRow.due_at >= now,
-                    ReminderRow.due_at < first + hours * HOUR,
+                    ReminderRow.due_at < first + HOURS * HOUR,
                 )
                 .group_by(hour)
             )
         )
         return tuple(
             DueHour(begins_at=begins_at, reminders=counts.get(begins_at, 0))
-            for begins_at in (first + n * HOUR for n in range(hours))
+            for begins_at in (first + n * HOUR for n in range(HOURS))
         )
 
     async def day(self, begins_at: datetime, *, tolerated: timedelta) -> Day:
@@ -211,18 +212,14 @@ class Overview:
         *,
         since: datetime,
         session_id: UUID | None = None,
-        before: tuple[datetime, UUID] | None = None,
-        limit: int = EXAMPLES,
     ) -> tuple[FailedReminder, ...]:
-        """Failures of one reason, the newest due instant first.
+        """Failures of one reason, the newest due instant first, `EXAMPLES` at the most.
 
         Args:
             reason: Which.
             now: Decides which sessions have begun.
             since: Leave out what was due before.
             session_id: Only of this session.
-            before: Only older ones: due instant and id of the last one of the page before.
-            limit: At most this many.
         """
         query = (
             select(ReminderRow.__table__, can_still_be_sent(now).label("is_redrivable"))
@@ -233,12 +230,10 @@ class Overview:
                 ReminderRow.due_at >= since,
             )
             .order_by(ReminderRow.due_at.desc(), ReminderRow.id.desc())
-            .limit(limit)
+            .limit(EXAMPLES)
         )
         if session_id is not None:
             query = query.where(ReminderRow.session_id == session_id)
-        if before is not None:
-            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) < before)
         return tuple(
             FailedReminder(reminder=mapping.reminder(row), is_redrivable=row["is_redrivable"])
             for row in await self.database.rows(query)
