@@ -220,17 +220,10 @@ class Examiner:
 
     async def _last_polls(self) -> Sequence[datetime | None]:
         """When a worker last asked for workflow tasks, and for activities."""
+        queue = self.settings.temporal_task_queue
         return await asyncio.gather(
-            last_poll(
-                self.client,
-                self.settings.temporal_task_queue,
-                TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-            ),
-            last_poll(
-                self.client,
-                self.settings.temporal_task_queue,
-                TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-            ),
+            last_poll(self.client, queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
+            last_poll(self.client, queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
         )
 
     async def _clocks(self, state: asyncio.Task[LedgerState]) -> str:
