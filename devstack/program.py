@@ -6,7 +6,7 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from subprocess import Popen
@@ -114,38 +114,26 @@ class Child:
         raise process.EmbeddedServerError(message)
 
 
+@dataclass(eq=False)
 class Program:
     """One worker, API or the like.
 
     It ends with this process, however that ends. Its log is `folder/name.log`, and grows over
-    `kill`, `stop` and `start`.
+    `kill`, `stop` and `start`. Nothing is started or written before `start`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        command: Sequence[str | Path],
-        *,
-        folder: Path,
-        environment: Mapping[str, str],
-        ready: Ready,
-    ) -> None:
-        """Nothing is started or written yet.
-
-        Args:
-            name: What it is called in messages and files.
-            command: Program and arguments. To end an orphan on systems where children outlive a
-                killed parent, the folder has to be among the arguments, see `mark`.
-            folder: Its working directory, which also has its log and its pid.
-            environment: What it is configured by; nothing else reaches it of what configures us.
-            ready: Asked until it is true.
-        """
-        self.name = name
-        self._command = [str(part) for part in command]
-        self._folder = folder
-        self._environment = dict(environment)
-        self._ready = ready
-        self._child: Child | None = None
+    name: str
+    """In messages and files."""
+    command: Sequence[str | Path]
+    """Program and arguments. To end an orphan on systems where children outlive a killed parent, the
+    folder has to be among the arguments, see `mark`."""
+    folder: Path = field(kw_only=True)
+    """Its working directory, which also has its log and its pid."""
+    environment: Mapping[str, str] = field(kw_only=True)
+    """What it is configured by; nothing else reaches it of what configures us."""
+    ready: Ready = field(kw_only=True)
+    """Asked until it is true."""
+    _child: Child | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Start it and return when it is ready.
@@ -167,20 +155,20 @@ class Program:
         if self.pid is not None:
             message = f"this {self.name} is running already"
             raise RuntimeError(message)
-        stem = self._folder / self.name.lower()
+        stem = self.folder / self.name.lower()
         process.stop_stale(
             stem.with_name(f"{stem.name}.pid"),
-            program=Path(self._command[0]).name,
-            argument=Path(mark(self._folder)),
+            program=Path(self.command[0]).name,
+            argument=Path(mark(self.folder)),
             escalation=STOP,
         )
         self._child = Child.spawn(
             self.name,
-            self._command,
+            self.command,
             stem,
             # Away from the checkout, where a developer's `.env` would be read.
-            cwd=self._folder,
-            env={**foreign_environment(), **self._environment},
+            cwd=self.folder,
+            env={**foreign_environment(), **self.environment},
         )
 
     def wait_until_ready(self) -> None:
@@ -194,7 +182,7 @@ class Program:
             message = f"the {self.name} was not launched"
             raise process.EmbeddedServerError(message)
         try:
-            self._child.wait_until_ready(lambda: self._ready(self), seconds=START_SECONDS)
+            self._child.wait_until_ready(lambda: self.ready(self), seconds=START_SECONDS)
         except process.EmbeddedServerError:
             self.kill()
             raise
@@ -222,7 +210,7 @@ class Program:
     @property
     def log_file(self) -> Path:
         """All it had to say."""
-        return self._folder / f"{self.name.lower()}.log"
+        return self.folder / f"{self.name.lower()}.log"
 
     def has_logged(self, words: str) -> bool:
         """Whether it has logged these words since its last start."""

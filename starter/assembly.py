@@ -14,9 +14,8 @@ from temporalio.runtime import Runtime
 
 from reminders import temporal
 from reminders.clock import SharedClock, SystemClock
-from reminders.db.arrivals import Arrivals, WebhookRefusals
+from reminders.db.arrivals import WebhookRefusals
 from reminders.db.audit import AuditLog
-from reminders.db.calendar import CalendarEntries
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.installation import Installation
@@ -26,8 +25,8 @@ from reminders.db.notices import NoticeQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.preference_store import PreferenceStore
 from reminders.db.provider import ProviderEvents, ProviderState
-from reminders.db.reports import FailedReminders, LedgerGauges, Overview
-from reminders.db.resends import FailedEnrollments, ReminderRequests
+from reminders.db.reports import LedgerGauges, Overview
+from reminders.db.resends import ReminderRequests
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.db.sessions import Catalogue
@@ -62,10 +61,7 @@ class Parts:
     queries: ReminderQueries
     browser: Browser
     overview: Overview
-    arrivals: Arrivals
-    failed: FailedReminders
     audit: AuditLog
-    calendar: CalendarEntries
     ledger: LedgerGauges
     provider: ProviderState
     provider_events: ProviderEvents
@@ -189,6 +185,7 @@ def assemble(
     handover = Handover(workflows, planner=planner)
     sweeps = Sweeps(client, audit=audit, task_queue=task_queue, namespace=namespace)
     events, refusals = ProviderEvents(database), WebhookRefusals(database)
+    provider = ProviderState(database)
     gateway = ReminderGateway(
         handover=handover,
         changes=SessionChanges(client=client, task_queue=task_queue, namespace=namespace),
@@ -206,12 +203,9 @@ def assemble(
         queries=queries,
         browser=Browser(database, settings.email_locale),
         overview=Overview(database),
-        arrivals=Arrivals(database),
-        failed=FailedReminders(database),
         audit=audit,
-        calendar=CalendarEntries(database),
         ledger=ledger,
-        provider=ProviderState(database),
+        provider=provider,
         provider_events=events,
         webhook_refusals=refusals,
         namespace=namespace,
@@ -229,7 +223,6 @@ def assemble(
         resending=Resending(
             handover,
             requests=ReminderRequests(database, clock),
-            failed=FailedEnrollments(database, clock),
             audit=audit,
             clock=clock,
         ),
@@ -245,12 +238,13 @@ def assemble(
         ),
         sweeps=sweeps,
         examiner=Examiner(
-            client,
+            client=client,
             database=database,
             namespace=namespace,
             sweeps=sweeps,
             events=events,
             refusals=refusals,
+            provider=provider,
             queries=queries,
             ledger=ledger,
             settings=settings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 from devstack.ports import LOOPBACK, free_ports
@@ -42,9 +41,7 @@ class EmbeddedProvider(Server):
         rate: int = 10,
         latency_ms: float = 20,
         daily_quota: int | None = None,
-        monthly_quota: int | None = None,
         api_key: str = DEFAULT_KEY,
-        sending_keys: Iterable[str] = (),
         allow_example: bool = False,
         webhook_url: str | None = None,
         webhook_secret: str | None = None,
@@ -57,9 +54,7 @@ class EmbeddedProvider(Server):
             rate: Requests a second; 0 is unlimited.
             latency_ms: How long each request takes at least.
             daily_quota: Recipients a UTC day.
-            monthly_quota: Recipients a UTC month.
             api_key: The key with full access.
-            sending_keys: Keys that may only send.
             allow_example: Whether `@example.com` and `@test.com` are accepted.
             webhook_url: Where events are posted.
             webhook_secret: `whsec_...`; needed with `webhook_url`.
@@ -67,19 +62,16 @@ class EmbeddedProvider(Server):
         super().__init__(data_dir)
         self.api_key = api_key
         self._port = port
-        self._options = ["--rate", str(rate), "--latency-ms", str(latency_ms), "--api-key", api_key]
-        for key in sending_keys:
-            self._options += ["--sending-key", key]
-        for name, value in (
-            ("--daily-quota", daily_quota),
-            ("--monthly-quota", monthly_quota),
-            ("--webhook-url", webhook_url),
-            ("--webhook-secret", webhook_secret),
-        ):
-            if value is not None:
-                self._options += [name, str(value)]
-        if allow_example:
-            self._options.append("--allow-example")
+        given = {
+            "rate": rate,
+            "latency-ms": latency_ms,
+            "api-key": api_key,
+            "daily-quota": daily_quota,
+            "webhook-url": webhook_url,
+            "webhook-secret": webhook_secret,
+        }
+        self._options = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        self._options += ["--allow-example"] if allow_example else []
 
     @property
     def url(self) -> str:

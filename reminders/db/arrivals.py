@@ -98,23 +98,18 @@ async def state(connection: AsyncConnection, now: datetime) -> ArrivalState:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Arrivals:
-    """Asks how e-mails arrive, for people."""
+async def late_domains(database: Database, now: datetime) -> Mapping[str, int]:
+    """Where undelivered e-mails of more than one person go, and how many: the most first."""
+    asked = {**_of(now), "limit": _COUNTED}
+    return {row.domain: row.late for row in await database.tuples(_LATE_DOMAINS, asked)}
 
-    database: Database
 
-    async def late_domains(self, now: datetime) -> Mapping[str, int]:
-        """Where undelivered e-mails of more than one person go, and how many: the most first."""
-        asked = {**_of(now), "limit": _COUNTED}
-        return {row.domain: row.late for row in await self.database.tuples(_LATE_DOMAINS, asked)}
-
-    async def times(self, now: datetime) -> DeliveryTimes | None:
-        """How long deliveries take; `None` if none was told of."""
-        row = await self.database.row(_TIMES, {**_of(now), "limit": _NEWEST})
-        if row is None or not row["count"]:
-            return None
-        return DeliveryTimes(count=row["count"], median=row["median"], most=row["most"])
+async def times(database: Database, now: datetime) -> DeliveryTimes | None:
+    """How long deliveries take; `None` if none was told of."""
+    row = await database.row(_TIMES, {**_of(now), "limit": _NEWEST})
+    if row is None or not row["count"]:
+        return None
+    return DeliveryTimes(count=row["count"], median=row["median"], most=row["most"])
 
 
 def _of(now: datetime) -> dict[str, object]:

@@ -8,7 +8,7 @@ it. So a session that was moved and moved back between two looks is the same rev
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -32,34 +32,30 @@ from reminders.domain.model import CalendarEntry, EnrollmentStatus, Session
 _SERIALISE = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
 
 
-@dataclass(frozen=True, slots=True)
-class CalendarEntries:
-    """Entries on PostgreSQL."""
+async def calendar_entry(
+    database: Database, session_id: UUID, user_id: UUID
+) -> CalendarEntry | None:
+    """The entry as it is now; `None` if the session or the person is gone.
 
-    database: Database
+    A change that nobody has looked at yet gets its number here, once, however many look.
 
-    async def entry(self, session_id: UUID, user_id: UUID) -> CalendarEntry | None:
-        """The entry as it is now; `None` if the session or the person is gone.
-
-        A change that nobody has looked at yet gets its number here, once, however many look.
-
-        Raises:
-            DatabaseUnavailableError: If PostgreSQL is away.
-        """
-        async with self.database.autocommit() as connection:
-            found = await _read(connection, session_id, user_id)
+    Raises:
+        DatabaseUnavailableError: If PostgreSQL is away.
+    """
+    async with database.autocommit() as connection:
+        found = await _read(connection, session_id, user_id)
+    if found is None or found[1] is not None:
+        return found and found[1]
+    async with database.transaction() as connection:
+        # What is read after the lock is at least as new as what the one before numbered.
+        await connection.execute(_SERIALISE, {"key": f"calendar:{session_id}:{user_id}"})
+        found = await _read(connection, session_id, user_id)
         if found is None or found[1] is not None:
             return found and found[1]
-        async with self.database.transaction() as connection:
-            # What is read after the lock is at least as new as what the one before numbered.
-            await connection.execute(_SERIALISE, {"key": f"calendar:{session_id}:{user_id}"})
-            found = await _read(connection, session_id, user_id)
-            if found is None or found[1] is not None:
-                return found and found[1]
-            facts, _ = found
-            numbered = await connection.execute(_number(session_id, user_id, facts))
-            sequence, changed_at = numbered.one()
-            return _entry(facts, user_id, sequence, changed_at)
+        facts, _ = found
+        numbered = await connection.execute(_number(session_id, user_id, facts))
+        sequence, changed_at = numbered.one()
+        return _entry(facts, user_id, sequence, changed_at)
 
 
 _Facts = tuple[Session, EnrollmentStatus | None]

@@ -15,7 +15,6 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from reminders import cursors
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.provider import hold
 from reminders.db.sql import overdue, typed
 from reminders.db.tables import EnrollmentRow, ReminderRow
 from reminders.domain.model import (
@@ -24,7 +23,7 @@ from reminders.domain.model import (
     ReminderStatus,
     StatusReason,
 )
-from reminders.domain.ports import Enrollment, Hold
+from reminders.domain.ports import Enrollment
 
 
 def newest_of(*columns: Any) -> Select[Any]:  # noqa: ANN401 - whatever `select` takes
@@ -171,10 +170,6 @@ class ReminderQueries:
             .limit(1)
         )
         return found
-
-    async def hold(self) -> Hold | None:
-        """Why workers send nothing at present; `None` when nothing holds them back."""
-        return await hold(self.database)
 
     async def overdue(self, *, before: datetime) -> int:
         """How many reminders still wait although they were due before this instant."""

@@ -268,12 +268,6 @@ def hold_of(row: Mapping[Any, Any]) -> Hold | None:
     )
 
 
-async def hold(database: Database) -> Hold | None:
-    """The hold that keeps workers from posting; `None` while there is none."""
-    row = await database.row(_HELD)
-    return hold_of(row) if row else None
-
-
 @dataclass(frozen=True, slots=True)
 class ProviderState:
     """Reads the state that all workers share, and ends a hold."""
@@ -282,7 +276,8 @@ class ProviderState:
 
     async def hold(self) -> Hold | None:
         """The hold that keeps workers from posting; `None` while there is none."""
-        return await hold(self.database)
+        row = await self.database.row(_HELD)
+        return hold_of(row) if row else None
 
     async def quotas(self) -> Sequence[QuotaReading]:
         """The quotas that are known, the daily one first."""

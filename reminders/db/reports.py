@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, exists, func, select, tuple_
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import aliased
 
 from reminders.db import arrivals, mapping
 from reminders.db.engine import Database
 from reminders.db.installation import here
+from reminders.db.ledger import ReminderQueries
 from reminders.db.provider import hold_of
 from reminders.db.sql import HELD, belongs_here, overdue, typed
 from reminders.db.tables import ReminderRow, SessionRow
@@ -22,6 +23,8 @@ from reminders.domain.ports import Clock, Destination
 from reminders.domain.upkeep import LedgerState
 
 HOUR = timedelta(hours=1)
+HOURS = 24
+"""That are looked ahead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,18 +65,42 @@ class Backlog:
     """Failed, and can still be sent; see `can_still_be_sent`."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """Failed reminders that have one reason."""
+
+    reason: StatusReason | None
+    reminders: int
+    sessions: int
+    redrivable: int
+    """How many could still be sent: their session takes place and has not begun, and neither they
+    once more nor a later reminder went out instead."""
+    newest_due_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FailedReminder:
+    """One of them."""
+
+    reminder: Reminder
+    is_redrivable: bool
+
+
+EXAMPLES = 50
+"""Rows of one cause that are shown at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Overview:
     """The ledger from far away, read only; every answer comes from an index."""
 
     database: Database
 
-    async def due_by_hour(self, now: datetime, hours: int = 24) -> tuple[DueHour, ...]:
+    async def due_by_hour(self, now: datetime) -> tuple[DueHour, ...]:
         """What falls due in the next hours, the current one first; empty hours included.
 
         Args:
             now: Reminders due before are left out.
-            hours: How many.
         """
         first = now.replace(minute=0, second=0, microsecond=0)
         hour = func.date_bin(HOUR, ReminderRow.due_at, first)
@@ -83,14 +110,14 @@ class Overview:
                 .where(
                     ReminderRow.email_status == ReminderStatus.SCHEDULED,
                     ReminderRow.due_at >= now,
-                    ReminderRow.due_at < first + hours * HOUR,
+                    ReminderRow.due_at < first + HOURS * HOUR,
                 )
                 .group_by(hour)
             )
         )
         return tuple(
             DueHour(begins_at=begins_at, reminders=counts.get(begins_at, 0))
-            for begins_at in (first + n * HOUR for n in range(hours))
+            for begins_at in (first + n * HOUR for n in range(HOURS))
         )
 
     async def day(self, begins_at: datetime, *, tolerated: timedelta) -> Day:
@@ -130,7 +157,7 @@ class Overview:
         count, status = select(func.count()), ReminderRow.email_status
         return Backlog(
             waiting=await self.database.scalar(count.where(status == ReminderStatus.SCHEDULED)),
-            overdue=await self.database.scalar(_OVERDUE, {"until": now - tolerated}),
+            overdue=await ReminderQueries(self.database).overdue(before=now - tolerated),
             in_doubt=await self.database.scalar(count.where(status == ReminderStatus.SENDING)),
             redrivable=await self.database.scalar(
                 count.select_from(ReminderRow)
@@ -138,38 +165,6 @@ class Overview:
                 .where(status == ReminderStatus.FAILED, can_still_be_sent(now))
             ),
         )
-
-
-EXAMPLES = 50
-"""Rows of one cause that are shown at once."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cause:
-    """Failed reminders that have one reason."""
-
-    reason: StatusReason | None
-    reminders: int
-    sessions: int
-    redrivable: int
-    """How many could still be sent: their session takes place and has not begun, and neither they
-    once more nor a later reminder went out instead."""
-    newest_due_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FailedReminder:
-    """One of them."""
-
-    reminder: Reminder
-    is_redrivable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class FailedReminders:
-    """The ledger's failures, read only."""
-
-    database: Database
 
     async def causes(
         self, now: datetime, *, since: datetime, session_id: UUID | None = None
@@ -217,18 +212,14 @@ class FailedReminders:
         *,
         since: datetime,
         session_id: UUID | None = None,
-        before: tuple[datetime, UUID] | None = None,
-        limit: int = EXAMPLES,
     ) -> tuple[FailedReminder, ...]:
-        """Failures of one reason, the newest due instant first.
+        """Failures of one reason, the newest due instant first, `EXAMPLES` at the most.
 
         Args:
             reason: Which.
             now: Decides which sessions have begun.
             since: Leave out what was due before.
             session_id: Only of this session.
-            before: Only older ones: due instant and id of the last one of the page before.
-            limit: At most this many.
         """
         query = (
             select(ReminderRow.__table__, can_still_be_sent(now).label("is_redrivable"))
@@ -239,12 +230,10 @@ class FailedReminders:
                 ReminderRow.due_at >= since,
             )
             .order_by(ReminderRow.due_at.desc(), ReminderRow.id.desc())
-            .limit(limit)
+            .limit(EXAMPLES)
         )
         if session_id is not None:
             query = query.where(ReminderRow.session_id == session_id)
-        if before is not None:
-            query = query.where(tuple_(ReminderRow.due_at, ReminderRow.id) < before)
         return tuple(
             FailedReminder(reminder=mapping.reminder(row), is_redrivable=row["is_redrivable"])
             for row in await self.database.rows(query)
@@ -286,10 +275,6 @@ SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":lat
          WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
        p.held_until, p.held_because, p.held_sender, p.held_detail, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
-""")  # noqa: S608 - composed of constants
-
-_OVERDUE = typed(f"""
-SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":until")}
 """)  # noqa: S608 - composed of constants
 
 _QUOTAS = typed(

@@ -24,6 +24,24 @@ from reminders.domain.ports import Clock, Enrollment
 from reminders.domain.resending import Circumstances, at_once, once_more, successor
 from reminders.domain.revise import Revision, newest_of
 
+_FIRST = UUID(int=0)
+
+_FAILED = typed(f"""
+SELECT r.session_id, r.user_id
+  FROM session_reminder_emails r
+  JOIN sessions s ON s.id = r.session_id AND s.start_time > :now
+ WHERE r.email_status = 'failed'
+   AND (s.status = 'cancelled') = (r.reminder_type = 'cancelled')
+   AND (CAST(:session_id AS uuid) IS NULL OR r.session_id = :session_id)
+   AND NOT EXISTS (
+       SELECT FROM session_reminder_emails n
+        WHERE n.session_id = r.session_id AND n.user_id = r.user_id
+          AND n.reminder_type = r.reminder_type AND n.generation > r.generation)
+ GROUP BY r.session_id, r.user_id
+HAVING (min(s.start_time), r.session_id, r.user_id) > ({AFTER_START}, :after_session, :after_user)
+ ORDER BY min(s.start_time), r.session_id, r.user_id LIMIT :limit
+""")  # noqa: S608 - composed of constants
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Requested:
@@ -39,11 +57,11 @@ class Requested:
 
 @dataclass(frozen=True, slots=True)
 class ReminderRequests:
-    """Writes what operators ask for into the ledger."""
+    """Writes what operators ask for into the ledger, and finds what a redrive looks at."""
 
     database: Database
     clock: Clock
-    """Judges what is due."""
+    """Judges what is due, and which sessions have begun."""
 
     async def resend(self, reminder_id: UUID, *, by: By, dry_run: bool = False) -> Requested:
         """Plan a reminder that has ended once more, as its next generation; safe to repeat.
@@ -98,6 +116,33 @@ class ReminderRequests:
                 await audit.record(connection, event)
             revision = _with(hastened, recorded, changed=(hastened,) if is_new else ())
             return await _written(connection, session, hastened, revision, situation, is_new=is_new)
+
+    async def failed(
+        self, session_id: UUID | None, *, after: Enrollment | None, limit: int
+    ) -> Mapping[Enrollment, Sequence[Reminder]]:
+        """Enrollments with a failed reminder whose session takes place and has not begun.
+
+        Args:
+            session_id: Only of this session.
+            after: Continue behind this one.
+            limit: At most this many.
+
+        Returns:
+            All ledger rows of each, whoever starts next first.
+        """
+        found = await self.database.tuples(
+            _FAILED,
+            {
+                "now": self.clock.now(),
+                "session_id": session_id,
+                "after_session": after.session_id if after else _FIRST,
+                "after_user": after.user_id if after else _FIRST,
+                "limit": limit,
+            },
+        )
+        enrollments = [Enrollment(*row) for row in found]
+        recorded = await rows_of(self.database, enrollments)
+        return {enrollment: recorded.get(enrollment, ()) for enrollment in enrollments}
 
     async def _locked(
         self, connection: AsyncConnection, reminder_id: UUID
@@ -173,58 +218,3 @@ def _with(
     others = newest_of(r for r in recorded if r.reminder_type != reminder.reminder_type).values()
     as_is = () if added or changed else (reminder,)
     return Revision(added=added, changed=changed, unchanged=(*others, *as_is))
-
-
-_FIRST = UUID(int=0)
-
-_FAILED = typed(f"""
-SELECT r.session_id, r.user_id
-  FROM session_reminder_emails r
-  JOIN sessions s ON s.id = r.session_id AND s.start_time > :now
- WHERE r.email_status = 'failed'
-   AND (s.status = 'cancelled') = (r.reminder_type = 'cancelled')
-   AND (CAST(:session_id AS uuid) IS NULL OR r.session_id = :session_id)
-   AND NOT EXISTS (
-       SELECT FROM session_reminder_emails n
-        WHERE n.session_id = r.session_id AND n.user_id = r.user_id
-          AND n.reminder_type = r.reminder_type AND n.generation > r.generation)
- GROUP BY r.session_id, r.user_id
-HAVING (min(s.start_time), r.session_id, r.user_id) > ({AFTER_START}, :after_session, :after_user)
- ORDER BY min(s.start_time), r.session_id, r.user_id LIMIT :limit
-""")  # noqa: S608 - composed of constants
-
-
-@dataclass(frozen=True, slots=True)
-class FailedEnrollments:
-    """What a redrive looks at."""
-
-    database: Database
-    clock: Clock
-    """Decides which sessions have begun."""
-
-    async def page(
-        self, session_id: UUID | None, *, after: Enrollment | None, limit: int
-    ) -> Mapping[Enrollment, Sequence[Reminder]]:
-        """Enrollments with a failed reminder whose session takes place and has not begun.
-
-        Args:
-            session_id: Only of this session.
-            after: Continue behind this one.
-            limit: At most this many.
-
-        Returns:
-            All ledger rows of each, whoever starts next first.
-        """
-        found = await self.database.tuples(
-            _FAILED,
-            {
-                "now": self.clock.now(),
-                "session_id": session_id,
-                "after_session": after.session_id if after else _FIRST,
-                "after_user": after.user_id if after else _FIRST,
-                "limit": limit,
-            },
-        )
-        enrollments = [Enrollment(*row) for row in found]
-        recorded = await rows_of(self.database, enrollments)
-        return {enrollment: recorded.get(enrollment, ()) for enrollment in enrollments}

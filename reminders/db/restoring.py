@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -14,11 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import preferences
 from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
-from reminders.db.ledger import rows_of
 from reminders.db.platform import platform_of
 from reminders.db.sql import typed
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
-from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
+from reminders.domain.model import OptOut, ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
 
 VERSIONS_AHEAD = 1_000_000_000
@@ -151,12 +150,6 @@ class RestoredLedger:
     async def waiting(self) -> frozenset[Enrollment]:
         """Enrollments of which something waited or was in flight at the backup."""
         return frozenset(Enrollment(*row) for row in await self.database.tuples(_WAITING))
-
-    async def rows(
-        self, enrollments: Sequence[Enrollment]
-    ) -> Mapping[Enrollment, Sequence[Reminder]]:
-        """All rows of some enrollments; those without any are left out."""
-        return await rows_of(self.database, enrollments)
 
     async def catch_up(
         self,

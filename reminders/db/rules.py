@@ -72,10 +72,21 @@ class RuleStore:
 
     database: Database
 
-    async def of_all_sessions(self) -> tuple[ReminderRule, ...]:
-        """The rules for all sessions, in their order."""
+    async def all(self) -> tuple[ReminderRule, ...]:
+        """The rules for all sessions in their order, then those of single sessions.
+
+        Of the latter up to `MOST_LISTED`, the newest first.
+        """
+        of_single_ones = (
+            select(ReminderConfigurationRow.__table__)
+            .where(ReminderConfigurationRow.session_id.is_not(None))
+            .order_by(ReminderConfigurationRow.created_at.desc(), ReminderConfigurationRow.id)
+            .limit(MOST_LISTED)
+        )
         async with self.database.autocommit() as connection:
-            return await _rules(connection, session_id=None)
+            found = await connection.execute(of_single_ones)
+            single = tuple(mapping.rule(row) for row in found.mappings())
+            return (*await _rules(connection), *single)
 
     async def of_session(self, session_id: UUID) -> tuple[ReminderRule, ...]:
         """The rules that count for a session; its own ones carry its id.
@@ -86,16 +97,6 @@ class RuleStore:
         async with self.database.autocommit() as connection:
             await _must_exist(connection, session_id)
             return await effective_rules(connection, session_id)
-
-    async def of_single_sessions(self) -> tuple[ReminderRule, ...]:
-        """Rules of single sessions, up to `MOST_LISTED`, the newest first."""
-        found = await self.database.rows(
-            select(ReminderConfigurationRow.__table__)
-            .where(ReminderConfigurationRow.session_id.is_not(None))
-            .order_by(ReminderConfigurationRow.created_at.desc(), ReminderConfigurationRow.id)
-            .limit(MOST_LISTED)
-        )
-        return tuple(mapping.rule(row) for row in found)
 
     async def proposed(
         self, reminder_type: str, session_id: UUID | None, fields: RuleFields | None
@@ -248,13 +249,11 @@ async def _checked(
     return change
 
 
-async def _rules(
-    connection: AsyncConnection, *, session_id: UUID | None
-) -> tuple[ReminderRule, ...]:
-    """Rules of exactly this scope."""
+async def _rules(connection: AsyncConnection) -> tuple[ReminderRule, ...]:
+    """The rules for all sessions, in their order."""
     found = await connection.execute(
         select(ReminderConfigurationRow.__table__)
-        .where(ReminderConfigurationRow.session_id.is_not_distinct_from(session_id))
+        .where(ReminderConfigurationRow.session_id.is_(None))
         .order_by(
             ReminderConfigurationRow.sort_order,
             ReminderConfigurationRow.minutes_before.desc(),
@@ -269,7 +268,7 @@ async def _in_force(
 ) -> ReminderRule | None:
     """The rule of a type that counts for a session, or for all."""
     if session_id is None:
-        rules = await _rules(connection, session_id=None)
+        rules = await _rules(connection)
     else:
         await _must_exist(connection, session_id)
         rules = await effective_rules(connection, session_id)

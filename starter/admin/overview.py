@@ -10,6 +10,7 @@ from typing import Literal
 
 from fastapi import Request, Response
 
+from reminders.db import arrivals
 from reminders.db.arrivals import DeliveryTimes
 from reminders.db.audit import LONGEST_REASON, Action, By
 from reminders.db.provider import QuotaReading
@@ -103,7 +104,7 @@ async def _figures(parts: Parts) -> Figures | None:
             ledger.due_by_hour(now),
             parts.provider.quotas(),
             parts.provider.hold(),
-            parts.arrivals.times(now),
+            arrivals.times(parts.database, now),
         )
     except DatabaseUnavailableError:
         return None

@@ -93,7 +93,7 @@ async def failed(
     """Causes, and the reminders of the one that was chosen."""
     now = parts.clock.now()
     since = now - SHOWN
-    ledger = parts.failed
+    ledger = parts.overview
     causes = await ledger.causes(now, since=since, session_id=session)
     chosen = causes[0].reason if reason is None and causes else reason
     examples = await ledger.of_cause(chosen, now, since=since, session_id=session)

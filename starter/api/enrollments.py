@@ -31,7 +31,7 @@ from starter.api.routing import (
 )
 from starter.api.sessions import CancelReceiptOut
 from starter.services import reasons
-from starter.services.receipts import Enrolled, Story
+from starter.services.receipts import Enrolled
 
 router = v1_router("enrollments")
 
@@ -109,11 +109,6 @@ class RefusedOut(Out):
     """As of a problem document."""
     detail: str
 
-    @classmethod
-    def of(cls, error: ReminderError) -> Self:
-        """An error as a problem document names it."""
-        return cls(type=TYPES + error.slug, detail=detail_of(error))
-
 
 class OneOfManyOut(Out):
     """What became of one entry."""
@@ -132,7 +127,8 @@ class OneOfManyOut(Out):
     def of(cls, user_id: UUID, answer: Enrolled | ReminderError) -> Self:
         """The answer to one entry."""
         if isinstance(answer, ReminderError):
-            return cls(user_id=user_id, outcome="refused", error=RefusedOut.of(answer))
+            why = RefusedOut(type=TYPES + answer.slug, detail=detail_of(answer))
+            return cls(user_id=user_id, outcome="refused", error=why)
         return cls(
             user_id=user_id,
             outcome="enrolled" if answer.created else "unchanged",
@@ -189,25 +185,6 @@ class StoryOut(Out):
     reminders: list[ReminderOut]
     nothing_planned: str | None = Field(examples=[None])
     """Why there are no reminders, for people; null when there are some."""
-
-    @classmethod
-    def of(cls, story: Story, workflow_url: str | None, *, now: datetime) -> Self:
-        """The story, with a link to where its workflow is shown."""
-        return cls(
-            session_id=story.session.id,
-            user_id=story.user_id,
-            enrollment_status=story.enrollment_status,
-            session_status=story.session.status,
-            start_time=story.session.starts_at,
-            workflow=WorkflowOut(
-                id=story.workflow_id,
-                run_id=story.run_id,
-                status=story.workflow_status,
-                url=workflow_url,
-            ),
-            reminders=story.reminders,
-            nothing_planned=reasons.nothing_planned(story, now=now),
-        )
 
 
 @router.post(
@@ -278,8 +255,20 @@ async def why(session_id: UUID, user_id: UUID, parts: Answering) -> StoryOut:
     Answers from the ledger while Temporal is away; `workflow.status` is `unknown` then.
     """
     story = await parts.gateway.why(session_id, user_id)
-    return StoryOut.of(
-        story, parts.workflow_url(story.workflow_id, story.run_id), now=parts.clock.now()
+    return StoryOut(
+        session_id=session_id,
+        user_id=user_id,
+        enrollment_status=story.enrollment_status,
+        session_status=story.session.status,
+        start_time=story.session.starts_at,
+        workflow=WorkflowOut(
+            id=story.workflow_id,
+            run_id=story.run_id,
+            status=story.workflow_status,
+            url=parts.workflow_url(story.workflow_id, story.run_id),
+        ),
+        reminders=story.reminders,
+        nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
     )
 
 

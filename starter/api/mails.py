@@ -75,14 +75,9 @@ class PreviewFilters(In):
 
         before, late = self.minutes_before, self.minutes_late
         return Wanted(
-            session_id=self.session_id,
-            user_id=self.user_id,
-            reminder_type=self.reminder_type,
-            at=self.at,
+            **self.model_dump(exclude={"minutes_before", "minutes_late", "reason"}),
             before=None if before is None else before * _MINUTE,
             late=None if late is None else late * _MINUTE,
-            locale=self.locale,
-            time_zone=self.time_zone,
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Self
@@ -12,7 +11,6 @@ from fastapi import Query, Response
 from pydantic import Field
 
 from reminders.domain.model import StatusReason
-from reminders.domain.ports import Hold
 from starter.api.models import In, Mirror, Out, PageOut, ReasonBody
 from starter.api.routing import ACCEPTED, BODY, INVALID, Answering, Caller, by, v1_router
 from starter.services.sweeps import Run, RunKind, RunState
@@ -113,17 +111,6 @@ class DeliveryStateOut(Out):
     quotas: list[QuotaOut]
     """Empty while the provider has not said, as it does not to a key that may only send."""
 
-    @classmethod
-    def of(cls, hold: Hold | None, quotas: Sequence[object]) -> Self:
-        """The state that all workers share."""
-        return cls(
-            held_because=hold.reason if hold else None,
-            held_sender=hold.sender if hold else None,
-            held_until=hold.until if hold else None,
-            held_detail=hold.detail if hold else None,
-            quotas=quotas,
-        )
-
 
 class ResumedOut(Out):
     """Delivery goes on."""
@@ -168,7 +155,14 @@ async def runs(filters: Annotated[RunFilters, Query()], parts: Answering) -> Run
 @delivery.get("/delivery", summary="Whether the provider takes e-mails, and its quotas")
 async def delivery_state(parts: Answering) -> DeliveryStateOut:
     """The hold that keeps all workers from sending, if there is one, and what is left."""
-    return DeliveryStateOut.of(await parts.provider.hold(), await parts.provider.quotas())
+    hold, quotas = await parts.provider.hold(), await parts.provider.quotas()
+    return DeliveryStateOut(
+        held_because=hold.reason if hold else None,
+        held_sender=hold.sender if hold else None,
+        held_until=hold.until if hold else None,
+        held_detail=hold.detail if hold else None,
+        quotas=quotas,
+    )
 
 
 @delivery.post(

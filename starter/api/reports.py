@@ -16,8 +16,10 @@ from fastapi import Query
 from pydantic import AliasPath, BeforeValidator, Field
 
 from reminders import cursors
+from reminders.db import arrivals
 from reminders.db.audit import Action
 from reminders.db.lookups import PAGE, Period
+from reminders.db.reports import DueHour
 from reminders.domain.model import (
     EnrollmentStatus,
     Reminder,
@@ -181,13 +183,6 @@ class UserIdsOut(Out):
     """There are more: look more precisely."""
 
 
-class DueHourOut(Out):
-    """What falls due in one hour."""
-
-    begins_at: datetime
-    reminders: int
-
-
 class OverviewOut(Out):
     """How things stand: today, by UTC, what is still to come, and the next 24 hours."""
 
@@ -206,7 +201,7 @@ class OverviewOut(Out):
     """From accepted to delivered, the median of the last day's newest thousand; null if none was
     delivered, or nobody tells."""
     delivered_within_p95_seconds: float | None
-    next_hours: list[DueHourOut]
+    next_hours: list[DueHour]
 
 
 @router.get("/overview", summary="How things stand")
@@ -219,7 +214,7 @@ async def overview(parts: Answering) -> OverviewOut:
         ledger.backlog(now, tolerated=OVERDUE),
         ledger.day(midnight, tolerated=OVERDUE),
         ledger.due_by_hour(now),
-        parts.arrivals.times(now),
+        arrivals.times(parts.database, now),
     )
     return OverviewOut(
         sent_today=today.accepted,
@@ -294,7 +289,7 @@ async def enrollments(parts: Answering, user_id: UUID) -> UserEnrollmentsOut:
 async def failures(parts: Answering, session_id: UUID | None = None) -> CauseListOut:
     """Of the last 30 days. `GET /v1/reminders?status_reason=` lists those of one cause."""
     now = parts.clock.now()
-    causes = await parts.failed.causes(now, since=now - _SHOWN, session_id=session_id)
+    causes = await parts.overview.causes(now, since=now - _SHOWN, session_id=session_id)
     return CauseListOut(items=causes)
 
 

@@ -165,13 +165,6 @@ class RuleChangeOut(Out):
         )
 
 
-class RangeOut(Mirror):
-    """From the earliest to the latest instant."""
-
-    earliest: datetime
-    latest: datetime
-
-
 class FatesOut(Out):
     """Reminders of the rule's type, one an enrollment, by what would become of them."""
 
@@ -204,9 +197,9 @@ class RuleDiffOut(Out):
     after: RuleOut | None
     in_words: list[str]
     total: FatesOut
-    moved_from: RangeOut | None
-    moved_to: RangeOut | None
-    planned_for: RangeOut | None
+    moved_from: Range | None
+    moved_to: Range | None
+    planned_for: Range | None
     enrollments: int
     """Confirmed enrollments of sessions ahead that were looked at."""
     sessions: list[SessionFatesOut]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
@@ -41,7 +40,6 @@ from starter.api.routing import (
     under_way,
     v1_router,
 )
-from starter.assembly import Parts
 from starter.services.receipts import ChangeReceipt
 
 router = v1_router("sessions")
@@ -119,32 +117,9 @@ class SessionWithCounts(SessionOut):
     """A session, and how many of its reminders are in each status."""
 
     counts: dict[ReminderStatus, int]
+    """Every status is named, also those without reminders."""
     would_be_told: dict[Notice, int]
     """How many people would get a notice, were it `cancelled` or `moved` now."""
-
-    @classmethod
-    def of(
-        cls,
-        session: Session,
-        counts: Mapping[ReminderStatus, int],
-        would_be_told: Mapping[Notice, int],
-    ) -> Self:
-        """Every status is named, also those without reminders."""
-        every = {status: counts.get(status, 0) for status in ReminderStatus}
-        return cls(
-            **vars(SessionOut.model_validate(session)),
-            counts=every,
-            would_be_told=dict(would_be_told),
-        )
-
-
-async def session_with_counts(parts: Parts, session_id: UUID) -> SessionWithCounts:
-    """The session as it is stored, its reminders by status, and who would be told of a change."""
-    return SessionWithCounts.of(
-        await parts.catalogue.session(session_id),
-        await parts.catalogue.counts(session_id),
-        await parts.gateway.notices.expected(session_id),
-    )
 
 
 class UnderWayOut(Mirror):
@@ -341,4 +316,10 @@ async def restore_session(
 )
 async def get_session(session_id: UUID, parts: Answering) -> SessionWithCounts:
     """The session as it is stored, its reminders by status, and who would be told of a change."""
-    return await session_with_counts(parts, session_id)
+    session = await parts.catalogue.session(session_id)
+    counts = await parts.catalogue.counts(session_id)
+    return SessionWithCounts(
+        **vars(SessionOut.model_validate(session)),
+        counts={status: counts.get(status, 0) for status in ReminderStatus},
+        would_be_told=await parts.gateway.notices.expected(session_id),
+    )

@@ -18,6 +18,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
+from reminders.db.calendar import calendar_entry
 from reminders.db.preference_store import Reader
 from reminders.domain.errors import LinkNotFoundError, ServiceUnavailableError, UserNotFoundError
 from reminders.domain.languages import in_language, is_by_language
@@ -159,7 +160,7 @@ async def calendar(token: str, request: Request) -> Response:
 async def _calendar(token: str, request: Request) -> Response:
     enrollment = _enrollment_of(request, Purpose.CALENDAR, token)
     parts = _parts(request)
-    entry = await parts.calendar.entry(enrollment.session_id, enrollment.user_id)
+    entry = await calendar_entry(parts.database, enrollment.session_id, enrollment.user_id)
     if entry is None or _is_out_of_date(parts, entry.session):
         raise LinkNotFoundError
     if is_by_language(entry.session):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 from uuid import UUID
@@ -25,19 +26,18 @@ from starter.cli.options import (
     User,
     Yes,
     ask,
+    bar,
     by,
     fail,
     only_counted,
     show,
     show_named,
+    waited_for,
 )
-from starter.cli.progress import bar, waited_for
 from starter.cli.reminders import with_generation
 from starter.cli.sessions import print_under_way
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from reminders.db.lookups import Names
     from reminders.domain.errors import ReminderError
     from starter.api.enrollments import EnrolleeBody, EnrollmentOut, EnrollmentsOut, StoryOut
@@ -177,14 +177,14 @@ def _title(session: UUID) -> str:
 @app.command()
 def why(session: Session, user: User, *, as_json: AsJson = False) -> None:
     """Explain why a user was, will be or was not reminded of a session."""
-    from starter.api.enrollments import StoryOut
+    from starter.api import enrollments
 
-    async def looked_up(parts: Parts) -> StoryOut:
-        story = await parts.gateway.why(session, user)
-        url = parts.workflow_url(story.workflow_id, story.run_id)
-        return StoryOut.of(story, url, now=parts.clock.now())
-
-    show_named(looked_up, _print_story, lambda story: [story], as_json=as_json)
+    show_named(
+        lambda p: enrollments.why(session, user, p),
+        _print_story,
+        lambda story: [story],
+        as_json=as_json,
+    )
 
 
 def _print_enrollment(answer: EnrollmentOut) -> None:
@@ -330,49 +330,31 @@ def _opened(name: str) -> IO[str]:
 
 def _entries(file: IO[str]) -> Iterator[tuple[int, Any]]:
     """Each entry as it stands there; of CSV, empty cells are absent."""
-    numbered = _Lines(file)
-    first = next(numbered, "")
+    first = next(file, "")
     if first.lstrip().startswith(("{", "[")):
-        yield from _json(numbered, first)
+        yield from _json(chain([first], file))
         return
     columns = next(csv.reader([first]), [])
-    rows = csv.DictReader(numbered, [column.strip() for column in columns], strict=True)
+    rows = csv.DictReader(file, [column.strip() for column in columns], strict=True)
     for row in rows:
         # What stands beyond the last column has no name: it is refused by the one it gets here.
         cells = {name or "beyond the columns": str(cell or "") for name, cell in row.items()}
-        yield numbered.number, {name: cell.strip() for name, cell in cells.items() if cell.strip()}
+        filled = {name: cell.strip() for name, cell in cells.items() if cell.strip()}
+        yield 1 + rows.reader.line_num, filled
 
 
-def _json(numbered: _Lines, first: str) -> Iterator[tuple[int, Any]]:
+def _json(lines: Iterable[str]) -> Iterator[tuple[int, Any]]:
     from pydantic_core import from_json
 
-    line = first
-    while line:
-        if line.strip():
-            try:
-                entry = from_json(line)
-            except ValueError:
-                entry = None
-            if not isinstance(entry, dict):
-                raise InvalidInputError(
-                    f"line {numbered.number} is no JSON object; write one object a line",
-                    field=_OPTION,
-                )
-            yield numbered.number, entry
-        line = next(numbered, "")
-
-
-class _Lines:
-    """A file's lines, and how many were read."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
-        self.number = 0
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = next(self._file)
-        self.number += 1
-        return line
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = from_json(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict):
+            raise InvalidInputError(
+                f"line {number} is no JSON object; write one object a line", field=_OPTION
+            )
+        yield number, entry

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,8 @@ import typer
 
 from reminders.domain.model import Session
 from starter.cli import tables
-from starter.cli.options import AsJson, Reason, ask, by, parsed, show, with_options
+from starter.cli.options import AsJson, Reason, ask, by, instant, parsed, show, with_options
+from starter.cli.reminders import with_generation
 
 if TYPE_CHECKING:
     from starter.api.mails import PreviewOut, RehearsalOut, TestSentOut
@@ -23,30 +24,29 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _duration = parsed("reminders.settings:Duration")
+_zone = parsed("starter.api.models:ZoneName")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Email:
     """Which e-mail is meant."""
 
-    session: Annotated[
+    session_id: Annotated[
         UUID | None,
         typer.Argument(metavar="SESSION", help="Id of a session; a sample one if left out."),
     ] = None
-    user: Annotated[
+    user_id: Annotated[
         UUID | None,
-        typer.Option(metavar="USER", help="Id of the attendee; a sample one if left out."),
+        typer.Option(
+            "--user", metavar="USER", help="Id of the attendee; a sample one if left out."
+        ),
     ] = None
-    kind: Annotated[
+    reminder_type: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Which reminder, such as 30min.")
     ] = None
     at: Annotated[
         datetime | None,
-        typer.Option(
-            parser=parsed("starter.api.models:Instant"),
-            metavar="INSTANT",
-            help="As sent at this instant.",
-        ),
+        instant("As sent at this instant."),
     ] = None
     before: Annotated[
         timedelta | None,
@@ -68,30 +68,14 @@ class _Email:
     ] = None
     time_zone: Annotated[
         str | None,
-        typer.Option(
-            parser=parsed("starter.api.models:ZoneName"),
-            metavar="ZONE",
-            help="Of the sample attendee.",
-        ),
+        typer.Option(parser=_zone, metavar="ZONE", help="Of the sample attendee."),
     ] = None
 
     async def scene(self, parts: Parts) -> Scene:
         """It, looked up."""
         from starter.services.mails import Wanted, scene
 
-        return await scene(
-            parts,
-            Wanted(
-                session_id=self.session,
-                user_id=self.user,
-                reminder_type=self.kind,
-                at=self.at,
-                before=self.before,
-                late=self.late,
-                locale=self.locale,
-                time_zone=self.time_zone,
-            ),
-        )
+        return await scene(parts, Wanted(**asdict(self)))
 
 
 @app.command()
@@ -113,7 +97,7 @@ def preview(
 
     async def composed(parts: Parts) -> PreviewOut:
         scene = await email.scene(parts)
-        return PreviewOut.of(scene, Mails(parts.settings).preview(scene), email.session)
+        return PreviewOut.of(scene, Mails(parts.settings).preview(scene), email.session_id)
 
     made = ask(composed)
     if in_browser:
@@ -186,9 +170,6 @@ def _lead(left: timedelta) -> str:
     return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 min"
 
 
-_instant = parsed("starter.api.models:Instant")
-
-
 @app.command()
 def rehearse(
     session: Annotated[
@@ -197,15 +178,11 @@ def rehearse(
     *,
     start: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="A session that starts then."),
+        instant("A session that starts then."),
     ] = None,
     zone: Annotated[
         str,
-        typer.Option(
-            parser=parsed("starter.api.models:ZoneName"),
-            metavar="ZONE",
-            help="Where --start is: an IANA name.",
-        ),
+        typer.Option(parser=_zone, metavar="ZONE", help="Where --start is: an IANA name."),
     ] = "UTC",
     user: Annotated[
         UUID | None,
@@ -213,15 +190,15 @@ def rehearse(
     ] = None,
     enroll_at: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="When they enroll; now if left out."),
+        instant("When they enroll; now if left out."),
     ] = None,
     move_at: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="When the session is moved ..."),
+        instant("When the session is moved ..."),
     ] = None,
     move_to: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="... and its new start."),
+        instant("... and its new start."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -259,9 +236,7 @@ def _print_rehearsal(answer: RehearsalOut) -> None:
     )
     tables.table(
         {
-            "reminder": f"{r.reminder_type} ({r.generation})"
-            if r.generation > 1
-            else r.reminder_type,
+            "reminder": with_generation(r),
             "goes out (UTC)": r.sent_at or "-",
             "due (UTC)": r.due_at,
             "subject, or why not": r.subject or r.decision,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starter.cli import progress, tables
+from starter.cli import tables
 from starter.cli.options import (
     AsJson,
     Cursor,
@@ -15,6 +15,7 @@ from starter.cli.options import (
     Group,
     Reason,
     ask,
+    bar,
     by,
     parsed,
     show,
@@ -57,7 +58,7 @@ def sweep(
     from starter.api.operation import RunOut, SweepOut
 
     async def waited(parts: Parts) -> RunOut:
-        with progress.bar("a sweep is under way", quiet=as_json):
+        with bar("a sweep is under way", quiet=as_json):
             run = await parts.sweeps.finished(await parts.sweeps.start(by(reason)))
         return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
 
@@ -94,12 +95,9 @@ def runs(
 @_delivery.command("show")
 def show_delivery(*, as_json: AsJson = False) -> None:
     """Show whether the provider accepts e-mails now, and how much of its quotas is left."""
-    from starter.api.operation import DeliveryStateOut
+    from starter.api import operation
 
-    async def read(parts: Parts) -> DeliveryStateOut:
-        return DeliveryStateOut.of(await parts.provider.hold(), await parts.provider.quotas())
-
-    show(ask(read), _print_delivery, as_json=as_json)
+    show(ask(operation.delivery_state), _print_delivery, as_json=as_json)
 
 
 @_delivery.command()

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from reminders.domain.model import OptOut
-from starter.cli import progress, tables
+from starter.cli import tables
 from starter.cli.options import (
     AsJson,
     DryRun,
@@ -19,6 +19,7 @@ from starter.cli.options import (
     User,
     Yes,
     ask,
+    bar,
     by,
     only_counted,
     show,
@@ -59,12 +60,11 @@ class _Stop:
 @_preferences.command("show")
 def show_preferences(user: User, *, as_json: AsJson = False) -> None:
     """Show which reminders a user has stopped."""
-    from starter.api.people import PreferencesOut
+    from starter.api import people
 
-    async def found(parts: Parts) -> PreferencesOut:
-        return PreferencesOut.of(user, await parts.preferences.of(user))
-
-    show_named(found, _print_preferences, _named_in, as_json=as_json)
+    show_named(
+        lambda p: people.preferences(user, p), _print_preferences, _named_in, as_json=as_json
+    )
 
 
 @_preferences.command()
@@ -102,7 +102,7 @@ def erase(
     from starter.api.people import ErasureOut
 
     async def erased(parts: Parts, *, dry_run: bool = False) -> ErasureOut:
-        with progress.bar("enrollments ended", quiet=as_json) as shown:
+        with bar("enrollments ended", quiet=as_json) as shown:
             receipt = await parts.erasure.erase(
                 user, by=by(reason), dry_run=dry_run, on_progress=shown.at
             )

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
-from starter.cli import progress, tables
+from starter.cli import tables
 from starter.cli.options import (
     AsJson,
     Cursor,
@@ -19,9 +19,10 @@ from starter.cli.options import (
     NeededReason,
     Yes,
     ask,
+    bar,
     by,
+    instant,
     only_counted,
-    parsed,
     show,
     show_named,
 )
@@ -29,6 +30,7 @@ from starter.cli.options import (
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
     from reminders.db.resends import Requested
+    from starter.api.mails import RehearsedReminder
     from starter.api.reminders import RedriveOut, ReminderOut, ReminderPageOut
     from starter.assembly import Parts
     from starter.cli.options import Question
@@ -40,10 +42,6 @@ _Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")]
 _OfSession = Annotated[UUID | None, typer.Option(metavar="SESSION", help="Only this session's.")]
 
 
-def _instant(help: str) -> Any:  # noqa: A002, ANN401 - typer's own
-    return typer.Option(parser=parsed("starter.api.models:Instant"), metavar="INSTANT", help=help)
-
-
 @app.command("list")
 def list_(
     status: Annotated[ReminderStatus | None, typer.Option(help="Only these.")] = None,
@@ -53,9 +51,9 @@ def list_(
     user: Annotated[UUID | None, typer.Option(metavar="USER", help="Only this user's.")] = None,
     since: Annotated[
         datetime | None,
-        _instant(help="Due then or later; without any of these options, from now on."),
+        instant("Due then or later; without any of these options, from now on."),
     ] = None,
-    until: Annotated[datetime | None, _instant(help="Due before then.")] = None,
+    until: Annotated[datetime | None, instant("Due before then.")] = None,
     newest: Annotated[bool, typer.Option("--newest", help="The latest due instant first.")] = False,
     limit: Annotated[
         int, typer.Option(min=1, max=10_000, metavar="N", help="At most this many.")
@@ -130,7 +128,7 @@ def redrive(
     async def redriven(parts: Parts, *, only_count: bool = False) -> RedriveOut:
         if session is not None:
             await parts.catalogue.session(session)
-        with progress.bar("failed reminders", quiet=as_json or only_count) as shown:
+        with bar("failed reminders", quiet=as_json or only_count) as shown:
             receipt = await parts.resending.redrive(
                 by(reason),
                 session_id=session,
@@ -149,7 +147,7 @@ def redrive(
     show(only or ask(redriven), _print_redrive, as_json=as_json)
 
 
-def with_generation(reminder: ReminderOut) -> str:
+def with_generation(reminder: ReminderOut | RehearsedReminder) -> str:
     """Its type, and which sending it is if not the first."""
     again = f" ({reminder.generation})" if reminder.generation > 1 else ""
     return reminder.reminder_type + again

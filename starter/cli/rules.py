@@ -81,13 +81,11 @@ class _ChangedRule(_NewRule):
 @_config.command("list")
 def list_rules(session: _Session = None, *, as_json: AsJson = False) -> None:
     """List the rules; with --session, those that count for that session."""
-    from starter.api.rules import RuleListOut, RuleOut
+    from starter.api import rules
 
-    async def listed(parts: Parts) -> RuleListOut:
-        rules = await (parts.rules.of_session(session) if session else parts.rules.all())
-        return RuleListOut(items=[RuleOut.of(rule) for rule in rules])
-
-    show_named(listed, _print_rules, attrgetter("items"), as_json=as_json)
+    show_named(
+        lambda p: rules.list_rules(p, session), _print_rules, attrgetter("items"), as_json=as_json
+    )
 
 
 @_config.command()

@@ -23,8 +23,8 @@ from starter.cli.options import (
     by,
     show,
     show_named,
+    waited_for,
 )
-from starter.cli.progress import waited_for
 from starter.cli.reminders import by_status
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ app.add_typer(_session, name="session")
 @_session.command("show")
 def show_session(session: Session, *, as_json: AsJson = False) -> None:
     """Show a session, with its reminders counted by status."""
-    from starter.api.sessions import session_with_counts
+    from starter.api import sessions
 
     async def looked_up(parts: Parts) -> SessionWithCounts:
-        found = await session_with_counts(parts, session)
+        found = await sessions.get_session(session, parts)
         if as_json:  # as it is stored
             return found
         return found.model_copy(update={"title": parts.browser.text(found.title)})

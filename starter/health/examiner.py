@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -16,19 +17,18 @@ from temporalio.service import RPCError
 
 from reminders import temporal
 from reminders.db import migrate
-from reminders.db.arrivals import WebhookRefusals
+from reminders.db.arrivals import WebhookRefusals, late_domains
 from reminders.db.channel import Channel
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.oddities import KINDS
-from reminders.db.provider import ProviderEvents
+from reminders.db.provider import ProviderEvents, ProviderState
 from reminders.db.sessions import Catalogue
-from reminders.domain.model import StatusReason
+from reminders.domain.model import StatusReason, WebhookRefusal
 from reminders.domain.ports import Clock
 from reminders.domain.upkeep import LedgerReader, LedgerState
 from reminders.settings import Settings
 from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounded, silence
-from starter.health.events import EventChecks
 from starter.health.platform import PlatformChecks
 from starter.health.temporal_checks import RetentionCheck, SweepChecks, last_poll
 from starter.services.namespace import NOT_ALLOWED, Namespace
@@ -48,6 +48,23 @@ _SYNCHRONISE = "synchronise the clocks of both machines (chrony, systemd-timesyn
 LITTLE_QUOTA = 0.2
 """Fraction of a quota below which operators are warned."""
 
+DAY = timedelta(days=1)
+SILENCE = timedelta(hours=3)
+"""The provider tells of an e-mail within seconds, and repeats what was not taken for hours."""
+
+_SET_IT = (
+    "set RESEND_WEBHOOK_SECRET of the API to the signing secret that https://resend.com/webhooks"
+    " shows for this endpoint"
+)
+_REFUSED = {
+    WebhookRefusal.SIGNATURE: ("their signature does not fit RESEND_WEBHOOK_SECRET", _SET_IT),
+    WebhookRefusal.NO_SECRET: ("the API has no RESEND_WEBHOOK_SECRET", _SET_IT),
+    WebhookRefusal.TIMESTAMP: (
+        "their signature is minutes away from PostgreSQL's clock",
+        "synchronise the clock of PostgreSQL's machine (chrony, systemd-timesyncd)",
+    ),
+}
+
 _REMEDIES = {
     StatusReason.QUOTA: "raise the quota at Resend, or wait until it is renewed",
     StatusReason.MISCONFIGURED: (
@@ -66,52 +83,43 @@ _ASKS = {
 """The part that a check asks, if it is not PostgreSQL."""
 
 
+@dataclass(kw_only=True, slots=True)
 class Examiner:
     """Examines the system; callers that ask at the same time share one examination."""
 
-    def __init__(
-        self,
-        client: Client,
-        *,
-        database: Database,
-        namespace: Namespace,
-        sweeps: Sweeps,
-        events: ProviderEvents,
-        refusals: WebhookRefusals,
-        queries: ReminderQueries,
-        ledger: LedgerReader,
-        settings: Settings,
-        clock: Clock,
-    ) -> None:
-        """Ask these parts; nothing is asked yet.
+    client: Client
+    """May be lazy."""
+    database: Database
+    """Whose schema is compared with this release's."""
+    namespace: Namespace
+    """Says whether it is ours."""
+    sweeps: Sweeps
+    """What became of them."""
+    events: ProviderEvents
+    """What the provider has told us."""
+    refusals: WebhookRefusals
+    """What it may have, and was refused."""
+    provider: ProviderState
+    """Says whether delivery is held."""
+    queries: ReminderQueries
+    """Says what is overdue."""
+    ledger: LedgerReader
+    """Knows quotas, and what time it is in PostgreSQL."""
+    settings: Settings
+    """Of this process; a worker should poll their task queue."""
+    clock: Clock
+    """Decides what is overdue."""
+    _sweeping: SweepChecks = field(init=False)
+    _platform: PlatformChecks = field(init=False)
+    _retention: RetentionCheck = field(init=False)
+    _running: asyncio.Task[Diagnosis] | None = field(default=None, init=False)
 
-        Args:
-            client: May be lazy.
-            database: Whose schema is compared with this release's.
-            namespace: Says whether it is ours.
-            sweeps: What became of them.
-            events: What the provider has told us.
-            refusals: What it may have, and was refused.
-            queries: Says what is overdue.
-            ledger: Knows quotas, and what time it is in PostgreSQL.
-            settings: Of this process; a worker should poll their task queue.
-            clock: Decides what is overdue.
-        """
-        self._client = client
-        self._database = database
-        self._namespace = namespace
-        self._sweeping = SweepChecks(client=client, sweeps=sweeps, settings=settings, clock=clock)
-        self._events = EventChecks(
-            database=database, events=events, refusals=refusals, settings=settings, clock=clock
+    def __post_init__(self) -> None:
+        self._sweeping = SweepChecks(
+            client=self.client, sweeps=self.sweeps, settings=self.settings, clock=self.clock
         )
-        self._queries = queries
-        self._ledger = ledger
-        self._settings = settings
-        self._task_queue = settings.temporal_task_queue
-        self._clock = clock
-        self._running: asyncio.Task[Diagnosis] | None = None
-        self._platform = PlatformChecks(database)
-        self._retention = RetentionCheck(client, Catalogue(database), clock)
+        self._platform = PlatformChecks(self.database)
+        self._retention = RetentionCheck(self.client, Catalogue(self.database), self.clock)
 
     async def examine(self) -> Diagnosis:
         """Run all checks, within about three seconds; never raises."""
@@ -126,7 +134,7 @@ class Examiner:
             return asyncio.create_task(bounded(name, look, PATIENCE, asks=asks))
 
         overdue = check("overdue", self._overdue)
-        state = asyncio.create_task(self._ledger.state())
+        state = asyncio.create_task(self.ledger.state())
         checks = await asyncio.gather(
             check("settings", self._contradictions),
             check("database", self._reach_database),
@@ -139,30 +147,30 @@ class Examiner:
             check("clock", lambda: self._clocks(state)),
             check("worker", lambda: self._worker(overdue)),
             check("delivery", self._delivery),
-            check("webhooks", self._events.webhooks),
+            check("webhooks", self._webhooks),
             check("quota", lambda: self._quota(state)),
             check("stranded", lambda: self._stranded(state)),
-            check("arrival", lambda: self._events.arrival(state)),
+            check("arrival", lambda: self._arrival(state)),
             overdue,
-            *([check("channel", self._listening)] if self._settings.database_channel else []),
-            *([check("platform", self._platform.look)] if self._database.host_schema else []),
+            *([check("channel", self._listening)] if self.settings.database_channel else []),
+            *([check("platform", self._platform.look)] if self.database.host_schema else []),
         )
         state.cancel()
         return Diagnosis(checks=tuple(checks))
 
     async def _contradictions(self) -> str:
-        doubts = self._settings.doubts()
+        doubts = self.settings.doubts()
         if doubts:
             raise FoundError(*doubts[0], Level.WARNING)
-        return f"nothing contradicts itself; DELIVERY_MODE is {self._settings.delivery_mode}"
+        return f"nothing contradicts itself; DELIVERY_MODE is {self.settings.delivery_mode}"
 
     async def _reach_database(self) -> str:
-        await self._database.see_writable()
-        way = ", through a pooler" if self._database.is_pooled else ""
+        await self.database.see_writable()
+        way = ", through a pooler" if self.database.is_pooled else ""
         return f"PostgreSQL answers and takes writes{way}"
 
     async def _schema(self) -> str:
-        current, head = await migrate.current(self._database), _head()
+        current, head = await migrate.current(self.database), _head()
         if current != head and not migrate.lacks(current):
             raise FoundError(
                 f"the schema is at {current}, which is newer than this release ({head})",
@@ -177,12 +185,12 @@ class Examiner:
         return f"at {head}"
 
     async def _installation(self) -> str:
-        await self._namespace.memo()
+        await self.namespace.memo()
         return "database and namespace are this installation's"
 
     async def _search_attributes(self) -> str:
         try:
-            missing = await temporal.missing_search_attributes(self._client)
+            missing = await temporal.missing_search_attributes(self.client)
         except RPCError as error:
             if error.status in NOT_ALLOWED:
                 return "not known: listing them is not allowed here"
@@ -195,12 +203,12 @@ class Examiner:
         return "registered"
 
     async def _worker(self, overdue: asyncio.Task[Check]) -> str:
-        now = self._clock.now()
+        now = self.clock.now()
         polls = await self._last_polls()
         # Shielded: running out of time here must not cancel the other check.
         patience = WORKER_GONE if (await asyncio.shield(overdue)).ok else WORKER_SILENT
         known = [poll for poll in polls if poll is not None]
-        queue = f"task queue {self._task_queue}"
+        queue = f"task queue {self.settings.temporal_task_queue}"
         remedy = "start one: `reminders worker`"
         if len(known) < len(polls):
             raise FoundError(f"no worker polls {queue}", remedy)
@@ -212,9 +220,10 @@ class Examiner:
 
     async def _last_polls(self) -> Sequence[datetime | None]:
         """When a worker last asked for workflow tasks, and for activities."""
+        queue = self.settings.temporal_task_queue
         return await asyncio.gather(
-            last_poll(self._client, self._task_queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
-            last_poll(self._client, self._task_queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
+            last_poll(self.client, queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW),
+            last_poll(self.client, queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY),
         )
 
     async def _clocks(self, state: asyncio.Task[LedgerState]) -> str:
@@ -233,7 +242,7 @@ class Examiner:
                 Level.WARNING,
             )
         polled = [p for p in await self._last_polls() if p is not None]
-        if polled and (ahead := max(polled) - self._clock.now()) > SKEW:
+        if polled and (ahead := max(polled) - self.clock.now()) > SKEW:
             raise FoundError(
                 f"PostgreSQL's clock is {ahead.total_seconds():.0f} s behind Temporal's: that late"
                 " reminders go out",
@@ -270,9 +279,9 @@ class Examiner:
         return "no request was frozen for somewhere else"
 
     async def _listening(self) -> str:
-        name = self._settings.database_channel or ""
-        is_heard = await Channel(self._database, name).is_heard()
-        if self._database.is_pooled:
+        name = self.settings.database_channel or ""
+        is_heard = await Channel(self.database, name).is_heard()
+        if self.database.is_pooled:
             raise FoundError(
                 f"{name} cannot be listened to: a pooler is before PostgreSQL, and only the sweep"
                 " finds what your triggers tell",
@@ -289,7 +298,7 @@ class Examiner:
         return f"a worker listens to {name}"
 
     async def _delivery(self) -> str:
-        hold = await self._queries.hold()
+        hold = await self.provider.hold()
         if hold is not None:
             whose = f", for workers with key and sender {hold.sender}" if hold.sender else ""
             said = f". {hold.detail}" if hold.detail else ""
@@ -299,6 +308,45 @@ class Examiner:
                 _REMEDIES.get(hold.reason, "see the worker's log"),
             )
         return "nothing holds delivery back"
+
+    async def _webhooks(self) -> str:
+        """Whether webhooks come, and are taken in."""
+        now = self.clock.now()
+        if (why := await self.refusals.last(since=now - DAY)) is not None:
+            what, remedy = _REFUSED[why]
+            raise FoundError(f"webhooks are refused: {what}", remedy, Level.WARNING)
+        if not self.settings.resend_webhook_secret:
+            return "not expected: RESEND_WEBHOOK_SECRET is not set"
+        count = await self.events.unheard_of(since=now - DAY, until=now - SILENCE)
+        if count:
+            some = "1 e-mail was" if count == 1 else f"{count} e-mails were"
+            raise FoundError(
+                f"{some} accepted, and no webhook came for a day: bounces are not seen",
+                "see https://resend.com/webhooks: is the endpoint there, enabled, and reachable?",
+                Level.WARNING,
+            )
+        return "the provider tells us what becomes of e-mails"
+
+    async def _arrival(self, state: asyncio.Task[LedgerState]) -> str:
+        """Whether what was accepted arrives."""
+        found = await asyncio.shield(state)
+        if found.undelivered:
+            some = "1 e-mail is" if found.undelivered == 1 else f"{found.undelivered} e-mails are"
+            raise FoundError(
+                f"{some} accepted, and not delivered after 15 minutes{await self._where()}",
+                "the receiving server asks for patience, or events are lost; Resend's dashboard"
+                " tells, and so does the enrollment's page",
+                Level.WARNING,
+            )
+        return "what was accepted has been delivered, or ended, as far as the provider tells"
+
+    async def _where(self) -> str:
+        """The domains that several people have; in redirect mode nothing goes there."""
+        if self.settings.delivery_mode != "live":
+            return ""
+        domains = await late_domains(self.database, self.clock.now())
+        told = ", ".join(f"{count} at {domain}" for domain, count in domains.items())
+        return f" ({told})" if told else ""
 
     def odd_rows(self) -> Sequence[Metric]:
         """How many rows of an existing platform's are odd, by kind; nothing before they were looked at."""
@@ -317,7 +365,7 @@ class Examiner:
         return (family,)
 
     async def _overdue(self) -> str:
-        count = await self._queries.overdue(before=self._clock.now() - OVERDUE)
+        count = await self.queries.overdue(before=self.clock.now() - OVERDUE)
         if count:
             some = "1 reminder is" if count == 1 else f"{count} reminders are"
             raise FoundError(

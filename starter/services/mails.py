@@ -88,8 +88,6 @@ class TestSent:
 
     email_id: str
     """The provider's."""
-    subject: str
-    """As the test recipient sees it, with the address that it would have gone to."""
     event_id: int
     """Its entry in the audit log."""
 
@@ -226,9 +224,7 @@ class Mails:
                 },
             )
         )
-        return TestSent(
-            email_id=receipt.resend_email_id, subject=message.subject, event_id=event_id
-        )
+        return TestSent(email_id=receipt.resend_email_id, event_id=event_id)
 
     @staticmethod
     def _wait(instants: Sequence[datetime], now: datetime) -> timedelta:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -56,12 +56,7 @@ class CancelReceipt:
     @property
     def details(self) -> dict[str, Any]:
         """As the audit log keeps it."""
-        return {
-            "cancelled": self.cancelled,
-            "already_sent": self.already_sent,
-            "in_flight": self.in_flight,
-            "told": self.told,
-        }
+        return {name: n for name, n in asdict(self).items() if name != "event_id"}
 
     @classmethod
     def of(cls, planned: PlannedEnrollment) -> CancelReceipt:

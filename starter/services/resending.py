@@ -14,7 +14,7 @@ from uuid import UUID
 
 from reminders import cursors
 from reminders.db.audit import Action, AuditLog, By
-from reminders.db.resends import FailedEnrollments, ReminderRequests, Requested
+from reminders.db.resends import ReminderRequests, Requested
 from reminders.domain.errors import InvalidInputError, NotFoundError, SendRefusedError
 from reminders.domain.model import Reminder
 from reminders.domain.ports import Clock, Enrollment
@@ -50,7 +50,6 @@ class Resending:
 
     handover: Handover
     requests: ReminderRequests = field(kw_only=True)
-    failed: FailedEnrollments = field(kw_only=True)
     audit: AuditLog = field(kw_only=True)
     clock: Clock = field(kw_only=True)
 
@@ -151,7 +150,7 @@ class Resending:
         limit: int,
     ) -> RedriveReceipt:
         after = Enrollment(*cursors.decode(cursor, UUID, UUID)) if cursor else None
-        page = await self.failed.page(session_id, after=after, limit=limit)
+        page = await self.requests.failed(session_id, after=after, limit=limit)
         left: Counter[str] = Counter()
 
         async def one(recorded: Sequence[Reminder]) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.client import Client  # noqa: TID251 - asks who polls, starts nothing
 
 from reminders.db.audit import By
+from reminders.db.ledger import rows_of
 from reminders.db.preferences import STOPPING
 from reminders.db.restoring import Found, Moved, RestoredLedger, Since
 from reminders.domain.errors import ServiceUnavailableError
@@ -129,7 +130,7 @@ async def reconcile(
     suspects = sorted({*runs, *await ledger.waiting()}, key=lambda e: (e.session_id, e.user_id))
     for start in range(0, len(suspects), PAGE):
         page = suspects[start : start + PAGE]
-        rows = await ledger.rows(page)
+        rows = await rows_of(ledger.database, page)
         for enrollment, known in zip(page, await fan_out(read, page), strict=True):
             judging.judge(enrollment, rows.get(enrollment, ()), known)
     since = judging.result()
@@ -145,11 +146,8 @@ async def reconcile(
         looked_at=judging.looked_at,
         still_waiting=judging.looked_at - counts.total(),
         ended=dict(sorted(counts.items())),
-        added=caught.added,
-        unenrolled=caught.unenrolled,
-        sessions_cancelled=caught.sessions_cancelled,
-        sessions_moved=caught.sessions_moved,
         unreadable=unreadable,
+        **asdict(caught),
     )
 
 

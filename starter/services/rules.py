@@ -96,10 +96,7 @@ class RuleAdmin:
 
     async def all(self) -> tuple[ReminderRule, ...]:
         """The rules for all sessions in their order, then those of single sessions."""
-        return (
-            *await self.store.of_all_sessions(),
-            *await self.store.of_single_sessions(),
-        )
+        return await self.store.all()
 
     async def add(
         self,

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from reminders.db.audit import By
-from reminders.db.calendar import CalendarEntries
+from reminders.db.calendar import calendar_entry
 from reminders.db.erasure import ErasureStore
 from reminders.db.preference_store import PreferenceStore
 from reminders.domain.errors import UserNotFoundError
@@ -138,13 +138,12 @@ async def test_a_link_of_ones_own(stage: Stage) -> None:
     await stage.gateway.enroll(session.id, other)
     handles = [stage.handle(session, user) for user in (user_id, other)]
     await stage.forward(90 * MINUTE, *handles)
-    entries = CalendarEntries(stage.database)
-    before = await entries.entry(session.id, user_id)
+    before = await calendar_entry(stage.database, session.id, user_id)
     again = await stage.gateway.enroll(session.id, user_id, join_url=second)
     assert not again.created
     await stage.gateway.enroll(session.id, user_id)  # a repetition that does not know of it
     await stage.forward(23 * HOUR, *handles)
-    entry = await entries.entry(session.id, user_id)
+    entry = await calendar_entry(stage.database, session.id, user_id)
     assert before is not None
     assert entry is not None
     assert (first, second) == (before.session.join_url, entry.session.join_url)
@@ -157,7 +156,7 @@ async def test_a_link_of_ones_own(stage: Stage) -> None:
     assert [first, second, second] == links[user_id]
     assert 3 * ["https://meet.example/all"] == links[other]
     await stage.gateway.enroll(session.id, user_id, join_url="")
-    back = await entries.entry(session.id, user_id)
+    back = await calendar_entry(stage.database, session.id, user_id)
     assert back is not None
     assert "https://meet.example/all" == back.session.join_url
 
@@ -166,11 +165,11 @@ async def test_the_calendar_follows_a_move(stage: Stage) -> None:
     """Failure 4: from 10:00 to 14:00, the file has the same UID and a higher SEQUENCE."""
     session, user_id = await stage.session(starts_in=150 * MINUTE), await stage.attendee()
     await stage.enroll(session, user_id)
-    entries, events = CalendarEntries(stage.database), []
+    events = []
     for starts_at in (session.starts_at, session.starts_at + 4 * HOUR, session.starts_at):
         await stage.gateway.put_session(replace(session, starts_at=starts_at))
         for _ in range(2):
-            entry = await entries.entry(session.id, user_id)
+            entry = await calendar_entry(stage.database, session.id, user_id)
             assert entry is not None
             (event,) = icalendar.Calendar.from_ical(calendar_file(entry, organizer=None)).events
             events.append((event["uid"], event["sequence"], event.start))

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from reminders.db import migrate
 from reminders.db.audit import By
-from reminders.db.calendar import CalendarEntries
+from reminders.db.calendar import calendar_entry
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
 from reminders.db.preference_store import PreferenceStore
@@ -340,7 +340,7 @@ async def test_links_of_their_own_are_the_platforms(
     )
     await migrate.upgrade(database)
     assert await stage.catalogue.has_own_link(session, ana)
-    entry = await CalendarEntries(database).entry(session, ana)
+    entry = await calendar_entry(database, session, ana)
     assert entry is not None
     assert "https://join.hospital.example/2" == entry.session.join_url
 

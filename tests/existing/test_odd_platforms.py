@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from reminders.db import reading
+from reminders.db.calendar import calendar_entry
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from starter.health.diagnosis import Check, Level
 from starter.health.platform import odd_rows
@@ -58,7 +59,7 @@ async def test_a_row_that_is_there_twice(stage: Stage, host: Host, view: str) ->
     await stage.gateway.enroll(session, ana)
     assert 1 == (await stage.sweep()).processed, "the one of whom nobody told us"
     assert 0 == (await stage.sweep()).processed
-    assert await stage.parts.calendar.entry(session, ana)
+    assert await calendar_entry(stage.database, session, ana)
     assert (await stage.parts.gateway.why(session, ana)).session.starts_at
     await stage.forward(15 * MINUTE, handle_of(stage, session, ana), handle_of(stage, session, ben))
     mails = await stage.provider.accepted()

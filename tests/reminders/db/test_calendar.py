@@ -7,7 +7,7 @@ import asyncio
 from sqlalchemy import text
 
 from reminders.clock import SystemClock
-from reminders.db.calendar import _SERIALISE, CalendarEntries
+from reminders.db.calendar import _SERIALISE, calendar_entry
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from tests.reminders.db.test_planning import a_stored_person, a_stored_session
@@ -23,14 +23,14 @@ async def test_however_many_look_at_once_a_change_is_numbered_once(database: Dat
     """Each gets the entry, those as well who waited for whoever gave it its number."""
     session, person = await a_stored_session(database), await a_stored_person(database)
     await EnrollmentPlanner(database, SystemClock()).enroll(session.id, person.user_id)
-    entries, at_once = CalendarEntries(database), 3
+    at_once = 3
 
     async def all_wait() -> bool:
         return bool(await database.scalar(_WAITING) == at_once)
 
     async with database.transaction() as connection:
         await connection.execute(_SERIALISE, {"key": f"calendar:{session.id}:{person.user_id}"})
-        looks = [entries.entry(session.id, person.user_id) for _ in range(at_once)]
+        looks = [calendar_entry(database, session.id, person.user_id) for _ in range(at_once)]
         looking = asyncio.gather(*looks)
         await eventually(all_wait)
     found = await looking

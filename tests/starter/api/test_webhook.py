@@ -20,7 +20,7 @@ from devstack.provider.server import EmbeddedProvider
 from devstack.provider.webhooks import sign
 from reminders import settings as environment
 from reminders.clock import SystemClock
-from reminders.db.arrivals import Arrivals
+from reminders.db import arrivals
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider import ProviderEvents
@@ -157,7 +157,7 @@ class TestTaken:
         assert metrics.value("reminders_delivery_seconds_sum") == pytest.approx(4)
         notes = await ProviderEvents(database).of([reminder])
         assert {"email.delivery_delayed", "email.delivered"} == {n.type for n in notes[reminder]}
-        times = await Arrivals(database).times(datetime.now(UTC))
+        times = await arrivals.times(database, datetime.now(UTC))
         assert times is not None
         overview = (await api.get("/v1/overview", headers={"authorization": key})).json()
         assert overview["delivered_within_p50_seconds"] == times.median.total_seconds()

@@ -204,14 +204,14 @@ async def test_a_worker_that_fell_silent(
 
     async def seen_after(seconds: int) -> bool:
         async with assembled(settings) as parts:
-            real = parts.examiner._clock
+            real = parts.examiner.clock
             ahead = timedelta(seconds=seconds)
 
             class Later:
                 def now(self) -> datetime:
                     return real.now() + ahead
 
-            monkeypatch.setattr(parts.examiner, "_clock", Later())
+            monkeypatch.setattr(parts.examiner, "clock", Later())
             return "worker" not in red(await parts.examiner.examine())
 
     assert await seen_after(silence - 10)
@@ -341,7 +341,7 @@ async def test_clocks_that_differ(
 
     async with assembled(settings) as parts:
         ledger = LedgerGauges(parts.database, parts.clock, machine=Skewed())
-        monkeypatch.setattr(parts.examiner, "_ledger", ledger)
+        monkeypatch.setattr(parts.examiner, "ledger", ledger)
         diagnosis = await parts.examiner.examine()
     (clock,) = [check for check in diagnosis.checks if check.name == "clock"]
     assert level is clock.level
@@ -362,7 +362,7 @@ async def test_a_clock_behind_temporals(
     async with working:
         await polled(settings)
         async with assembled(settings) as parts:
-            monkeypatch.setattr(parts.examiner, "_clock", Behind())
+            monkeypatch.setattr(parts.examiner, "clock", Behind())
             clock = red(await parts.examiner.examine())["clock"]
     assert "behind Temporal's" in clock.detail
 
