@@ -25,7 +25,8 @@ from reminders.delivery.pipeline import ignore
 from reminders.delivery.policy import Step
 from reminders.observability import logs, metrics, tracing
 from reminders.observability.metrics import DeliveryMetrics, a_registry
-from reminders.observability.scrape import Scrape, sdk, serving
+from reminders.observability.scrape import Scrape, serving
+from reminders.observability.sdk import sdk
 from reminders.settings import Settings
 from reminders.temporal import SDK_EXIT_SECONDS
 from starter.assembly import assembled
@@ -121,14 +122,13 @@ async def run(
         traced = tracing.start(config.otel_exporter_otlp_endpoint, service="reminders-worker")
         if traced is not None:
             stack.push_async_callback(traced.aclose)
-        runtime, sdk_url = sdk(with_metrics=metrics_on is not None)
-        registry = a_registry()
+        own, registry = sdk(with_metrics=metrics_on is not None), a_registry()
         parts = await stack.enter_async_context(
             assembled(
                 config,
                 lazy=False,
                 plugins=[traced.plugin()] if traced else [],
-                runtime=runtime,
+                runtime=own.runtime,
             )
         )
         await boot.refuse_old_schema(parts.database)
@@ -151,7 +151,7 @@ async def run(
                     "ledger": partial(metrics.ledger, parts.ledger),
                     "sweeps": partial(metrics.last_sweep, parts.sweeps.last_completed_at),
                 },
-                sdk_url=sdk_url,
+                sdk_url=own.metrics_url,
             )
             await stack.enter_async_context(
                 serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)

@@ -28,7 +28,7 @@ from reminders.db.arrivals import PostgresInquiries
 from reminders.db.channel import Channel
 from reminders.db.deliveries import PostgresDeliveryLedger
 from reminders.db.engine import Database
-from reminders.db.erasure import PostgresRetention
+from reminders.db.retention import PostgresRetention
 from reminders.db.sweep import SweepQueries
 from reminders.delivery.inquiry import Inquiry
 from reminders.delivery.pipeline import DeliveryPipeline, ignore

@@ -1,24 +1,17 @@
-"""Forgets: a person who is to be erased, and what is only needed for a while.
+"""Erases a person from the database, in one transaction; what was sent stays counted.
 
-A person is erased in one transaction; what was sent stays counted.
 The person's row stays as a shell without address or name, and so do the ledger's rows that hang
 on it: they say that a reminder was sent, and no longer to whom. The id means something only to the
 platform that gave it out.
-
-By itself goes what is old of provider events and of requests that have ended. The ledger and the
-audit log are kept. A provider event is kept to know its repetition, which the provider stops after
-a day and an operator may ask for during some more; a request that has ended is a few ids without
-its body.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CursorResult, delete, exists, func, or_, select, update
+from sqlalchemy import delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -26,7 +19,6 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from reminders.db import audit, locks, unconfirmed
 from reminders.db.engine import Database
 from reminders.db.provider_tables import WebhookEventRow
-from reminders.db.sql import typed
 from reminders.db.tables import (
     CalendarRevisionRow,
     EnrollmentRow,
@@ -223,49 +215,3 @@ def _cancel(user_id: UUID) -> ReturningUpdate[UUID, UUID]:
         )
         .returning(ReminderRow.session_id, ReminderRow.user_id)
     )
-
-
-KEPT = timedelta(days=30)
-AT_ONCE = 5_000
-"""Rows of one statement: none holds its locks for long."""
-ROUNDS = 20
-"""Statements of one run for each table; the next run goes on."""
-
-_FORGET = tuple(
-    typed(sql)
-    for sql in (
-        """
-        DELETE FROM webhook_events WHERE svix_id IN (
-            SELECT svix_id FROM webhook_events
-             WHERE received_at < CAST(:now AS timestamptz) - :kept
-             LIMIT :limit FOR UPDATE SKIP LOCKED)
-        """,
-        """
-        DELETE FROM email_batches WHERE id IN (
-            SELECT id FROM email_batches
-             WHERE state <> 'frozen' AND settled_at < CAST(:now AS timestamptz) - :kept
-             LIMIT :limit FOR UPDATE SKIP LOCKED)
-        """,
-    )
-)
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresRetention:
-    """`reminders.domain.ports.Retention` on PostgreSQL."""
-
-    database: Database
-    clock: Clock
-
-    async def forget(self) -> int:
-        """See `Retention.forget`."""
-        parameters = {"now": self.clock.now(), "kept": KEPT, "limit": AT_ONCE}
-        forgotten = 0
-        async with self.database.autocommit() as connection:
-            for statement in _FORGET:
-                for _ in range(ROUNDS):
-                    done: CursorResult[Any] = await connection.execute(statement, parameters)
-                    forgotten += done.rowcount
-                    if done.rowcount < AT_ONCE:
-                        break
-        return forgotten

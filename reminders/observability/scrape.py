@@ -1,7 +1,6 @@
 """One answer to Prometheus: what was counted, how things stand, and Temporal's own metrics.
 
-The API answers it on a route of its own; a worker by a small HTTP server (`serving`). Temporal's
-SDK serves its own to this process (`sdk`).
+The API answers it on a route of its own; a worker by a small HTTP server (`serving`).
 """
 
 from __future__ import annotations
@@ -32,14 +31,6 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from temporalio.runtime import (
-    LogForwardingConfig,
-    LoggingConfig,
-    PrometheusConfig,
-    Runtime,
-    TelemetryConfig,
-    TelemetryFilter,
-)
 
 from reminders.domain.errors import ConfigurationError
 from reminders.observability.listening import listen
@@ -217,41 +208,3 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
-
-
-_ATTEMPTS = 5
-"""How many ports are tried when somebody is quicker to take one."""
-
-
-def sdk(*, with_metrics: bool) -> tuple[Runtime, str | None]:
-    """A runtime that logs as the rest of the process does, and the URL of its metrics.
-
-    The SDK serves its metrics by itself, on a port of its own: here a free one that only this
-    machine reaches, from where the process passes them on together with ours.
-
-    Raises:
-        ValueError: If no port can be had.
-    """
-    as_ours = LoggingConfig(
-        filter=TelemetryFilter(core_level="WARN", other_level="ERROR"),
-        forwarding=LogForwardingConfig(logger=logging.getLogger("temporalio.core")),
-    )
-    if not with_metrics:
-        return Runtime(telemetry=TelemetryConfig(logging=as_ours)), None
-    for attempt in range(1, _ATTEMPTS + 1):
-        with listen("127.0.0.1", 0) as found:
-            address = f"127.0.0.1:{found.getsockname()[1]}"
-        metrics = PrometheusConfig(
-            bind_address=address,
-            counters_total_suffix=True,
-            unit_suffix=True,
-            durations_as_seconds=True,
-        )
-        try:
-            runtime = Runtime(telemetry=TelemetryConfig(logging=as_ours, metrics=metrics))
-        except ValueError:
-            if attempt == _ATTEMPTS:
-                raise
-        else:
-            return runtime, f"http://{address}/metrics"
-    raise AssertionError

@@ -26,14 +26,13 @@ from starter.cli.options import (
     User,
     Yes,
     ask,
-    bar,
     by,
     fail,
     only_counted,
     show,
     show_named,
-    waited_for,
 )
+from starter.cli.progress import bar, waited_for
 from starter.cli.reminders import with_generation
 from starter.cli.sessions import print_under_way
 

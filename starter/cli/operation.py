@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from starter.cli import tables
+from starter.cli import progress, tables
 from starter.cli.options import (
     AsJson,
     Cursor,
@@ -15,7 +15,6 @@ from starter.cli.options import (
     Group,
     Reason,
     ask,
-    bar,
     by,
     parsed,
     show,
@@ -58,7 +57,7 @@ def sweep(
     from starter.api.operation import RunOut, SweepOut
 
     async def waited(parts: Parts) -> RunOut:
-        with bar("a sweep is under way", quiet=as_json):
+        with progress.bar("a sweep is under way", quiet=as_json):
             run = await parts.sweeps.finished(await parts.sweeps.start(by(reason)))
         return RunOut.of(run, parts.workflow_url(run.workflow_id, run.run_id))
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from reminders.domain.model import OptOut
-from starter.cli import tables
+from starter.cli import progress, tables
 from starter.cli.options import (
     AsJson,
     DryRun,
@@ -19,7 +19,6 @@ from starter.cli.options import (
     User,
     Yes,
     ask,
-    bar,
     by,
     only_counted,
     show,
@@ -102,7 +101,7 @@ def erase(
     from starter.api.people import ErasureOut
 
     async def erased(parts: Parts, *, dry_run: bool = False) -> ErasureOut:
-        with bar("enrollments ended", quiet=as_json) as shown:
+        with progress.bar("enrollments ended", quiet=as_json) as shown:
             receipt = await parts.erasure.erase(
                 user, by=by(reason), dry_run=dry_run, on_progress=shown.at
             )

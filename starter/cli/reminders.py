@@ -11,7 +11,7 @@ from uuid import UUID
 import typer
 
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
-from starter.cli import tables
+from starter.cli import progress, tables
 from starter.cli.options import (
     AsJson,
     Cursor,
@@ -19,7 +19,6 @@ from starter.cli.options import (
     NeededReason,
     Yes,
     ask,
-    bar,
     by,
     instant,
     only_counted,
@@ -128,7 +127,7 @@ def redrive(
     async def redriven(parts: Parts, *, only_count: bool = False) -> RedriveOut:
         if session is not None:
             await parts.catalogue.session(session)
-        with bar("failed reminders", quiet=as_json or only_count) as shown:
+        with progress.bar("failed reminders", quiet=as_json or only_count) as shown:
             receipt = await parts.resending.redrive(
                 by(reason),
                 session_id=session,

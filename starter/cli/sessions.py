@@ -23,8 +23,8 @@ from starter.cli.options import (
     by,
     show,
     show_named,
-    waited_for,
 )
+from starter.cli.progress import waited_for
 from starter.cli.reminders import by_status
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from uuid import UUID
 import typer
 
 from reminders.domain.errors import InvalidInputError
-from starter.cli import tables
-from starter.cli.options import AsJson, DryRun, ExitCode, Reason, ask, bar, by, show, show_named
+from starter.cli import progress, tables
+from starter.cli.options import AsJson, DryRun, ExitCode, Reason, ask, by, show, show_named
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
@@ -48,7 +48,7 @@ def import_cron(
     """Take over a cron job's rules, and what it has sent. Safe to repeat; its tables are only read."""
 
     async def imported(parts: Parts) -> dict[str, Any]:
-        with bar("rows of the old log", quiet=as_json) as shown:
+        with progress.bar("rows of the old log", quiet=as_json) as shown:
             done = await _migration(parts, schema).take_over(
                 dry_run=dry_run, on_progress=shown.advance
             )
@@ -95,7 +95,7 @@ def backfill(
             (await parts.catalogue.session(session)).starts_at <= parts.clock.now()
         )
         total = await parts.backfill.expected(session)
-        with bar("enrollments", total, quiet=as_json) as shown:
+        with progress.bar("enrollments", total, quiet=as_json) as shown:
             done = await parts.backfill.run(
                 session_id=session,
                 after=_cursor(after),
@@ -191,7 +191,7 @@ def cutover(
         requested_at = await migration.request_cutover(session)
         wait = int((requested_at + grace - parts.clock.now()).total_seconds()) + 1
         said = "seconds; the cron job leaves it alone by now"
-        with bar(said, max(wait, 0), quiet=as_json) as shown:
+        with progress.bar(said, max(wait, 0), quiet=as_json) as shown:
             for _ in range(wait):
                 await asyncio.sleep(1)
                 shown.advance(1)

@@ -9,8 +9,8 @@ from sqlalchemy import insert, select
 
 from reminders.clock import SystemClock
 from reminders.db.engine import Database
-from reminders.db.erasure import KEPT, PostgresRetention
 from reminders.db.provider_tables import EmailBatchRow, WebhookEventRow
+from reminders.db.retention import KEPT, PostgresRetention
 
 NOW = datetime.now(UTC)
 OLD, YOUNG = NOW - KEPT - timedelta(hours=1), NOW - KEPT + timedelta(hours=1)

@@ -31,7 +31,7 @@ from reminders.domain.keys import session_change_workflow_id, session_reminder_w
 from reminders.domain.model import Attendee, Session, SessionStatus
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
-from starter.cli import options
+from starter.cli import options, progress
 from starter.cli.main import app
 from tests.databases import as_new
 from tests.stage import eventually
@@ -626,14 +626,14 @@ async def test_a_cancel_that_takes_long_is_followed_on_a_terminal(
     wait = timedelta(seconds=0.1)
     change = await parts.gateway.cancel_session(session_id, By("cli"), wait=wait)
     assert not change.is_done
-    monkeypatch.setattr(options, "STILL", timedelta(milliseconds=100))
-    assert change == await options.followed(parts, session_id, change)
+    monkeypatch.setattr(progress, "STILL", timedelta(milliseconds=100))
+    assert change == await progress.followed(parts, session_id, change)
     monkeypatch.undo()
-    following = asyncio.create_task(options.followed(parts, session_id, change))
+    following = asyncio.create_task(progress.followed(parts, session_id, change))
     async with a_worker(client, settings):
         receipt = await following
     assert (True, 1, 3) == (receipt.is_done, receipt.enrollments, receipt.reminders.cancelled)
-    assert receipt == await options.followed(parts, session_id, receipt)
+    assert receipt == await progress.followed(parts, session_id, receipt)
 
 
 @pytest.mark.parametrize(("quiet", "is_terminal"), [(True, True), (False, False), (False, True)])
@@ -647,7 +647,7 @@ def test_a_bar_is_for_people_at_a_terminal(
     """On standard error; nothing in a file, and nothing with `--json`."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: is_terminal, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    with options.bar("enrollments", 5, quiet=quiet) as shown:
+    with progress.bar("enrollments", 5, quiet=quiet) as shown:
         shown.advance(2)
         shown.at(5, 5)
     captured = capsys.readouterr()
