@@ -1,35 +1,28 @@
-"""The API as an application: put together here, for uvicorn, tests and hosts; and served."""
+"""The API as an application: put together here, for uvicorn, tests and hosts."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from typing import Any
 
-import uvicorn
 from fastapi import Depends, FastAPI
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from reminders import settings as environment
 from reminders.db import url as database_url
 from reminders.domain.errors import ConfigurationError
 from reminders.observability import logs, metrics, tracing
-from reminders.observability.listening import listen
 from reminders.observability.metrics import ArrivalMetrics, a_registry
 from reminders.observability.scrape import Scrape, Source
 from reminders.settings import Settings
 from reminders.temporal import SDK_EXIT_SECONDS
 from starter.admin import router as admin
 from starter.api import (
+    auth,
     enrollments,
     mails,
     openapi,
@@ -38,6 +31,7 @@ from starter.api import (
     reminders,
     reports,
     rules,
+    serving,
     sessions,
     webhook,
 )
@@ -52,7 +46,6 @@ from starter.api.middleware import (
     WellFormedHost,
 )
 from starter.api.reading import route_path, well_formed
-from starter.api.routing import Access
 from starter.assembly import Parts, assembled, connect
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
@@ -165,7 +158,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.mails = Mails(settings)
     problems.install(app)
-    app.state.access = Access(settings.known_api_keys())
+    auth.install(app, settings)
     app.add_middleware(
         BodyLimit,
         largest=_LARGEST_BODY,
@@ -198,91 +191,6 @@ def _sources(parts: Parts) -> dict[str, Source]:
     }
 
 
-_PREFIX = re.compile(r"(?:/[\w.~-]+)+", re.ASCII)
-GRACE_SECONDS = 10
-"""How long requests may take to end at a shutdown; longer than any call to Temporal is given."""
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens on `API_ADDRESS`.
-
-    Args:
-        host: Without brackets.
-        port: 0 is any free one.
-
-    Raises:
-        ConfigurationError: If the address is taken, or none of this machine.
-    """
-    try:
-        return listen(host, port)
-    except OSError as error:
-        msg = f"API_ADDRESS {host}:{port} cannot be listened on: {error.strerror}"
-        raise ConfigurationError(msg) from error
-
-
-def url_of(listener: socket.socket) -> str:
-    """Where a listening socket is reached."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def behind_proxies(app: ASGIApp, trusted: str) -> ASGIApp:
-    """An application that takes from proxies under which address it was asked for, and by whom.
-
-    `X-Forwarded-For` and `-Proto` as uvicorn reads them, and `X-Forwarded-Prefix`: the path below
-    which a proxy shows us, and which it takes away. From anybody else they mean nothing.
-
-    Args:
-        app: It.
-        trusted: Addresses or networks of the proxies, comma-separated; `*` is everybody.
-    """
-    inner: Any = app  # uvicorn and Starlette have types of their own for the same thing
-    proxied: Any = ProxyHeadersMiddleware(inner, trusted_hosts=trusted)
-
-    async def prefixed(scope: Scope, receive: Receive, send: Send) -> None:
-        client = scope.get("client")
-        if scope["type"] == "http" and client and client[0] in proxied.trusted_hosts:
-            prefix = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
-            if _PREFIX.fullmatch(prefix):
-                root = prefix + scope.get("root_path", "")
-                scope = {**scope, "root_path": root, "path": prefix + scope["path"]}
-        await proxied(scope, receive, send)
-
-    return prefixed
-
-
-class Server(uvicorn.Server):
-    """Stops in order when it is told to, and lets that count as success.
-
-    Uvicorn's own handlers raise the signal once more at the end, which kills the process.
-    """
-
-    def __init__(self, app: ASGIApp, trusted: str = "127.0.0.1") -> None:
-        """Serve an application.
-
-        Args:
-            app: It.
-            trusted: Addresses of the proxies before it, comma-separated; see `behind_proxies`.
-        """
-        super().__init__(
-            uvicorn.Config(
-                behind_proxies(app, trusted),
-                proxy_headers=False,  # done there
-                log_config=None,  # everything goes through `observability.logs`
-                server_header=False,
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Stop at the first signal; at the second SIGINT at once."""
-        loop = asyncio.get_running_loop()
-        for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, self.handle_exit, name, None)
-        yield
-
-
 def run(settings: Settings) -> None:
     """Serve the API on `API_ADDRESS` until it is asked to stop.
 
@@ -293,14 +201,14 @@ def run(settings: Settings) -> None:
     host, port = settings.listen_on()
     logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings)
-    listener = listening(host, port)
+    listener = serving.listener("API_ADDRESS", host, port)
     logging.getLogger("uvicorn.access").addFilter(attendee.RedactTokens())
-    logger.info("API on %s, documentation at /docs", url_of(listener))
+    logger.info("API on %s, documentation at /docs", serving.url(listener))
     with listener:
-        asyncio.run(_serve(Server(app, settings.forwarded_allow_ips), listener))
+        asyncio.run(_serve(serving.Server(app, settings.forwarded_allow_ips), listener))
 
 
-async def _serve(server: Server, listener: socket.socket) -> None:
+async def _serve(server: serving.Server, listener: socket.socket) -> None:
     # Settings that cannot be used: one line now, instead of a traceback from the lifespan.
     await connect(lazy=True)
     await server.serve(sockets=[listener])

@@ -16,7 +16,7 @@ from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
 from reminders.db.provider_tables import ProviderPaceRow
 from reminders.settings import Settings
-from starter.api.routing import RateLimit
+from starter.api.auth import RateLimit
 from starter.cli.main import app
 from tests.starter.conftest import serving
 

@@ -14,7 +14,8 @@ import pytest
 from starlette.types import ASGIApp
 
 from reminders.settings import Settings
-from starter.app import behind_proxies, create_app
+from starter.api.serving import behind_proxies
+from starter.app import create_app
 from starter.attendee.router import RedactTokens
 from tests.starter.admin.conftest import NAME, PASSWORD, with_sign_in
 
