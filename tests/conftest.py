@@ -180,9 +180,11 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: EmbeddedPostgres) -> Databases:
+async def databases(postgres: EmbeddedPostgres) -> AsyncIterator[Databases]:
     """Migrated databases for whoever needs one of their own."""
-    return Databases(postgres)
+    databases = Databases(postgres)
+    yield databases
+    await databases.aclose()
 
 
 @pytest.fixture
