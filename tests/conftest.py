@@ -7,9 +7,11 @@ task queue and their own ids. `stage` is the whole system with a clock that can 
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -88,9 +90,32 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run what takes minutes too")
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave what is imported and collected, which stays to the end, out of all garbage collections."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import modules of proofs, unless a path was named."""
+    is_module = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    if _names_a_path(config) or not is_module:
+        return None
+    return "\npytestmark = pytest.mark.proof\n" in collection_path.read_text("utf-8") or None
+
+
+def _names_a_path(config: pytest.Config) -> bool:
+    return config.args_source is pytest.Config.ArgsSource.ARGS
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out proofs, unless a path was named, and what is slow, unless it was asked for."""
-    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+    if not _names_a_path(config):
         config.hook.pytest_deselected(items=[item for item in items if "proof" in item.keywords])
         items[:] = _mixed([item for item in items if "proof" not in item.keywords])
     for item in items:
@@ -180,9 +205,11 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def databases(postgres: EmbeddedPostgres) -> Databases:
+async def databases(postgres: EmbeddedPostgres) -> AsyncIterator[Databases]:
     """Migrated databases for whoever needs one of their own."""
-    return Databases(postgres)
+    databases = Databases(postgres)
+    yield databases
+    await databases.aclose()
 
 
 @pytest.fixture

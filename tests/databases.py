@@ -8,7 +8,7 @@ is dropped.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -32,8 +32,8 @@ SELECT string_agg(format('SELECT setval(%L, 1, false);', c.oid::regclass), '')
 """
 _SHAPE = """
 SELECT concat_ws(' ',
-    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_class),
-    (SELECT sum(attrelid::bigint * xmin::text::bigint) FROM pg_attribute),
+    (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_class WHERE oid >= 16384),
+    (SELECT sum(attrelid::bigint * xmin::text::bigint) FROM pg_attribute WHERE attrelid >= 16384),
     (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_proc WHERE oid >= 16384),
     (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_trigger),
     (SELECT sum(oid::bigint * xmin::text::bigint) FROM pg_constraint),
@@ -94,6 +94,7 @@ class Databases:
         """Copy this server's database `template`."""
         self._server = server
         self._clean: list[str] = []
+        self._connections: dict[str, asyncpg.Connection] = {}
         self._shape: dict[str, str] = {}
         self._empty: str | None = None
         self._seeds: dict[str, list[Any]] = {}
@@ -106,16 +107,44 @@ class Databases:
         if await self._is_cleaned(name):
             self._clean.append(name)
         else:
-            await self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await self._dropped(name)
+
+    @asynccontextmanager
+    async def copy(self, template: str) -> AsyncIterator[str]:
+        """URL of a copy of this database, which is dropped when the context ends."""
+        name = await self._copied(template)
+        yield self._server.url(name)
+        await self._dropped(name)
+
+    async def _copied(self, template: str) -> str:
+        name = f"test_{uuid4().hex}"
+        await self._administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    async def leave(self, name: str) -> None:
+        """Give up the connection that cleans it, which costs more than cleaning, and may be broken.
+
+        Whoever copies a database must be alone with it.
+        """
+        if connection := self._connections.pop(name, None):
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                await connection.close(timeout=5)
+
+    async def aclose(self) -> None:
+        """Give up all connections."""
+        for name in list(self._connections):
+            await self.leave(name)
+
+    async def _dropped(self, name: str) -> None:
+        await self.leave(name)
+        await self._administer(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def _made(self) -> str:
-        name = f"test_{uuid4().hex}"
-        await self._administer(f"CREATE DATABASE {name} TEMPLATE template")
-        connection = await self._connect(name)
+        name = await self._copied("template")
+        connection = self._connections[name] = await self._connect(name)
         self._shape[name] = await connection.fetchval(_SHAPE)
         if self._empty is None:
             await self._learn(connection)
-        await connection.close()
         return name
 
     async def _learn(self, connection: Any) -> None:
@@ -132,20 +161,18 @@ class Databases:
     async def _is_cleaned(self, name: str) -> bool:
         """Bring a database back to the template's state, if nothing but rows has changed."""
         try:
-            connection = await self._connect(name)
-            try:
-                await connection.execute(_END_OTHERS)
-                if (
-                    await connection.fetchval(_SHAPE) != self._shape[name]
-                    or await connection.fetchval(_LARGEST) > _LARGE
-                ):
-                    return False
-                async with connection.transaction():
-                    await connection.execute(self._empty)
-                    for table, rows in self._seeds.items():
-                        await connection.copy_records_to_table(table, records=rows)
-            finally:
-                await connection.close()
+            connection = self._connections.get(name) or await self._connect(name)
+            self._connections[name] = connection
+            await connection.execute(_END_OTHERS)
+            if (
+                await connection.fetchval(_SHAPE) != self._shape[name]
+                or await connection.fetchval(_LARGEST) > _LARGE
+            ):
+                return False
+            async with connection.transaction():
+                await connection.execute(self._empty)
+                for table, rows in self._seeds.items():
+                    await connection.copy_records_to_table(table, records=rows)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True

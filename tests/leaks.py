@@ -8,8 +8,6 @@ answers and metrics. One process of the suite looks through what it has caused i
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -98,23 +96,9 @@ class Watch(logging.Handler):
 
 
 def readable(history: WorkflowHistory) -> str:
-    """A history as text, with its payloads decoded."""
-    text = history.to_json()
-    # A worker's identity is pid@host, and no address.
-    found = [base64.b64decode(data).decode(errors="replace") for data in _data(json.loads(text))]
-    return "\n".join([text, *found])
-
-
-def _data(node: object) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, child in node.items():
-            if key == "data" and isinstance(child, str):
-                yield child
-            else:
-                yield from _data(child)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _data(child)
+    """A history as text, payloads included, whose quotes and line ends are escaped."""
+    # As JSON, payloads would be in base64, and it takes ten times as long.
+    return "\n".join(map(str, history.events))
 
 
 watch = Watch()

@@ -27,11 +27,20 @@ from starter.cli import main as cli
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {".uv", ".venv", ".git", ".data", "__pycache__", "histories", "node_modules"}
 """Folders that hold nothing written by hand; of those with a dot, only `.ci` does."""
-DOCUMENTS = sorted(
-    path
-    for path in ROOT.rglob("*.md")
-    if not any(part in SKIPPED or part.startswith(".") for part in path.relative_to(ROOT).parts)
-)
+
+
+def documents(folder: Path) -> Iterator[Path]:
+    """Those in a folder, whatever is installed in it left aside."""
+    for path in folder.iterdir():
+        if path.name in SKIPPED or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from documents(path)
+        elif path.suffix == ".md":
+            yield path
+
+
+DOCUMENTS = sorted(documents(ROOT))
 FOLDERS = ("activities", "reminders", "starter", "tests", "workflows")
 """Their READMEs name every module."""
 MANY = 10

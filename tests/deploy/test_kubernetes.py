@@ -45,7 +45,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     return [
         (file.name, document)
         for file in sorted(FOLDER.rglob("*.yaml"))
-        for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        for document in yaml.load_all(file.read_text(encoding="utf-8"), yaml.CSafeLoader)
         if "kind" in document
     ]
 

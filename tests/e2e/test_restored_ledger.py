@@ -28,6 +28,7 @@ from reminders.settings import Settings
 from starter.services.handover import Handover
 from starter.services.people import Preferences
 from starter.services.restoring import Reconciled, reconcile
+from tests.databases import Databases
 from tests.provider import ProviderClient
 from tests.stage import Stage, StageClock, attempted, eventually, timer_fired
 
@@ -43,12 +44,14 @@ class Disaster:
         self,
         settings: Settings,
         postgres: EmbeddedPostgres,
+        databases: Databases,
         client: Client,
         provider: ProviderClient,
     ) -> None:
         """Begin with the database of the settings."""
         self._settings = settings
         self._postgres = postgres
+        self._databases = databases
         self._client = client
         self._provider = provider
         self.clock = StageClock()
@@ -73,6 +76,7 @@ class Disaster:
 
     async def backup(self) -> str:
         """A copy of the database as it is; nobody may be connected."""
+        await self._databases.leave(self.name)
         name = f"backup_{uuid4().hex}"
         await asyncio.to_thread(self._postgres.create_database, name, template=self.name)
         return name
@@ -86,10 +90,14 @@ class Disaster:
 
 @pytest.fixture
 async def disaster(
-    settings: Settings, postgres: EmbeddedPostgres, client: Client, provider: ProviderClient
+    settings: Settings,
+    postgres: EmbeddedPostgres,
+    databases: Databases,
+    client: Client,
+    provider: ProviderClient,
 ) -> Disaster:
     """A system that is about to lose its database."""
-    return Disaster(settings, postgres, client, provider)
+    return Disaster(settings, postgres, databases, client, provider)
 
 
 async def recovered(stage: Stage) -> Reconciled:

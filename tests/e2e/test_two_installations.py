@@ -23,6 +23,7 @@ from reminders.domain.model import Reminder, Session
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
 from tests.builders import an_attendee
+from tests.databases import Databases
 from tests.namespaces import a_namespace
 from tests.provider import ProviderClient
 from tests.stage import eventually
@@ -93,6 +94,7 @@ async def test_a_copy_of_the_database_beside_the_original(
     *,
     settings: Settings,
     postgres: EmbeddedPostgres,
+    databases: Databases,
     provider: ProviderClient,
     client: Client,
     temporal_server: EmbeddedTemporal,
@@ -117,6 +119,7 @@ async def test_a_copy_of_the_database_beside_the_original(
             await original.gateway.enroll(session.id, person.user_id)
     name = make_url(settings.require_database_url()).database
     assert name is not None
+    await databases.leave(name)
     postgres.create_database("staging", template=name)
     staging = settings.model_copy(
         update={

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import make_url
@@ -13,7 +11,7 @@ from temporalio.client import Client
 from devstack.postgres import EmbeddedPostgres
 from reminders.db.engine import Database
 from reminders.settings import Settings
-from tests.databases import migrated
+from tests.databases import Databases, migrated
 from tests.existing.host import CRON, PLATFORM, ROLE, CronJob, Host, statements
 from tests.provider import ProviderClient
 from tests.stage import Stage
@@ -57,14 +55,12 @@ async def template() -> str:
 
 
 @pytest.fixture
-async def host(postgres: EmbeddedPostgres, _templates: None, template: str) -> AsyncIterator[Host]:
+async def host(databases: Databases, _templates: None, template: str) -> AsyncIterator[Host]:
     """A platform, in a database of this test's own."""
-    name = f"test_{uuid4().hex}"
-    await asyncio.to_thread(postgres.create_database, name, template=template)
-    database = Database(postgres.url(name))
-    yield Host(database, postgres.url(name))
-    await database.aclose()
-    await asyncio.to_thread(postgres.drop_database, name)
+    async with databases.copy(template) as url:
+        database = Database(url)
+        yield Host(database, url)
+        await database.aclose()
 
 
 @pytest.fixture

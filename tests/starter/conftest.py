@@ -192,14 +192,20 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
         yield api
 
 
+@asynccontextmanager
+async def shared(database_url: str, server: EmbeddedTemporal, **more: Any) -> AsyncIterator[Api]:
+    """An API for many tests, with these settings as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEMPORAL_ADDRESS", server.address)
+        patch.setitem(Settings.model_config, "env_file", None)
+        async with serving(Settings(database_url=database_url, api_keys=KEY, **more)) as api:
+            yield api
+
+
 @pytest.fixture(scope="session")
 async def shared_api(
     shared_database_url: str, temporal_server: EmbeddedTemporal
 ) -> AsyncIterator[Api]:
     """One API for all tests that leave nothing behind: those of what is refused."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
-        patch.setitem(Settings.model_config, "env_file", None)
-        settings = Settings(database_url=shared_database_url, api_keys=KEY)
-        async with serving(settings) as api:
-            yield api
+    async with shared(shared_database_url, temporal_server) as api:
+        yield api

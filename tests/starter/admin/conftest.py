@@ -13,10 +13,11 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+from devstack.temporal import EmbeddedTemporal
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import ReminderStatus
 from reminders.settings import Settings
-from tests.starter.conftest import Api, serving
+from tests.starter.conftest import Api, serving, shared
 from workflows.session_reminder import SessionReminderWorkflow
 
 NAME, PASSWORD = "maria", "correct horse battery"
@@ -90,3 +91,13 @@ async def pages(visit: Pages) -> Pages:
     """Somebody who is signed in."""
     assert 303 == (await visit.sign_in()).status_code
     return visit
+
+
+@pytest.fixture(scope="session")
+async def shared_pages(
+    shared_database_url: str, temporal_server: EmbeddedTemporal
+) -> AsyncIterator[Api]:
+    """One application with pages for all tests of what they refuse."""
+    who = {"admin_username": NAME, "admin_password": PASSWORD}
+    async with shared(shared_database_url, temporal_server, **who) as api:
+        yield api

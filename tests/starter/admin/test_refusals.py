@@ -13,6 +13,7 @@ from reminders.db.audit import LONGEST_REASON, AuditLog
 from reminders.db.engine import Database
 from starter.admin.cookies import COOKIE
 from tests.starter.admin.conftest import Pages
+from tests.starter.conftest import Api
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -22,6 +23,14 @@ HOSTILE = (
     "%_\\",
     "\N{PILE OF POO}\u202eevil",
 )
+
+
+@pytest.fixture
+async def pages(shared_pages: Api) -> AsyncIterator[Pages]:
+    """Somebody who has just signed in, to an application that is not this test's own."""
+    async with Pages(shared_pages) as pages:
+        assert 303 == (await pages.sign_in()).status_code
+        yield pages
 
 
 async def test_a_form_without_its_token_is_refused(pages: Pages) -> None:

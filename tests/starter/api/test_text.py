@@ -198,10 +198,15 @@ async def test_a_parameter_twice(shared_api: Api) -> None:
 
 
 @pytest.mark.usefixtures("no_sweep_left")
+@pytest.mark.parametrize(
+    "count",
+    [1, pytest.param(len(HOSTILE), marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+    ids=["some", "all"],
+)
 async def test_nothing_hostile_is_a_mistake_of_ours(
-    settings: Settings, database_url: str, client: Client
+    settings: Settings, database_url: str, client: Client, count: int
 ) -> None:
-    """One odd value, in each field of path, query and body of the documentation: never a 500."""
+    """NUL and odd values, in each field of path, query and body of the documentation: never a 500."""
     alone = settings.model_copy(update={"database_url": SecretStr(database_url)})
     async with serving(alone) as api, a_worker(client, alone):
         document: Json = (await api.get("/openapi.json")).json()
@@ -211,14 +216,14 @@ async def test_nothing_hostile_is_a_mistake_of_ours(
             for method, operation in methods.items():
                 if method != "get":
                     await _somebody(api)
-                for request in _requests(odd, path, method, operation, document):
+                for request in _requests(odd, path, method, operation, document, count=count):
                     answer = await api.request(**request)
                     statuses[answer.status_code] += 1
                     # Readiness is a 503 whatever is asked.
                     is_told = answer.status_code < 500 or path == "/readyz"
                     assert is_told, (SEED, ascii(request)[:500], answer.text)
-    assert statuses[200] > 50
-    assert statuses[422] > 50
+    assert statuses[200] > 30
+    assert statuses[422] > 100
 
 
 async def _somebody(api: Api) -> None:
@@ -229,15 +234,15 @@ async def _somebody(api: Api) -> None:
 
 
 def _requests(
-    odd: random.Random, path: str, method: str, operation: Json, document: Json
+    odd: random.Random, path: str, method: str, operation: Json, document: Json, *, count: int
 ) -> Iterator[Json]:
-    """Requests that are as they should be, but for one value."""
+    """Requests that are as they should be, but for one value: NUL, and so many others."""
     parameters = {(p["in"], p["name"]): p["schema"] for p in operation.get("parameters", ())}
     content = operation.get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema", {})
     fields = {("body", *where): None for where in _places(_ordinary(schema, document))}
     for place in [*parameters, *fields]:
-        for value in ["\x00", *odd.sample(HOSTILE, 3)]:
+        for value in ["\x00", *odd.sample(HOSTILE, count)]:
             asked = {
                 key: value if key == place else _ordinary(parameter, document, key[1])
                 for key, parameter in parameters.items()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
 
-from devstack.postgres import EmbeddedPostgres
 from reminders import temporal
 from reminders.settings import Settings
 from tests.starter.cli.test_cli import answer, reminders
@@ -21,15 +19,6 @@ A_RULE: Json = {
     "minutes_before": 2880,
     "email_subject_template": "{session_title} in two days",
 }
-
-
-@pytest.fixture
-async def database_url(postgres: EmbeddedPostgres) -> AsyncIterator[str]:
-    """A database of this test's own: rules are for every session in it."""
-    name = f"rules_{uuid4().hex}"
-    postgres.create_database(name, template="template")
-    yield postgres.url(name)
-    postgres.drop_database(name)
 
 
 @pytest.fixture
