@@ -1,8 +1,7 @@
-"""`python -m tests.mutation MODULE.py ... --tests "PATH ..."`: small faults, and which no test finds.
+"""`python -m tests.mutation MODULE.py ... --tests PATH ...`: small faults, and which no test finds.
 
 The latter are the same in other words, or a test is missing. Asked are only tests that come past
-the place, quick ones first. `--tests` may be given again: these are asked where the ones before
-found nothing. It works on a copy of the tree.
+the place, quick ones first. It works on a copy of the tree.
 """
 
 from __future__ import annotations

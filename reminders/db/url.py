@@ -92,7 +92,7 @@ def read(url: str, environment: Mapping[str, str] | None = None) -> Server:
     # As a password may hold it; libpq knows no fragments.
     parts = urlsplit(url.strip().strip("\"'").replace("#", "%23"))
     _is_postgresql(parts.scheme)
-    given = {name: value for name, value in parse_qsl(parts.query, keep_blank_values=True) if value}
+    given = dict(parse_qsl(parts.query))
     for variable, name in ENVIRONMENT.items():
         if value := environment.get(variable):
             given.setdefault(name, value)

@@ -29,6 +29,7 @@ from tests.simulation.provider import SINK, Acceptance, Weather
 from tests.simulation.store import Row
 from tests.simulation.virtual import EPOCH
 from tests.simulation.world import Evidence
+from workflows.session_reminder import RETRY
 
 Violations = Iterator[str]
 Invariant = Callable[[Evidence], Violations]
@@ -866,7 +867,9 @@ def _is_true(e: Evidence, row: Row, reason: Reason | None, at: datetime) -> bool
         Reason.REJECTED: email in (e.provider.bad_address, e.provider.disliked),
     }
     if reason in _BEGUN:
-        return any(s.starts_at <= at + _NEXT for s in around)
+        # Of an attempt that was not heard of nobody says when the next is to come: as the policy has it.
+        early = RETRY.maximum_interval if row.id in e.temporal.cut_short else _NEXT
+        return early is not None and any(s.starts_at <= at + early for s in around)
     return reason is None or was.get(reason, reason not in _NEVER)
 
 

@@ -77,6 +77,8 @@ class TemporalServer:
     failures: list[str] = field(default_factory=list)
     attempts: Counter[tuple[UUID, int]] = field(default_factory=Counter)
     """Of deliveries, by reminder and minute."""
+    cut_short: set[UUID] = field(default_factory=set)
+    """Reminders of which no attempt was heard of any more, with too little time left for another."""
     older: list[str] = field(default_factory=list)
     """Runs that went back to an older plan."""
     planned_to_end: list[str] = field(default_factory=list)
@@ -394,6 +396,8 @@ class Activity:
                 delay = error.next_retry_delay.total_seconds()
         out_of_time = self.server.loop.time() + delay >= self.deadline
         if not retryable or out_of_time or self.cancel_requested:
+            if isinstance(error, ActivityTimeoutError) and self.method == "deliver_reminder":
+                self.server.cut_short.add(self.argument.reminder_id)
             is_cancelled = self.cancel_requested and retryable
             self._end(cause=CancelledError("cancelled") if is_cancelled else error)
         else:

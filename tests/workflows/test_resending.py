@@ -91,6 +91,9 @@ async def test_sent_once_more_and_asked_for_twice(stage: Stage) -> None:
     again, repeated = await asyncio.gather(resent(stage, first), resent(stage, first))
     assert {True, False} == {again.is_new, repeated.is_new}
     assert (2, again.reminder.id) == (again.reminder.generation, repeated.reminder.id)
+    for asked in (again, repeated):  # whoever asks may have to start a run: the plan has it, once
+        assert asked.planned is not None
+        assert 1 == [r.id for r in asked.planned.reminders].count(again.reminder.id)
     await stage.forward(MINUTE, handle)
     assert 2 == await subjects(stage)
     assert ReminderStatus.SENT is (await row(stage, session)).status

@@ -163,6 +163,14 @@ def test_what_is_no_url_of_postgresql_is_refused_by_the_variable_s_name(url: str
         read(url, {})
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"), [("true", "require"), ("no-verify", "require"), ("false", "disable")]
+)
+def test_what_other_drivers_call_ssl_is_honoured(said: str, meant: str) -> None:
+    """Whoever asks for TLS in another driver's words does not go without."""
+    assert read(f"postgresql://h/d?ssl={said}", {}) == read(f"postgresql://h/d?sslmode={meant}", {})
+
+
 def test_verification_needs_a_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As with libpq; the remedy is in the line."""
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -6,8 +6,9 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from reminders.clock import SharedClock
 from reminders.db.engine import Database
 from reminders.db.tables import ReminderRow
 from reminders.settings import Settings
@@ -45,3 +46,17 @@ async def test_nothing_is_lost_early_or_late(
         datetime.fromisoformat(mail["accepted_at"]) >= due_at for mail in await provider.accepted()
     )
     assert f"this machine's clock is {abs(seconds)} s" in caplog.text
+
+
+async def test_whatever_connects_is_told_the_time(database_url: str) -> None:
+    """Before it asks for anything: who does not listen, as a command, goes by PostgreSQL's as well."""
+
+    class Machine:
+        def now(self) -> datetime:
+            return datetime.now(UTC) - timedelta(hours=1)
+
+    clock = SharedClock(Machine())
+    database = Database(database_url, clock=clock)
+    await database.scalar(text("SELECT 1"))
+    await database.aclose()
+    assert abs(clock.now() - datetime.now(UTC)) < timedelta(minutes=1)

@@ -42,7 +42,8 @@ class TestPreferences:
         async with a_worker(client, settings):
             first, second = [await api.put(path, json=body) for _ in range(2)]
         assert 200 == first.status_code, first.text
-        assert (2, 1) == (first.json()["skipped"], first.json()["scheduled"])
+        told = first.json()
+        assert (2, 1, 0) == (told["skipped"], told["scheduled"], told["in_flight"])
         assert (0, 1) == (second.json()["skipped"], second.json()["scheduled"])
         got = (await api.get(path)).json()
         assert got == {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from reminders.db.tables import ReminderRow
 from reminders.settings import Settings
 from starter.cli.main import app
 from tests.starter.conftest import ADDRESS, Api
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture(autouse=True)
@@ -132,14 +135,27 @@ async def test_failures_are_counted_by_cause(api: Api, database: Database) -> No
         await command("list", "--session", session_id, "--reason", "rejected", "--json")
     )
     assert same == listed
+    async with database.transaction() as connection:
+        await connection.execute(
+            update(ReminderRow)
+            .where(ReminderRow.session_id == session_id, ReminderRow.reminder_type == "2h")
+            .values(email_status="sent")
+        )
+    (cause,) = (await got(api, "/v1/failures", session_id=session_id))["items"]
+    assert 0 == cause["redrivable"], "a later reminder went out"
 
 
 async def test_the_overview_counts_what_is_to_come(api: Api) -> None:
     """In the hour that it is due in."""
     before = await got(api, "/v1/overview")
-    await api.enrolled()
+    session_id, _ = await api.enrolled(starts_in=timedelta(hours=5))
     after = await got(api, "/v1/overview")
-    assert after["waiting"] - before["waiting"] == 3
-    assert 24 == len(after["next_hours"])
+    listed = await got(api, "/v1/reminders", session_id=session_id, email_status="scheduled")
+    due = [datetime.fromisoformat(r["due_at"]) for r in listed["items"]]
+    assert after["waiting"] - before["waiting"] == len(due)
+    first, *_ = begins = [datetime.fromisoformat(h["begins_at"]) for h in after["next_hours"]]
+    assert begins == [first.replace(minute=0, second=0) + n * HOUR for n in range(24)]
+    counts = {at: h["reminders"] for at, h in zip(begins, after["next_hours"], strict=True)}
+    assert counts == {at: sum(at <= one < at + HOUR for one in due) for at in begins}
     assert "waiting" in await command("overview")
     assert ADDRESS not in json.dumps(after)
