@@ -80,6 +80,10 @@ class Turns:
         return timedelta(seconds=self._last - now)
 
 
+_TICK = 0.001
+"""Seconds; clocks are no finer."""
+
+
 class Bookings:
     """Lets batches be decided no sooner than just before they can be posted.
 
@@ -111,9 +115,11 @@ class Bookings:
             if is_free and booked <= self._ahead:
                 return
             self._decided.clear()
-            wait = (booked - self._ahead if is_free else booked) if booked > 0 else None
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._decided.wait(), wait)
+            wait = booked - self._ahead if is_free else booked
+            with suppress(TimeoutError):  # a remainder of nothing would be waited for forever
+                await asyncio.wait_for(
+                    self._decided.wait(), max(wait, _TICK) if booked > 0 else None
+                )
 
     @contextmanager
     def deciding(self) -> Iterator[None]:
