@@ -73,7 +73,7 @@ async def test_nobody_works(
         due_at = await due_one(app.state.parts)
         early = await api.get("/readyz")
         monkeypatch.setattr(
-            app.state.parts.examiner, "_clock", Later(due_at + MINUTE - datetime.now(UTC))
+            app.state.parts.examiner, "clock", Later(due_at + MINUTE - datetime.now(UTC))
         )
         red = await api.get("/readyz")
         metrics = await api.get("/metrics")
