@@ -331,7 +331,7 @@ class InstallationRow(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     database: Mapped[str | None]
     """Which database this row was in when a process first looked; in a copy it still says so."""
-    wake_apart: Mapped[timedelta] = mapped_column(server_default="00:00:00.02")
+    wake_apart: Mapped[timedelta] = mapped_column(server_default="00:00:00.03")
     """How far apart workflows of one instant wake: what Temporal's server kept up with of late."""
 
 

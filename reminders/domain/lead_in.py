@@ -13,16 +13,20 @@ from uuid import UUID
 
 SHORTEST = timedelta(seconds=1)
 """Even one workflow takes a moment to wake, and a busy server more than one."""
-APART = timedelta(milliseconds=20)
-"""Between two that wake: what two cores and the smallest Temporal server keep up with."""
-SLOWEST = timedelta(milliseconds=50)
-"""However slow the server, no further apart."""
+APART = timedelta(milliseconds=30)
+"""Between two that wake, until it was measured: what two slow cores and the smallest Temporal server
+keep up with."""
+QUICKEST, SLOWEST = timedelta(milliseconds=20), timedelta(milliseconds=50)
+"""However quick or slow the server, neither closer together nor further apart."""
 LONGEST = timedelta(minutes=10)
 COUNTED = (LONGEST - SHORTEST) // SLOWEST
 """How many must be enrolled for the longest lead-in; counting stops there."""
 
-_RELAXED = 0.9
-"""Of what lay between two, once a crowd was there in time."""
+_RELAXED = 0.98
+"""Of what lay between two, once a crowd was there in time: nearly as much, for the first that is too
+close together is late."""
+_HEADROOM = 1.1
+"""Of what a crowd took that was late: a server at its limit does nothing else."""
 _FRACTIONS = 2**32
 
 
@@ -42,7 +46,7 @@ def lead_in(
         apart: Between two that wake; see `learned`.
 
     Returns:
-        From one second to ten minutes; to four where the server is not slow.
+        From one second to ten minutes; to six where the server is not slow.
     """
     window = min(enrolled, COUNTED) * apart
     if is_newest and enrolled < COUNTED:
@@ -61,7 +65,7 @@ def learned(apart: timedelta, *, woken: int, took: timedelta, were_late: bool) -
         were_late: Whether the last came after the instant: then they woke as fast as they can.
 
     Returns:
-        From `APART` to `SLOWEST`.
+        From `QUICKEST` to `SLOWEST`.
     """
-    apart = took / woken if were_late else apart * _RELAXED
-    return min(max(apart, APART), SLOWEST)
+    apart = took / woken * _HEADROOM if were_late else apart * _RELAXED
+    return min(max(apart, QUICKEST), SLOWEST)

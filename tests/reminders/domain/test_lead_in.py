@@ -13,6 +13,7 @@ from reminders.domain.lead_in import (
     APART,
     COUNTED,
     LONGEST,
+    QUICKEST,
     SHORTEST,
     SLOWEST,
     lead_in,
@@ -26,7 +27,7 @@ SOMEBODY = UUID(int=7)
     enrolled=st.integers(min_value=0),
     user_id=st.uuids(),
     is_newest=st.booleans(),
-    apart=st.timedeltas(min_value=APART, max_value=SLOWEST),
+    apart=st.timedeltas(min_value=QUICKEST, max_value=SLOWEST),
 )
 def test_everybody_wakes_a_second_to_ten_minutes_early(
     enrolled: int, user_id: UUID, apart: timedelta, *, is_newest: bool
@@ -39,25 +40,26 @@ def test_people_who_enroll_one_after_the_other_wake_one_after_the_other() -> Non
     """The same time apart, the last to come first."""
     places = [lead_in(n, SOMEBODY, is_newest=True) for n in range(1, 2_001)]
     assert {APART} == {later - sooner for sooner, later in pairwise(places)}
-    assert timedelta(seconds=41) == places[-1]
+    assert timedelta(seconds=61) == places[-1]
 
 
 def test_a_session_planned_anew_wakes_evenly() -> None:
     """Each second of the window gets about as many as every other."""
     enrolled = COUNTED
     places = [lead_in(enrolled, uuid4(), is_newest=False) for _ in range(enrolled)]
-    tens = [(place - SHORTEST) // timedelta(seconds=10) for place in places]
-    per_ten = [tens.count(n) for n in range(24)]
-    assert max(per_ten) < 1.3 * enrolled / 24
+    ten = timedelta(seconds=10)
+    tens = [(place - SHORTEST) // ten for place in places]
+    per_ten = [tens.count(n) for n in range(COUNTED * APART // ten)]
+    assert max(per_ten) < 1.3 * enrolled / len(per_ten)
 
 
 def test_a_slow_server_is_given_more_time_and_a_quick_one_no_less_than_the_least() -> None:
     """A crowd that came late shows how fast it can; one that was in time says that less would do."""
     minute = timedelta(minutes=1)
-    slower = learned(APART, woken=2_000, took=minute, were_late=True)
-    assert timedelta(milliseconds=30) == slower
-    assert timedelta(milliseconds=27) == learned(
-        slower, woken=2_000, took=minute * 0.7, were_late=False
-    )
-    assert APART == learned(APART, woken=2_000, took=minute * 0.7, were_late=False)
+    slower = learned(APART, woken=1_500, took=minute, were_late=True)
+    assert timedelta(milliseconds=44) == slower
+    relaxed = learned(slower, woken=1_500, took=minute, were_late=False)
+    assert timedelta(milliseconds=43) < relaxed < slower
+    assert QUICKEST == learned(QUICKEST, woken=1_500, took=minute, were_late=False)
+    assert QUICKEST == learned(APART, woken=6_000, took=minute, were_late=True)
     assert SLOWEST == learned(APART, woken=500, took=minute, were_late=True)

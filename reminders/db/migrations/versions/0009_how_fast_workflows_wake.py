@@ -18,7 +18,7 @@ def upgrade() -> None:
     """Apply: how far apart workflows of one instant wake, as measured with the last crowd."""
     op.execute(
         "ALTER TABLE reminder_installation"
-        " ADD COLUMN wake_apart interval DEFAULT '20 milliseconds' NOT NULL"
+        " ADD COLUMN wake_apart interval DEFAULT '30 milliseconds' NOT NULL"
     )
 
 
