@@ -103,7 +103,7 @@ async def moved(stack: LocalStack, n: int) -> float:
         await client.start_workflow(EmptyWorkflow.run, due_at, id=name, task_queue=TASK_QUEUE)
 
     async def move(name: str) -> None:
-        handle = client.get_workflow_handle_for(EmptyWorkflow.run, name)
+        handle = client.get_workflow_handle(name)
         await handle.execute_update(EmptyWorkflow.move, due_at + FAR)
 
     with working(stack):
