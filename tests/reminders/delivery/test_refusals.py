@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -369,3 +369,21 @@ async def test_who_waits_for_another_worker_is_told_when_it_is_done(
     async with a_pipeline(settings) as pipeline:
         assert {ReminderStatus.SENT} == statuses_of(await deliver(pipeline, reminders))
     assert 3 == len(await provider.accepted())
+
+
+async def test_a_request_that_failed_is_not_repeated_at_once(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """It backs off, twice as long each time; who is told to slow down waits for a turn instead."""
+    reminders = await due_reminders(database, 1)
+    await provider.faults(
+        kind="status", status=500, name="application_error", count=2, path="/emails/batch"
+    )
+    async with a_pipeline(
+        settings, email_initial_backoff_ms=200, email_max_backoff_ms=1000
+    ) as pipeline:
+        await deliver(pipeline, reminders)
+    first, second, third = (datetime.fromisoformat(p["at"]) for p in await posts(provider))
+    assert second - first >= timedelta(milliseconds=200)
+    assert third - second >= timedelta(milliseconds=400)
+    assert 1 == len(await provider.accepted())
