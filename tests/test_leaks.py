@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 
 import pytest
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.history.v1 import HistoryEvent, WorkflowExecutionStartedEventAttributes
+from temporalio.client import WorkflowHistory
 
 from reminders.domain.errors import ReminderError
-from tests.leaks import Watch, found_in
+from tests.leaks import Watch, found_in, readable
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,12 @@ def test_it_reads_what_production_writes() -> None:
         watch.handle(logging.LogRecord("x", 40, "", 1, "failed", None, (type(error), error, None)))
     assert watch.looked_at == 2
     assert len(watch.leaks) == 1
+
+
+def test_it_looks_into_the_payloads_of_a_history() -> None:
+    """Which are bytes, and in a history's JSON in base64."""
+    payload = Payload(data='{"note":"für ana.ruiz@hospital.example"}'.encode())
+    started = WorkflowExecutionStartedEventAttributes(input=Payloads(payloads=[payload]))
+    event = HistoryEvent(workflow_execution_started_event_attributes=started)
+    assert found_in(readable(WorkflowHistory("id", [event])))
+    assert not found_in(readable(WorkflowHistory("id", [HistoryEvent(event_id=1)])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -56,7 +56,12 @@ class CancelReceipt:
     @property
     def details(self) -> dict[str, Any]:
         """As the audit log keeps it."""
-        return {name: n for name, n in asdict(self).items() if name != "event_id"}
+        return {
+            "cancelled": self.cancelled,
+            "already_sent": self.already_sent,
+            "in_flight": self.in_flight,
+            "told": self.told,
+        }
 
     @classmethod
     def of(cls, planned: PlannedEnrollment) -> CancelReceipt:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -146,8 +146,11 @@ async def reconcile(
         looked_at=judging.looked_at,
         still_waiting=judging.looked_at - counts.total(),
         ended=dict(sorted(counts.items())),
+        added=caught.added,
+        unenrolled=caught.unenrolled,
+        sessions_cancelled=caught.sessions_cancelled,
+        sessions_moved=caught.sessions_moved,
         unreadable=unreadable,
-        **asdict(caught),
     )
 
 
