@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote
@@ -67,8 +68,13 @@ class PgBouncer(Server):
     def _marks(data: Path) -> tuple[Path, str, Path]:
         return data / "pgbouncer.pid", "pgbouncer", data / "pgbouncer.ini"
 
+    def _listens(self) -> bool:
+        """Whether it can be reached: its socket's file is there a moment before that."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self._folder / f".s.PGSQL.{PORT}")) == 0
+
     def _launch_once(self) -> None:
-        folder, socket = self._folder, self._postgres._socket_dir
+        folder = self._folder
         fixed = {
             "listen_port": PORT,
             "unix_socket_dir": folder,
@@ -82,14 +88,14 @@ class PgBouncer(Server):
             "".join(f'"{name}" ""\n' for name in ("postgres", "session_reminders", "app"))
         )
         (folder / "pgbouncer.ini").write_text(
-            f"[databases]\n* = host={socket} port={POSTGRES_PORT}\n[pgbouncer]\n"
+            f"[databases]\n* = host={self._postgres._socket_dir} port={POSTGRES_PORT}\n[pgbouncer]\n"
             + "".join(f"{name} = {value}\n" for name, value in {**fixed, **self.settings}.items())
         )
         program = binary()
         assert program is not None
         self._run(
             [program, folder / "pgbouncer.ini"],
-            (folder / f".s.PGSQL.{PORT}").exists,
+            self._listens,
             run_as=files.unprivileged_account(),
             env=files.environment(),
         )
