@@ -9,8 +9,8 @@ from bench.measure import number
 from bench.peers.catalogue import INSTALL, PEERS
 from bench.report import extrapolation, results
 from bench.report.goals import GOALS
-from bench.report.results import Result
-from bench.report.sections import SECTIONS, Section, subjects
+from bench.report.results import Result, subjects
+from bench.report.sections import SECTIONS, Section
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = "docs/performance.md"

@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
+from bench.herd import OURS
+from bench.measure import Numbers
 from reminders.clock import SystemClock
 
 FOLDER = Path(__file__).parents[1] / "results"
@@ -34,7 +36,16 @@ class Entry:
 
 
 ENTRIES = (
-    Entry("herd", "herd --n 60 --rate 10", "herd --n 2000 --rate 10 --runs 3"),
+    Entry(
+        "herd",
+        "herd --n 60 --rate 10 --peers poller",
+        "herd --n 2000 --rate 10 --peers poller --runs 3",
+    ),
+    Entry(
+        "hundreds",
+        "herd --n 30 --rate 10 --peers poller",
+        "herd --n 500 --rate 10 --peers poller --runs 3",
+    ),
     Entry(
         "thousands",
         "herd --n 60 --rate 10 --workers 2 --small 5",
@@ -85,8 +96,13 @@ class Result:
     @property
     def load(self) -> float:
         """The highest load among what was measured; 0 if it was not noted."""
-        subjects = self.found.get("subjects", {"": self.found})
-        return max(float(numbers.get("load") or 0) for numbers in subjects.values())
+        return max(float(numbers.get("load") or 0) for numbers in subjects(self.found).values())
+
+
+def subjects(line: Mapping[str, Any]) -> Mapping[str, Numbers]:
+    """Everything that a part compares; ourselves alone where it compares nothing."""
+    found: Mapping[str, Numbers] = line.get("subjects", {OURS: line})
+    return found
 
 
 def read() -> dict[str, Result]:

@@ -134,6 +134,7 @@ def mail_view(
     name = one_line(attendee.full_name or "", NAME)
     speaker = one_line(session.speaker_name or "", TITLE)
     location = one_line(session.location or "", TITLE)
+    when = appointment(words, session.starts_at, session.ends_at, own_zone)
     labels = words.labels
     rows = ((labels.speaker, speaker), (labels.location, location), (labels.join, join_note))
     return MailView(
@@ -145,14 +146,14 @@ def mail_view(
         announcement=_one_full_stop(told.announcement.format(time_left=phrase)),
         advice=tone.advice_with_link if join_url else tone.advice,
         time_left=phrase,
-        start_date=words.formats.date(starts),
-        start_time=words.formats.clock_time(starts),
+        start_date=when.start_date,
+        start_time=when.start_time,
         urgency=urgency,
         tone=tone,
-        weekday=words.formats.short_weekday(starts),
-        day=str(starts.day),
-        month=words.formats.short_month(starts),
-        when=appointment(words, session.starts_at, session.ends_at, own_zone),
+        weekday=when.weekday,
+        day=when.day,
+        month=when.month,
+        when=when,
         elsewhere=(
             appointment(words, session.starts_at, session.ends_at, home_zone)
             if at_home.utcoffset() != starts.utcoffset()
@@ -301,17 +302,17 @@ def notice_view(
     fields |= {
         "subject": tone.subject.format(
             title=shortened(view.title, SUBJECT_TITLE),
-            date=words.formats.date(starts),
-            time=words.formats.clock_time(starts),
+            date=when.start_date,
+            time=when.start_time,
         ),
         "header": tone.header,
         "announcement": tone.announcement,
         "advice": tone.advice,
-        "start_date": words.formats.date(starts),
-        "start_time": words.formats.clock_time(starts),
-        "weekday": words.formats.short_weekday(starts),
-        "day": str(starts.day),
-        "month": words.formats.short_month(starts),
+        "start_date": when.start_date,
+        "start_time": when.start_time,
+        "weekday": when.weekday,
+        "day": when.day,
+        "month": when.month,
         "when": when,
         "elsewhere": (
             appointment(words, session.starts_at, session.ends_at, home) if differs else None

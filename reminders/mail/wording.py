@@ -92,6 +92,14 @@ class Appointment:
     """With a capital letter, for it begins a line; French and Spanish have none within a sentence."""
     hours: str
     zone: str
+    start_date: str
+    """The day, as within a sentence."""
+    start_time: str
+    """Without the end."""
+    weekday: str
+    day: str
+    month: str
+    """Short, as on a calendar's leaf."""
 
 
 def urgency_of(left: timedelta) -> Urgency:
@@ -215,7 +223,14 @@ class Wording:
             hours = f"{formats.clock_time(starts)} \N{EN DASH} {end}"
         date = formats.date(starts)
         return Appointment(
-            date=date[:1].upper() + date[1:], hours=hours, zone=self.zone_name(starts)
+            date=date[:1].upper() + date[1:],
+            hours=hours,
+            zone=self.zone_name(starts),
+            start_date=date,
+            start_time=formats.clock_time(starts),
+            weekday=formats.short_weekday(starts),
+            day=str(starts.day),
+            month=formats.short_month(starts),
         )
 
     def zone_name(self, at: datetime) -> str:

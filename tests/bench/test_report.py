@@ -11,7 +11,7 @@ import pytest
 from bench.__main__ import BENCHMARKS, main
 from bench.peers import catalogue
 from bench.report import document, extrapolation, results
-from bench.report.goals import GOALS
+from bench.report.goals import GOALS, _beside_poller
 from bench.report.plots import bars
 from bench.report.results import ENTRIES, FORMS, Result
 from bench.report.sections import SECTIONS
@@ -24,7 +24,7 @@ def found(**lines: Mapping[str, Any]) -> dict[str, Result]:
 
 def test_who_is_not_done_in_time_is_not_the_fastest() -> None:
     """A peer that gave up on some early counts as long as it was waited for; one that batches, not."""
-    poller, goal = (goal for goal in GOALS if goal.part == "peers")
+    (goal,) = (goal for goal in GOALS if goal.part == "peers")
     subjects = {
         "session-reminders": {"last_lag_s": 3.0, "lost": 0},
         "poller": {"last_lag_s": 0.5, "lost": 0},
@@ -35,9 +35,16 @@ def test_who_is_not_done_in_time_is_not_the_fastest() -> None:
     assert 20 == goal.value(line)
     subjects["celery"]["lost"] = 0
     assert 8 / 3 == goal.value(line)
-    assert 6 == poller.value(line)
+
+
+@pytest.mark.parametrize("part", ["herd", "hundreds"])
+def test_ours_are_compared_with_a_poller_of_the_same_run(part: str) -> None:
+    """Where it was left out, nothing is said of it."""
+    goal = next(g for g in GOALS if g.part == part and g.value is _beside_poller)
+    subjects = {"session-reminders": {"last_lag_s": 1.8}, "poller": {"last_lag_s": 1.5}}
+    assert 1.2 == goal.value({"subjects": subjects})
     del subjects["poller"]
-    assert poller.value(line) is None
+    assert goal.value({"subjects": subjects}) is None
 
 
 def test_the_document_is_what_the_results_say() -> None:
