@@ -15,6 +15,7 @@ from bench.measure import MeasurementError
 from devstack.stack import LocalStack
 from reminders.clock import SystemClock
 from reminders.domain.keys import TASK_QUEUE
+from reminders.settings import Settings
 
 FAR = timedelta(days=30)
 """Until the session starts: nothing falls due meanwhile."""
@@ -33,10 +34,25 @@ def main(arguments: list[str]) -> int:
     Returns:
         Exit code: 0 when it was measured and everybody was told.
     """
-    given = crowd.parser("change", __doc__, n=500, of="enrollments").parse_args(arguments)
-    runs = crowd.on_fresh_stacks("change", given.runs, lambda stack: _one_run(stack, given.n))
+    parser = crowd.parser("change", __doc__, n=500, of="enrollments")
+    cached = Settings.model_fields["temporal_cached_workflows"].default
+    parser.add_argument(
+        "--cached",
+        type=crowd.positive,
+        default=cached,
+        help=f"TEMPORAL_CACHED_WORKFLOWS of the worker (default {cached})",
+    )
+    given = parser.parse_args(arguments)
+    runs = crowd.on_fresh_stacks(
+        "change",
+        given.runs,
+        lambda stack: _one_run(stack, given.n),
+        settings={"TEMPORAL_CACHED_WORKFLOWS": str(given.cached)},
+    )
     measure.report(
-        f"A session of {given.n} is moved, then cancelled", runs, {"bench": "change", "n": given.n}
+        f"A session of {given.n} is moved, then cancelled",
+        runs,
+        {"bench": "change", "n": given.n, "cached": given.cached},
     )
     return int(any(run["unconfirmed"] for run in runs))
 
@@ -59,7 +75,7 @@ async def _one_run(stack: LocalStack, n: int) -> measure.Numbers:
         moved_to = replace(session, starts_at=session.starts_at + LATER)
         _, moved = await parts.gateway.put_session(moved_to, wait=PATIENCE)
         move_seconds = time.perf_counter() - began
-        cpu_after = crowd.cpu(stack)
+        cpu_after, worker_mb = crowd.cpu(stack), measure.memory_mb(stack.worker.pid)
         await settled(parts.client, TASK_QUEUE)
 
         began = time.perf_counter()
@@ -85,6 +101,7 @@ async def _one_run(stack: LocalStack, n: int) -> measure.Numbers:
             f"move_cpu_ms_{name}": measure.cpu_ms({name: used}, cpu_after, n)
             for name, used in cpu_before.items()
         },
+        "worker_mb": worker_mb,
         "unconfirmed": moved.unconfirmed + cancelled.unconfirmed,
         "load": measure.load(),
     }

@@ -25,6 +25,7 @@ from devstack.stack import SOURCES, LocalStack
 from reminders import temporal
 from reminders.clock import SystemClock
 from reminders.fan_out import fan_out
+from reminders.settings import Settings
 from workflows.plugin import data_converter
 
 TASK_QUEUE = "bench-floor"
@@ -150,7 +151,8 @@ async def _work() -> None:
     client = await temporal.connect([_plugin()])
     activities = EmptyActivities()
     ours: list[Callable[..., Any]] = [activities.deliver_reminder, activities.close_reminders]
-    async with worker.build_worker(client, ours, task_queue=TASK_QUEUE):
+    cached = Settings(_env_file=None).temporal_cached_workflows
+    async with worker.build_worker(client, ours, task_queue=TASK_QUEUE, cached_workflows=cached):
         print(READY, flush=True)
         await stop.wait()
 
