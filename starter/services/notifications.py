@@ -1,7 +1,8 @@
 """The platform's `NOTIFY`: a session, or one enrollment, whose rows have changed.
 
 What arrives within a moment is gathered, so that a thousand rows of one statement are no thousand
-times the same, and goes where the sweep's findings go. What nobody notifies us of, the sweep finds.
+times the same, and goes where the sweep's findings go. What cannot be looked at is tried again a
+little later. What nobody notifies us of, the sweep finds.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ MOST = 5000
 """Enrollments and sessions that wait to be looked at; more are left to a sweep."""
 AT_ONCE = 10
 """As in a sweep: connections are shared with delivery."""
+AGAIN_AFTER = timedelta(seconds=2)
+"""Then what could not be looked at is tried once more; each further time after twice as long."""
+TRIES = 5
+"""What cannot be looked at so often, within half a minute, is left to the sweep."""
 _IDS = re.compile(r"\s*([0-9a-fA-F-]{36})(?:[\s:,/]+([0-9a-fA-F-]{36}))?\s*")
 
 
@@ -52,8 +57,9 @@ class Notifications:
     reconciler: EnrollmentReconciler
     gateway: ReminderGateway
     sweeps: Sweeps
-    _enrollments: dict[Enrollment, None] = field(default_factory=dict)
-    _sessions: dict[UUID, None] = field(default_factory=dict)
+    _enrollments: dict[Enrollment, int] = field(default_factory=dict)
+    _sessions: dict[UUID, int] = field(default_factory=dict)
+    """Those to look at, with how often that has failed."""
     _is_sweep_wanted: bool = False
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -81,9 +87,9 @@ class Notifications:
         elif len(self._enrollments) + len(self._sessions) >= MOST:
             self._is_sweep_wanted = True
         elif ids[1] is None:
-            self._sessions[ids[0]] = None
+            self._sessions[ids[0]] = 0
         else:
-            self._enrollments[Enrollment(ids[0], ids[1])] = None
+            self._enrollments[Enrollment(ids[0], ids[1])] = 0
         self._stirred.set()
 
     def sweep(self) -> None:
@@ -100,8 +106,8 @@ class Notifications:
             sessions, self._sessions = self._sessions, {}
             is_sweep_wanted, self._is_sweep_wanted = self._is_sweep_wanted, False
             # A session that is planned anew takes everybody along who is still enrolled.
-            await fan_out(self._look_at_session, sessions, at_once=AT_ONCE)
-            await fan_out(self._look_at, enrollments, at_once=AT_ONCE)
+            await fan_out(self._look_at_session, sessions.items(), at_once=AT_ONCE)
+            await fan_out(self._look_at, enrollments.items(), at_once=AT_ONCE)
             if is_sweep_wanted:
                 await self._sweep()
 
@@ -111,23 +117,34 @@ class Notifications:
         except Exception as error:  # noqa: BLE001 - the next one of the Schedule does
             logger.warning("no sweep was started: %s", type(error).__name__)
 
-    async def _look_at_session(self, session_id: UUID) -> None:
+    async def _look_at_session(self, waiting: tuple[UUID, int]) -> None:
+        session_id, failed = waiting
         try:
-            await self.gateway.replan(session_id, wait=None)
-        except SessionNotFoundError:
-            for one in await self.reconciler.queries.waiting(session_id, limit=MOST):
-                self._enrollments[one] = None
-            self._stirred.set()
+            try:
+                await self.gateway.replan(session_id, wait=None)
+            except SessionNotFoundError:
+                for one in await self.reconciler.queries.waiting(session_id, limit=MOST):
+                    self._enrollments.setdefault(one, 0)
+                self._stirred.set()
         except Exception as error:  # noqa: BLE001 - the sweep finds it
-            logger.warning("session %s is left to the sweep: %s", session_id, type(error).__name__)
+            if self._is_given_up(f"session {session_id}", failed, error):
+                return
+            self._sessions.setdefault(session_id, failed + 1)
 
-    async def _look_at(self, one: Enrollment) -> None:
+    async def _look_at(self, waiting: tuple[Enrollment, int]) -> None:
+        one, failed = waiting
         try:
             await self.reconciler.repair(one, SweepKind.LOST)
         except Exception as error:  # noqa: BLE001 - the sweep finds it
-            logger.warning(
-                "session %s, user %s is left to the sweep: %s",
-                one.session_id,
-                one.user_id,
-                type(error).__name__,
-            )
+            if self._is_given_up(f"session {one.session_id}, user {one.user_id}", failed, error):
+                return
+            self._enrollments.setdefault(one, failed + 1)
+
+    def _is_given_up(self, what: str, failed: int, error: Exception) -> bool:
+        """Whether it has failed too often; if not, it is looked at again a little later."""
+        if failed + 1 >= TRIES:
+            logger.warning("%s is left to the sweep: %s", what, type(error).__name__)
+            return True
+        again = AGAIN_AFTER.total_seconds() * 2**failed
+        asyncio.get_running_loop().call_later(again, self._stirred.set)
+        return False

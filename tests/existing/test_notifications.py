@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -14,8 +14,13 @@ import pytest
 
 from reminders.db import channel
 from reminders.db.channel import Channel
+from reminders.db.sweep import SweepQueries
+from reminders.domain.errors import DatabaseUnavailableError, SessionNotFoundError
+from reminders.domain.ports import Enrollment
+from starter.gateway import ReminderGateway
 from starter.plugin import reconciler
-from starter.services.notifications import Notifications, ids_in
+from starter.services.notifications import TRIES, Notifications, ids_in
+from starter.services.reconciler import EnrollmentReconciler
 from starter.services.sweeps import Sweeps
 from tests.existing.conftest import GUIDE
 from tests.existing.host import ROOT, Host
@@ -173,3 +178,36 @@ async def test_a_flood_is_left_to_a_sweep(
         await asyncio.wait_for(swept.wait(), 20)
         told.hear("nonsense")
     assert "has no id of a session" in caplog.text
+
+
+@pytest.mark.parametrize("words", [f"{SESSION}", f"{SESSION} {USER}"])
+async def test_what_cannot_be_looked_at_is_tried_again(
+    words: str, stage: Stage, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A part that is away for a moment makes nobody wait for the sweep; one that stays away does."""
+    monkeypatch.setattr("starter.services.notifications.AGAIN_AFTER", timedelta(milliseconds=1))
+    looked: list[object] = []
+    given_up, found = asyncio.Event(), asyncio.Event()
+
+    async def away(_self: object, *names: object, **_: object) -> Sequence[Enrollment]:
+        looked.append(names[0])
+        if len(looked) > TRIES + 1:
+            found.set()
+            return ()
+        if len(looked) == TRIES:
+            given_up.set()
+        raise DatabaseUnavailableError
+
+    async def deleted(_self: object, *_: object, **__: object) -> None:
+        raise SessionNotFoundError(SESSION)
+
+    monkeypatch.setattr(ReminderGateway, "replan", deleted)
+    monkeypatch.setattr(SweepQueries, "waiting", away)
+    monkeypatch.setattr(EnrollmentReconciler, "repair", away)
+    async with listening(stage) as told:
+        told.hear(words)
+        await asyncio.wait_for(given_up.wait(), 20)
+        told.hear(words)
+        await asyncio.wait_for(found.wait(), 20)
+    assert 1 == caplog.text.count("is left to the sweep: DatabaseUnavailableError")
+    assert TRIES + 2 == len(looked)
