@@ -101,8 +101,12 @@ class SharedClock:
         """
         while True:
             asked = self._ticks()
-            with suppress(ReminderError):
+            try:
                 self.hear(await ask(), asked=asked)
+            except ReminderError:
+                pass  # PostgreSQL is away, as everybody else says by then
+            except Exception:
+                logger.exception("asking PostgreSQL what time it is failed unexpectedly")
             self._asked.set()
             await asyncio.sleep(HEARD_EVERY.total_seconds())
 

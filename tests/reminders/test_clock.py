@@ -106,9 +106,9 @@ def said(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_it_listens_as_long_as_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The block begins with an answer; who does not answer is asked again."""
+    """The block begins with an answer; who does not answer, or makes no sense, is asked again."""
     monkeypatch.setattr("reminders.clock.HEARD_EVERY", timedelta())
-    machine, answers = Machine(HOUR), iter([None, DatabaseUnavailableError(), None])
+    machine, answers = Machine(HOUR), iter([None, DatabaseUnavailableError(), TypeError(), None])
     enough = asyncio.Event()
 
     async def ask() -> datetime:
