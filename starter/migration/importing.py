@@ -218,11 +218,21 @@ class CronTables:
         found = await connection.execute(
             text(f"""
 SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
-       {display_name} AS display_name, {sort_order} AS sort_order, NULL::uuid AS session_id
+       {display_name} AS display_name, {sort_order} AS sort_order
   FROM "{self.schema}".{RULES} ORDER BY minutes_before DESC
 """)  # noqa: S608 - the schema is checked, the columns are from a closed list
         )
-        theirs = {row["reminder_type"]: mapping.rule(row) for row in found.mappings()}
+        theirs = {
+            row.reminder_type: ReminderRule(
+                reminder_type=row.reminder_type,
+                lead=timedelta(minutes=row.minutes_before),
+                is_enabled=row.is_enabled,
+                subject_template=row.email_subject_template,
+                display_name=row.display_name,
+                sort_order=row.sort_order,
+            )
+            for row in found
+        }
         off = {
             name: replace(rule, is_enabled=False)
             for name, rule in ours.items()
