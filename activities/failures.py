@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from time import monotonic
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -59,15 +60,18 @@ def as_application_errors(
         final: After these alone the activity is not tried again; absent leaves it to each error.
         useful_until: After this no attempt helps; the next one comes well before.
     """
+    began = monotonic()
     try:
         yield
     except ReminderError as error:
         info = activity.info()
+        # An attempt may have begun minutes before its reminder was due.
+        now = info.started_time + timedelta(seconds=monotonic() - began)
         raise application_error(
             error,
-            now=info.started_time,
+            now=now,
             attempt=info.attempt,
-            useful_for=None if useful_until is None else useful_until - info.started_time,
+            useful_for=None if useful_until is None else useful_until - now,
             retryable=None if final is None else not isinstance(error, final),
         ) from None
     except ApplicationError:

@@ -8,7 +8,7 @@ workers among themselves (leases, pace, holds) by the database's, which they sha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -269,6 +269,11 @@ class PostgresDeliveryLedger:
         """See `DeliveryLedger.pace`."""
         wait = await self._database.scalar(statements.PACE, {"wait": at_least, **self._pace})
         return max(wait or timedelta(), timedelta())
+
+    async def overtaken(self, reminder_ids: Sequence[UUID], due_at: datetime) -> Collection[UUID]:
+        """See `DeliveryLedger.overtaken`."""
+        asked = {"reminder_ids": list(reminder_ids), "due_at": due_at}
+        return {row[0] for row in await self._database.tuples(statements.OVERTAKEN, asked)}
 
     async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:
         """See `DeliveryLedger.woke`."""

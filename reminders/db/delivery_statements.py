@@ -15,9 +15,13 @@ from reminders.domain.pace import MOST
 _SESSION = looked_up("sessions", "id = r.session_id")
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
+_FURTHEST = "interval '2 minutes'"
+"""Beyond what anybody waits for. Turns that lie further ahead were taken by a clock that was wrong."""
 _TAKE_TURN = f"""
-turns = (turns || greatest(clock_timestamp() + :wait, turns[cardinality(turns)],
-                           turns[cardinality(turns) + 1 - :requests] + :window)
+turns = (turns || greatest(clock_timestamp() + :wait,
+                           least(clock_timestamp() + {_FURTHEST},
+                                 greatest(clock_timestamp(), turns[cardinality(turns)],
+                                          turns[cardinality(turns) + 1 - :requests] + :window)))
         )[(cardinality(turns) + 2 - {MOST}) :]"""
 _TURN = "turns[cardinality(turns)] - clock_timestamp() AS wait"
 """See `Pace`. Turns only ever follow each other: whoever is told to wait makes all others wait."""
@@ -246,6 +250,11 @@ UPDATE email_batches SET lease_until = clock_timestamp() + :lease
 """)
 
 PACE = typed(f"UPDATE provider_pace SET {_TAKE_TURN} RETURNING {_TURN}")  # noqa: S608 - of constants
+
+OVERTAKEN = typed("""
+SELECT id FROM session_reminder_emails
+ WHERE id = ANY(:reminder_ids) AND (email_status <> 'scheduled' OR due_at <> :due_at)
+""")
 
 WOKEN = typed("""
 SELECT (SELECT wake_apart FROM reminder_installation) AS apart,

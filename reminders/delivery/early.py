@@ -6,7 +6,7 @@ One timer for all of them. A timer each would wake thousands of tasks before the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,11 +24,15 @@ A_MOMENT = timedelta(milliseconds=100)
 """Clocks that differ by less make no lead-in."""
 _LOOK = timedelta(milliseconds=100)
 """How often it is looked for those who have come since."""
-_NAP = timedelta(seconds=10)
-"""No wait is longer: the clock is corrected now and then."""
+_NAP = timedelta(seconds=5)
+"""No wait is longer: the clock is corrected now and then, and plans change."""
+_ASKED_AT_ONCE = 1_000
+"""Reminders in one look at what has changed."""
 
 Prepare = Callable[[Sequence[UUID], datetime], Awaitable[None]]
 """Makes reminders ready that are due at an instant."""
+Overtaken = Callable[[Sequence[UUID], datetime], Awaitable[Collection[UUID]]]
+"""Those of some reminders that are not due at an instant any more; see `DeliveryLedger.overtaken`."""
 Warm = Callable[[int], Awaitable[None]]
 """Opens so many connections to the provider."""
 
@@ -37,6 +41,7 @@ Warm = Callable[[int], Awaitable[None]]
 class _Instant:
     """Who waits for it."""
 
+    due_at: datetime
     gates: dict[asyncio.Future[None], UUID] = field(default_factory=dict)
     opening: asyncio.Task[None] | None = None
 
@@ -45,19 +50,28 @@ class EarlyArrivals:
     """Lets calls wait for the instants at which their reminders are due."""
 
     def __init__(
-        self, clock: Clock, policy: DeliveryPolicy, *, prepare: Prepare, warm: Warm
+        self,
+        clock: Clock,
+        policy: DeliveryPolicy,
+        *,
+        overtaken: Overtaken,
+        prepare: Prepare,
+        warm: Warm,
     ) -> None:
         """Nobody waits.
 
         Args:
             clock: Says when an instant is reached.
             policy: How early reminders may come, and how many.
+            overtaken: Asked now and then about those that wait: a newer plan may have something
+                for their people that is due before it, such as that the session is cancelled.
             prepare: Called for some of those that wait, shortly before their instant. Whatever it
                 raises is no matter here: what goes wrong goes wrong again when they are due.
             warm: Called before that: a request that makes its connection first is late.
         """
         self._clock = clock
         self._policy = policy
+        self._overtaken = overtaken
         self._prepare = prepare
         self._warm = warm
         self._instants: dict[datetime, _Instant] = {}
@@ -65,6 +79,8 @@ class EarlyArrivals:
 
     async def wait(self, reminder: DeliverReminderInput) -> timedelta:
         """Wait until a reminder is due, unless that is further away than it may come early.
+
+        It waits no longer than until it is not due at that instant any more.
 
         Returns:
             For how long it waited.
@@ -79,10 +95,10 @@ class EarlyArrivals:
         if early > A_MOMENT and self._waiting >= self._policy.early_at_once:
             raise NotDueYetError("many wait already", retry_after=early)
         gate = asyncio.get_running_loop().create_future()
-        instant = self._instants.setdefault(reminder.due_at, _Instant())
+        instant = self._instants.setdefault(reminder.due_at, _Instant(reminder.due_at))
         instant.gates[gate] = reminder.reminder_id
         if instant.opening is None:
-            instant.opening = asyncio.create_task(self._open(reminder.due_at, instant))
+            instant.opening = asyncio.create_task(self._open(instant))
         self._waiting += 1
         try:
             await gate
@@ -101,12 +117,12 @@ class EarlyArrivals:
             if instant.opening is not None:
                 instant.opening.cancel()
 
-    async def _open(self, due_at: datetime, instant: _Instant) -> None:
+    async def _open(self, instant: _Instant) -> None:
         """Have those ready who come in time, and let all go; the first before the last have woken."""
-        preparing = None
+        due_at, preparing = instant.due_at, None
         try:
-            await self._reached(due_at - self._policy.prepare_before)
-            preparing = asyncio.create_task(self._prepared(due_at, instant))
+            await self._reached(due_at - self._policy.prepare_before, instant)
+            preparing = asyncio.create_task(self._prepared(instant))
             await self._reached(due_at)
         finally:
             del self._instants[due_at]
@@ -119,25 +135,45 @@ class EarlyArrivals:
             if preparing is not None:  # it ends by itself, and breaks nothing off
                 await preparing
 
-    async def _reached(self, instant: datetime) -> None:
-        """Wait for an instant, unless the clock was put back by more than anybody may be early."""
-        while timedelta() < (left := instant - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - an instant, not an event
-            await asyncio.sleep(min(left, _NAP).total_seconds())
+    async def _reached(self, at: datetime, waited_for: _Instant | None = None) -> None:
+        """Wait for an instant, unless the clock was put back by more than anybody may be early.
 
-    async def _prepared(self, due_at: datetime, instant: _Instant) -> None:
+        Args:
+            at: The instant.
+            waited_for: Whoever waits for it and is not due then any more need not wait.
+        """
+        while timedelta() < (left := at - self._clock.now()) <= self._policy.early:
+            await asyncio.sleep(min(left, _NAP).total_seconds())
+            if waited_for is not None and left > _NAP:
+                await self._let_overtaken_go(waited_for)
+
+    async def _let_overtaken_go(self, instant: _Instant) -> None:
+        """Let those go on to the ledger's answer for whom waiting is of no use any more."""
+        waiting = list(instant.gates.items())
+        for first in range(0, len(waiting), _ASKED_AT_ONCE):
+            page = waiting[first : first + _ASKED_AT_ONCE]
+            try:
+                gone = await self._overtaken([i for _, i in page], instant.due_at)
+            except Exception:  # noqa: BLE001 - it is looked again, and everything is read when it is due
+                return
+            for gate, reminder_id in page:
+                if reminder_id in gone and not gate.done():
+                    gate.set_result(None)
+
+    async def _prepared(self, instant: _Instant) -> None:
         """Make as many ready as can go at once, batch after batch, while there is time."""
         requests = -(-min(len(instant.gates), self._policy.at_once) // self._policy.batch_size)
-        await asyncio.gather(self._warm(requests), self._composed(due_at, instant))
+        await asyncio.gather(self._warm(requests), self._composed(instant))
 
-    async def _composed(self, due_at: datetime, instant: _Instant) -> None:
+    async def _composed(self, instant: _Instant) -> None:
         ready: set[UUID] = set()
-        while (left := due_at - self._clock.now()) > self._policy.linger:
+        while (left := instant.due_at - self._clock.now()) > self._policy.linger:
             fresh = [i for i in instant.gates.values() if i not in ready][: self._policy.batch_size]
             if not fresh:
                 await asyncio.sleep(min(left, _LOOK).total_seconds())
                 continue
             try:
-                await self._prepare(fresh, due_at)
+                await self._prepare(fresh, instant.due_at)
             except Exception:  # noqa: BLE001 - as it says where it is given
                 return
             ready.update(fresh)

@@ -123,7 +123,13 @@ class DeliveryPipeline:
         self._searches = Searches()
         self._tickets: dict[UUID, Ticket] = {}
         self._waking = Waking(ledger, clock)
-        self._early = EarlyArrivals(clock, self._policy, prepare=self._prepare, warm=mailer.warm)
+        self._early = EarlyArrivals(
+            clock,
+            self._policy,
+            overtaken=ledger.overtaken,
+            prepare=self._prepare,
+            warm=mailer.warm,
+        )
         self._batches: set[asyncio.Task[None]] = set()
         self._permits = asyncio.Semaphore(self._policy.requests_in_flight)
         self._bookings = Bookings(
@@ -254,7 +260,8 @@ class DeliveryPipeline:
 
     def _end(self, ticket: Ticket, failure: Exception) -> None:
         """Take leave of a reminder; it has failed this time if nothing else became of it."""
-        self._tickets.pop(ticket.reminder.reminder_id, None)
+        if self._tickets.get(ticket.reminder.reminder_id) is ticket:  # and not one that came since
+            del self._tickets[ticket.reminder.reminder_id]
         if ticket.is_open:
             ticket.fail(self._put_off(failure))
         self._calm.look(busy=bool(self._tickets))

@@ -6,7 +6,7 @@ put them together. Nothing here does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -297,6 +297,12 @@ class DeliveryLedger(Protocol):
 
         Returns:
             The batch, unrepeatable if what it says is not true any more, and how long to wait.
+        """
+
+    async def overtaken(self, reminder_ids: Sequence[UUID], due_at: datetime) -> Collection[UUID]:
+        """Those of some reminders that do not wait for this instant any more.
+
+        They have ended, or a newer plan has another instant for them.
         """
 
     async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.testing import ActivityEnvironment
 
 from activities import failures
 from activities.failures import application_error, as_application_errors
@@ -134,3 +136,19 @@ def test_what_the_workflow_waits_is_known() -> None:
     """The bound of the last minutes is worked out from the workflow's own retry policy."""
     assert failures._POLICY == (RETRY.initial_interval, RETRY.maximum_interval)
     assert RETRY.backoff_coefficient == 2.0
+
+
+def test_an_attempt_that_waited_long_is_judged_by_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It woke six minutes early; the quota is renewed ten seconds after its instant."""
+    ticks = iter([0.0, 360.0])
+    monkeypatch.setattr(failures, "monotonic", lambda: next(ticks))
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, started_time=NOW)
+
+    def refused() -> None:
+        with as_application_errors(useful_until=NOW + timedelta(hours=1)):
+            raise MailQuotaExceededError(resets_at=NOW + timedelta(seconds=370))
+
+    with pytest.raises(ApplicationError) as raised:
+        environment.run(refused)
+    assert 10 * SECOND == raised.value.next_retry_delay

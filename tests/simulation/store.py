@@ -7,7 +7,7 @@ happens at the same time, is not assumed here but shown by `tests/interleavings`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
@@ -636,6 +636,10 @@ class ModelLedger:
             return replace(batch, unrepeatable="not true any more"), wait
 
         return await self._link.ask("again", work)
+
+    async def overtaken(self, reminder_ids: Sequence[UUID], due_at: datetime) -> Collection[UUID]:
+        """See `DeliveryLedger.overtaken`; nobody in schedules wakes so early that it is asked."""
+        raise NotImplementedError
 
     async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:
         """See `DeliveryLedger.woke`; there are no crowds in schedules."""

@@ -6,9 +6,11 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import text
 
 from reminders.db.engine import Database
+from reminders.delivery import early
 from reminders.delivery.pipeline import DeliveryPipeline
 from reminders.domain.model import DeliveryFacts, Message
 from reminders.settings import Settings
@@ -102,6 +104,58 @@ async def test_what_changes_after_it_was_composed_is_said_as_it_is(
         mail["to"][0] for mail in accepted
     }
     assert all("Neurology" in mail["subject"] for mail in accepted)
+
+
+@pytest.mark.parametrize(
+    ("change", "became"),
+    [
+        ("email_status = 'cancelled', status_reason = 'session_cancelled'", "cancelled"),
+        (
+            "due_at = due_at + interval '1 hour', starts_at = starts_at + interval '1 hour'",
+            "scheduled",
+        ),
+    ],
+)
+async def test_who_is_not_due_then_any_more_need_not_wait(
+    settings: Settings,
+    database: Database,
+    provider: ProviderClient,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    change: str,
+    became: str,
+) -> None:
+    """A newer plan may have told them something by then; their workflows go on to it at once."""
+    monkeypatch.setattr(early, "_NAP", timedelta(milliseconds=100))
+    monkeypatch.setattr(early, "_ASKED_AT_ONCE", 2)
+    crowd = await due_reminders(database, 5, starts_in=timedelta(minutes=31))
+    changed, *others = crowd
+    async with a_pipeline(settings) as pipeline:
+        waiting = [
+            asyncio.create_task(pipeline.deliver(one, run_id="run-1")) for one in (changed, *others)
+        ]
+
+        async def all_wait() -> bool:
+            return bool(pipeline._early._waiting == 5)
+
+        await eventually(all_wait)
+        async with database.transaction() as connection:
+            if became == "scheduled":
+                await connection.execute(
+                    text("UPDATE sessions SET start_time = start_time + interval '1 hour'")
+                )
+            await connection.execute(
+                text(f"UPDATE session_reminder_emails SET {change} WHERE id = :id"),
+                {"id": changed.reminder_id},
+            )
+        outcome = await asyncio.wait_for(waiting[0], 20)
+        assert became == outcome.status
+        assert datetime.now(UTC) < changed.due_at
+        assert [False] * 4 == [task.done() for task in waiting[1:]]
+        for task in waiting[1:]:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    assert [] == await provider.accepted()
 
 
 async def test_a_pipeline_says_whether_something_is_due_soon(

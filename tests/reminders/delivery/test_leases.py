@@ -47,6 +47,19 @@ async def test_a_request_that_waits_for_its_turn_is_nobody_else_s(
         assert {1} == set(await connection.scalars(select(ReminderRow.attempts)))
 
 
+async def test_turns_of_a_clock_that_was_wrong_are_not_waited_for(
+    settings: Settings, database: Database
+) -> None:
+    """It was an hour ahead and is put right: what goes out waits minutes, and soon not at all."""
+    async with database.transaction() as connection:
+        await connection.execute(
+            text("UPDATE provider_pace SET turns = ARRAY[now() + interval '1 hour']")
+        )
+    async with a_pipeline(settings) as pipeline:
+        waits = [await pipeline._ledger.pace(at_least=timedelta()) for _ in range(30)]
+    assert max(waits) <= timedelta(minutes=2)
+
+
 async def asked_for_quota(provider: ProviderClient, count: int) -> bool:
     """Whether so many workers have asked for the quota: each does so once, at its start."""
     asked = [r for r in await provider.requests() if r["path"] == "/usage"]
