@@ -19,8 +19,10 @@ logger = logging.getLogger(__name__)
 
 _FEW = 3
 """So many may go at once, however few there are, as long as others are there."""
-_BELIEVED_FOR = timedelta(seconds=10)
+_DOUBTED_FOR = timedelta(seconds=10)
 """A sweep asks for each enrollment, and the answer is the same."""
+_BELIEVED_FOR = timedelta(milliseconds=500)
+"""Shorter, for the next may be the first of many."""
 
 _IS_COMPLETE = typed("""
 SELECT EXISTS (SELECT FROM sessions WHERE id = :session_id)
@@ -75,7 +77,8 @@ class Absence:
         """
         if self._database.host_schema is None:
             return None
-        if time.monotonic() - self._looked_at > _BELIEVED_FOR.total_seconds():
+        kept = _BELIEVED_FOR if self._incredible is None else _DOUBTED_FOR
+        if time.monotonic() - self._looked_at > kept.total_seconds():
             rows = await self._database.rows(_MISSING)
             self._incredible = next((words for row in rows if (words := _doubted(**row))), None)
             self._looked_at = time.monotonic()

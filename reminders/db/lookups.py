@@ -247,7 +247,7 @@ class Browser:
 
         Args:
             session_id: Of the session.
-            status: Only people with a reminder in this status.
+            status: Only people one of whose reminders is in this status, as they are shown.
             search: Part of a name or an address, or a whole user id.
             after: The last person of the page before.
             limit: At most this many.
@@ -260,12 +260,12 @@ class Browser:
             .limit(limit)
         )
         if status is not None:
+            are = newest_of(ReminderRow.user_id, ReminderRow.email_status).where(
+                ReminderRow.session_id == session_id
+            )
+            are_now = are.subquery()
             query = query.where(
-                UserRow.id.in_(
-                    select(ReminderRow.user_id).where(
-                        ReminderRow.session_id == session_id, ReminderRow.email_status == status
-                    )
-                )
+                UserRow.id.in_(select(are_now.c.user_id).where(are_now.c.email_status == status))
             )
         if search:
             query = _matching(query, search)

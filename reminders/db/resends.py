@@ -16,7 +16,7 @@ from reminders.db.engine import Database
 from reminders.db.ledger import rows_of
 from reminders.db.plans import Draft, PlannedEnrollment, Situation
 from reminders.db.rules import effective_rules
-from reminders.db.sql import AFTER_START, typed
+from reminders.db.sql import AFTER_START, next_start, typed
 from reminders.db.tables import ReminderRow
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, Session
@@ -38,8 +38,9 @@ SELECT r.session_id, r.user_id
         WHERE n.session_id = r.session_id AND n.user_id = r.user_id
           AND n.reminder_type = r.reminder_type AND n.generation > r.generation)
  GROUP BY r.session_id, r.user_id
-HAVING (min(s.start_time), r.session_id, r.user_id) > ({AFTER_START}, :after_session, :after_user)
- ORDER BY min(s.start_time), r.session_id, r.user_id LIMIT :limit
+HAVING ({next_start("r.session_id")}, r.session_id, r.user_id)
+       > ({AFTER_START}, :after_session, :after_user)
+ ORDER BY {next_start("r.session_id")}, r.session_id, r.user_id LIMIT :limit
 """)  # noqa: S608 - composed of constants
 
 

@@ -64,14 +64,22 @@ HELD = "held_until > clock_timestamp()"
 """Whether a row of `provider_pace` says that delivery is held, for somebody or for all."""
 
 
-AFTER_START = """
-coalesce((SELECT min(start_time) FROM sessions WHERE id = :after_session), :now)
-"""
-"""When the session of a cursor starts, for pages in which whoever starts next comes first.
+def next_start(session_id: str) -> str:
+    """When a session starts, for pages in which whoever starts next comes first.
 
-A cursor names no instant: after a session that is gone it begins anew, and of one that has moved
-meanwhile whoever lies in between comes twice, or is left to the sweep.
-"""
+    A platform may show several rows of one: its next start is that of a row which takes place. A
+    cursor names no instant: after a session that is gone it begins anew, and of one that has moved
+    meanwhile whoever lies in between comes twice, or is left to the sweep.
+
+    Args:
+        session_id: An expression.
+    """
+    start = f"SELECT min(start_time) FROM sessions WHERE id = {session_id}"  # noqa: S608 - of ours
+    return f"coalesce(({start} AND status = 'scheduled' AND start_time > :now), ({start}), :now)"
+
+
+AFTER_START = next_start(":after_session")
+"""Of the session of a cursor."""
 
 
 def overdue(reminder: str, instant: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -96,7 +97,8 @@ class PlatformChecks:
         if self._looking is None and (
             time.monotonic() - self._looked_at > LOOKED_THROUGH_EVERY.total_seconds()
         ):
-            self._looking = asyncio.create_task(self._look_through())
+            # Of no request, whose patience is shorter.
+            self._looking = asyncio.create_task(self._look_through(), context=Context())
         if self._looking is not None:
             left = max(0, until - asyncio.get_running_loop().time())
             await asyncio.wait([self._looking], timeout=left)

@@ -88,15 +88,15 @@ class Backfill:
         pace = _Pace(rate)
         left = limit
         while left is None or left > 0:
-            page = await self.enrollments.page(
-                now=self.clock.now(),
-                session_id=session_id,
-                after=receipt.after,
-                limit=PAGE if left is None else min(PAGE, left),
-            )
-            if not page:
-                return replace(receipt, after=None)
             try:
+                page = await self.enrollments.page(
+                    now=self.clock.now(),
+                    session_id=session_id,
+                    after=receipt.after,
+                    limit=PAGE if left is None else min(PAGE, left),
+                )
+                if not page:
+                    return replace(receipt, after=None)
                 counts = await self._page(page, pace, dry_run=dry_run)
             except ServiceUnavailableError as error:
                 return replace(receipt, stopped_because=str(error))

@@ -6,6 +6,7 @@ sent from here.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +16,22 @@ from uuid import UUID
 from reminders import cursors
 from reminders.db.audit import Action, AuditLog, By
 from reminders.db.resends import ReminderRequests, Requested
-from reminders.domain.errors import InvalidInputError, NotFoundError, SendRefusedError
+from reminders.domain.errors import (
+    InvalidInputError,
+    NotFoundError,
+    SendRefusedError,
+    ServiceUnavailableError,
+)
 from reminders.domain.model import Reminder
 from reminders.domain.ports import Clock, Enrollment
 from reminders.domain.resending import Refusal, failed_ones
 from reminders.fan_out import fan_out
 from starter.services.handover import Handover
+
+logger = logging.getLogger(__name__)
+
+UNREADABLE = "unreadable"
+"""Beside the reasons of `Refusal`: something of it could not be read, or was refused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,13 +170,19 @@ class Resending:
             if chosen is None:
                 return 0
             try:
-                resent = await self._handed_over(
-                    await self.requests.resend(chosen.id, by=by, dry_run=dry_run)
-                )
+                resent = await self.requests.resend(chosen.id, by=by, dry_run=dry_run)
+                if not dry_run:
+                    await self._handed_over(resent)
             except SendRefusedError as refused:
                 left[refused.why] += 1
                 return 0
             except NotFoundError:  # deleted since
+                return 0
+            except ServiceUnavailableError:
+                raise
+            except Exception:  # whatever it is, the others follow
+                logger.exception("reminder %s could not be sent once more", chosen.id)
+                left[UNREADABLE] += 1
                 return 0
             return int(resent.is_new)
 
@@ -173,7 +190,7 @@ class Resending:
         last = next(reversed(list(page)), None)
         return RedriveReceipt(
             resent=resent,
-            left_alone={why: left[why] for why in Refusal if left[why]},
+            left_alone={why: left[why] for why in (*Refusal, UNREADABLE) if left[why]},
             next_cursor=(
                 cursors.encode(last.session_id, last.user_id)
                 if last and len(page) == limit

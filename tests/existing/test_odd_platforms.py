@@ -7,14 +7,21 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
+from reminders import budget
 from reminders.db import reading
+from reminders.db.absence import Absence
+from reminders.db.audit import By
 from reminders.db.calendar import calendar_entry
+from reminders.db.engine import Database
+from reminders.db.oddities import Oddity
 from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
 from starter.health.diagnosis import Check, Level
 from starter.health.platform import odd_rows
 from starter.services.reasons import decision
 from tests.existing.host import ROLE, Host
+from tests.existing.test_coming_from_cron import backfill
 from tests.existing.test_existing_platform import handle_of, statuses
 from tests.stage import Stage, attempted, eventually
 
@@ -34,6 +41,13 @@ SELECT id, title, scheduled_at AS start_time, NULL::timestamptz AS end_time,
        timezone AS time_zone, speaker AS speaker_name, meeting_url AS join_url,
        CASE n WHEN 2 THEN 'scheduled' ELSE 'cancelled' END AS status
   FROM public.sessions, generate_series(1, 3) AS n
+"""
+SESSIONS_WITH_A_HISTORY = """
+CREATE OR REPLACE VIEW reminders_host.sessions AS
+SELECT id, title, scheduled_at - n * interval '2 hours' AS start_time, NULL::timestamptz AS end_time,
+       timezone AS time_zone, speaker AS speaker_name, meeting_url AS join_url,
+       CASE n WHEN 0 THEN 'scheduled' ELSE 'cancelled' END AS status
+  FROM public.sessions, generate_series(0, 1) AS n
 """
 ENROLLMENTS_TWICE = """
 CREATE OR REPLACE VIEW reminders_host.enrollments AS
@@ -150,6 +164,33 @@ async def test_odd_rows_are_counted_by_kind(stage: Stage, host: Host, odd: str) 
     assert one.count == counts[relation, kind]
 
 
+async def test_pages_end_where_a_session_has_a_history(
+    stage: Stage, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of before starts earlier: whoever is behind a cursor is still everybody who follows."""
+    monkeypatch.setattr("starter.services.backfill.PAGE", 2)
+    sessions = [await host.session(stage.clock.now() + hours * HOUR) for hours in (24, 25)]
+    people = [await host.person(name) for name in ("ana", "ben", "eva")]
+    await host.run(SESSIONS_WITH_A_HISTORY)
+    for session in sessions:
+        for user in people:
+            await host.enrolls(session, user)
+    async with asyncio.timeout(60):
+        assert 6 == (await backfill(stage).run()).enrollments
+    async with stage.database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE session_reminder_emails SET email_status = 'failed', status_reason = 'expired'"
+                " WHERE reminder_type = '2h'"
+            )
+        )
+    async with asyncio.timeout(60):
+        found = await stage.parts.resending.redrive(
+            By("ops", "why"), dry_run=True, limit=2, patience=None
+        )
+    assert 6 == found.found
+
+
 async def platform(stage: Stage) -> Check:
     """What `doctor` says of the platform."""
     checks = (await stage.parts.examiner.examine()).checks
@@ -161,7 +202,8 @@ async def test_absence_en_masse_is_not_believed(
     stage: Stage, host: Host, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row-level security hides everybody: nobody is called off, `doctor` is red, and mails come late."""
-    monkeypatch.setattr("reminders.db.absence._BELIEVED_FOR", timedelta())
+    for kept in ("_BELIEVED_FOR", "_DOUBTED_FOR"):
+        monkeypatch.setattr(f"reminders.db.absence.{kept}", timedelta())
     monkeypatch.setattr("starter.health.platform.READ_EVERY", timedelta())
     session, ana = await host.session(stage.clock.now() + 31 * MINUTE), await host.person("ana")
     await host.enrolls(session, ana)
@@ -191,6 +233,21 @@ async def test_absence_en_masse_is_not_believed(
     assert "sent" in await statuses(stage, session, ana)
     hidden, filtered = await reading.hidden(stage.database)
     assert (0, 1) == (len(hidden), len(filtered))
+
+
+async def test_one_who_is_gone_lets_nobody_follow_them(stage: Stage, host: Host) -> None:
+    """That one enrollment is believed to be gone says nothing of all others a moment later."""
+    session = await host.session(stage.clock.now() + 24 * HOUR)
+    people = [await host.person(name) for name in ("ana", "ben", "eva", "mia", "leo", "zoe")]
+    for user in people:
+        await host.enrolls(session, user)
+        await stage.gateway.enroll(session, user)
+    absence = Absence(stage.database)
+    await host.run("DELETE FROM session_enrollments WHERE user_id = :id", id=people[0])
+    assert not await absence.hides(session, people[0])
+    await host.run("DELETE FROM session_enrollments")
+    await asyncio.sleep(0.6)  # as long as it is believed
+    assert await absence.hides(session, people[1])
 
 
 async def test_who_has_no_address_is_skipped_until_there_is_one(stage: Stage, host: Host) -> None:
@@ -260,3 +317,21 @@ async def test_a_corrected_address_ends_its_block(stage: Stage, host: Host) -> N
     await stage.sweep()
     assert "scheduled" in await statuses(stage, session, ana)
     assert {"skipped: address_bounced"} == await statuses(stage, session, twin)
+
+
+async def test_a_request_in_a_hurry_lets_the_rows_be_looked_through(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look is of no request, whose patience would end it each time."""
+    monkeypatch.setitem(budget.PATIENCE, "PostgreSQL", 0.05)
+    seen = asyncio.Event()
+
+    async def slow(database: Database) -> tuple[Oddity, ...]:
+        await database.scalar(text("SELECT pg_sleep(0.3)"))
+        seen.set()
+        return ()
+
+    monkeypatch.setattr("starter.health.platform.odd_rows", slow)
+    with budget.one_budget():
+        await platform(stage)
+    await asyncio.wait_for(seen.wait(), 20)

@@ -72,7 +72,12 @@ async def test_people_are_found_by_address_and_told_by_id(api: Api) -> None:
     theirs = await got(api, f"/v1/users/{user_id}/enrollments")
     assert [str(session_id)] == [s["session_id"] for s in theirs["items"]]
     assert theirs == json.loads(await command("user", "show", user_id, "--json"))
-    roster = await got(api, f"/v1/sessions/{session_id}/enrollments", email_status="scheduled")
+    at = f"/v1/sessions/{session_id}/enrollments"
+    await api.delete(f"/v1/enrollments/{session_id}/{user_id}")
+    assert 1 == len((await got(api, at, email_status="cancelled"))["items"])
+    await api.enroll(session_id, user_id)
+    assert [] == (await got(api, at, email_status="cancelled"))["items"], "what they were"
+    roster = await got(api, at, email_status="scheduled")
     assert [(str(user_id), 3)] == [(e["user_id"], len(e["reminders"])) for e in roster["items"]]
     assert roster == json.loads(await command("session", "roster", session_id, "--json"))
     said = json.dumps([theirs, roster]) + await command("session", "roster", session_id)
