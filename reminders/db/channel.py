@@ -60,7 +60,6 @@ class Channel:
             heard: Takes what somebody told.
             missed: Called when something may have been told that nobody has heard.
         """
-        has_waited = False
         while True:
             pause = TRIED_EVERY
             try:
@@ -73,33 +72,30 @@ class Channel:
                         )
                         pause = NOT_HERE
                     else:
-                        has_waited |= await self._wait_for_turn(session)
-                        await self._listen(session, heard, missed if has_waited else None)
+                        await self._wait_for_turn(session)
+                        await self._listen(session, heard, missed)
             except Exception as error:  # noqa: BLE001 - whatever it is, the sweep goes on meanwhile
                 logger.warning(
                     "%s is not listened to at present: %s", self._name, type(error).__name__
                 )
-            has_waited = True
             await asyncio.sleep(pause.total_seconds())
 
-    async def _wait_for_turn(self, session: Session) -> bool:
-        """Wait until no other worker listens; whether one did."""
-        has_waited = False
-        while not await session.fetchval(f"SELECT pg_try_advisory_lock({LISTENER})"):
-            has_waited = True
+    async def _wait_for_turn(self, session: Session) -> None:
+        """Wait until no other worker listens."""
+        while not await session.fetchval(  # noqa: ASYNC110 - the lock is not of this process
+            f"SELECT pg_try_advisory_lock({LISTENER})"
+        ):
             await asyncio.sleep(TRIED_EVERY.total_seconds())
-        return has_waited
 
     async def _listen(
-        self, session: Session, heard: Callable[[str], None], missed: Callable[[], None] | None
+        self, session: Session, heard: Callable[[str], None], missed: Callable[[], None]
     ) -> None:
         """Listen until the connection ends."""
         ended = asyncio.Event()
         session.add_termination_listener(lambda _session: ended.set())
         await session.add_listener(self._name, lambda *told: heard(str(told[-1])))
         logger.info("%s is listened to", self._name)
-        if missed is not None:
-            missed()
+        missed()  # whatever was told while nobody listened
         while not ended.is_set():
             try:
                 await asyncio.wait_for(ended.wait(), ALIVE_EVERY.total_seconds())

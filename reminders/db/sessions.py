@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import bindparam, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reminders.db import audit, locks, mapping, preferences
+from reminders.db import audit, locks, mapping, preferences, unconfirmed
 from reminders.db.audit import HOST, Action, By, Event
 from reminders.db.engine import Database
 from reminders.db.notices import hush
@@ -32,6 +33,7 @@ from reminders.domain.model import (
     ReminderStatus,
     Session,
     SessionStatus,
+    StatusReason,
 )
 
 _STORED = (
@@ -229,6 +231,8 @@ class Catalogue:
             lifted = None
             if known is not None and not same_address(known, attendee.email):
                 lifted = await preferences.forget_address(connection, attendee.user_id)
+            if lifted:
+                await _note_lifted(connection, attendee.user_id, lifted)
         return StoredUser(is_new=known is None, is_unblocked=bool(lifted))
 
     async def longest(self, now: datetime) -> timedelta:
@@ -385,3 +389,21 @@ def _event(change: SessionChange, by: By, *, tell_nobody: bool) -> Event | None:
     if _matters(before, now):
         details |= _told(tell_nobody)
     return by.did(action, session_id=now.id, details=details)
+
+
+async def _note_lifted(
+    connection: AsyncConnection, user_id: UUID, lifted: Sequence[StatusReason]
+) -> None:
+    """Note that a new address counts, and that the person's plans are to follow, whoever sees to it."""
+    event = HOST.did(
+        Action.PREFERENCES_CHANGED,
+        user_id=user_id,
+        details={"opted_out": [], "opted_in": [], "skipped": 0, "lifted": list(lifted)},
+    )
+    await audit.record(connection, event)
+    ahead = await connection.scalars(
+        select(EnrollmentRow.session_id)
+        .join(SessionRow, SessionRow.id == EnrollmentRow.session_id)
+        .where(EnrollmentRow.user_id == user_id, SessionRow.start_time > func.now())
+    )
+    await unconfirmed.add_all(connection, [(session_id, user_id) for session_id in ahead])

@@ -15,7 +15,7 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.db.preference_store import Change, Changed, Choices, PreferenceStore, Reader
 from reminders.db.sessions import Catalogue
-from reminders.domain.errors import NotFoundError, TemporalUnavailableError
+from reminders.domain.errors import NotFoundError
 from reminders.domain.model import Attendee, OptOut, ReminderStatus, StatusReason
 from reminders.domain.ports import Enrollment
 from reminders.fan_out import fan_out
@@ -133,8 +133,11 @@ class Preferences:
         try:
             async with asyncio.timeout(FOLLOWING.total_seconds()):
                 await self._follow(user_id, changed)
-        except (TimeoutError, TemporalUnavailableError):
-            logger.warning("preferences are stored; the next sweep hands them over to workflows")
+        except Exception as error:  # noqa: BLE001 - it is stored, and counts
+            logger.warning(
+                "preferences are stored; the next sweep hands them over to workflows: %s",
+                type(error).__name__,
+            )
 
     async def _follow(self, user_id: UUID, changed: Changed) -> list[PlannedEnrollment]:
         """Plan the person's enrollments anew, and have their workflows follow."""

@@ -20,7 +20,12 @@ from reminders.db.audit import By
 from reminders.db.rule_effects import RuleEffects
 from reminders.db.rules import RuleStore
 from reminders.domain import rules
-from reminders.domain.errors import InvalidInputError, NotFoundError, ReminderError
+from reminders.domain.errors import (
+    InvalidInputError,
+    NotFoundError,
+    ReminderError,
+    ServiceUnavailableError,
+)
 from reminders.domain.model import ReminderRule
 from reminders.domain.ports import Clock
 from reminders.domain.rules import RuleChange, RuleDiff, RuleFields, with_fields
@@ -68,7 +73,11 @@ class RuleReceipt:
     def counts(self) -> ChangeReceipt | None:
         """Of all of them together; `None` while a workflow runs."""
         receipts = self._spread.receipts
-        if len(receipts) < self.sessions or not all(receipt.is_done for receipt in receipts):
+        if (
+            self._spread.is_broken_off
+            or len(receipts) < self.sessions
+            or not all(receipt.is_done for receipt in receipts)
+        ):
             return None
         return _sum(receipts)
 
@@ -218,7 +227,11 @@ class RuleAdmin:
         """Bring a change to the sessions that it concerns, and wait a little."""
         if not (change.moves_reminders or change.is_repeated):
             return RuleReceipt(change, _Spread())
-        sessions = await self.effects.sessions(change.reminder_type, change.session_id)
+        try:
+            sessions = await self.effects.sessions(change.reminder_type, change.session_id)
+        except ServiceUnavailableError as error:
+            logger.warning("a rule is stored, and its sessions are left to the sweep: %s", error)
+            return RuleReceipt(change, _Spread(is_broken_off=True))
         spread = _Spread(sessions)
         are_few = len(sessions) <= FEW
         task = asyncio.create_task(self._to_all(spread, wait if are_few else None))
@@ -241,6 +254,9 @@ class RuleAdmin:
                 logger.warning(
                     "a rule has not reached every session, the sweep sees to it: %s", error
                 )
+                return
+            except Exception:  # whatever it is, the others follow
+                logger.exception("session %s: left to the sweep, for a rule", session_id)
                 return
             spread.receipts.append(receipt)
 

@@ -25,6 +25,7 @@ from reminders.db.tables import SessionRow, UserRow
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
 from starter.attendee.router import RedactTokens
+from starter.services.handover import Handover
 from tests import browser as looks
 from tests.starter.conftest import Api, a_body, a_worker, listening, serving
 
@@ -198,6 +199,18 @@ class TestStopPage:
             answer = await visit.api.post(visit.stop, files=files)
         assert (200, b"") == (answer.status_code, answer.content)
         assert "set-cookie" not in answer.headers
+        assert ["skipped: opted_out"] * 3 == await visit.statuses(database)
+
+    async def test_a_stop_counts_whatever_its_workflow_does(
+        self, visit: Visit, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is stored, and nothing goes out: another's namespace or an odd session changes no answer."""
+
+        async def fails(*_: object, **__: object) -> None:
+            raise ValueError
+
+        monkeypatch.setattr(Handover, "hand_over", fails)
+        assert 200 == (await visit.post(**ONE_CLICK)).status_code
         assert ["skipped: opted_out"] * 3 == await visit.statuses(database)
 
     @pytest.mark.parametrize("body", ["", "action=other", "action=resume2&x=" + "y" * 2000, "%"])

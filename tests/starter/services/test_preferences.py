@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import text
 from temporalio.client import Client
 from typer.testing import CliRunner, Result
 
@@ -15,7 +16,9 @@ from reminders import temporal
 from reminders.db import preferences
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
+from reminders.db.preference_store import PreferenceStore
 from reminders.db.sessions import Catalogue
+from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.model import StatusReason
 from reminders.settings import Settings
 from starter.cli.main import app
@@ -131,6 +134,31 @@ async def test_a_new_address_is_reminded_at_once(
             assert 200 == stored.status_code, stored.text
             story = (await api.get(f"/v1/enrollments/{session_id}/{user_id}")).json()
             assert waiting == sum(r["email_status"] == "scheduled" for r in story["reminders"])
+
+
+async def test_an_address_whose_plan_failed_is_followed_all_the_same(
+    api: Api, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was stored is noted with it: the log has it, and the sweep begins with it."""
+    session_id, user_id = await api.enrolled()
+    old = await address(database, user_id)
+    async with database.transaction() as connection:
+        await preferences.block(connection, user_id, old, StatusReason.ADDRESS_BOUNCED)
+        await connection.execute(text("DELETE FROM unconfirmed_plans"))
+
+    async def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailableError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PreferenceStore, "change", away)
+        body = {"email": "corrected@hospital.example"}
+        assert 503 == (await api.put(f"/v1/users/{user_id}", json=body)).status_code
+    assert 200 == (await api.put(f"/v1/users/{user_id}", json=body)).status_code
+    (entry,) = await AuditLog(database).entries(user_id=user_id)
+    assert ["address_bounced"] == entry.details["lifted"]
+    async with database.transaction() as connection:
+        noted = await connection.execute(text("SELECT session_id, user_id FROM unconfirmed_plans"))
+        assert [(session_id, user_id)] == [tuple(row) for row in noted]
 
 
 async def address(database: Database, user_id: UUID) -> str:

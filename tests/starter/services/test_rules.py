@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.client import Client
 
 from reminders import temporal
+from reminders.db.rule_effects import RuleEffects
+from reminders.domain.errors import DatabaseUnavailableError
 from reminders.settings import Settings
+from starter.gateway import ReminderGateway
+from starter.services.receipts import ChangeReceipt
 from tests.starter.cli.test_cli import answer, reminders
 from tests.starter.conftest import Api, Json, a_worker
 
@@ -114,6 +119,39 @@ async def test_without_a_worker_a_change_is_stored_and_under_way(api: Api) -> No
     assert 202 == changed.status_code
     assert {"sessions": 1, "told": 1} == changed.json()["under_way"]
     assert (1440, False) == (await kinds(api))["24h"]
+
+
+async def test_one_session_that_cannot_be_read_holds_no_other_up(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with it: the others are told, and the sweep has the one."""
+    odd, _ = await api.enrolled()
+    for _ in range(3):
+        await api.enrolled()
+    replan = ReminderGateway.replan
+
+    async def unless_odd(self: ReminderGateway, session_id: UUID, **options: Any) -> ChangeReceipt:
+        if session_id == odd:
+            raise ZeroDivisionError
+        return await replan(self, session_id, **options)
+
+    monkeypatch.setattr(ReminderGateway, "replan", unless_odd)
+    changed = await api.patch(f"{PATH}/24h", json={"is_enabled": False})
+    assert 202 == changed.status_code
+    assert {"sessions": 4, "told": 3} == changed.json()["under_way"]
+
+
+async def test_a_rule_that_is_stored_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although nobody can say by then whom it concerns: repeated, it would be there already."""
+    await api.enrolled()
+
+    async def away(*_: object) -> None:
+        raise DatabaseUnavailableError
+
+    monkeypatch.setattr(RuleEffects, "sessions", away)
+    added = await api.post(PATH, json=A_RULE)
+    assert (201, {"sessions": 0, "told": 0}) == (added.status_code, added.json()["under_way"])
+    assert "48h" in await kinds(api)
 
 
 @pytest.mark.parametrize(
