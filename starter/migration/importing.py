@@ -6,7 +6,7 @@ schema of the platform's. They are only read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import mapping, unconfirmed
 from reminders.db.engine import Database
 from reminders.db.sql import counts_for, typed
-from reminders.domain.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.model import ReminderRule
 
@@ -194,7 +194,11 @@ class CronTables:
             return "email_status" in (await _columns_of(connection, self.schema))[LOG]
 
     async def rule_changes(self) -> tuple[RuleChange, ...]:
-        """What taking the rules over would change; one that the platform lacks is switched off."""
+        """What taking the rules over would change; one that the platform lacks is switched off.
+
+        Raises:
+            InvalidInputError: If two of them are due at the same instant.
+        """
         async with self.database.autocommit() as connection:
             return await self._rule_changes(connection)
 
@@ -213,12 +217,14 @@ class CronTables:
             return ()
         found = await connection.execute(_OUR_RULES)
         ours = {row["reminder_type"]: mapping.rule(row) for row in found.mappings()}
-        display_name = "display_name" if "display_name" in there else "reminder_type"
-        sort_order = "sort_order" if "sort_order" in there else "0"
+        display_name = "btrim(display_name)" if "display_name" in there else "NULL"
+        sort_order = "sort_order" if "sort_order" in there else "NULL::int"
         found = await connection.execute(
             text(f"""
-SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
-       {display_name} AS display_name, {sort_order} AS sort_order
+SELECT reminder_type, coalesce(minutes_before, 0) AS minutes_before,
+       coalesce(is_enabled, false) AS is_enabled, email_subject_template,
+       coalesce(nullif({display_name}, ''), reminder_type) AS display_name,
+       coalesce({sort_order}, 0) AS sort_order
   FROM "{self.schema}".{RULES} ORDER BY minutes_before DESC
 """)  # noqa: S608 - the schema is checked, the columns are from a closed list
         )
@@ -233,6 +239,7 @@ SELECT reminder_type, minutes_before, is_enabled, email_subject_template,
             )
             for row in found
         }
+        _one_at_a_time(theirs.values())
         off = {
             name: replace(rule, is_enabled=False)
             for name, rule in ours.items()
@@ -353,6 +360,24 @@ SELECT DISTINCT ON (session_id, user_id, reminder_type)
                 }
             )
         return rows
+
+
+def _one_at_a_time(rules: Iterable[ReminderRule]) -> None:
+    """Refuse two rules by which people would get two e-mails at once.
+
+    Raises:
+        InvalidInputError: Names both.
+    """
+    due: dict[timedelta, str] = {}
+    for rule in rules:
+        if rule.is_enabled and (other := due.setdefault(rule.lead, rule.reminder_type)) != (
+            rule.reminder_type
+        ):
+            raise InvalidInputError(
+                f"the rules {other!r} and {rule.reminder_type!r} are due at the same instant, and"
+                " people would get two e-mails at once; switch one off in the old table",
+                field="minutes_before",
+            )
 
 
 def _or_null(column: str, there: Mapping[str, set[str]]) -> str:

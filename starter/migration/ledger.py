@@ -202,12 +202,14 @@ class ShadowLog:
             )
 
     def _sql(self, select: str, *, has_status: bool) -> TextClause:
-        sent = "AND coalesce(email_status::text, 'sent') NOT IN ('pending', 'failed')"
+        sent = "AND coalesce(lower(email_status::text), 'sent') NOT IN ('pending', 'failed')"
         return typed(f"""
 WITH old AS (
-    SELECT session_id, user_id, reminder_type, sent_at
+    SELECT session_id, user_id, reminder_type, min(sent_at) AS sent_at
       FROM "{self.schema}".session_reminder_emails
-     WHERE sent_at IS NOT NULL {sent if has_status else ""}),
+     WHERE sent_at IS NOT NULL {sent if has_status else ""}
+       AND session_id IS NOT NULL AND user_id IS NOT NULL AND reminder_type IS NOT NULL
+     GROUP BY 1, 2, 3),
 ours AS (
     SELECT session_id, user_id, reminder_type, min(shadowed_at) AS shadowed_at
       FROM session_reminder_emails WHERE shadowed_at IS NOT NULL GROUP BY 1, 2, 3),

@@ -11,6 +11,7 @@ from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError, InvalidInputError
 from reminders.domain.model import NOTICES
 from reminders.domain.ports import Clock
+from reminders.domain.rules import RuleFields, with_fields
 from reminders.fan_out import total
 from reminders.mail.subject import validate_subject_template
 from starter.gateway import ReminderGateway
@@ -185,15 +186,17 @@ def _check(change: RuleChange) -> None:
             " rules and the old log"
         )
         raise InvalidInputError(msg, field="reminder_type")
-    if not change.is_enabled:
-        return
-    if change.minutes_before <= 0:
-        msg = (
-            f"minutes_before of {change.reminder_type!r} must be positive; fix it in the old table"
-        )
-        raise InvalidInputError(msg, field="minutes_before")
+    wanted = RuleFields(
+        lead=timedelta(minutes=change.minutes_before),
+        is_enabled=change.is_enabled,
+        subject_template=change.email_subject_template,
+        display_name=change.display_name,
+        sort_order=change.sort_order,
+    )
     try:
-        validate_subject_template(change.email_subject_template)
+        with_fields(None, change.reminder_type, None, wanted)
+        if change.is_enabled:
+            validate_subject_template(change.email_subject_template)
     except InvalidInputError as error:
-        msg = f"the subject of {change.reminder_type!r}: {error}; fix it in the old table"
-        raise InvalidInputError(msg, field="email_subject_template") from error
+        msg = f"the rule {change.reminder_type!r}: {error}; fix it in the old table"
+        raise InvalidInputError(msg, field=error.field) from error

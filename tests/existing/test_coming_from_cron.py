@@ -158,6 +158,13 @@ async def test_shadow_mode_sends_nothing_and_is_compared(
     assert shadowed == await statuses(stage, session, both)
     found = await migration(stage).difference(tolerance=5 * MINUTE, since=stage.clock.now() - HOUR)
     assert (1, 1, 1, 0) == (found.both, found.only_cron, found.only_ours, found.apart)
+    await host.run(
+        "INSERT INTO session_reminder_emails (session_id, user_id, reminder_type, sent_at, email_status)"
+        " SELECT session_id, user_id, '24h', sent_at, 'FAILED' FROM session_reminder_emails"
+        " WHERE sent_at IS NOT NULL LIMIT 1"
+    )
+    again = await migration(stage).difference(tolerance=5 * MINUTE, since=stage.clock.now() - HOUR)
+    assert 1 == again.only_cron, "what failed there was not sent, however they write it"
     assert 0 < found.median_seconds < 120
     named = {p.user_id: p for p in found.examples}
     assert ("cancelled", "unenrolled") == (
@@ -310,8 +317,35 @@ async def test_old_tables_that_cannot_be_used(stage: Stage, host: Host, cron: Cr
         "UPDATE reminder_configurations SET email_subject_template = '{nonsense}'"
         " WHERE reminder_type = '2h'"
     )
-    with pytest.raises(InvalidInputError, match="the subject of '2h'"):
+    with pytest.raises(InvalidInputError, match=r"the rule '2h': .*nonsense"):
         await migration(stage).take_over()
+    await host.run(
+        "ALTER TABLE reminder_configurations ALTER minutes_before DROP NOT NULL,"
+        " ALTER email_subject_template DROP NOT NULL, ALTER display_name DROP NOT NULL"
+    )
+    for wrong, what in (
+        ("minutes_before = 0, is_enabled = false", "minutes_before is a whole number from 1"),
+        ("minutes_before = NULL", "minutes_before is a whole number from 1"),
+        ("minutes_before = 120, reminder_type = '2 hours'", "reminder_type is 1 to 32"),
+        ("reminder_type = '2h', email_subject_template = NULL", "email_subject_template"),
+    ):
+        await host.run(
+            f"UPDATE reminder_configurations SET {wrong} WHERE reminder_type IN ('2h', '2 hours')"
+        )
+        with pytest.raises(InvalidInputError, match=f"the rule '2.*': {what}.*the old table"):
+            await migration(stage).take_over(dry_run=True)
+    await host.run(
+        "UPDATE reminder_configurations SET minutes_before = 1440, is_enabled = true,"
+        " email_subject_template = 'x', display_name = NULL WHERE reminder_type = '2h'"
+    )
+    with pytest.raises(InvalidInputError, match=r"the rules '.*h' and '.*h' are due at the same"):
+        await migration(stage).take_over(dry_run=True)
+    await host.run(
+        "UPDATE reminder_configurations SET minutes_before = 120 WHERE email_subject_template = 'x'"
+    )
+    assert "2h" in {
+        rule.display_name for rule in (await migration(stage).take_over(dry_run=True)).rules
+    }
     await host.run(
         "UPDATE reminder_configurations SET reminder_type = 'moved', is_enabled = false,"
         " email_subject_template = 'x' WHERE reminder_type = '2h'"
