@@ -35,11 +35,11 @@ _GUESSED_FIRST = re.compile(
 def _duration(value: object, otherwise: ValidatorFunctionWrapHandler) -> timedelta:
     """`60m`, `2h`, `90s`; anything else is left to pydantic (seconds, ISO 8601)."""
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is not None:
-        return timedelta(seconds=float(found["number"]) * _SECONDS[found["unit"]])
     try:
+        if found is not None:
+            return timedelta(seconds=float(found["number"]) * _SECONDS[found["unit"]])
         span: timedelta = otherwise(value)
-    except ValidationError:
+    except (ValidationError, OverflowError):
         raise PydanticCustomError("duration", "is no duration; write 90s, 60m, 2h or 1d") from None
     return span
 

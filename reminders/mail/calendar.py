@@ -52,7 +52,9 @@ def calendar_event(session: Session, *, notes: int) -> CalendarEvent:
         notes: Greatest length of the preparation notes, in code points.
     """
     starts_at = session.starts_at.astimezone(UTC)
-    ends_at = (session.ends_at or session.starts_at + USUAL_LENGTH).astimezone(UTC)
+    ends_at = session.ends_at.astimezone(UTC) if session.ends_at else starts_at
+    if ends_at <= starts_at:
+        ends_at = starts_at + USUAL_LENGTH
     join = one_line(session.join_url or "", _URL)
     paragraphs = (
         one_line(session.speaker_name or "", _LINE),
@@ -63,7 +65,7 @@ def calendar_event(session: Session, *, notes: int) -> CalendarEvent:
     return CalendarEvent(
         title=one_line(session.title, _TITLE),
         starts_at=starts_at,
-        ends_at=max(ends_at, starts_at),
+        ends_at=ends_at,
         location=one_line(session.location or "", _LINE) or url,
         details="\n\n".join(filter(None, paragraphs)),
         url=url,

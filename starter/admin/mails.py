@@ -182,9 +182,9 @@ def _instant(text: str) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+        return at.astimezone(UTC) if at.utcoffset() is not None else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidInputError("write for example 2026-12-01T15:00 (UTC)", field="at") from error
-    return at.astimezone(UTC) if at.utcoffset() is not None else at.replace(tzinfo=UTC)
 
 
 @router.get("/rehearsal")

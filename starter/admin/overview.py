@@ -139,13 +139,14 @@ def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Ite
             )
     if late := figures.today.late:
         text = f"{_some(late, 'reminder')} of today went out late"
-        yield Alert(text, "/reminders?status=sent", "See them", is_urgent=False)
-    if refused := sum(
-        figures.today.sent.get(status, 0)
-        for status in (ReminderStatus.BOUNCED, ReminderStatus.COMPLAINED)
+        yield Alert(text, None, "", is_urgent=False)
+    for status, what in (
+        (ReminderStatus.BOUNCED, "bounced"),
+        (ReminderStatus.COMPLAINED, "drew a complaint"),
     ):
-        text = f"{_some(refused, 'e-mail')} bounced or drew a complaint today"
-        yield Alert(text, "/reminders?status=bounced", "See them", is_urgent=False)
+        if refused := figures.today.sent.get(status, 0):
+            text = f"{_some(refused, 'e-mail')} {what} today"
+            yield Alert(text, f"/reminders?status={status}", "See them", is_urgent=False)
 
 
 def _some(number: int, what: str) -> str:

@@ -50,8 +50,10 @@ async def reminders(
     status: ReminderStatus = ReminderStatus.SCHEDULED,
     after: str = "",
 ) -> Response:
-    """Reminders in one status, by their due instant."""
-    page = await parts.queries.list(status=status, cursor=after or None)
+    """Reminders in one status: of those that wait the next first, of others the last."""
+    page = await parts.queries.list(
+        status=status, newest=not status.is_pending, cursor=after or None
+    )
     names = await parts.browser.names(
         (r.session_id for r in page.reminders), (r.user_id for r in page.reminders)
     )

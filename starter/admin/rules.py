@@ -16,6 +16,7 @@ from reminders.domain.errors import (
     ReminderError,
     RuleExistsError,
     RuleNotFoundError,
+    SameLeadError,
 )
 from reminders.domain.model import NOTICES, ReminderRule, Session
 from reminders.domain.rules import RuleDiff, RuleFields
@@ -97,7 +98,7 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
     try:
         change = _RuleForm.of(form)
         found = await _diff(parts, change)
-    except (InvalidInputError, RuleExistsError) as error:
+    except (InvalidInputError, RuleExistsError, SameLeadError) as error:
         return await _edit_again(request, parts, form, error)
     mails: Mails = request.app.state.mails
     return render(

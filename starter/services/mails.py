@@ -114,10 +114,13 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
     if rule is None:
         raise RuleNotFoundError
     at = wanted.at or session.starts_at - _ahead(rule)
-    if wanted.before is not None:
-        at = session.starts_at - wanted.before
-    if wanted.late is not None:
-        at += wanted.late
+    try:
+        if wanted.before is not None:
+            at = session.starts_at - wanted.before
+        if wanted.late is not None:
+            at += wanted.late
+    except OverflowError:
+        raise InvalidInputError("there is no such year", field="at") from None
     told = None
     if session_id and wanted.user_id:
         told = await parts.queries.told_start(session_id, wanted.user_id)

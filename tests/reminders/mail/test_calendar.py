@@ -140,6 +140,15 @@ def test_what_a_file_says() -> None:
     assert b"REFRESH-INTERVAL;VALUE=DURATION:PT1H" in content
 
 
+@pytest.mark.parametrize("takes", [timedelta(), timedelta(hours=-1)])
+def test_an_end_that_is_none(takes: timedelta) -> None:
+    """A platform may show an end that is not after the start: the entry takes an hour all the same."""
+    session = a_session(ends_at=STARTS + takes)
+    entry = event(file(session))
+    assert (STARTS, STARTS + timedelta(hours=1)) == (entry.start, entry.end)
+    assert "20261201T150000Z/20261201T160000Z" == query(links(session).google_url)["dates"]
+
+
 @pytest.mark.parametrize(
     ("session_status", "enrollment_status", "expected"),
     [

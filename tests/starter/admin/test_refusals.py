@@ -96,6 +96,14 @@ async def test_a_form_of_a_thousand_fields_is_refused(pages: Pages) -> None:
     assert 422 == answer.status_code
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00%2B14:00", "9999-12-31T23:59-10:00", "soon"])
+async def test_an_instant_that_there_is_not(pages: Pages, at: str) -> None:
+    """The field is named, and how it is written."""
+    answer = await pages.get(f"/admin/preview?at={at}")
+    assert 200 == answer.status_code, "the form is still there"
+    assert "write for example 2026-12-01T15:00" in answer.text
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 async def test_whatever_people_typed_is_shown_as_text(
     pages: Pages, database: Database, text: str

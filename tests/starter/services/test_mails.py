@@ -123,6 +123,8 @@ async def test_what_cannot_be_previewed_is_said(mailing: Api) -> None:
     assert after.json()["errors"][0]["message"].startswith("the session has begun")
     await command("preview", uuid4(), exit_code=3)
     await command("preview", "--before", "soon", exit_code=2)
+    await command("preview", "--before", "9999999999d", exit_code=2)
+    await command("preview", "--before", "800000d", exit_code=1)
 
 
 async def test_a_test_e_mail_goes_to_the_test_address_only(
