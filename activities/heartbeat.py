@@ -36,7 +36,8 @@ async def heartbeating(
         return
 
     loop = asyncio.get_running_loop()
-    quiet = max(quiet_for, timedelta())
+    # A workflow of a later release may have a shorter timeout than that.
+    quiet = min(max(quiet_for, timedelta()), timeout * 0.9)
     every_seconds = (timeout - quiet).total_seconds() / BEATS
     timer: asyncio.TimerHandle
 

@@ -63,10 +63,16 @@ logger = logging.getLogger(__name__)
 
 _REREADS = 5
 """How often a batch is decided anew because rows changed in between; then its reminders retry."""
+_SLOW = timedelta(seconds=8)
+"""What took longer to read is too old by the time it is frozen; fewer are read in less time."""
 _OVERDUE = timedelta(seconds=5)
 """What is later than this has waited for a worker, and others with it: their e-mails come first."""
 _RESOLVING = timedelta(seconds=2)
 """How often it is asked whether a request in doubt has been resolved."""
+
+
+class _ReadTooSlowlyError(Exception):
+    """So many reminders are not read in time: a platform's view, or a cold cache, is slow."""
 
 
 def ignore(_step: Step) -> None:
@@ -248,6 +254,9 @@ class DeliveryPipeline:
                 verdict, turn = await self._freeze(tickets)
             tickets = self._regrouped(tickets, verdict)
             await self._send(tickets, verdict, turn)
+        except _ReadTooSlowlyError:
+            logger.warning("%d reminders are not read in time, and halved", len(tickets))
+            await self._process_in_two(tickets, len(tickets) // 2)
         except ReminderError as error:
             failure = error
         except Exception as error:
@@ -317,7 +326,9 @@ class DeliveryPipeline:
         """
         run_ids = {t.reminder.reminder_id: t.run_id for t in tickets}
         missed: set[UUID] = set()
+        loop = asyncio.get_running_loop()
         for _ in range(_REREADS):
+            began = loop.time()
             reading = await self._ledger.read(list(run_ids))
             self._on_step(Step.READ)
             if reading.hold is not None:
@@ -338,6 +349,8 @@ class DeliveryPipeline:
                 self._observe(verdict)
                 self._bookings.book(wait)
                 return verdict, replace(turn, wait=wait)
+            if loop.time() - began > _SLOW.total_seconds() and len(tickets) > 1:
+                raise _ReadTooSlowlyError
         raise BatchBusyError("the ledger keeps changing", retry_after=BUSY)
 
     async def _post(self, batch: FrozenBatch, turn: Turn, tickets: Sequence[Ticket]) -> None:

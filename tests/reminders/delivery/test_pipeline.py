@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import event, text, update
 
 from devstack.provider.server import EmbeddedProvider
 from reminders.clock import SystemClock
+from reminders.db import deliveries
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.provider import ProviderEvents
 from reminders.db.provider_tables import EmailBatchRow
 from reminders.db.tables import ReminderRow, SessionRow
+from reminders.delivery import pipeline as pipelines
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.delivery_errors import (
@@ -31,6 +34,7 @@ from reminders.domain.delivery_errors import (
 )
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import ProviderEvent, ReminderStatus
+from reminders.domain.ports import Reading
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import (
@@ -400,6 +404,29 @@ async def test_a_change_between_reading_and_freezing_wins(
         await deliver(pipeline, reminders)
     assert await statuses(database) == {"sent": 9, "cancelled: unenrolled": 1}
     await accepted_once_each(provider, 9)
+
+
+async def test_what_is_read_too_slowly_is_read_in_parts(
+    settings: Settings,
+    database: Database,
+    provider: ProviderClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A platform's view takes its time for each person: what is too old together is not, in halves."""
+    monkeypatch.setattr(deliveries, "BELIEVED", timedelta(seconds=1))
+    monkeypatch.setattr(pipelines, "_SLOW", timedelta(seconds=0.8))
+    async with a_pipeline(settings) as pipeline:
+        read = pipeline._ledger.read
+
+        async def slowly(reminder_ids: Sequence[UUID]) -> Reading:
+            reading = await read(reminder_ids)
+            await asyncio.sleep(0.02 * len(reminder_ids))
+            return reading
+
+        monkeypatch.setattr(pipeline._ledger, "read", slowly)
+        await deliver(pipeline, await due_reminders(database, 60))
+    await accepted_once_each(provider, 60)
+    assert 1 < len(await posts(provider)) <= 4
 
 
 async def test_withdrawing_before_the_freeze_leaves_the_reminder_alone(
