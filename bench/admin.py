@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
-import sys
 import time
 from collections.abc import Mapping
 
@@ -14,7 +13,6 @@ from rich.console import Console
 from sqlalchemy import text
 
 from bench import measure
-from devstack.process import EmbeddedServerError
 from devstack.stack import DATABASE, LocalStack
 from reminders.db.engine import Database
 
@@ -94,11 +92,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dev.py bench admin", description=__doc__)
     parser.add_argument("--times", type=int, default=20, metavar="N", help="requests of each page")
     options = parser.parse_args(arguments)
-    try:
-        return asyncio.run(_run(options.times))
-    except EmbeddedServerError as error:
-        print(error, file=sys.stderr)
-        return 1
+    return asyncio.run(_run(options.times))
 
 
 async def _run(times: int) -> int:

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from bench import measure
 from devstack.stack import LocalStack
 from reminders.domain.model import Attendee, Session
+from reminders.fan_out import fan_out
 from reminders.settings import Settings
 from starter.assembly import Parts, assembled
 
@@ -99,13 +100,7 @@ async def new_session(parts: Parts, starts_at: datetime) -> UUID:
 
 async def at_once(call: Callable[[UUID], Awaitable[_T]], users: Iterable[UUID]) -> list[_T]:
     """The results of a call for each user, so many at once."""
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(user_id: UUID) -> _T:
-        async with limit:
-            return await call(user_id)
-
-    return await asyncio.gather(*(one(user_id) for user_id in users))
+    return await fan_out(call, users, at_once=AT_ONCE)
 
 
 async def timed(

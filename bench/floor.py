@@ -118,25 +118,22 @@ async def moved(stack: LocalStack, n: int) -> float:
 async def _herd(n: int) -> float | None:
     client = await temporal.connect([_plugin()])
     due_at = _clock.now() + timedelta(seconds=n / STARTED_PER_SECOND) + BEFORE
-    limit = asyncio.Semaphore(AT_ONCE)
 
     async def start(number: int) -> None:
-        async with limit:
-            await client.start_workflow(
-                EmptyWorkflow.run, due_at, id=f"floor:{number}", task_queue=TASK_QUEUE
-            )
+        await client.start_workflow(
+            EmptyWorkflow.run, due_at, id=f"floor:{number}", task_queue=TASK_QUEUE
+        )
 
     async def ran_at(number: int) -> datetime:
-        async with limit:
-            handle = client.get_workflow_handle(f"floor:{number}", result_type=datetime)
-            ended_at: datetime = await handle.result()
-            return ended_at
+        handle = client.get_workflow_handle(f"floor:{number}", result_type=datetime)
+        ended_at: datetime = await handle.result()
+        return ended_at
 
-    await asyncio.gather(*(start(number) for number in range(n)))
+    await fan_out(start, range(n), at_once=AT_ONCE)
     await asyncio.sleep(max(0.0, (due_at - _clock.now()).total_seconds()))
     if await all_closed(client, due_at + PATIENCE) is None:
         return None
-    last = max(await asyncio.gather(*(ran_at(number) for number in range(n))))
+    last = max(await fan_out(ran_at, range(n), at_once=AT_ONCE))
     return n / (last - due_at).total_seconds()
 
 

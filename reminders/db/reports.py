@@ -17,7 +17,7 @@ from reminders.db.ledger import ReminderQueries
 from reminders.db.provider import hold_of
 from reminders.db.sql import HELD, belongs_here, overdue, typed
 from reminders.db.tables import ReminderRow, SessionRow
-from reminders.domain.model import Reminder, ReminderStatus, SessionStatus, StatusReason
+from reminders.domain.model import Notice, Reminder, ReminderStatus, SessionStatus, StatusReason
 from reminders.domain.pace import Quota
 from reminders.domain.ports import Clock, Destination
 from reminders.domain.upkeep import LedgerState
@@ -73,7 +73,7 @@ class Cause:
     reminders: int
     sessions: int
     redrivable: int
-    """How many could still be sent: their session takes place and has not begun, and neither they
+    """How many could still be sent: their session has not begun and is as they tell, and neither they
     once more nor a later reminder went out instead."""
     newest_due_at: datetime
 
@@ -256,9 +256,11 @@ def can_still_be_sent(now: datetime) -> ColumnElement[bool]:
     went_out_later = (other.due_at >= ReminderRow.due_at) & other.email_status.in_(
         [status for status in ReminderStatus if status.is_accepted]
     )
+    is_cancelled = SessionRow.status == SessionStatus.CANCELLED
+    tells_so = ReminderRow.reminder_type == Notice.CANCELLED
     return (
         (SessionRow.start_time > now)
-        & (SessionRow.status == SessionStatus.SCHEDULED)
+        & (is_cancelled == tells_so)
         & ~exists().where(of_the_same, is_once_more | went_out_later).correlate(ReminderRow)
     )
 

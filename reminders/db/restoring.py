@@ -44,9 +44,9 @@ UPDATE session_reminder_emails
 _ADD = typed("""
 INSERT INTO session_reminder_emails
        (id, session_id, user_id, reminder_type, generation, due_at, starts_at, sent_at,
-        email_status, status_reason, last_error, workflow_id)
+        email_status, status_reason, last_error, workflow_id, plan_version)
 SELECT :id, :session_id, :user_id, :reminder_type, :generation, :due_at, :starts_at, :sent_at,
-       :status, :reason, :error, :workflow_id
+       :status, :reason, :error, :workflow_id, nextval('plan_versions')
  WHERE EXISTS (SELECT FROM sessions WHERE id = :session_id)
    AND EXISTS (SELECT FROM users WHERE id = :user_id)
 ON CONFLICT DO NOTHING
@@ -189,7 +189,12 @@ class RestoredLedger:
     async def _write(
         self, connection: AsyncConnection, since: Since, last_write: datetime | None
     ) -> Caught:
-        cancelled = [await self._call_off(connection, *c) for c in since.called_off.items()]
+        # Judged before anything is written, which makes a session newer than what was told of it.
+        cancelled = [
+            session_id
+            for session_id, at in since.called_off.items()
+            if await connection.scalar(_IS_HELD, {"session_id": session_id, "at": at})
+        ]
         moved = 0
         if self.database.host_schema is None:
             for session_id, told in since.moved.items():
@@ -203,6 +208,8 @@ class RestoredLedger:
                     },
                 )
                 moved += done.rowcount
+        for session_id in cancelled:
+            await platform_of(self.database).call_off(connection, session_id)
         unenrolled = [await self._end(connection, *left) for left in since.left.items()]
         for user_id, scope, why in since.stopped:
             await preferences.withhold(connection, user_id, [scope], why)
@@ -212,15 +219,9 @@ class RestoredLedger:
         return Caught(
             added=sum(added),
             unenrolled=sum(unenrolled),
-            sessions_cancelled=sum(cancelled),
+            sessions_cancelled=len(cancelled),
             sessions_moved=moved,
         )
-
-    async def _call_off(self, connection: AsyncConnection, session_id: UUID, at: datetime) -> bool:
-        if not await connection.scalar(_IS_HELD, {"session_id": session_id, "at": at}):
-            return False
-        await platform_of(self.database).call_off(connection, session_id)
-        return True
 
     async def _end(self, connection: AsyncConnection, who: Enrollment, at: datetime) -> bool:
         key = {"session_id": who.session_id, "user_id": who.user_id}

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from reminders.domain.errors import SendRefusedError
 from reminders.domain.keys import reminder_id
@@ -182,14 +183,19 @@ def _rule_of_wanted(
     return rule
 
 
+OF_ONE = frozenset({Refusal.TAKEN_BACK, Refusal.RULE_OFF, Refusal.STOPPED})
+"""Why one reminder is not sent, although an earlier one of the same person may be."""
+
+
 def failed_ones(
-    recorded: Collection[Reminder], *, now: datetime
+    recorded: Collection[Reminder], *, now: datetime, refused: Collection[UUID] = ()
 ) -> tuple[Reminder | None, tuple[Refusal, ...]]:
     """Which of an enrollment's failed reminders a redrive takes: one e-mail a person, the latest.
 
     Args:
         recorded: All ledger rows of the enrollment.
         now: The instant to judge by: a later reminder that is due takes their place; aware.
+        refused: Those that turned out not to be sent, for a reason of their own.
 
     Returns:
         The one to send, if there is one, and why each of the others is left alone.
@@ -199,6 +205,8 @@ def failed_ones(
     left: list[Refusal] = []
     is_served = False
     for row in reversed(newest):
+        if row.id in refused:
+            continue
         if row.status is not ReminderStatus.FAILED:
             is_due = row.status.is_pending and row.due_at <= now
             is_served |= row.status.is_accepted or is_due

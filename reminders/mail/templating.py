@@ -216,10 +216,6 @@ class InliningLoader(BaseLoader):
             source = inlined(source, self.css, name=template)
         return source, path, is_up_to_date
 
-    def list_templates(self) -> list[str]:
-        """What there is."""
-        return self.loader.list_templates()
-
 
 def inlined(source: str, css: str, *, name: str) -> str:
     """A template of HTML with a style sheet written into its attributes.

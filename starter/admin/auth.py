@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 from fastapi import Request, Response
 
 from reminders.clock import SystemClock
-from reminders.domain.ports import Clock
 from reminders.settings import Settings
 from starter.admin.cookies import (
     COOKIE,
@@ -67,9 +66,9 @@ class SignedIn:
 class AdminAuth:
     """Signs operators in and out, and checks that forms are theirs; for one process."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         key = signing_key(settings)
         self._cookies = SignInCookies(key, self._clock)
         self._searches = SearchHistory(key)

@@ -19,7 +19,6 @@ from reminders.db.audit import By
 from reminders.domain.delivery_errors import DeliveryError
 from reminders.domain.errors import InvalidInputError, ReminderError, TooManyTestsError
 from reminders.domain.languages import ENGLISH
-from reminders.domain.model import Message
 from reminders.mail.catalogue import languages
 from starter.admin.form import parse_uuid
 from starter.admin.rendering import render
@@ -84,7 +83,7 @@ async def preview_page(
     try:
         shown = parse_uuid(choice.session, "session")
         scene = await _scene(parts, choice)
-        message = await _composed(mails, scene)
+        message = await asyncio.to_thread(mails.preview, scene)
     except ReminderError as error:
         problem = describe(error)
     return render(
@@ -120,7 +119,8 @@ async def mail(request: Request, parts: Answering, frame: Annotated[_Frame, Quer
 
     A frame has the colours of the reader's system, so the wanted ones are written into its style.
     """
-    message = await _composed(request.app.state.mails, await _scene(parts, frame))
+    mails: Mails = request.app.state.mails
+    message = await asyncio.to_thread(mails.preview, await _scene(parts, frame))
     wanted = "@media all" if frame.scheme == "dark" else "@media not all"
     return HTMLResponse(
         message.html.replace("@media (prefers-color-scheme: dark)", wanted),
@@ -164,10 +164,6 @@ async def _scene(parts: Parts, choice: Choice) -> Scene:
             time_zone=None if user_id else _checked(_ZONE, choice.zone, "zone"),
         ),
     )
-
-
-async def _composed(mails: Mails, scene: Scene) -> Message:
-    return await asyncio.to_thread(mails.preview, scene)
 
 
 def _checked(kind: TypeAdapter[str], text: str, field: str) -> str | None:

@@ -146,7 +146,7 @@ class CauseOut(Out):
     reminders: int
     sessions: int
     redrivable: int
-    """How many could still be sent: their session takes place and has not begun, and neither they
+    """How many could still be sent: their session has not begun and is as they tell, and neither they
     once more nor a later reminder went out instead."""
     newest_due_at: datetime
 

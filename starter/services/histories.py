@@ -20,7 +20,7 @@ from reminders.domain.contracts import (
     SessionReminderInput,
 )
 from reminders.domain.keys import enrollment_of, reminder_id, session_reminder_workflow_id
-from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.model import Notice, ReminderStatus, StatusReason
 from reminders.domain.ports import Enrollment
 from reminders.temporal import if_there, unavailable
 from workflows.session_reminder import SessionReminderWorkflow
@@ -59,6 +59,8 @@ class Account:
     """When a run learned that."""
     waits: bool = False
     """Whether something was still to be sent, by the newest plan."""
+    is_called_off: bool = False
+    """Whether that was only the notice that the session is cancelled."""
     cancelled_at: datetime | None = None
     """When the newest run was asked to end; absent if it was not."""
     cancelled_because: StatusReason | None = None
@@ -193,7 +195,9 @@ class _Reader:
                 self._end(row, planned.status, planned.reason, planned.due_at)
         if plan.version >= self._account.version:
             self._account.version = plan.version
-            self._account.waits = any(r.status.is_pending for r in plan.reminders)
+            waits = {r.reminder_type for r in plan.reminders if r.status.is_pending}
+            self._account.waits = bool(waits)
+            self._account.is_called_off = waits == {Notice.CANCELLED}
             self._session_starts(plan.starts_at, at)
 
     def _mention(self, row: UUID, planned: PlannedReminder, starts_at: datetime) -> None:

@@ -24,7 +24,7 @@ from reminders.domain.errors import (
 )
 from reminders.domain.model import Reminder
 from reminders.domain.ports import Clock, Enrollment
-from reminders.domain.resending import Refusal, failed_ones
+from reminders.domain.resending import OF_ONE, Refusal, failed_ones
 from reminders.fan_out import fan_out
 from starter.services.handover import Handover
 
@@ -164,17 +164,21 @@ class Resending:
         page = await self.requests.failed(session_id, after=after, limit=limit)
         left: Counter[str] = Counter()
 
-        async def one(recorded: Sequence[Reminder]) -> int:
-            chosen, others = failed_ones(recorded, now=self.clock.now())
-            left.update(other.value for other in others)
+        async def one(recorded: Sequence[Reminder], refused: frozenset[UUID] = frozenset()) -> int:
+            chosen, others = failed_ones(recorded, now=self.clock.now(), refused=refused)
+            why = [other.value for other in others]
             if chosen is None:
+                left.update(why)
                 return 0
             try:
                 resent = await self.requests.resend(chosen.id, by=by, dry_run=dry_run)
                 if not dry_run:
                     await self._handed_over(resent)
-            except SendRefusedError as refused:
-                left[refused.why] += 1
+            except SendRefusedError as error:
+                left[error.why] += 1
+                if error.why in OF_ONE:
+                    return await one(recorded, refused | {chosen.id})
+                left.update(why)
                 return 0
             except NotFoundError:  # deleted since
                 return 0
@@ -182,8 +186,9 @@ class Resending:
                 raise
             except Exception:  # whatever it is, the others follow
                 logger.exception("reminder %s could not be sent once more", chosen.id)
-                left[UNREADABLE] += 1
+                left.update([*why, UNREADABLE])
                 return 0
+            left.update(why)
             return int(resent.is_new)
 
         resent = sum(await fan_out(one, page.values()))

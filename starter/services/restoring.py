@@ -248,6 +248,8 @@ class _Judging:
             )
         if account.cancelled_at is not None and account.cancelled_because in _CALLED_OFF:
             _latest(self.since.called_off, session_id, account.cancelled_at)
+        elif account.is_called_off:  # its people were still to be told so
+            _latest(self.since.called_off, session_id, account.learned_at)
         elif account.waits:
             _latest(self._takes_place, session_id, account.learned_at)
 

@@ -31,6 +31,7 @@ from starter.services.restoring import Reconciled, reconcile
 from tests.databases import Databases
 from tests.provider import ProviderClient
 from tests.stage import Stage, StageClock, attempted, eventually, timer_fired
+from tests.workflows.test_handover import switch_on
 
 pytestmark = pytest.mark.proof
 
@@ -234,8 +235,10 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
             handover=Handover(stage.workflows, planner=stage.planner),
         )
         await preferences.add(stopped, OptOut(), by=By("attendee"))
-        await stage.gateway.cancel_session(off.id)
         new_start = moved.starts_at + timedelta(hours=3)
+        await stage.gateway.put_session(replace(off, starts_at=new_start))
+        await eventually(lambda: starts(stage, off, called_off, new_start))
+        await stage.gateway.cancel_session(off.id)
         await stage.gateway.put_session(replace(moved, starts_at=new_start))
         await eventually(lambda: starts(stage, moved, later, new_start))
         for session, person in enrolled[1:4]:
@@ -244,7 +247,8 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
 
     async with disaster.stage(with_worker=False) as stage:
         told = await recovered(stage)
-        assert told.unenrolled == told.sessions_cancelled == told.sessions_moved == 1
+        assert told.unenrolled == told.sessions_cancelled == 1
+        assert 2 == told.sessions_moved, "one of them was cancelled later"
         assert told.ended == {
             "cancelled: session_cancelled": 2,
             "cancelled: unenrolled": 2,
@@ -252,7 +256,8 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
         }
         again = await recovered(stage)
         assert (again.unenrolled, again.sessions_cancelled, again.sessions_moved) == (0, 0, 0)
-        assert (await stage.catalogue.session(moved.id)).starts_at == new_start
+        for session in (moved, off):
+            assert (await stage.catalogue.session(session.id)).starts_at == new_start
 
     async with disaster.stage() as stage:
         await stage.sweep()
@@ -261,6 +266,35 @@ async def test_nobody_is_mailed_who_left_since_the_backup(disaster: Disaster) ->
         await stage.sweep()
         assert {f"{stays}:2h": 1} == await accepted(stage, held)
         assert {} == await accepted(stage, off) == await accepted(stage, moved)
+
+
+async def test_who_was_told_of_a_cancel_is_told_nothing_else(disaster: Disaster) -> None:
+    """Its notice went out since the backup: it stays cancelled, and nobody hears of it twice."""
+    async with disaster.stage() as stage:
+        for notice in ("cancelled", "moved"):
+            await switch_on(stage, notice)
+        session = await stage.session(starts_in=121 * MINUTES)
+        person = await stage.attendee()
+        handle = await stage.enroll(session, person)
+        await stage.forward(2 * MINUTES, handle)
+        await eventually(lambda: once(stage))
+    backup = await disaster.backup()
+
+    async with disaster.stage() as stage:
+        await stage.gateway.cancel_session(session.id)
+        await eventually(lambda: so_many(stage, 2))
+        await eventually(lambda: has_closed(stage.handle(session, person)))
+    await disaster.restore(backup)
+
+    async with disaster.stage(with_worker=False) as stage:
+        assert 1 == (await recovered(stage)).sessions_cancelled
+    async with disaster.stage() as stage:
+        await stage.gateway.cancel_session(session.id)  # step 5
+        for _ in range(2):
+            await stage.sweep()
+        assert not [r for r in await stage.ledger(session) if r.status.is_pending]
+        assert {1} == set((await mailed(stage)).values())
+        assert await so_many(stage, 2)
 
 
 async def starts(stage: Stage, session: Session, person: UUID, at: datetime) -> bool:

@@ -350,6 +350,18 @@ async def test_what_failed_is_redriven_once_a_person(stage: Stage) -> None:
     assert 0 == (await stage.resending.redrive(By("test", "r"))).found
 
 
+async def test_what_is_refused_for_its_own_reason_hides_no_other(stage: Stage) -> None:
+    """The rule of the later one is off by now: the earlier one goes out after all."""
+    session = await stage.session(starts_in=HOUR)
+    handle = await stage.enroll(session)
+    await fail(stage, session, "24h", "2h")
+    await stage.rules.change("2h", None, RuleFields(is_enabled=False), by=By("test"))
+    done = await stage.resending.redrive(By("test", "r"))
+    assert (1, {"rule_off": 1}) == (done.resent, done.left_alone)
+    await stage.forward(MINUTE, handle)
+    assert 1 == await subjects(stage)
+
+
 async def test_pages_of_a_redrive_follow_each_other(stage: Stage) -> None:
     """Every failed reminder of the session is on exactly one page."""
     session = await stage.session(starts_in=HOUR)

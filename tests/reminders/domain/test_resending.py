@@ -122,6 +122,7 @@ def test_of_what_failed_the_latest_is_sent() -> None:
     failed = ReminderStatus.FAILED
     day, two, half = (a_reminder(kind, status=failed) for kind in ("24h", "2h", "30min"))
     assert (half, (Refusal.SUPERSEDED,) * 2) == failed_ones([day, two, half], now=NOW)
+    assert (two, (Refusal.SUPERSEDED,)) == failed_ones([day, two, half], now=NOW, refused={half.id})
     waits = replace(half, status=ReminderStatus.SCHEDULED)
     assert (two, (Refusal.SUPERSEDED,)) == failed_ones([day, two, waits], now=NOW)
     for serves, now in ((waits, waits.due_at), (replace(half, status=ReminderStatus.SENT), NOW)):

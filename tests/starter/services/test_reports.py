@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from reminders import temporal
 from reminders.db.engine import Database
-from reminders.db.tables import ReminderRow
+from reminders.db.tables import ReminderRow, SessionRow
 from reminders.settings import Settings
 from starter.cli.main import app
 from tests.starter.conftest import ADDRESS, Api
@@ -148,6 +148,28 @@ async def test_failures_are_counted_by_cause(api: Api, database: Database) -> No
         )
     (cause,) = (await got(api, "/v1/failures", session_id=session_id))["items"]
     assert 0 == cause["redrivable"], "a later reminder went out"
+
+
+async def test_a_notice_of_a_cancel_is_of_use_while_it_holds(api: Api, database: Database) -> None:
+    """That it failed is what an operator must see; of a session that takes place it is of none."""
+    session_id, _ = await api.enrolled()
+    for status, redrivable in (("cancelled", 1), ("scheduled", 0)):
+        async with database.transaction() as connection:
+            await connection.execute(
+                update(ReminderRow)
+                .where(
+                    ReminderRow.session_id == session_id,
+                    ReminderRow.reminder_type.in_(("24h", "cancelled")),
+                )
+                .values(
+                    reminder_type="cancelled", email_status="failed", status_reason="render_error"
+                )
+            )
+            await connection.execute(
+                update(SessionRow).where(SessionRow.id == session_id).values(status=status)
+            )
+        (cause,) = (await got(api, "/v1/failures", session_id=session_id))["items"]
+        assert redrivable == cause["redrivable"]
 
 
 async def test_the_overview_counts_what_is_to_come(api: Api) -> None:
