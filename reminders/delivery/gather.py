@@ -70,8 +70,8 @@ class _Group:
 
     first_at: float
     last_at: float
-    served: int = 0
-    """Batches that it was given while others waited."""
+    turn: int
+    """The round in which it has its next turn."""
     tickets: dict[UUID, Ticket] = field(default_factory=dict)
 
 
@@ -87,6 +87,9 @@ class Gatherer:
         self._groups: dict[datetime, _Group] = {}
         self._crowds: dict[datetime, float] = {}
         """When a full batch last left, by `loop.time()`."""
+        self._round = 0
+        self._last: datetime | None = None
+        """Whose turn it was, in which round."""
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -98,9 +101,10 @@ class Gatherer:
         now = asyncio.get_running_loop().time()
         group = self._groups.get(ticket.reminder.starts_at)
         if group is None:
-            # Not before those who wait already, however many sessions come one after the other.
-            served = min((group.served for group in self._groups.values()), default=0)
-            group = self._groups[ticket.reminder.starts_at] = _Group(now, now, served)
+            # Before the rest of a crowd that has just had its turn; but not before those who wait for
+            # theirs, however many sessions come one after the other.
+            turn = self._round if self._last in self._groups else self._round + 1
+            group = self._groups[ticket.reminder.starts_at] = _Group(now, now, turn)
         group.tickets[ticket.reminder.reminder_id] = ticket
         group.last_at = now
         self._arrived.set()
@@ -129,7 +133,7 @@ class Gatherer:
             ready_at = {s: self._ready_at(s, group) for s, group in self._groups.items()}
             ready = [starts_at for starts_at, instant in ready_at.items() if instant <= now]
             if ready:
-                return self._take(min(ready, key=lambda s: (self._groups[s].served, s)))
+                return self._take(min(ready, key=lambda s: (self._groups[s].turn, s)))
             timeout = min(ready_at.values()) - now if ready_at else None
             try:
                 await asyncio.wait_for(self._arrived.wait(), timeout)
@@ -153,8 +157,9 @@ class Gatherer:
         )
 
     def _take(self, starts_at: datetime) -> list[Ticket]:
-        group = self._groups[starts_at]
-        group.served += 1
+        group, self._last = self._groups[starts_at], starts_at
+        self._round = group.turn
+        group.turn += 1
         if len(group.tickets) >= self._policy.batch_size > 1:
             self._crowds[starts_at] = asyncio.get_running_loop().time()
         taken = list(group.tickets)[: self._policy.batch_size]

@@ -42,7 +42,7 @@ async def test_the_nearest_start_goes_first_and_starts_are_not_mixed() -> None:
 
 
 async def test_a_few_are_not_kept_waiting_by_a_crowd() -> None:
-    """Sessions take turns: whoever comes into the middle of a large one is next but one."""
+    """Sessions take turns: whoever comes into the middle of a large one is next."""
     gatherer = Gatherer(DeliveryPolicy(batch_size=3))
     crowd = [a_ticket(timedelta(minutes=30)) for _ in range(30)]
     for ticket in crowd:
@@ -52,8 +52,23 @@ async def test_a_few_are_not_kept_waiting_by_a_crowd() -> None:
     for ticket in few:
         gatherer.put(ticket)
     served += [await gatherer.next_batch() for _ in range(3)]
-    assert few == served[6]
+    assert few == served[5]
     assert crowd[:15] == [ticket for batch in served[:5] for ticket in batch]
+
+
+async def test_a_crowd_is_not_kept_waiting_by_one_after_the_other() -> None:
+    """However many sessions come, whoever waits longer is not behind them."""
+    gatherer = Gatherer(DeliveryPolicy(batch_size=3))
+    crowd = [a_ticket() for _ in range(30)]
+    for ticket in crowd:
+        gatherer.put(ticket)
+    served = [await gatherer.next_batch()]
+    for minutes in range(31, 39):
+        for _ in range(3):
+            gatherer.put(a_ticket(timedelta(minutes=minutes)))
+        served.append(await gatherer.next_batch())
+    turns = [n for n, batch in enumerate(served) if batch[0] in crowd]
+    assert [0, 2, 5] == turns, "one of as many as wait by then"
 
 
 async def test_who_was_here_before_the_instant_waits_for_nobody() -> None:
