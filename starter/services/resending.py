@@ -184,8 +184,11 @@ class Resending:
                 return 0
             except ServiceUnavailableError:
                 raise
-            except Exception:  # whatever it is, the others follow
-                logger.exception("reminder %s could not be sent once more", chosen.id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
+                # The class name only: the message of a foreign error may quote anything.
+                logger.warning(
+                    "reminder %s could not be sent once more: %s", chosen.id, type(error).__name__
+                )
                 left.update([*why, UNREADABLE])
                 return 0
             left.update(why)

@@ -255,8 +255,13 @@ class RuleAdmin:
                     "a rule has not reached every session, the sweep sees to it: %s", error
                 )
                 return
-            except Exception:  # whatever it is, the others follow
-                logger.exception("session %s: left to the sweep, for a rule", session_id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
+                # The class name only: the message of a foreign error may quote anything.
+                logger.warning(
+                    "a rule has not reached session %s, the sweep sees to it: %s",
+                    session_id,
+                    type(error).__name__,
+                )
                 return
             spread.receipts.append(receipt)
 
