@@ -75,6 +75,7 @@ _CHANGE = {
     "floor_per_second": "bare updates/s",
     "cancel_s": "cancelled, s",
     "cancelled_per_second": "cancelled/s",
+    "unconfirmed": "that follow later",
     "worker_mb": "worker, MB",
 }
 
