@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     """Of these workers, in histories and in the deployment; default: the release."""
     temporal_cached_workflows: int = Field(default=1000, ge=100, le=100_000)
     """Sleeping workflows that one worker keeps in memory, with 0.2 MB each. Those that it does not keep
-    cost it twice as much when their session moves."""
+    are replayed when they wake, or when their session moves."""
     sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
     """When the sweep looks for changes that were never reported: a cron expression, in UTC."""
 
