@@ -419,7 +419,7 @@ async def test_what_is_read_too_slowly_is_read_in_parts(
         read = pipeline._ledger.read
 
         async def slowly(reminder_ids: Sequence[UUID]) -> Reading:
-            reading = await read(reminder_ids)
+            reading: Reading = await read(reminder_ids)
             await asyncio.sleep(0.02 * len(reminder_ids))
             return reading
 
