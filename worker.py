@@ -48,7 +48,6 @@ def build_worker(
     task_queue: str,
     plugins: Sequence[Plugin] = (),
     deployment: WorkerDeploymentConfig | None = None,
-    cached_workflows: int = 1000,
 ) -> Worker:
     """A Temporal worker, tuned for a herd: hundreds of reminders due in the same second.
 
@@ -63,7 +62,6 @@ def build_worker(
         plugins: Such as `ReminderWorkerPlugin`.
         deployment: Which build this is, and whether tasks are routed by it; absent means this
             release, unversioned.
-        cached_workflows: How many it keeps in memory, with 0.2 MB each.
     """
     return Worker(
         client,
@@ -75,7 +73,7 @@ def build_worker(
         max_concurrent_workflow_tasks=20,
         max_concurrent_workflow_task_polls=10,
         max_concurrent_activity_task_polls=10,
-        max_cached_workflows=cached_workflows,
+        max_cached_workflows=1000,
         deployment_config=deployment or _unversioned(version("session-reminders")),
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=5),
         graceful_shutdown_timeout=GRACEFUL_SHUTDOWN,
@@ -145,7 +143,6 @@ async def run(
             task_queue=config.temporal_task_queue,
             plugins=[ours],
             deployment=deployment(config),
-            cached_workflows=config.temporal_cached_workflows,
         )
         if metrics_on is not None:
             scrape = Scrape(

@@ -15,7 +15,6 @@ from bench.measure import MeasurementError
 from devstack.stack import LocalStack
 from reminders.clock import SystemClock
 from reminders.domain.keys import TASK_QUEUE
-from reminders.settings import Settings
 
 FAR = timedelta(days=30)
 """Until the session starts: nothing falls due meanwhile."""
@@ -34,25 +33,10 @@ def main(arguments: list[str]) -> int:
     Returns:
         Exit code: 0 when it was measured and everybody had confirmed it by then.
     """
-    parser = crowd.parser("change", __doc__, n=500, of="enrollments")
-    cached = Settings.model_fields["temporal_cached_workflows"].default
-    parser.add_argument(
-        "--cached",
-        type=crowd.positive,
-        default=cached,
-        help=f"TEMPORAL_CACHED_WORKFLOWS of the worker (default {cached})",
-    )
-    given = parser.parse_args(arguments)
-    runs = crowd.on_fresh_stacks(
-        "change",
-        given.runs,
-        lambda stack: _one_run(stack, given.n),
-        settings={"TEMPORAL_CACHED_WORKFLOWS": str(given.cached)},
-    )
+    given = crowd.parser("change", __doc__, n=500, of="enrollments").parse_args(arguments)
+    runs = crowd.on_fresh_stacks("change", given.runs, lambda stack: _one_run(stack, given.n))
     measure.report(
-        f"A session of {given.n} is moved, then cancelled",
-        runs,
-        {"bench": "change", "n": given.n, "cached": given.cached},
+        f"A session of {given.n} is moved, then cancelled", runs, {"bench": "change", "n": given.n}
     )
     return int(any(run["unconfirmed"] for run in runs))
 

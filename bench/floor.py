@@ -25,7 +25,6 @@ from devstack.stack import SOURCES, LocalStack
 from reminders import temporal
 from reminders.clock import SystemClock
 from reminders.fan_out import fan_out
-from reminders.settings import Settings
 from workflows.plugin import data_converter
 
 TASK_QUEUE = "bench-floor"
@@ -148,8 +147,7 @@ async def _work() -> None:
     client = await temporal.connect([_plugin()])
     activities = EmptyActivities()
     ours: list[Callable[..., Any]] = [activities.deliver_reminder, activities.close_reminders]
-    cached = Settings(_env_file=None).temporal_cached_workflows
-    async with worker.build_worker(client, ours, task_queue=TASK_QUEUE, cached_workflows=cached):
+    async with worker.build_worker(client, ours, task_queue=TASK_QUEUE):
         print(READY, flush=True)
         await stop.wait()
 

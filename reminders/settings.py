@@ -63,9 +63,6 @@ class Settings(BaseSettings):
     """Worker Versioning: the Worker Deployment that workers belong to; without, they take any task."""
     temporal_worker_build_id: str | None = Field(default=None, min_length=1)
     """Of these workers, in histories and in the deployment; default: the release."""
-    temporal_cached_workflows: int = Field(default=1000, ge=100, le=100_000)
-    """Sleeping workflows that one worker keeps in memory, with 0.2 MB each. Those that it does not keep
-    are replayed when they wake, or when their session moves."""
     sweep_cron: str = Field(default="*/15 * * * *", min_length=1)
     """When the sweep looks for changes that were never reported: a cron expression, in UTC."""
 

@@ -9,13 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import Worker
 
 import worker
 from devstack.ports import free_ports
@@ -125,22 +123,6 @@ async def test_a_metrics_address_that_is_none(settings: Settings, address: str) 
     """It is refused by the variable's name before anything is started."""
     with pytest.raises(ConfigurationError, match="METRICS_ADDRESS"):
         await start(settings.model_copy(update={"metrics_address": address}))
-
-
-async def test_a_worker_keeps_as_many_workflows_as_it_is_to(
-    settings: Settings, temporal_server: EmbeddedTemporal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each costs memory, and saves a replay: whoever has large sessions chooses."""
-    kept = []
-
-    def building(*args: Any, **options: Any) -> Worker:
-        kept.append(options["max_cached_workflows"])
-        return Worker(*args, **options)
-
-    monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
-    monkeypatch.setattr(worker, "Worker", building)
-    await start(settings.model_copy(update={"temporal_cached_workflows": 4321}))
-    assert [4321] == kept
 
 
 def test_a_sender_that_can_write_to_nobody() -> None:

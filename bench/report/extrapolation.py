@@ -82,8 +82,7 @@ def _stored(sleep: Mapping[str, Any]) -> Iterator[Row]:
 
 def _moved(change: Mapping[str, Any]) -> Iterator[Row]:
     rate = change["moved_per_second"]
-    origin = f"{rate:.0f} a second, if the workers keep all in memory"
-    yield f"{_SESSION}: moved in", f"{CROWD / rate / 60:.2g} min", origin
+    yield f"{_SESSION}: moved in", f"{CROWD / rate / 60:.2g} min", f"{rate:.0f} a second"
 
 
 def _enrolled(enroll: Mapping[str, Any]) -> Iterator[Row]:

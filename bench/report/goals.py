@@ -217,7 +217,7 @@ GOALS = (
     Goal("lag", "Lag when idle, p99", "140 ms", _plain("p99_ms"), at_most(140), "{} ms"),
     Goal(
         "change",
-        "Ten thousand told of a move, all kept in memory",
+        "Ten thousand told of a move",
         "60 s",
         _plain("move_s"),
         at_most(60),

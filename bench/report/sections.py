@@ -69,16 +69,6 @@ _WHERE = {
 }
 """Where the time goes once workflows wake."""
 
-_CHANGE = {
-    "move_s": "moved, s",
-    "moved_per_second": "moved/s",
-    "floor_per_second": "bare updates/s",
-    "cancel_s": "cancelled, s",
-    "cancelled_per_second": "cancelled/s",
-    "unconfirmed": "that follow later",
-    "worker_mb": "worker, MB",
-}
-
 SECTIONS = (
     Section(
         part="herd",
@@ -221,15 +211,16 @@ SECTIONS = (
         title="A session moves, a session is cancelled",
         text=(
             "{n:,} enrolled, until every workflow has been told; beside it bare updates of workflows"
-            " that only sleep.\nThe worker keeps {cached:,} workflows in memory"
-            " (`TEMPORAL_CACHED_WORKFLOWS`)."
+            " that only sleep."
         ),
-        columns=_CHANGE,
-    ),
-    Section(
-        part="uncached",
-        text="{n:,} enrolled, of whom the worker keeps {cached:,} in memory.",
-        columns=_CHANGE,
+        columns={
+            "move_s": "moved, s",
+            "moved_per_second": "moved/s",
+            "floor_per_second": "bare updates/s",
+            "cancel_s": "cancelled, s",
+            "cancelled_per_second": "cancelled/s",
+            "unconfirmed": "that follow later",
+        },
     ),
     Section(
         part="sweep",
