@@ -87,6 +87,21 @@ async def test_a_send_that_waits_heartbeats_and_a_quick_one_does_not() -> None:
     assert not beats.is_set()
 
 
+async def test_a_timeout_shorter_than_the_wait_is_kept() -> None:
+    """A workflow of a later release may set one: a beat within it, and no flood of them."""
+    beats: list[None] = []
+    env = environment(
+        heartbeat_timeout=timedelta(seconds=1), started_time=NOW - timedelta(minutes=1)
+    )
+    env.on_heartbeat = lambda *_: beats.append(None)
+    deliverer = SlowDeliverer()
+    run = asyncio.create_task(env.run(DeliveryActivities(deliverer).deliver_reminder, REMINDER))
+    await asyncio.sleep(1)
+    deliverer.go.set()
+    await run
+    assert 0 < len(beats) < 5
+
+
 async def test_a_crowd_that_waits_for_its_instant_says_nothing() -> None:
     """Made ready a minute early, a send does not heartbeat before it is due."""
     beats: list[None] = []

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,7 +15,7 @@ from sqlalchemy import text
 from temporalio.client import WorkflowFailureError
 
 from reminders.db.audit import Action, AuditLog, By
-from reminders.db.resends import Requested
+from reminders.db.resends import ReminderRequests, Requested
 from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import ReminderNotFoundError, SendRefusedError
 from reminders.domain.model import Reminder, ReminderStatus, Session
@@ -360,6 +361,26 @@ async def test_what_is_refused_for_its_own_reason_hides_no_other(stage: Stage) -
     assert (1, {"rule_off": 1}) == (done.resent, done.left_alone)
     await stage.forward(MINUTE, handle)
     assert 1 == await subjects(stage)
+
+
+async def test_one_that_cannot_be_read_holds_no_other_up(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with it, it is counted; its neighbours go out."""
+    session = await stage.session(starts_in=HOUR)
+    for _ in range(3):
+        await stage.enroll(session)
+    await fail(stage, session, "2h")
+    resend, odd = ReminderRequests.resend, (await row(stage, session, "2h")).id
+
+    async def unless_odd(self: ReminderRequests, reminder_id: UUID, **how: Any) -> Requested:
+        if reminder_id == odd:
+            raise ZeroDivisionError
+        return await resend(self, reminder_id, **how)
+
+    monkeypatch.setattr(ReminderRequests, "resend", unless_odd)
+    done = await stage.resending.redrive(By("test", "r"))
+    assert (2, {"unreadable": 1}) == (done.resent, done.left_alone)
 
 
 async def test_pages_of_a_redrive_follow_each_other(stage: Stage) -> None:

@@ -141,3 +141,32 @@ async def test_a_redrive_is_offered_even_if_the_first_ones_counted_cannot_be_sen
 def _order(reminder: Reminder) -> str:
     """In which a redrive looks at enrollments of one session."""
     return str(reminder.user_id)
+
+
+async def test_what_is_past_is_listed_from_the_last(pages: Pages, database: Database) -> None:
+    """Of today's bounces the alert leads to a list that has them, and each kind to its own."""
+    session_id = await failing(pages.api, database, 1)
+    async with database.transaction() as connection:
+        for kind, status, ago in (
+            ("24h", "bounced", 40),
+            ("2h", "bounced", 0),
+            ("30min", "complained", 0),
+        ):
+            await connection.execute(
+                text(
+                    "UPDATE session_reminder_emails SET email_status = :status, status_reason = NULL,"
+                    " due_at = now() - :ago * interval '1 day',"
+                    " sent_at = now() - :ago * interval '1 day' WHERE reminder_type = :kind"
+                    " AND session_id = :session"
+                ),
+                {"kind": kind, "status": status, "ago": ago, "session": session_id},
+            )
+    overview = (await pages.get("/admin")).text
+    for words, link in (
+        (" bounced today", "bounced"),
+        (" drew a complaint today", "complained"),
+    ):
+        alert = overview[overview.index(words) :].partition("</li>")[0]
+        assert f"/admin/reminders?status={link}" in alert
+    listed = (await pages.get("/admin/reminders?status=bounced")).text
+    assert listed.index("<td>2h</td>") < listed.index("<td>24h</td>")

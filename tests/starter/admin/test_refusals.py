@@ -96,6 +96,18 @@ async def test_a_form_of_a_thousand_fields_is_refused(pages: Pages) -> None:
     assert 422 == answer.status_code
 
 
+async def test_a_rule_that_is_due_with_another_comes_back_in_its_form(pages: Pages) -> None:
+    """What was typed is still there, and what is wrong with it."""
+    rule = {"reminder_type": "1day", "minutes_before": "1440", "sort_order": "0"}
+    subject = "{session_title} is tomorrow, as typed"
+    answer = await pages.submit(
+        "/admin/rules/diff", verb="add", email_subject_template=subject, is_enabled="on", **rule
+    )
+    assert 409 == answer.status_code
+    assert subject in answer.text
+    assert "due at the same instant" in answer.text
+
+
 @pytest.mark.parametrize("at", ["0001-01-01T00:00%2B14:00", "9999-12-31T23:59-10:00", "soon"])
 async def test_an_instant_that_there_is_not(pages: Pages, at: str) -> None:
     """The field is named, and how it is written."""
