@@ -260,12 +260,13 @@ class Browser:
             .limit(limit)
         )
         if status is not None:
-            are = newest_of(ReminderRow.user_id, ReminderRow.email_status).where(
-                ReminderRow.session_id == session_id
+            shown = (
+                newest_of(ReminderRow.user_id, ReminderRow.email_status)
+                .where(ReminderRow.session_id == session_id)
+                .subquery()
             )
-            are_now = are.subquery()
             query = query.where(
-                UserRow.id.in_(select(are_now.c.user_id).where(are_now.c.email_status == status))
+                UserRow.id.in_(select(shown.c.user_id).where(shown.c.email_status == status))
             )
         if search:
             query = _matching(query, search)
