@@ -323,10 +323,10 @@ async def test_a_request_in_a_hurry_lets_the_rows_be_looked_through(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The look is of no request, whose patience would end it each time."""
-    monkeypatch.setitem(budget.PATIENCE, "PostgreSQL", 0.05)
     seen = asyncio.Event()
 
     async def slow(database: Database) -> tuple[Oddity, ...]:
+        monkeypatch.setitem(budget.PATIENCE, "PostgreSQL", 0.05)
         await database.scalar(text("SELECT pg_sleep(0.3)"))
         seen.set()
         return ()
