@@ -15,7 +15,7 @@ from reminders.domain.contracts import SessionChangeInput, SessionChangeResult
 from reminders.domain.ports import SessionReplanner
 from reminders.fan_out import total
 
-PAGE = 200
+PAGE = 1000
 """Enrollments between two cursors: what a worker's death costs is done again."""
 
 

@@ -26,6 +26,7 @@ from reminders import temporal
 from reminders.clock import SystemClock
 from reminders.fan_out import fan_out
 from workflows.plugin import data_converter
+from workflows.sandbox import SparedSandbox
 
 TASK_QUEUE = "bench-floor"
 READY = "floor polls"
@@ -137,7 +138,12 @@ async def _herd(n: int) -> float | None:
 
 
 def _plugin() -> SimplePlugin:
-    return SimplePlugin("floor", workflows=[EmptyWorkflow], data_converter=data_converter)
+    return SimplePlugin(
+        "floor",
+        workflows=[EmptyWorkflow],
+        data_converter=data_converter,
+        workflow_runner=SparedSandbox(),
+    )
 
 
 async def _work() -> None:

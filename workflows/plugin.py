@@ -22,8 +22,10 @@ from temporalio.converter import (
     JSONPlainPayloadConverter,
 )
 from temporalio.plugin import SimplePlugin
+from temporalio.worker import WorkerConfig
 
 from workflows.reminder_sweep import ReminderSweepWorkflow
+from workflows.sandbox import spared
 from workflows.session_change import SessionChangeWorkflow
 from workflows.session_reminder import SessionReminderWorkflow
 
@@ -78,3 +80,10 @@ class SessionReminderPlugin(SimplePlugin):
             workflows=WORKFLOWS,
             data_converter=data_converter,
         )
+
+    def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
+        """See base class."""
+        config = super().configure_worker(config)
+        converter = config["client"].data_converter
+        config["workflow_runner"] = spared(config["workflow_runner"], converter)
+        return config

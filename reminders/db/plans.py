@@ -70,6 +70,10 @@ _RECORDED = (
     .with_for_update()
 )
 
+_CHANGE = (
+    update(ReminderRow).where(ReminderRow.id == bindparam("row_id")).values(updated_at=func.now())
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedEnrollment:
@@ -251,25 +255,30 @@ async def write(
             [{name: v for name, v in row.items() if name not in stamps} for row in values],
         )
     changed = [(row, draft) for draft in drafts for row in draft.revision.changed]
-    for row, draft in sorted(changed, key=lambda pair: pair[0].id):
-        await connection.execute(
-            update(ReminderRow)
-            .where(ReminderRow.id == row.id)
-            .values(
-                due_at=row.due_at,
-                starts_at=row.starts_at,
-                email_status=row.status,
-                status_reason=row.reason,
-                requested_at=row.requested_at,
-                moved_from=row.moved_from,
-                plan_version=draft.situation.version,
-                updated_at=func.now(),
-            )
-        )
-    for draft in drafts:
-        if draft.is_changed and not draft.is_first:
-            await unconfirmed.add(connection, session.id, draft.user_id, draft.situation.version)
+    if changed:
+        changed.sort(key=lambda pair: pair[0].id)
+        await connection.execute(_CHANGE, [_change(row, draft) for row, draft in changed])
+    versions = {
+        draft.user_id: draft.situation.version
+        for draft in drafts
+        if draft.is_changed and not draft.is_first
+    }
+    await unconfirmed.add(connection, session.id, versions)
     return [written(session, draft) for draft in drafts]
+
+
+def _change(row: Reminder, draft: Draft) -> dict[str, object]:
+    """What a plan changes of a recorded reminder."""
+    return {
+        "row_id": row.id,
+        "due_at": row.due_at,
+        "starts_at": row.starts_at,
+        "email_status": row.status,
+        "status_reason": row.reason,
+        "requested_at": row.requested_at,
+        "moved_from": row.moved_from,
+        "plan_version": draft.situation.version,
+    }
 
 
 def written(session: Session, draft: Draft) -> PlannedEnrollment:

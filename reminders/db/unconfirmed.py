@@ -18,7 +18,8 @@ from reminders.domain.ports import Enrollment
 
 _ADD = typed("""
 INSERT INTO unconfirmed_plans AS p (session_id, user_id, version)
-VALUES (:session_id, :user_id, :plan_version)
+SELECT :session_id, w.user_id, w.version
+  FROM unnest(:users, :plan_versions) AS w (user_id, version)
 ON CONFLICT (session_id, user_id) DO UPDATE
    SET version = greatest(p.version, excluded.version), planned_at = excluded.planned_at
 """)
@@ -62,10 +63,15 @@ DELETE FROM unconfirmed_plans WHERE session_id = :session_id AND user_id = :user
 """)
 
 
-async def add(connection: AsyncConnection, session_id: UUID, user_id: UUID, version: int) -> None:
-    """Note a plan that was written in this transaction."""
-    asked = {"session_id": session_id, "user_id": user_id, "plan_version": version}
-    await connection.execute(_ADD, asked)
+async def add(connection: AsyncConnection, session_id: UUID, versions: Mapping[UUID, int]) -> None:
+    """Note plans of one session that were written in this transaction, by person."""
+    if versions:
+        asked = {
+            "session_id": session_id,
+            "users": list(versions),
+            "plan_versions": list(versions.values()),
+        }
+        await connection.execute(_ADD, asked)
 
 
 async def add_all(connection: AsyncConnection, changed: Collection[tuple[UUID, UUID]]) -> None:

@@ -20,6 +20,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 from reminders.db.audit import By
@@ -27,11 +28,14 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.domain.errors import ReminderError
 from reminders.domain.model import Enrollee, EnrollmentStatus
-from reminders.fan_out import AT_ONCE, fan_out
+from reminders.fan_out import fan_out
 from starter.services.enrollments import Answer, EnrollmentRun, EnrollmentWorkflows
 from starter.services.receipts import Enrolled
 
 logger = logging.getLogger(__name__)
+
+_Person = TypeVar("_Person")
+_Done = TypeVar("_Done")
 
 ROUNDS = 5
 """How often a plan is handed over that others change meanwhile; the sweep goes on from there."""
@@ -97,13 +101,11 @@ class Handover:
         )
         return HandedOver(planned=planned)
 
-    async def hand_over_all(
-        self, planned: Sequence[PlannedEnrollment], *, at_once: int
-    ) -> list[HandedOver]:
+    async def hand_over_all(self, planned: Sequence[PlannedEnrollment]) -> list[HandedOver]:
         """As `hand_over`, for people who enroll in one session: in this order.
 
-        Most of them are new. Their runs are started, so many at once, and confirmed together; the
-        others are handed over one by one.
+        Most of them are new. Their runs are started, and confirmed together; the others are handed
+        over one by one.
         """
 
         async def started(plan: PlannedEnrollment) -> HandedOver | None:
@@ -112,9 +114,7 @@ class Handover:
                 return None
             return HandedOver(planned=plan, run_id=run_id, is_confirmed=True, is_found=True)
 
-        return await self._together(
-            planned, started, partial(self.hand_over, enrolling=True), at_once=at_once
-        )
+        return await self._together(planned, started, partial(self.hand_over, enrolling=True))
 
     async def hand_over_changed(self, planned: Sequence[PlannedEnrollment]) -> list[HandedOver]:
         """As `hand_over`, patiently, for people of one session whose plan has changed.
@@ -139,11 +139,9 @@ class Handover:
         planned: Sequence[PlannedEnrollment],
         simply: Callable[[PlannedEnrollment], Awaitable[HandedOver | None]],
         thoroughly: Callable[[PlannedEnrollment], Awaitable[HandedOver]],
-        *,
-        at_once: int = AT_ONCE,
     ) -> list[HandedOver]:
         """Hand plans over in the way that suits most, and the others as it must be."""
-        met = await fan_out(simply, planned, at_once=at_once)
+        met = await fan_out(simply, planned, at_once=CALLS)
         followed = [found.planned for found in met if found and found.is_confirmed]
         outdated = await self.planner.confirm_all(followed) if followed else set()
 
@@ -155,7 +153,7 @@ class Handover:
                 return found
             return await thoroughly(plan)
 
-        return await fan_out(completed, zip(planned, met, strict=True), at_once=at_once)
+        return await fan_out(completed, zip(planned, met, strict=True), at_once=CALLS)
 
     async def _meet(
         self, planned: PlannedEnrollment, *, enrolling: bool, is_patient: bool
@@ -236,9 +234,18 @@ def _may_be_ending(planned: PlannedEnrollment) -> bool:
 PER_TRANSACTION = 100
 """People who are planned in one transaction, whose locks others wait for meanwhile."""
 TRANSACTIONS = 2
-"""At once: one is written while the runs of the other start."""
-STARTS = 16
-"""Runs that are started at once, for each transaction."""
+"""At once: one is written while the runs of the other are told."""
+CALLS = 16
+"""Runs that are started or told at once, for each transaction."""
+
+
+async def by_transaction(
+    call: Callable[[Sequence[_Person]], Awaitable[_Done]], people: Sequence[_Person]
+) -> list[_Done]:
+    """Call for as many people as one transaction takes, in their order, and a few times at once."""
+    firsts = range(0, len(people), PER_TRANSACTION)
+    groups = (people[first : first + PER_TRANSACTION] for first in firsts)
+    return await fan_out(call, groups, at_once=TRANSACTIONS)
 
 
 async def enroll_many(
@@ -271,7 +278,7 @@ async def enroll_many(
     async def group(some: Sequence[Enrollee]) -> dict[UUID, Enrolled | ReminderError]:
         found = await planner.enroll_all(session_id, some, by)
         plans = [plan for plan in found.values() if not isinstance(plan, ReminderError)]
-        handed = await handover.hand_over_all(plans, at_once=STARTS)
+        handed = await handover.hand_over_all(plans)
         on_progress(len(some))
         answers: dict[UUID, Enrolled | ReminderError] = {
             user_id: why for user_id, why in found.items() if isinstance(why, ReminderError)
@@ -285,9 +292,7 @@ async def enroll_many(
         before = each.get(person.user_id)
         each[person.user_id] = _both(before, person) if before else person
     everybody = list(each.values())
-    groups = range(0, len(everybody), PER_TRANSACTION)
-    some = (everybody[first : first + PER_TRANSACTION] for first in groups)
-    done = await fan_out(group, some, at_once=TRANSACTIONS)
+    done = await by_transaction(group, everybody)
     return {user_id: answer for answers in done for user_id, answer in answers.items()}
 
 

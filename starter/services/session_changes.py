@@ -29,7 +29,7 @@ from reminders.domain.ports import ReplannedPage
 from reminders.fan_out import fan_out, total
 from reminders.temporal import SESSION_ID, STORED, unavailable
 from starter.services.enrollments import RPC_TIMEOUT
-from starter.services.handover import HandedOver, Handover
+from starter.services.handover import HandedOver, Handover, by_transaction
 from starter.services.namespace import Namespace
 from starter.services.receipts import CancelReceipt, ChangeReceipt
 from workflows.session_change import SessionChangeWorkflow
@@ -136,6 +136,10 @@ class EnrollmentReplanner:
         """
         users = await self.catalogue.enrolled(session_id, after=after, limit=limit)
 
+        async def some(group: Sequence[UUID]) -> SessionChangeResult:
+            done, left = await self._together(session_id, group, since)
+            return total(SessionChangeResult(), *done, *await fan_out(one, left))
+
         async def one(user_id: UUID) -> SessionChangeResult:
             try:
                 return await self._replan(session_id, user_id, since)
@@ -151,16 +155,13 @@ class EnrollmentReplanner:
                 )
                 return SessionChangeResult(enrollments=1, unconfirmed=1)
 
-        done, left = await self._together(session_id, users, since)
-        counts = total(SessionChangeResult(), *done, *await fan_out(one, left))
+        counts = total(SessionChangeResult(), *await by_transaction(some, users))
         return ReplannedPage(counts=counts, after=users[-1] if len(users) == limit else None)
 
     async def _together(
         self, session_id: UUID, users: Sequence[UUID], since: datetime
     ) -> tuple[list[SessionChangeResult], Sequence[UUID]]:
         """Plan people anew in one transaction; what came of it, and who is left to do one by one."""
-        if not users:
-            return [], users
         try:
             planned = await self.planner.replan_all(session_id, users)
             handed = await self.handover.hand_over_changed(planned)
