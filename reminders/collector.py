@@ -17,7 +17,7 @@ SOON = timedelta(seconds=3)
 _LEAST = 4.0
 """Seconds between two. A workflow that is put out of the cache is garbage of 0.2 MB, and a hundred and
 forty of them a second while many enroll."""
-_SHARE = 8
+_SHARE = 16
 """Between two there is so many times what the last one took."""
 _POLL = 0.25
 _PATIENCE = 60.0

@@ -114,7 +114,9 @@ class Handover:
                 return None
             return HandedOver(planned=plan, run_id=run_id, is_confirmed=True, is_found=True)
 
-        return await self._together(planned, started, partial(self.hand_over, enrolling=True))
+        return await self._together(
+            planned, started, partial(self.hand_over, enrolling=True), at_once=STARTS
+        )
 
     async def hand_over_changed(self, planned: Sequence[PlannedEnrollment]) -> list[HandedOver]:
         """As `hand_over`, patiently, for people of one session whose plan has changed.
@@ -132,16 +134,20 @@ class Handover:
             is_confirmed = answer is Answer.CONFIRMED
             return HandedOver(planned=plan, is_confirmed=is_confirmed, is_found=is_confirmed)
 
-        return await self._together(planned, told, partial(self.hand_over, is_patient=True))
+        return await self._together(
+            planned, told, partial(self.hand_over, is_patient=True), at_once=UPDATES
+        )
 
     async def _together(
         self,
         planned: Sequence[PlannedEnrollment],
         simply: Callable[[PlannedEnrollment], Awaitable[HandedOver | None]],
         thoroughly: Callable[[PlannedEnrollment], Awaitable[HandedOver]],
+        *,
+        at_once: int,
     ) -> list[HandedOver]:
         """Hand plans over in the way that suits most, and the others as it must be."""
-        met = await fan_out(simply, planned, at_once=CALLS)
+        met = await fan_out(simply, planned, at_once=at_once)
         followed = [found.planned for found in met if found and found.is_confirmed]
         outdated = await self.planner.confirm_all(followed) if followed else set()
 
@@ -153,7 +159,7 @@ class Handover:
                 return found
             return await thoroughly(plan)
 
-        return await fan_out(completed, zip(planned, met, strict=True), at_once=CALLS)
+        return await fan_out(completed, zip(planned, met, strict=True), at_once=at_once)
 
     async def _meet(
         self, planned: PlannedEnrollment, *, enrolling: bool, is_patient: bool
@@ -235,8 +241,11 @@ PER_TRANSACTION = 100
 """People who are planned in one transaction, whose locks others wait for meanwhile."""
 TRANSACTIONS = 2
 """At once: one is written while the runs of the other are told."""
-CALLS = 16
-"""Runs that are started or told at once, for each transaction."""
+STARTS = 16
+"""Runs that are started at once, for each transaction."""
+UPDATES = 6
+"""Runs that are told at once, for each transaction: with those of the other about as many as a
+worker polls for. More at once, and Temporal writes tasks down that it could have handed over."""
 
 
 async def by_transaction(
