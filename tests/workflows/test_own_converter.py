@@ -7,10 +7,19 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Self
 
+import pytest
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client, WorkflowHistory
-from temporalio.converter import DefaultFailureConverterWithEncodedAttributes, PayloadCodec
+from temporalio.converter import (
+    ActivitySerializationContext,
+    DefaultFailureConverterWithEncodedAttributes,
+    PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
 from temporalio.worker import Replayer
 
 from devstack.temporal import EmbeddedTemporal
@@ -42,6 +51,31 @@ class Mirror(PayloadCodec):
         ]
 
 
+class Keyed(Mirror, WithSerializationContext):
+    """Writes for each workflow with a key of its own, and reads with no other."""
+
+    def __init__(self, key: bytes = b"") -> None:
+        """Use the key of nobody, or of a workflow."""
+        self.key = key
+
+    def with_context(self, context: SerializationContext) -> Self:
+        """See base class."""
+        assert isinstance(context, (WorkflowSerializationContext, ActivitySerializationContext))
+        return type(self)((context.workflow_id or "").encode())
+
+    async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """See base class."""
+        encoded = await super().encode(payloads)
+        for payload in encoded:
+            payload.metadata["key"] = self.key
+        return encoded
+
+    async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
+        """See base class."""
+        assert {payload.metadata["key"] for payload in payloads} <= {self.key}
+        return await super().decode(payloads)
+
+
 def readable(history: WorkflowHistory) -> str:
     """Whatever can be read of a history's payloads as they are stored."""
     text = ""
@@ -62,7 +96,9 @@ def readable(history: WorkflowHistory) -> str:
     return text
 
 
+@pytest.mark.parametrize("codec", [Mirror(), Keyed()], ids=["mirror", "keyed"])
 async def test_nothing_is_stored_but_by_the_host_s_converter(
+    codec: PayloadCodec,
     settings: Settings,
     database: Database,
     temporal_server: EmbeddedTemporal,
@@ -72,7 +108,7 @@ async def test_nothing_is_stored_but_by_the_host_s_converter(
     own = StrictPlugin(
         dataclasses.replace(
             data_converter,
-            payload_codec=Mirror(),
+            payload_codec=codec,
             failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
         )
     )
