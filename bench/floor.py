@@ -25,6 +25,7 @@ from devstack.stack import SOURCES, LocalStack
 from reminders import temporal
 from reminders.clock import SystemClock
 from reminders.fan_out import fan_out
+from starter.services.handover import TRANSACTIONS, UPDATES
 from workflows.plugin import data_converter
 from workflows.sandbox import SparedSandbox
 
@@ -111,7 +112,7 @@ async def moved(stack: LocalStack, n: int) -> float:
         await fan_out(start, names, at_once=AT_ONCE)
         await settled(client, TASK_QUEUE)
         began = time.perf_counter()
-        await fan_out(move, names, at_once=AT_ONCE)
+        await fan_out(move, names, at_once=UPDATES * TRANSACTIONS)
         return n / (time.perf_counter() - began)
 
 

@@ -270,9 +270,9 @@ class PostgresDeliveryLedger:
         wait = await self._database.scalar(statements.PACE, {"wait": at_least, **self._pace})
         return max(wait or timedelta(), timedelta())
 
-    async def overtaken(self, reminder_ids: Sequence[UUID], due_at: datetime) -> Collection[UUID]:
+    async def overtaken(self, waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
         """See `DeliveryLedger.overtaken`."""
-        asked = {"reminder_ids": list(reminder_ids), "due_at": due_at}
+        asked = {"ids": list(waiting), "due": list(waiting.values())}
         return {row[0] for row in await self._database.tuples(statements.OVERTAKEN, asked)}
 
     async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:

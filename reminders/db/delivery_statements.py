@@ -252,8 +252,9 @@ UPDATE email_batches SET lease_until = clock_timestamp() + :lease
 PACE = typed(f"UPDATE provider_pace SET {_TAKE_TURN} RETURNING {_TURN}")  # noqa: S608 - of constants
 
 OVERTAKEN = typed("""
-SELECT id FROM session_reminder_emails
- WHERE id = ANY(:reminder_ids) AND (email_status <> 'scheduled' OR due_at <> :due_at)
+SELECT r.id FROM unnest(:ids, :due) AS asked (id, due_at)
+  JOIN session_reminder_emails r USING (id)
+ WHERE r.email_status <> 'scheduled' OR r.due_at <> asked.due_at
 """)
 
 WOKEN = typed("""

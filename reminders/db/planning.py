@@ -19,6 +19,7 @@ from reminders.db.rules import effective_rules
 from reminders.db.tables import ReminderRow
 from reminders.domain.case import COOLING, Case
 from reminders.domain.errors import EnrollmentNotFoundError, ReminderError
+from reminders.domain.lead_in import crowd_cooling
 from reminders.domain.model import (
     Enrollee,
     EnrollmentStatus,
@@ -49,7 +50,7 @@ class EnrollmentPlanner:
     resend_threshold: timedelta = field(default=timedelta(hours=1), kw_only=True)
     """How far a session must move so that a reminder already sent is sent once more."""
     notice_cooling: timedelta = field(default=COOLING, kw_only=True)
-    """How long a move is waited with before it is told."""
+    """How long a move is waited with before it is told; a crowd's is longer."""
 
     async def enroll(
         self,
@@ -361,7 +362,7 @@ class EnrollmentPlanner:
             recorded=recorded,
             now=self.clock.now(),
             threshold=self.resend_threshold,
-            cooling=self.notice_cooling,
+            cooling=crowd_cooling(self.notice_cooling, situation.enrolled, apart=situation.apart),
             is_quiet=situation.is_quiet,
         )
 

@@ -6,7 +6,7 @@ One timer for all of them. A timer each would wake thousands of tasks before the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,8 +31,8 @@ _ASKED_AT_ONCE = 1_000
 
 Prepare = Callable[[Sequence[UUID], datetime], Awaitable[None]]
 """Makes reminders ready that are due at an instant."""
-Overtaken = Callable[[Sequence[UUID], datetime], Awaitable[Collection[UUID]]]
-"""Those of some reminders that are not due at an instant any more; see `DeliveryLedger.overtaken`."""
+Overtaken = Callable[[Mapping[UUID, datetime]], Awaitable[Collection[UUID]]]
+"""Those of some reminders that are not due any more when they were; see `DeliveryLedger.overtaken`."""
 Warm = Callable[[int], Awaitable[None]]
 """Opens so many connections to the provider."""
 
@@ -76,6 +76,7 @@ class EarlyArrivals:
         self._warm = warm
         self._instants: dict[datetime, _Instant] = {}
         self._waiting = 0
+        self._looking: asyncio.Task[None] | None = None
 
     async def wait(self, reminder: DeliverReminderInput) -> timedelta:
         """Wait until a reminder is due, unless that is further away than it may come early.
@@ -99,6 +100,8 @@ class EarlyArrivals:
         instant.gates[gate] = reminder.reminder_id
         if instant.opening is None:
             instant.opening = asyncio.create_task(self._open(instant))
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._let_overtaken_go())
         self._waiting += 1
         try:
             await gate
@@ -113,15 +116,15 @@ class EarlyArrivals:
 
     def end(self) -> None:
         """Let nobody wait any longer."""
-        for instant in self._instants.values():
-            if instant.opening is not None:
-                instant.opening.cancel()
+        for task in (self._looking, *(instant.opening for instant in self._instants.values())):
+            if task is not None:
+                task.cancel()
 
     async def _open(self, instant: _Instant) -> None:
         """Have those ready who come in time, and let all go; the first before the last have woken."""
         due_at, preparing = instant.due_at, None
         try:
-            await self._reached(due_at - self._policy.prepare_before, instant)
+            await self._reached(due_at - self._policy.prepare_before)
             preparing = asyncio.create_task(self._prepared(instant))
             await self._reached(due_at)
         finally:
@@ -135,30 +138,35 @@ class EarlyArrivals:
             if preparing is not None:  # it ends by itself, and breaks nothing off
                 await preparing
 
-    async def _reached(self, at: datetime, waited_for: _Instant | None = None) -> None:
-        """Wait for an instant, unless the clock was put back by more than anybody may be early.
-
-        Args:
-            at: The instant.
-            waited_for: Whoever waits for it and is not due then any more need not wait.
-        """
-        while timedelta() < (left := at - self._clock.now()) <= self._policy.early:
+    async def _reached(self, at: datetime) -> None:
+        """Wait for an instant, unless the clock was put back by more than anybody may be early."""
+        while timedelta() < (left := at - self._clock.now()) <= self._policy.early:  # noqa: ASYNC110 - a clock
             await asyncio.sleep(min(left, _NAP).total_seconds())
-            if waited_for is not None and left > _NAP:
-                await self._let_overtaken_go(waited_for)
 
-    async def _let_overtaken_go(self, instant: _Instant) -> None:
-        """Let those go on to the ledger's answer for whom waiting is of no use any more."""
-        waiting = list(instant.gates.items())
-        for first in range(0, len(waiting), _ASKED_AT_ONCE):
-            page = waiting[first : first + _ASKED_AT_ONCE]
-            try:
-                gone = await self._overtaken([i for _, i in page], instant.due_at)
-            except Exception:  # noqa: BLE001 - it is looked again, and everything is read when it is due
-                return
-            for gate, reminder_id in page:
-                if reminder_id in gone and not gate.done():
-                    gate.set_result(None)
+    async def _let_overtaken_go(self) -> None:
+        """As long as anybody waits, let those go on for whom it is of no use any more.
+
+        They get the ledger's answer. All are asked for together: people who were told of a move one
+        after the other have as many instants.
+        """
+        while self._instants:
+            await asyncio.sleep(_NAP.total_seconds())
+            soon = self._clock.now() + _NAP
+            waiting = [
+                (gate, reminder_id, due_at)
+                for due_at, instant in self._instants.items()
+                for gate, reminder_id in instant.gates.items()
+                if due_at > soon
+            ]
+            for first in range(0, len(waiting), _ASKED_AT_ONCE):
+                page = waiting[first : first + _ASKED_AT_ONCE]
+                try:
+                    gone = await self._overtaken({i: due_at for _, i, due_at in page})
+                except Exception:  # noqa: BLE001 - it is looked again, and everything is read when it is due
+                    break
+                for gate, reminder_id, _ in page:
+                    if reminder_id in gone and not gate.done():
+                        gate.set_result(None)
 
     async def _prepared(self, instant: _Instant) -> None:
         """Make as many ready as can go at once, batch after batch, while there is time."""

@@ -48,11 +48,29 @@ def lead_in(
     Returns:
         From one second to ten minutes; to six where the server is not slow.
     """
-    window = min(enrolled, COUNTED) * apart
+    window = _window(enrolled, apart)
     if is_newest and enrolled < COUNTED:
         return SHORTEST + window
     place = window * ((user_id.int % _FRACTIONS) / _FRACTIONS)
     return SHORTEST + timedelta(milliseconds=place // timedelta(milliseconds=1))
+
+
+def crowd_cooling(cooling: timedelta, enrolled: int, *, apart: timedelta) -> timedelta:
+    """How long a move is waited with before it is told to so many.
+
+    Before the first of them hears of it, all workflows are to have the new plan: what goes out and
+    ends meanwhile would keep the others from it.
+
+    Args:
+        cooling: How long for a few; nothing means that nobody is to wait.
+        enrolled: How many are enrolled in the session.
+        apart: Between two that wake.
+    """
+    return max(cooling, _window(enrolled, apart)) if cooling else cooling
+
+
+def _window(enrolled: int, apart: timedelta) -> timedelta:
+    return min(enrolled, COUNTED) * apart
 
 
 def learned(apart: timedelta, *, woken: int, took: timedelta, were_late: bool) -> timedelta:

@@ -315,6 +315,13 @@ def _closed(row: Reminder, status: ReminderStatus, reason: StatusReason) -> Remi
 
 
 def _cooled(case: Case) -> datetime:
-    """When a move is told: not at once, for it may not be the last, but while it is of use."""
+    """When a move is told: not at once, for it may not be the last, but while it is of use.
+
+    On the second, so that people who are planned one after the other are told together.
+    """
     left = case.session.starts_at - case.now
-    return case.now + max(min(case.cooling, left / _SHARE), timedelta())
+    cooling = min(case.cooling, left / _SHARE)
+    if cooling <= timedelta():
+        return case.now
+    instant = case.now + cooling
+    return instant + timedelta(microseconds=-instant.microsecond % 1_000_000)

@@ -299,8 +299,8 @@ class DeliveryLedger(Protocol):
             The batch, unrepeatable if what it says is not true any more, and how long to wait.
         """
 
-    async def overtaken(self, reminder_ids: Sequence[UUID], due_at: datetime) -> Collection[UUID]:
-        """Those of some reminders that do not wait for this instant any more.
+    async def overtaken(self, waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
+        """Those of some reminders that do not wait any more for the instants that are given here.
 
         They have ended, or a newer plan has another instant for them.
         """

@@ -637,7 +637,7 @@ class ModelLedger:
 
         return await self._link.ask("again", work)
 
-    async def overtaken(self, reminder_ids: Sequence[UUID], due_at: datetime) -> Collection[UUID]:
+    async def overtaken(self, waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
         """See `DeliveryLedger.overtaken`; nobody in schedules wakes so early that it is asked."""
         raise NotImplementedError
 

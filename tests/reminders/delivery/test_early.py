@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
 
+from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.delivery import early
 from reminders.delivery.pipeline import DeliveryPipeline
+from reminders.delivery.policy import DeliveryPolicy
+from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.model import DeliveryFacts, Message
 from reminders.settings import Settings
 from tests.provider import ProviderClient
@@ -200,3 +205,36 @@ async def test_what_is_overdue_is_told_once_the_e_mails_are_out(
         pipeline._calm.end()
         outcomes = await delivering
     assert {"sent"} == {getattr(outcome, "status", outcome) for outcome in outcomes}
+
+
+async def test_those_of_many_instants_are_asked_for_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A move is told to one after the other: a look for each would be thousands of statements."""
+    monkeypatch.setattr(early, "_NAP", timedelta(milliseconds=20))
+    asked: list[Mapping[UUID, datetime]] = []
+    now = datetime.now(UTC)
+    due = {uuid4(): now + timedelta(minutes=1, seconds=n) for n in range(3)}
+
+    async def overtaken(waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
+        asked.append(waiting)
+        return due
+
+    arrivals = early.EarlyArrivals(
+        SystemClock(), DeliveryPolicy(), overtaken=overtaken, prepare=no_mail, warm=no_connection
+    )
+    waits = [
+        arrivals.wait(DeliverReminderInput(reminder_id=i, due_at=at, starts_at=at + HOUR))
+        for i, at in due.items()
+    ]
+    await asyncio.wait_for(asyncio.gather(*waits), 10)
+    arrivals.end()
+    assert [due] == asked
+
+
+async def no_mail(_reminders: Sequence[UUID], _due_at: datetime) -> None:
+    """Nothing is composed."""
+
+
+async def no_connection(_connections: int) -> None:
+    """Nothing is opened."""

@@ -72,6 +72,16 @@ def test_a_moved_session_is_told_when_it_has_cooled(ana: Enrollee) -> None:
     assert all(m.moved_from is None for m in ana.mails[1:])
 
 
+def test_those_who_are_planned_one_after_the_other_are_told_together(ana: Enrollee) -> None:
+    """Two minutes after the move, on the second; at once where nothing is waited for."""
+    ana.wait(timedelta(milliseconds=300))
+    ana.move(8 * DAY)
+    assert NOW + timedelta(minutes=2, seconds=1) == ana.last(Notice.MOVED).due_at
+    ana.cooling = timedelta()
+    ana.move(9 * DAY)
+    assert ana.now == ana.last(Notice.MOVED).due_at
+
+
 def test_a_burst_is_one_notice_about_the_last_state(ana: Enrollee) -> None:
     """Moved twice within a minute, it is told once: from the first start to the last."""
     ana.move(8 * DAY)
