@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     """How far a session must move so that a reminder already sent goes out once more."""
     notice_cooling_seconds: int = Field(default=120, ge=0, le=3600)
     """How long after a move its notice goes out: further moves within that time are told in one, and
-    one that is taken back is not told. More than 4,000 people wait up to ten minutes, until all
+    one that is taken back is not told. More than 2,600 people wait up to ten minutes, until all
     workflows have the new plan. Never more than a quarter of the time left. A cancellation is told
     at once."""
 

@@ -58,15 +58,15 @@ def lead_in(
 def crowd_cooling(cooling: timedelta, enrolled: int, *, apart: timedelta) -> timedelta:
     """How long a move is waited with before it is told to so many.
 
-    Before the first of them hears of it, all workflows are to have the new plan: what goes out and
-    ends meanwhile would keep the others from it.
+    Before the first workflow wakes for it, all are to have the new plan: waking, sending and ending
+    would keep the others from it. They have it in half the time that it takes them to wake.
 
     Args:
         cooling: How long for a few; nothing means that nobody is to wait.
         enrolled: How many are enrolled in the session.
         apart: Between two that wake.
     """
-    return max(cooling, _window(enrolled, apart)) if cooling else cooling
+    return max(cooling, min(1.5 * _window(enrolled, apart), LONGEST)) if cooling else cooling
 
 
 def _window(enrolled: int, apart: timedelta) -> timedelta:
