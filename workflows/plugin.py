@@ -20,12 +20,14 @@ from temporalio.converter import (
     DataConverter,
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
+    WithSerializationContext,
 )
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkerConfig
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from workflows.reminder_sweep import ReminderSweepWorkflow
-from workflows.sandbox import spared
+from workflows.sandbox import SparedSandbox
 from workflows.session_change import SessionChangeWorkflow
 from workflows.session_reminder import SessionReminderWorkflow
 
@@ -84,6 +86,22 @@ class SessionReminderPlugin(SimplePlugin):
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """See base class."""
         config = super().configure_worker(config)
-        converter = config["client"].data_converter
-        config["workflow_runner"] = spared(config["workflow_runner"], converter)
+        runner = config["workflow_runner"]
+        # A runner of the host's own stays, and so does what its converter asks.
+        if type(runner) is SandboxedWorkflowRunner and _is_impersonal(
+            config["client"].data_converter
+        ):
+            config["workflow_runner"] = SparedSandbox(
+                restrictions=runner.restrictions, runner_class=runner.runner_class
+            )
         return config
+
+
+def _is_impersonal(converter: DataConverter) -> bool:
+    """Whether a converter surely writes a payload the same whosever it is."""
+    return (
+        converter.payload_converter_class is CompactPayloadConverter
+        and not isinstance(converter.payload_codec, WithSerializationContext)
+        and not isinstance(converter.failure_converter, WithSerializationContext)
+        and converter.external_storage is None
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -135,19 +135,29 @@ async def record(connection: AsyncConnection, event: Event) -> int:
     """
     _check(event.reason)
     added = await connection.execute(
-        insert(ReminderEventRow)
-        .values(
-            action=event.action,
-            actor=event.actor,
-            reason=event.reason,
-            session_id=event.session_id,
-            user_id=event.user_id,
-            reminder_id=event.reminder_id,
-            details=dict(event.details),
-        )
-        .returning(ReminderEventRow.id)
+        insert(ReminderEventRow).values(_values(event)).returning(ReminderEventRow.id)
     )
     return added.scalar_one()
+
+
+async def record_all(connection: AsyncConnection, events: Sequence[Event]) -> None:
+    """As `record`, for many."""
+    for event in events:
+        _check(event.reason)
+    if events:
+        await connection.execute(insert(ReminderEventRow), [_values(event) for event in events])
+
+
+def _values(event: Event) -> dict[str, Any]:
+    return {
+        "action": event.action,
+        "actor": event.actor,
+        "reason": event.reason,
+        "session_id": event.session_id,
+        "user_id": event.user_id,
+        "reminder_id": event.reminder_id,
+        "details": dict(event.details),
+    }
 
 
 def _event(row: Mapping[Any, Any]) -> Event:

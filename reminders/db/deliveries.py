@@ -25,8 +25,9 @@ from reminders.db.installation import here
 from reminders.db.preferences import STOPPING
 from reminders.domain.contracts import CloseRemindersResult
 from reminders.domain.decide import moved_from
-from reminders.domain.lead_in import learned
+from reminders.domain.lead_in import CROWD, learned
 from reminders.domain.model import (
+    NOTICES,
     DeliveryFacts,
     EnrollmentStatus,
     ReminderStatus,
@@ -42,6 +43,7 @@ from reminders.domain.ports import (
     Reading,
     Settlement,
     Stranded,
+    Waiting,
 )
 
 SENDING = ReminderStatus.SENDING
@@ -270,16 +272,21 @@ class PostgresDeliveryLedger:
         wait = await self._database.scalar(statements.PACE, {"wait": at_least, **self._pace})
         return max(wait or timedelta(), timedelta())
 
-    async def overtaken(self, waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
+    async def overtaken(self, waiting: Collection[Waiting]) -> Collection[Waiting]:
         """See `DeliveryLedger.overtaken`."""
-        asked = {"ids": list(waiting), "due": list(waiting.values())}
-        return {row[0] for row in await self._database.tuples(statements.OVERTAKEN, asked)}
+        asked = {"ids": [i for i, _ in waiting], "due": [due_at for _, due_at in waiting]}
+        return {
+            (row[0], row[1]) for row in await self._database.tuples(statements.OVERTAKEN, asked)
+        }
 
     async def woke(self, due_at: datetime, *, took: timedelta, were_late: bool) -> timedelta:
         """See `DeliveryLedger.woke`."""
-        [[before, woken]] = await self._database.tuples(statements.WOKEN, {"due_at": due_at})
-        apart = learned(before, woken=max(woken, 1), took=took, were_late=were_late)
-        await self._database.execute(statements.WAKE, {"apart": apart})
+        asked = {"due_at": due_at, "types": list(NOTICES)}
+        apart: timedelta
+        [[apart, woken]] = await self._database.tuples(statements.WOKEN, asked)
+        if woken >= CROWD:
+            apart = learned(apart, woken=woken, took=took, were_late=were_late)
+            await self._database.execute(statements.WAKE, {"apart": apart})
         return apart
 
     async def again(

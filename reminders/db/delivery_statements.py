@@ -252,7 +252,7 @@ UPDATE email_batches SET lease_until = clock_timestamp() + :lease
 PACE = typed(f"UPDATE provider_pace SET {_TAKE_TURN} RETURNING {_TURN}")  # noqa: S608 - of constants
 
 OVERTAKEN = typed("""
-SELECT r.id FROM unnest(:ids, :due) AS asked (id, due_at)
+SELECT r.id, asked.due_at FROM unnest(:ids, :due) AS asked (id, due_at)
   JOIN session_reminder_emails r USING (id)
  WHERE r.email_status <> 'scheduled' OR r.due_at <> asked.due_at
 """)
@@ -260,7 +260,8 @@ SELECT r.id FROM unnest(:ids, :due) AS asked (id, due_at)
 WOKEN = typed("""
 SELECT (SELECT wake_apart FROM reminder_installation) AS apart,
        (SELECT count(*) FROM session_reminder_emails
-         WHERE due_at = :due_at AND email_status NOT IN ('cancelled', 'skipped')) AS woken
+         WHERE due_at = :due_at AND email_status NOT IN ('cancelled', 'skipped')
+           AND reminder_type <> ALL(:types)) AS woken
 """)
 
 WAKE = typed("UPDATE reminder_installation SET wake_apart = :apart")

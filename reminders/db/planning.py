@@ -31,7 +31,7 @@ from reminders.domain.model import (
 )
 from reminders.domain.planning import revised
 from reminders.domain.ports import Clock, Enrollment
-from reminders.domain.revise import call_off
+from reminders.domain.revise import Revision, call_off
 
 SETTLED = timedelta(minutes=1)
 """No call that plans lasts so long: what it left undone by then, it does not do any more."""
@@ -116,15 +116,17 @@ class EnrollmentPlanner:
             users = [user_id for user_id in statuses if user_id not in refused]
             drafts = await self.drafts(connection, session, users, enrolling=True)
             written = await plans.write(connection, session, drafts)
-            for planned in written:
-                if planned.is_changed and (by_hand or not planned.is_first):
-                    event = by.did(
-                        Action.ENROLLED,
-                        session_id=session_id,
-                        user_id=planned.user_id,
-                        details={"status": statuses[planned.user_id]},
-                    )
-                    await audit.record(connection, event)
+            events = [
+                by.did(
+                    Action.ENROLLED,
+                    session_id=session_id,
+                    user_id=planned.user_id,
+                    details={"status": statuses[planned.user_id]},
+                )
+                for planned in written
+                if planned.is_changed and (by_hand or not planned.is_first)
+            ]
+            await audit.record_all(connection, events)
         return {**refused, **{planned.user_id: planned for planned in written}}
 
     async def replan(self, session_id: UUID, user_id: UUID) -> PlannedEnrollment:
@@ -399,11 +401,25 @@ class EnrollmentPlanner:
             stopped=preferences.stopped(situation.stopping, rules),
             enrolling=enrolling,
         )
+        revision = revised(case)
         return Draft(
             user_id=user_id,
-            revision=revised(case),
+            revision=revision,
             situation=situation,
             is_first=not recorded,
             is_newest=enrolling and not recorded,
+            is_revived=_is_revived(revision, recorded),
             called_off=case.called_off,
         )
+
+
+def _is_revived(revision: Revision, recorded: Sequence[Reminder]) -> bool:
+    """Whether something waits of which the generation before was called off."""
+    called_off = {
+        (r.reminder_type, r.generation) for r in recorded if r.status is ReminderStatus.CANCELLED
+    }
+    return any(
+        (r.reminder_type, r.generation - 1) in called_off
+        for r in revision.reminders
+        if r.status.is_pending
+    )

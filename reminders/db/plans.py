@@ -93,6 +93,8 @@ class PlannedEnrollment:
     """Whether this call changed the ledger."""
     is_unconfirmed: bool = False
     """Whether its workflow, if there is one, is not known to follow it."""
+    is_revived: bool = False
+    """Whether something waits anew that had been called off, and its workflow with it perhaps."""
     cancelled: int = 0
     """Reminders that this call called off."""
     written: int = 0
@@ -168,6 +170,8 @@ class Draft:
     """Whether the ledger had nothing of this enrollment before."""
     is_newest: bool = False
     """Whether the person enrolled in this very transaction."""
+    is_revived: bool = False
+    """See `PlannedEnrollment`."""
     called_off: StatusReason | None = None
     """Why nothing of it is wanted any more."""
 
@@ -300,6 +304,7 @@ def written(session: Session, draft: Draft) -> PlannedEnrollment:
         is_changed=draft.is_changed,
         is_unconfirmed=not draft.is_first
         and (draft.is_changed or situation.unconfirmed is not None),
+        is_revived=draft.is_revived,
         cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
         written=len(revision.added) + len(revision.changed),
         called_off=draft.called_off,

@@ -6,7 +6,7 @@ One timer for all of them. A timer each would wake thousands of tasks before the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,7 +18,7 @@ from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.decide import Send, decide
 from reminders.domain.delivery_errors import NotDueYetError
 from reminders.domain.model import DeliveryFacts, Message
-from reminders.domain.ports import Clock, Composer
+from reminders.domain.ports import Clock, Composer, Waiting
 
 A_MOMENT = timedelta(milliseconds=100)
 """Clocks that differ by less make no lead-in."""
@@ -31,7 +31,7 @@ _ASKED_AT_ONCE = 1_000
 
 Prepare = Callable[[Sequence[UUID], datetime], Awaitable[None]]
 """Makes reminders ready that are due at an instant."""
-Overtaken = Callable[[Mapping[UUID, datetime]], Awaitable[Collection[UUID]]]
+Overtaken = Callable[[Collection[Waiting]], Awaitable[Collection[Waiting]]]
 """Those of some reminders that are not due any more when they were; see `DeliveryLedger.overtaken`."""
 Warm = Callable[[int], Awaitable[None]]
 """Opens so many connections to the provider."""
@@ -153,7 +153,7 @@ class EarlyArrivals:
             await asyncio.sleep(_NAP.total_seconds())
             soon = self._clock.now() + _NAP
             waiting = [
-                (gate, reminder_id, due_at)
+                (gate, (reminder_id, due_at))
                 for due_at, instant in self._instants.items()
                 for gate, reminder_id in instant.gates.items()
                 if due_at > soon
@@ -161,11 +161,11 @@ class EarlyArrivals:
             for first in range(0, len(waiting), _ASKED_AT_ONCE):
                 page = waiting[first : first + _ASKED_AT_ONCE]
                 try:
-                    gone = await self._overtaken({i: due_at for _, i, due_at in page})
+                    gone = await self._overtaken([one for _, one in page])
                 except Exception:  # noqa: BLE001 - it is looked again, and everything is read when it is due
                     break
-                for gate, reminder_id, _ in page:
-                    if reminder_id in gone and not gate.done():
+                for gate, one in page:
+                    if one in gone and not gate.done():
                         gate.set_result(None)
 
     async def _prepared(self, instant: _Instant) -> None:

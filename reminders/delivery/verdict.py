@@ -61,7 +61,8 @@ class Verdict:
         if decision.due_at <= ticket.reminder.due_at:
             self.errors[reminder_id] = NotDueYetError(retry_after=decision.due_at - now)
         else:
-            self.moved.append((fact, decision))
+            if fact.reminder.due_at != decision.due_at:  # the ledger does not say so yet
+                self.moved.append((fact, decision))
             self.outcomes[reminder_id] = DeliveryOutcome(
                 status=ReminderStatus.SCHEDULED,
                 due_at=decision.due_at,

@@ -10,12 +10,11 @@ from uuid import UUID
 
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.errors import ReminderError
+from reminders.domain.lead_in import CROWD
 from reminders.domain.ports import Clock, DeliveryLedger
 
 logger = logging.getLogger(__name__)
 
-CROWD = 200
-"""Fewer tell nothing: the first and the last of them lie too close together."""
 _EVERY = timedelta(seconds=30)
 _SETTLED = timedelta(seconds=10)
 """Once nobody came for so long, all are there."""

@@ -21,6 +21,9 @@ QUICKEST, SLOWEST = timedelta(milliseconds=20), timedelta(milliseconds=50)
 LONGEST = timedelta(minutes=10)
 COUNTED = (LONGEST - SHORTEST) // SLOWEST
 """How many must be enrolled for the longest lead-in; counting stops there."""
+CROWD = 200
+"""So many in one instant tell how fast workflows wake; of fewer the first and the last lie too close
+together."""
 
 _RELAXED = 0.98
 """Of what lay between two, once a crowd was there in time: nearly as much, for the first that is too

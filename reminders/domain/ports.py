@@ -24,6 +24,9 @@ from reminders.domain.contracts import (
 from reminders.domain.model import DeliveryFacts, Message, ReminderStatus, StatusReason
 from reminders.domain.pace import Usage
 
+Waiting = tuple[UUID, datetime]
+"""A reminder, by id, that waits for an instant."""
+
 
 class Clock(Protocol):
     """Tells the time."""
@@ -299,8 +302,8 @@ class DeliveryLedger(Protocol):
             The batch, unrepeatable if what it says is not true any more, and how long to wait.
         """
 
-    async def overtaken(self, waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
-        """Those of some reminders that do not wait any more for the instants that are given here.
+    async def overtaken(self, waiting: Collection[Waiting]) -> Collection[Waiting]:
+        """Those of some reminders, by id and instant, that do not wait for that instant any more.
 
         They have ended, or a newer plan has another instant for them.
         """

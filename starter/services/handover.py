@@ -122,11 +122,12 @@ class Handover:
         """As `hand_over`, patiently, for people of one session whose plan has changed.
 
         Most of their runs are there and take it: they are told without being looked at before, and
-        confirmed together.
+        confirmed together. One that may have been asked to cancel, by a plan that called off what is
+        wanted again, would take a plan that reaches it together with that, and end for all that.
         """
 
         async def told(plan: PlannedEnrollment) -> HandedOver | None:
-            if plan.is_first or plan.is_over or not plan.is_unconfirmed or _may_be_ending(plan):
+            if plan.is_first or plan.is_over or not plan.is_unconfirmed or plan.is_revived:
                 return None
             answer = await self.workflows.replan(None, plan)
             if answer is Answer.REFUSED:
@@ -229,21 +230,13 @@ class Handover:
         )
 
 
-def _may_be_ending(planned: PlannedEnrollment) -> bool:
-    """Whether its run may have been asked to cancel, by a plan that called off what is wanted again.
-
-    Such a run would still take a plan if both reach it together, and end for all that.
-    """
-    return any(r.generation > 1 for r in planned.reminders if r.status.is_pending)
-
-
 PER_TRANSACTION = 100
 """People who are planned in one transaction, whose locks others wait for meanwhile."""
 TRANSACTIONS = 2
 """At once: one is written while the runs of the other are told."""
 STARTS = 16
 """Runs that are started at once, for each transaction."""
-UPDATES = 6
+UPDATES = 8
 """Runs that are told at once, for each transaction: with those of the other about as many as a
 worker polls for. More at once, and Temporal writes tasks down that it could have handed over."""
 

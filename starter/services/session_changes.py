@@ -29,7 +29,7 @@ from reminders.domain.ports import ReplannedPage
 from reminders.fan_out import fan_out, total
 from reminders.temporal import SESSION_ID, STORED, unavailable
 from starter.services.enrollments import RPC_TIMEOUT
-from starter.services.handover import HandedOver, Handover, by_transaction
+from starter.services.handover import UPDATES, HandedOver, Handover, by_transaction
 from starter.services.namespace import Namespace
 from starter.services.receipts import CancelReceipt, ChangeReceipt
 from workflows.session_change import SessionChangeWorkflow
@@ -138,7 +138,7 @@ class EnrollmentReplanner:
 
         async def some(group: Sequence[UUID]) -> SessionChangeResult:
             done, left = await self._together(session_id, group, since)
-            return total(SessionChangeResult(), *done, *await fan_out(one, left))
+            return total(SessionChangeResult(), *done, *await fan_out(one, left, at_once=UPDATES))
 
         async def one(user_id: UUID) -> SessionChangeResult:
             try:

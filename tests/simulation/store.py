@@ -38,6 +38,7 @@ from reminders.domain.ports import (
     Reading,
     Settlement,
     Stranded,
+    Waiting,
 )
 
 _T = TypeVar("_T")
@@ -637,7 +638,7 @@ class ModelLedger:
 
         return await self._link.ask("again", work)
 
-    async def overtaken(self, waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
+    async def overtaken(self, waiting: Collection[Waiting]) -> Collection[Waiting]:
         """See `DeliveryLedger.overtaken`; nobody in schedules wakes so early that it is asked."""
         raise NotImplementedError
 

@@ -180,6 +180,28 @@ async def test_a_cancelled_session_plans_nothing_and_a_restored_one_plans_anew(
     await a_stored_session(database, id=session.id)
     on = await planner.replan(session.id, person.user_id)
     assert [2, 2, 2] == [r.generation for r in on.reminders]
+    assert (False, True) == (off.is_revived, on.is_revived)
+
+
+async def test_what_was_off_for_another_reason_than_a_cancel_is_not_revived(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """A rule that is off for a while: the run was asked to cancel by nobody, and is told at once."""
+    session, person = await a_stored_session(database), await a_stored_person(database)
+    await planner.enroll(session.id, person.user_id)
+    for is_enabled in (False, True):
+        async with database.transaction() as connection:
+            await connection.execute(
+                text(
+                    "UPDATE reminder_configurations SET is_enabled = :on WHERE reminder_type = '2h'"
+                ),
+                {"on": is_enabled},
+            )
+        planned = await planner.replan(session.id, person.user_id)
+    assert {"24h": 1, "2h": 2, "30min": 1} == {
+        r.reminder_type: r.generation for r in planned.reminders
+    }
+    assert not planned.is_revived
 
 
 async def test_pages_of_reminders_follow_each_other(

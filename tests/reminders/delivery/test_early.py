@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -18,6 +18,7 @@ from reminders.delivery.pipeline import DeliveryPipeline
 from reminders.delivery.policy import DeliveryPolicy
 from reminders.domain.contracts import DeliverReminderInput
 from reminders.domain.model import DeliveryFacts, Message
+from reminders.domain.ports import Waiting
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
@@ -28,6 +29,7 @@ IN_TIME = timedelta(seconds=4)
 """For composing, on whatever machine."""
 RETITLED = text("UPDATE sessions SET title = 'Neurology'")
 LEFT = text("UPDATE enrollments SET status = 'cancelled' WHERE user_id = :user_id")
+VERSION = text("SELECT xmin::text FROM session_reminder_emails WHERE id = :id")
 SOMEBODY = text("SELECT id FROM users WHERE email = 'attendee7@hospital.example'")
 
 
@@ -153,8 +155,11 @@ async def test_who_is_not_due_then_any_more_need_not_wait(
                 text(f"UPDATE session_reminder_emails SET {change} WHERE id = :id"),
                 {"id": changed.reminder_id},
             )
+        written = await database.scalar(VERSION, {"id": changed.reminder_id})
         outcome = await asyncio.wait_for(waiting[0], 20)
         assert became == outcome.status
+        if became == "scheduled":  # as the ledger had it
+            assert written == await database.scalar(VERSION, {"id": changed.reminder_id})
         assert datetime.now(UTC) < changed.due_at
         assert [False] * 4 == [task.done() for task in waiting[1:]]
         for task in waiting[1:]:
@@ -212,20 +217,20 @@ async def test_those_of_many_instants_are_asked_for_together(
 ) -> None:
     """A move is told to one after the other: a look for each would be thousands of statements."""
     monkeypatch.setattr(early, "_NAP", timedelta(milliseconds=20))
-    asked: list[Mapping[UUID, datetime]] = []
+    asked: list[Collection[Waiting]] = []
     now = datetime.now(UTC)
-    due = {uuid4(): now + timedelta(minutes=1, seconds=n) for n in range(3)}
+    due = [(uuid4(), now + timedelta(minutes=1, seconds=n)) for n in range(3)]
 
-    async def overtaken(waiting: Mapping[UUID, datetime]) -> Collection[UUID]:
+    async def overtaken(waiting: Collection[Waiting]) -> Collection[Waiting]:
         asked.append(waiting)
-        return due
+        return waiting
 
     arrivals = early.EarlyArrivals(
         SystemClock(), DeliveryPolicy(), overtaken=overtaken, prepare=no_mail, warm=no_connection
     )
     waits = [
         arrivals.wait(DeliverReminderInput(reminder_id=i, due_at=at, starts_at=at + HOUR))
-        for i, at in due.items()
+        for i, at in due
     ]
     await asyncio.wait_for(asyncio.gather(*waits), 10)
     arrivals.end()

@@ -15,8 +15,8 @@ from reminders.clock import SystemClock
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
 from reminders.delivery import waking
-from reminders.delivery.waking import CROWD, Waking
-from reminders.domain.lead_in import APART, SHORTEST
+from reminders.delivery.waking import Waking
+from reminders.domain.lead_in import APART, CROWD, SHORTEST
 from reminders.settings import Settings
 from tests.reminders.db.test_planning import a_stored_person, a_stored_session
 from tests.reminders.delivery.dispatch import a_pipeline, due_reminders
@@ -103,4 +103,24 @@ async def test_few_and_who_had_no_time_to_wake_early_say_nothing(
             return not measured._crowds
 
         await eventually(all_looked_at)
+    assert APART == await database.scalar(APART_NOW)
+
+
+async def test_those_who_wait_for_a_notice_say_nothing(
+    settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They woke as they were told of a move, one after the other."""
+    crowd = await due_reminders(database, CROWD, starts_in=HOUR)
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE session_reminder_emails SET reminder_type = 'moved'"))
+    due_at = crowd[0].due_at
+    async with watched(settings, due_at - HOUR, monkeypatch) as (measured, clock):
+        for reminder in crowd:
+            measured.note(reminder)
+        clock.at = due_at + HOUR
+
+        async def is_looked_at() -> bool:
+            return not measured._crowds
+
+        await eventually(is_looked_at)
     assert APART == await database.scalar(APART_NOW)
