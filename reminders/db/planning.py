@@ -31,7 +31,7 @@ from reminders.domain.model import (
 )
 from reminders.domain.planning import revised
 from reminders.domain.ports import Clock, Enrollment
-from reminders.domain.revise import Revision, call_off
+from reminders.domain.revise import call_off, is_revived
 
 SETTLED = timedelta(minutes=1)
 """No call that plans lasts so long: what it left undone by then, it does not do any more."""
@@ -408,18 +408,6 @@ class EnrollmentPlanner:
             situation=situation,
             is_first=not recorded,
             is_newest=enrolling and not recorded,
-            is_revived=_is_revived(revision, recorded),
+            is_revived=is_revived(revision, recorded),
             called_off=case.called_off,
         )
-
-
-def _is_revived(revision: Revision, recorded: Sequence[Reminder]) -> bool:
-    """Whether something waits of which the generation before was called off."""
-    called_off = {
-        (r.reminder_type, r.generation) for r in recorded if r.status is ReminderStatus.CANCELLED
-    }
-    return any(
-        (r.reminder_type, r.generation - 1) in called_off
-        for r in revision.reminders
-        if r.status.is_pending
-    )

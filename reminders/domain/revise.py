@@ -191,6 +191,23 @@ def newest_of(recorded: Iterable[Reminder]) -> dict[str, Reminder]:
     return newest
 
 
+def is_revived(revision: Revision, recorded: Iterable[Reminder]) -> bool:
+    """Whether something waits anew that was called off, and its workflow with it perhaps.
+
+    Args:
+        revision: What becomes of them.
+        recorded: The enrollment's ledger rows, any generation, any order.
+    """
+    called_off = {
+        (r.reminder_type, r.generation) for r in recorded if r.status is ReminderStatus.CANCELLED
+    }
+    return any(
+        (r.reminder_type, r.generation - 1) in called_off
+        for r in revision.reminders
+        if r.status.is_pending
+    )
+
+
 def is_called_off(newest: Iterable[Reminder]) -> bool:
     """Whether an enrollment's reminders were called off, and nobody has enrolled it anew since.
 

@@ -608,6 +608,7 @@ def _plan(answer: PlannedEnrollment | tuple[PlannedEnrollment, int]) -> tuple[An
         planned.is_first,
         planned.is_changed,
         planned.is_unconfirmed,
+        planned.is_revived,
         planned.cancelled,
         planned.written,
         planned.called_off,

@@ -357,7 +357,7 @@ MUTANTS = (
         "a move is told before it has cooled",
         (
             f"{_NOTICES}:_cooled",
-            "max(min(case.cooling, left / _SHARE), timedelta())",
+            "min(case.cooling, left / _SHARE)",
             "timedelta()",
         ),
     ),

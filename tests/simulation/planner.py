@@ -27,7 +27,7 @@ from reminders.domain.model import (
 )
 from reminders.domain.planning import revised
 from reminders.domain.ports import Clock
-from reminders.domain.revise import Revision, call_off
+from reminders.domain.revise import Revision, call_off, is_revived
 from tests.simulation.store import Link, Row, Store
 
 
@@ -252,12 +252,14 @@ class ModelPlanner:
         enrolling: bool = False,
     ) -> PlannedEnrollment:
         case = self._case(session, user_id, recorded, situation, enrolling=enrolling)
+        revision = revised(case)
         return self._write(
             session,
             user_id,
-            revised(case),
+            revision,
             situation,
             first=not recorded,
+            revived=is_revived(revision, recorded),
             called_off=case.called_off,
         )
 
@@ -293,6 +295,7 @@ class ModelPlanner:
         situation: Situation,
         *,
         first: bool = False,
+        revived: bool = False,
         called_off: StatusReason | None = None,
     ) -> PlannedEnrollment:
         store, key = self.store, (session.id, user_id)
@@ -342,6 +345,7 @@ class ModelPlanner:
             is_first=first,
             is_changed=is_changed,
             is_unconfirmed=not first and (is_changed or situation.unconfirmed is not None),
+            is_revived=revived,
             cancelled=sum(r.status is ReminderStatus.CANCELLED for r in revision.changed),
             written=len(revision.added) + len(revision.changed),
             called_off=called_off,

@@ -49,7 +49,8 @@ async def test_a_move_is_rehearsed_with_its_notice(settings: Settings, api: Api)
     """Two moves within a minute are told in one e-mail, when it has cooled; where the rule is on."""
     session_id = await api.session(starts_in=3 * DAY)
     async with assembled(settings) as parts:
-        start, now = (await parts.catalogue.session(session_id)).starts_at, parts.clock.now()
+        start = (await parts.catalogue.session(session_id)).starts_at
+        now = parts.clock.now().replace(microsecond=0)
         moves = (
             Move(at=now + HOUR, to=start + HOUR),
             Move(at=now + HOUR + timedelta(seconds=50), to=start + DAY),
