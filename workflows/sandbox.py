@@ -1,7 +1,7 @@
 """The SDK's sandbox, entered for nothing but to run a workflow.
 
 For each payload the SDK asks four times whose it is, so that a converter may write it differently
-for each, and goes into the sandbox for every answer: a fifth of what a worker of ours would do.
+for each, and goes into the sandbox for every answer.
 """
 
 from __future__ import annotations

@@ -85,6 +85,23 @@ async def waits_for_a_lock(database: Database) -> bool:
     return bool(count)
 
 
+async def test_who_waits_for_another_instant_than_the_ledger_s_is_overtaken(
+    database: Database,
+) -> None:
+    """Of two calls for one reminder the one that has its instant waits on; who has ended does not."""
+    right, ended = await due_reminders(database, 2)
+    async with database.transaction() as connection:
+        await connection.execute(
+            update(ReminderRow)
+            .where(ReminderRow.id == ended.reminder_id)
+            .values(email_status=ReminderStatus.CANCELLED)
+        )
+    wrong = (right.reminder_id, right.due_at - timedelta(hours=1))
+    over = (ended.reminder_id, ended.due_at)
+    waiting = [(right.reminder_id, right.due_at), wrong, over]
+    assert {wrong, over} == await a_ledger(database).overtaken(waiting)
+
+
 # ---------------------------------------------------------------- reading
 
 

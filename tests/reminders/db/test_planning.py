@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,7 +28,14 @@ from reminders.domain.errors import (
     SessionNotFoundError,
     UserNotFoundError,
 )
-from reminders.domain.model import Attendee, Enrollee, Reminder, Session, SessionStatus
+from reminders.domain.model import (
+    Attendee,
+    Enrollee,
+    EnrollmentStatus,
+    Reminder,
+    Session,
+    SessionStatus,
+)
 from tests.stage import eventually
 
 
@@ -111,16 +119,43 @@ async def test_many_cost_the_statements_of_one(
     def count(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
         statements.append(statement)
 
+    async def cost(call: Awaitable[Any]) -> int:
+        statements.clear()
+        await call
+        return len(statements)
+
     event.listen(*listening, count)
-    counts = []
+    costs = []
     for many in (2, 30):
         session = await a_stored_session(database)
-        people = [Enrollee(user_id=(await a_stored_person(database)).user_id) for _ in range(many)]
-        statements.clear()
-        await planner.enroll_all(session.id, people)
-        counts.append(len(statements))
+        users = [(await a_stored_person(database)).user_id for _ in range(many)]
+        pending = [Enrollee(user_id=u, status=EnrollmentStatus.PENDING) for u in users]
+        enrolled = await cost(planner.enroll_all(session.id, pending))
+        confirmed = await cost(planner.enroll_all(session.id, [Enrollee(user_id=u) for u in users]))
+        later = session.starts_at + timedelta(days=1)
+        await a_stored_session(database, id=session.id, starts_at=later)
+        costs.append((enrolled, confirmed, await cost(planner.replan_all(session.id, users))))
     event.remove(*listening, count)
-    assert counts[0] == counts[1] <= 10
+    assert costs[0] == costs[1]
+    assert max(costs[0]) <= 12
+
+
+async def test_a_crowd_is_told_of_a_move_once_all_can_have_the_plan(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Three people who wake as far apart as hundreds otherwise wait longer than two minutes."""
+    session = await a_stored_session(database)
+    users = [(await a_stored_person(database)).user_id for _ in range(3)]
+    await planner.enroll_all(session.id, [Enrollee(user_id=u) for u in users])
+    async with database.transaction() as connection:
+        await connection.execute(text("UPDATE reminder_configurations SET is_enabled = true"))
+        await connection.execute(text("UPDATE reminder_installation SET wake_apart = '1 minute'"))
+    later = session.starts_at + timedelta(days=1)
+    await a_stored_session(database, id=session.id, starts_at=later)
+    before = datetime.now(UTC)
+    for planned in await planner.replan_all(session.id, users):
+        (moved,) = (r for r in planned.reminders if r.reminder_type == "moved")
+        assert timedelta(minutes=4, seconds=30) <= moved.due_at - before < timedelta(minutes=5)
 
 
 async def test_who_was_planned_anew_meanwhile_is_told_of(
