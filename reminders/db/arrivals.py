@@ -18,7 +18,7 @@ from reminders.db.provider import ProviderEvents
 from reminders.db.sql import HELD, typed
 from reminders.domain.keys import ASKED_EVENT
 from reminders.domain.model import ProviderEvent, WebhookRefusal
-from reminders.domain.pace import MOST, Pace
+from reminders.domain.pace import REMEMBERED, Pace
 from reminders.domain.ports import Clock
 
 PATIENCE = timedelta(minutes=15)
@@ -172,7 +172,7 @@ WITH silent AS (
      ORDER BY r.due_at, r.id LIMIT 1 FOR UPDATE SKIP LOCKED),
 place AS (
     UPDATE provider_pace
-       SET turns = (turns || clock_timestamp())[(cardinality(turns) + 2 - {MOST}) :]
+       SET turns = (turns || clock_timestamp())[(cardinality(turns) + 2 - {REMEMBERED}) :]
      WHERE coalesce(turns[cardinality(turns)] + :quiet <= clock_timestamp(), true)
        AND ({HELD}) IS NOT TRUE
        AND EXISTS (SELECT FROM silent)

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 from reminders.db.mapping import ATTENDEES, RULES, SESSIONS
 from reminders.db.sql import HELD, belongs_here, counts_for, looked_up, stopping, typed
-from reminders.domain.pace import MOST
+from reminders.domain.pace import REMEMBERED
 
 _SESSION = looked_up("sessions", "id = r.session_id")
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
 _FURTHEST = "interval '2 minutes'"
 """Beyond what anybody waits for. Turns that lie further ahead were taken by a clock that was wrong."""
+_ONE_BY_ONE = """
+CASE WHEN turns[cardinality(turns) + 1 - 2 * :requests] > clock_timestamp() - 2.5 * :window
+     THEN turns[cardinality(turns)] + :window / :requests END"""
 _TAKE_TURN = f"""
 turns = (turns || greatest(clock_timestamp() + :wait,
                            least(clock_timestamp() + {_FURTHEST},
                                  greatest(clock_timestamp(), turns[cardinality(turns)],
-                                          turns[cardinality(turns) + 1 - :requests] + :window)))
-        )[(cardinality(turns) + 2 - {MOST}) :]"""
+                                          turns[cardinality(turns) + 1 - :requests] + :window,
+                                          {_ONE_BY_ONE})))
+        )[(cardinality(turns) + 2 - {REMEMBERED}) :]"""
 _TURN = "turns[cardinality(turns)] - clock_timestamp() AS wait"
 """See `Pace`. Turns only ever follow each other: whoever is told to wait makes all others wait."""
 

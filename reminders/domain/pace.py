@@ -2,7 +2,8 @@
 
 Pure. The provider counts by the second, and says "at most so many in each". So that many may go at
 once, as long as no second of any clock sees more: when a crowd is due, its first requests do not
-wait for each other.
+wait for each other. A crowd that lasts leaves gaps: from its third window on requests go one after
+the other, so that whoever falls due in its middle does not wait for the next window.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Self
 
 MOST = 20
 """Requests at once; beyond it the window shrinks instead."""
+REMEMBERED = 2 * MOST
+"""Turns that are kept: two windows, by which a crowd that lasts is told from one that is soon out."""
 _MARGIN = 1.1
 """Requests that leave a window apart arrive closer together, the more so if a process is busy."""
 

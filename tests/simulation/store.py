@@ -251,9 +251,16 @@ class Store:
     def take_turn(self, wait: timedelta, pace: Pace) -> timedelta:
         """One request more in the pace; how long until its turn."""
         now = self.now()
-        full = self.turns[:1] if len(self.turns) >= pace.requests else []
-        turn = max([now + wait, *self.turns[-1:], *(first + pace.window for first in full)])
-        self.turns = [*self.turns, turn][-pace.requests :]
+        turns = [now + wait, *self.turns[-1:]]
+        if len(self.turns) >= pace.requests:
+            turns.append(self.turns[-pace.requests] + pace.window)
+        if (
+            len(self.turns) >= 2 * pace.requests
+            and self.turns[-2 * pace.requests] > now - 2.5 * pace.window
+        ):
+            turns.append(self.turns[-1] + pace.window / pace.requests)
+        turn = max(turns)
+        self.turns = [*self.turns, turn][-2 * pace.requests :]
         return max(turn - now, NOTHING)
 
     def is_held_for(self, sender: str | None) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -100,6 +102,35 @@ async def test_who_waits_for_another_instant_than_the_ledger_s_is_overtaken(
     over = (ended.reminder_id, ended.due_at)
     waiting = [(right.reminder_id, right.due_at), wrong, over]
     assert {wrong, over} == await a_ledger(database).overtaken(waiting)
+
+
+async def test_a_crowd_that_lasts_leaves_gaps_for_others(database: Database) -> None:
+    """Two windows go at once each; then one by one, so that nobody waits for a window to end."""
+    ledger = PostgresDeliveryLedger(database, SystemClock(), owner="w", pace=Pace.of(10))
+    began = time.monotonic()
+    turns = []
+    for _ in range(60):
+        wait = await ledger.pace(at_least=timedelta())
+        turns.append(time.monotonic() - began + wait.total_seconds())
+    took = time.monotonic() - began
+    first, second, later = turns[:10], turns[10:20], turns[20:]
+    assert max(first) - min(first) <= took
+    assert max(second) - min(second) <= took
+    apart = [after - before for before, after in pairwise(later)]
+    assert 0.11 == pytest.approx(min(apart), abs=0.02)
+    assert 0.11 == pytest.approx(max(apart), abs=0.02)
+    assert all(b - a > 1 for a, b in zip(turns, turns[10:], strict=False))
+
+    async with database.transaction() as connection:  # three windows later
+        await connection.execute(
+            text(
+                "UPDATE provider_pace SET turns ="
+                " ARRAY(SELECT t - make_interval(secs => :past) FROM unnest(turns) t)"
+            ),
+            {"past": turns[-1] + 3.3},
+        )
+    again = [await ledger.pace(at_least=timedelta()) for _ in range(10)]
+    assert {timedelta()} == set(again)
 
 
 # ---------------------------------------------------------------- reading
