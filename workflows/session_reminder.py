@@ -173,7 +173,8 @@ class SessionReminderWorkflow:
                     starts_at=self._plan.starts_at,
                 ),
                 activity_id=f"deliver-{reminder.reminder_type}",
-                start_to_close_timeout=early + SEND_TIMEOUT,
+                # Once more as long: a crowd's ends take Temporal about as long as it was spread over.
+                start_to_close_timeout=2 * early + SEND_TIMEOUT,
                 heartbeat_timeout=early * 1.1 + HEARTBEAT_TIMEOUT,
                 schedule_to_close_timeout=max(left, SHORTEST_DEADLINE),
                 retry_policy=RETRY,
