@@ -7,7 +7,7 @@ from pathlib import Path
 PAGE = (Path(__file__).parents[1] / "docs" / "cost.md").read_text(encoding="utf-8")
 ENROLLMENTS = 1_000_000
 ACTIONS = 7  # measured: tests/workflows/test_history.py
-SWEEPS = 30 * 24 * 4 * (3 + 6)
+SWEEPS = 30 * 24 * 4 * (3 + 7)
 PER_MILLION = 50.0
 HOURS = 744  # Temporal Cloud's month
 AHEAD = 14 / 30

@@ -1,5 +1,6 @@
--- The least that workers, API and commands need of the database: run by its owner, after every
--- `reminders db upgrade`, and safe to repeat.
+-- The least that workers, API and commands need of the database, in owned mode: run by its owner,
+-- after every `reminders db upgrade`, and safe to repeat. In existing mode they work as the role of
+-- docs/existing-platform.md, which owns our schema and may only read what is shown of the platform.
 --
 --     psql "$OWNER_DATABASE_URL" --file deploy/sql/roles.sql
 --
@@ -17,8 +18,7 @@ END $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO reminders_app;
 
--- The platform's tables. This is owned mode; in existing mode leave these two lines out, and grant
--- SELECT on the platform's relations instead.
+-- The platform's tables.
 GRANT SELECT, INSERT, UPDATE ON sessions, users TO reminders_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON enrollments TO reminders_app;
 
