@@ -9,7 +9,15 @@ two transactions cannot wait for each other.
 from __future__ import annotations
 
 from reminders.db.mapping import ATTENDEES, RULES, SESSIONS
-from reminders.db.sql import HELD, belongs_here, counts_for, looked_up, stopping, typed
+from reminders.db.sql import (
+    HELD,
+    belongs_here,
+    counting_session,
+    counts_for,
+    looked_up,
+    stopping,
+    typed,
+)
 from reminders.domain.pace import REMEMBERED
 
 _SESSION = looked_up("sessions", "id = r.session_id")
@@ -204,8 +212,8 @@ UPDATE session_reminder_emails r
 _ENDS_AT = "coalesce(b.repeatable_until, b.useful_until)"
 
 # A request tells its sessions' start: it is false when one of them does not take place then, or
-# does, although it says that it is cancelled. Who of
-# many has left is mailed with the others, who would be left without; but not nobody else.
+# does, although it says that it is cancelled. Who of many has left is mailed with the others, who
+# would be left without; but not if there is nobody else.
 _STILL_TRUE = f"""
 SELECT coalesce(
        bool_and(coalesce((s.status = 'cancelled') = (r.reminder_type = 'cancelled')
@@ -213,7 +221,7 @@ SELECT coalesce(
        AND bool_or(coalesce(e.status = 'confirmed', false)
                    AND NOT EXISTS (SELECT FROM {stopping("r")})), false) AS still_true
   FROM session_reminder_emails r
-  LEFT JOIN {_SESSION} s ON true
+  LEFT JOIN {counting_session("r.session_id")} s ON true
   LEFT JOIN {_ENROLLMENT} e ON true
  WHERE r.batch_id = :batch_id AND r.email_status = 'sending'
 """  # noqa: S608 - composed of constants

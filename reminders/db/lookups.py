@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 
 from reminders import cursors
 from reminders.db import mapping
@@ -271,8 +271,10 @@ class Browser:
         if search:
             query = _matching(query, search)
         if after is not None:
-            last = select(UserRow.email).where(UserRow.id == after).scalar_subquery()
-            query = query.where(tuple_(UserRow.email, UserRow.id) > tuple_(last, after))
+            # Of a person with two rows the first; behind one who was erased it begins anew.
+            last = select(func.min(UserRow.email)).where(UserRow.id == after).scalar_subquery()
+            is_behind = tuple_(UserRow.email, UserRow.id) > tuple_(last, after)
+            query = query.where(or_(last.is_(None), is_behind))
         people = await self.database.rows(query)
         newest = newest_of(ReminderRow.__table__).where(
             ReminderRow.session_id == session_id,

@@ -114,6 +114,18 @@ def looked_up(relation: str, where: str) -> str:
     return f"LATERAL (SELECT * FROM {relation} WHERE {where} OFFSET 0)"  # noqa: S608 - composed of constants
 
 
+def counting_session(session_id: str) -> str:
+    """The row of a session that counts, where a platform shows several; see `mapping.sessions_first`.
+
+    Args:
+        session_id: An expression.
+    """
+    return (
+        f"LATERAL (SELECT * FROM sessions WHERE id = {session_id}"  # noqa: S608 - of ours
+        " ORDER BY status DESC, start_time LIMIT 1)"
+    )
+
+
 def covers(preference: str, column: str, value: str) -> str:
     """Whether a preference is about a session or a type, which all are that name none."""
     return f"({preference}.{column} IS NULL OR {preference}.{column} = {value})"

@@ -24,6 +24,7 @@ from reminders.db.sql import (
     AFTER_START,
     CALLED_OFF,
     NEWEST,
+    counting_session,
     counts_for,
     looked_up,
     overdue,
@@ -117,7 +118,9 @@ WITH ahead AS MATERIALIZED (
     SELECT s.id, s.start_time, s.status, c.reminder_type
       FROM reminder_configurations c JOIN sessions s ON {counts_for("c", "s.id")}
      WHERE c.is_enabled AND s.start_time > :now AND s.start_time >= :after_at
-       AND c.reminder_type = CASE s.status WHEN 'cancelled' THEN 'cancelled' ELSE 'moved' END),
+       AND c.reminder_type = CASE s.status WHEN 'cancelled' THEN 'cancelled' ELSE 'moved' END
+       AND NOT EXISTS (  -- that counts instead
+            SELECT FROM sessions o WHERE o.id = s.id AND o.status > s.status)),
 newest AS MATERIALIZED ({NEWEST}),
 called_off AS MATERIALIZED ({CALLED_OFF}),
 known AS (
@@ -151,9 +154,13 @@ SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
 """)  # noqa: S608 - composed of constants
 
 _DRIFTED = typed(f"""
+WITH waiting AS MATERIALIZED (
+    SELECT DISTINCT session_id FROM session_reminder_emails WHERE email_status = 'scheduled'),
+counting AS MATERIALIZED (
+    SELECT s.* FROM waiting w CROSS JOIN {counting_session("w.session_id")} s)
 SELECT r.session_id, r.user_id, min(r.due_at) AS urgent_at
   FROM session_reminder_emails r
-  LEFT JOIN sessions s ON s.id = r.session_id
+  LEFT JOIN counting s ON s.id = r.session_id
   LEFT JOIN enrollments e ON e.session_id = r.session_id AND e.user_id = r.user_id
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
@@ -163,11 +170,9 @@ SELECT r.session_id, r.user_id, min(r.due_at) AS urgent_at
    -- A notice of a cancellation waits until it is sent, and any other for its instant.
    AND (s.id IS NULL
         OR r.reminder_type = 'cancelled' AND s.status <> 'cancelled'
-        OR r.reminder_type <> 'cancelled'
-       AND s.status = 'cancelled' AND NOT EXISTS (  -- another row of it may count
-            SELECT FROM sessions o WHERE o.id = s.id AND o.status <> 'cancelled')
+        OR r.reminder_type <> 'cancelled' AND s.status = 'cancelled'
         OR e.session_id IS NULL
-        OR e.status = 'cancelled' AND NOT EXISTS (  -- or of theirs
+        OR e.status = 'cancelled' AND NOT EXISTS (  -- another row of theirs may count
             SELECT FROM enrollments o
              WHERE o.session_id = r.session_id AND o.user_id = r.user_id
                AND o.status <> 'cancelled')

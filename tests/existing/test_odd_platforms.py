@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -60,8 +60,8 @@ SELECT id, session_id, user_id, 'confirmed', created_at FROM public.session_enro
 
 @pytest.mark.parametrize(
     "view",
-    [USERS_TWICE, SESSIONS_TWICE, ENROLLMENTS_TWICE],
-    ids=["users", "sessions", "enrollments"],
+    [USERS_TWICE, SESSIONS_TWICE, SESSIONS_WITH_A_HISTORY, ENROLLMENTS_TWICE],
+    ids=["users", "sessions", "sessions with a history", "enrollments"],
 )
 async def test_a_row_that_is_there_twice(stage: Stage, host: Host, view: str) -> None:
     """One counts: the person is planned, swept, mailed once at its address, and can stop it all."""
@@ -91,6 +91,42 @@ async def test_a_row_that_is_there_twice(stage: Stage, host: Host, view: str) ->
     assert await stage.parts.provider_events.record(complaint)
     choices = [await stage.parts.preferences.of(user) for user in (ana, ben)]
     assert 1 == sum(c.withheld == (StatusReason.SPAM_COMPLAINT,) for c in choices)
+
+
+@pytest.mark.parametrize("view", [SESSIONS_TWICE, SESSIONS_WITH_A_HISTORY])
+async def test_a_request_is_repeated_by_the_row_that_counts(
+    stage: Stage, host: Host, view: str
+) -> None:
+    """Another row of its session makes what it says no less true."""
+    session, ana = await host.session(stage.clock.now() + 40 * MINUTE), await host.person("ana")
+    await host.enrolls(session, ana)
+    await host.run(view)
+    await stage.gateway.enroll(session, ana)
+    await stage.provider.faults(kind="status", status=503, count=1, path="/emails/batch")
+    await stage.forward(15 * MINUTE, handle_of(stage, session, ana))
+    await eventually(lambda: is_sent(stage, session, ana))
+    assert 1 == len(await stage.provider.accepted())
+
+
+async def is_sent(stage: Stage, session: UUID, user: UUID) -> bool:
+    """Whether a reminder of theirs was accepted."""
+    return "sent" in await statuses(stage, session, user)
+
+
+async def test_a_roster_goes_on_behind_a_person_with_two_rows(stage: Stage, host: Host) -> None:
+    """And begins anew behind one who is not there any more, rather than ending."""
+    session = await host.session(stage.clock.now() + 25 * HOUR)
+    ana, ben = await host.person("ana"), await host.person("ben")
+    for user in (ana, ben):
+        await host.enrolls(session, user)
+    await host.run(USERS_TWICE)
+
+    async def behind(user: UUID) -> set[UUID]:
+        found = await stage.parts.browser.roster(session, after=user, limit=10)
+        return {entry.attendee.user_id for entry in found}
+
+    assert ben in await behind(ana)
+    assert {ana, ben} == await behind(uuid4())
 
 
 async def test_who_comes_back_by_the_table_is_reminded_again(stage: Stage, host: Host) -> None:
