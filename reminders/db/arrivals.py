@@ -174,6 +174,7 @@ place AS (
     UPDATE provider_pace
        SET turns = (turns || clock_timestamp())[(cardinality(turns) + 2 - {REMEMBERED}) :]
      WHERE coalesce(turns[cardinality(turns)] + :quiet <= clock_timestamp(), true)
+       AND coalesce(turns[cardinality(turns) + 1 - :requests] + :window <= clock_timestamp(), true)
        AND ({HELD}) IS NOT TRUE
        AND EXISTS (SELECT FROM silent)
     RETURNING true AS free)
@@ -202,6 +203,8 @@ class PostgresInquiries:
                 "late": now - PATIENCE,
                 "until": now - AGAIN,
                 "quiet": self.pace.aside,
+                "requests": self.pace.requests,
+                "window": self.pace.window,
                 "now": now,
             },
         )

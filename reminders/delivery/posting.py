@@ -233,6 +233,9 @@ class Poster:
         shortest, longest = _QUOTA_PROBES
         retry_in = self._affordable(batch, longest)
         await self._let_go(batch, error, in_doubt=in_doubt, retry_in=retry_in)
+        with suppress(DatabaseUnavailableError):  # to ask is a request as well, and others post
+            turn = await self._ledger.pace(at_least=timedelta())
+            await asyncio.sleep(turn.total_seconds())
         usage = await self._mailer.usage()
         resets_at, remaining = error.resets_at, 0
         if usage is not None:

@@ -127,6 +127,29 @@ async def test_it_waits_for_everything_else(
     assert await inquiry.round() == 1
 
 
+@pytest.mark.parametrize(("seconds_ago", "finds"), [(0.6, False), (1.2, True)])
+async def test_a_full_window_is_waited_out(
+    settings: Settings,
+    database: Database,
+    provider: ProviderClient,
+    seconds_ago: float,
+    *,
+    finds: bool,
+) -> None:
+    """A crowd of as many requests as fit into it leaves no place, however long ago the last was."""
+    await sent_ago(settings, database, 20 * MINUTE, "ana@hospital.example")
+    silent = PostgresInquiries(database, SystemClock(), pace=Pace.of(10))
+    async with database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE provider_pace SET turns ="
+                " array_fill(clock_timestamp() - make_interval(secs => :ago), ARRAY[10])"
+            ),
+            {"ago": seconds_ago},
+        )
+    assert finds is (await silent.next() is not None)
+
+
 async def test_a_key_that_may_only_send_and_a_provider_that_is_busy(
     settings: Settings, database: Database, provider: ProviderClient, inquiry: Inquiry
 ) -> None:
