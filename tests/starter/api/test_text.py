@@ -15,7 +15,9 @@ from temporalio.client import Client
 
 from reminders.db.engine import Database
 from reminders.db.sessions import Catalogue
+from reminders.domain.errors import InvalidInputError
 from reminders.settings import Settings
+from starter.api import reading
 from tests.starter.conftest import Api, Json, a_body, a_worker, serving
 
 SOMEBODY = "5e551000-0000-4000-8000-0000000000f0"
@@ -107,6 +109,13 @@ async def test_text_of_headers(shared_api: Api) -> None:
     answer = await shared_api.get("/healthz", headers={b"X-Odd": b"a\x00b"})
     assert 422 == answer.status_code
     assert "x-odd" in answer.json()["detail"]
+
+
+def test_one_of_many_names_that_comes_twice_is_found_at_once() -> None:
+    """A body of some megabytes stops nobody else's request for long."""
+    names = [(str(n), None) for n in range(300_000)]
+    with pytest.raises(InvalidInputError, match="more than once"):
+        reading._each_once([*names, names[-1]])
 
 
 @pytest.mark.parametrize(
