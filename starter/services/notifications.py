@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -35,6 +35,8 @@ AT_ONCE = 10
 """As in a sweep: connections are shared with delivery."""
 AGAIN_AFTER = timedelta(seconds=2)
 """Then what could not be looked at is tried once more; each further time after twice as long."""
+SWEEP_AGAIN_AFTER = timedelta(minutes=5)
+"""A sweep that was running already may have been past what was missed."""
 TRIES = 5
 """What cannot be looked at so often, within half a minute, is left to the sweep."""
 _IDS = re.compile(r"\s*([0-9a-fA-F-]{36})(?:[\s:,/]+([0-9a-fA-F-]{36}))?\s*")
@@ -113,9 +115,11 @@ class Notifications:
 
     async def _sweep(self) -> None:
         try:
-            await self.sweeps.start()
+            if (await self.sweeps.start()).started:
+                return
         except Exception as error:  # noqa: BLE001 - the next one of the Schedule does
             logger.warning("no sweep was started: %s", type(error).__name__)
+        asyncio.get_running_loop().call_later(SWEEP_AGAIN_AFTER.total_seconds(), self.sweep)
 
     async def _look_at_session(self, waiting: tuple[UUID, int]) -> None:
         session_id, failed = waiting
@@ -127,24 +131,36 @@ class Notifications:
                     self._enrollments.setdefault(one, 0)
                 self._stirred.set()
         except Exception as error:  # noqa: BLE001 - the sweep finds it
-            if self._is_given_up(f"session {session_id}", failed, error):
-                return
-            self._sessions.setdefault(session_id, failed + 1)
+            self._put_off(
+                f"session {session_id}",
+                failed,
+                error,
+                lambda: self._sessions.setdefault(session_id, failed + 1),
+            )
 
     async def _look_at(self, waiting: tuple[Enrollment, int]) -> None:
         one, failed = waiting
         try:
             await self.reconciler.repair(one, SweepKind.LOST)
         except Exception as error:  # noqa: BLE001 - the sweep finds it
-            if self._is_given_up(f"session {one.session_id}, user {one.user_id}", failed, error):
-                return
-            self._enrollments.setdefault(one, failed + 1)
+            self._put_off(
+                f"session {one.session_id}, user {one.user_id}",
+                failed,
+                error,
+                lambda: self._enrollments.setdefault(one, failed + 1),
+            )
 
-    def _is_given_up(self, what: str, failed: int, error: Exception) -> bool:
-        """Whether it has failed too often; if not, it is looked at again a little later."""
+    def _put_off(
+        self, what: str, failed: int, error: Exception, put_back: Callable[[], object]
+    ) -> None:
+        """Look at it again a little later, whatever else is told until then; not too often."""
         if failed + 1 >= TRIES:
             logger.warning("%s is left to the sweep: %s", what, type(error).__name__)
-            return True
-        again = AGAIN_AFTER.total_seconds() * 2**failed
-        asyncio.get_running_loop().call_later(again, self._stirred.set)
-        return False
+            return
+
+        def again() -> None:
+            put_back()
+            self._stirred.set()
+
+        wait = AGAIN_AFTER.total_seconds() * 2**failed
+        asyncio.get_running_loop().call_later(wait, again)

@@ -15,13 +15,17 @@ import pytest
 from reminders.db import channel
 from reminders.db.channel import Channel
 from reminders.db.sweep import SweepQueries
-from reminders.domain.errors import DatabaseUnavailableError, SessionNotFoundError
+from reminders.domain.errors import (
+    DatabaseUnavailableError,
+    SessionNotFoundError,
+    TemporalUnavailableError,
+)
 from reminders.domain.ports import Enrollment
 from starter.gateway import ReminderGateway
 from starter.plugin import reconciler
 from starter.services.notifications import TRIES, Notifications, ids_in
 from starter.services.reconciler import EnrollmentReconciler
-from starter.services.sweeps import Sweeps
+from starter.services.sweeps import Sweeps, SweepStart
 from tests.existing.conftest import GUIDE
 from tests.existing.host import ROOT, Host
 from tests.existing.test_existing_platform import statuses
@@ -168,8 +172,9 @@ async def test_a_flood_is_left_to_a_sweep(
     monkeypatch.setattr("starter.services.notifications.MOST", 2)
     swept = asyncio.Event()
 
-    async def start(_self: object) -> None:
+    async def start(_self: object) -> SweepStart:
         swept.set()
+        return SweepStart(workflow_id="w", run_id="r", started=True)
 
     monkeypatch.setattr(Sweeps, "start", start)
     async with listening(stage) as told:
@@ -178,6 +183,58 @@ async def test_a_flood_is_left_to_a_sweep(
         await asyncio.wait_for(swept.wait(), 20)
         told.hear("nonsense")
     assert "has no id of a session" in caplog.text
+
+
+async def test_a_sweep_that_ran_already_does_not_count(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be past what was missed: another is asked for, until one is started."""
+    monkeypatch.setattr(
+        "starter.services.notifications.SWEEP_AGAIN_AFTER", timedelta(milliseconds=1)
+    )
+    answers: list[Exception | bool] = [TemporalUnavailableError(), False, True]
+    asked: list[object] = []
+    enough = asyncio.Event()
+
+    async def start(_self: object) -> SweepStart:
+        answer = answers[len(asked)]
+        asked.append(answer)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer:
+            enough.set()
+        return SweepStart(workflow_id="w", run_id="r", started=answer)
+
+    monkeypatch.setattr(Sweeps, "start", start)
+    async with listening(stage) as told:
+        told.sweep()
+        await asyncio.wait_for(enough.wait(), 20)
+    assert answers == asked
+
+
+async def test_what_others_tell_does_not_use_up_the_tries(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be looked at waits for its turn, however busy the platform is."""
+    looked: list[Enrollment] = []
+    others = asyncio.Event()
+
+    async def repair(_self: object, one: Enrollment, *_: object) -> None:
+        looked.append(one)
+        if one.user_id == USER:
+            raise DatabaseUnavailableError
+        if len(looked) > 2 * TRIES:
+            others.set()
+
+    monkeypatch.setattr(EnrollmentReconciler, "repair", repair)
+    monkeypatch.setattr("starter.services.notifications.GATHERED_FOR", timedelta())
+    monkeypatch.setattr("starter.services.notifications.AGAIN_AFTER", timedelta(minutes=1))
+    async with listening(stage) as told:
+        told.hear(f"{SESSION} {USER}")
+        while not others.is_set():
+            told.hear(f"{SESSION} {uuid4()}")
+            await asyncio.sleep(0.001)
+    assert 1 == looked.count(Enrollment(SESSION, USER))
 
 
 @pytest.mark.parametrize("words", [f"{SESSION}", f"{SESSION} {USER}"])
