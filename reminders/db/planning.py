@@ -217,6 +217,12 @@ class EnrollmentPlanner:
                 connection, session, user_id, recorded, situation, enrolling=is_newest
             )
 
+    async def cooling(self, session_id: UUID) -> timedelta:
+        """How long a move of a session is waited with before it is told to those who are enrolled."""
+        async with self.database.autocommit() as connection:
+            enrolled, apart = await plans.crowd(connection, session_id)
+        return crowd_cooling(self.notice_cooling, enrolled, apart=apart)
+
     async def confirm(self, planned: PlannedEnrollment, *, is_found: bool) -> bool:
         """Note that an enrollment's workflow follows a plan; safe to repeat.
 

@@ -34,6 +34,14 @@ _SESSION = (
 )
 
 # One statement, because every enrollment asks all of this, and round trips are what it pays for.
+_ENROLLED = """
+SELECT count(*) FROM (
+    SELECT FROM enrollments e WHERE e.session_id = :session_id AND e.status = 'confirmed'
+     LIMIT :counted) e
+"""
+_APART = "SELECT wake_apart FROM reminder_installation"
+_CROWD = typed(f"SELECT ({_ENROLLED}) AS enrolled, ({_APART}) AS apart")
+
 _SITUATION = typed(f"""
 SELECT w.user_id,
        (SELECT e.status FROM enrollments e
@@ -46,11 +54,7 @@ SELECT w.user_id,
              WHERE p.user_id = w.user_id AND {covers("p", "session_id", ":session_id")}
                AND {in_effect("p")}
              GROUP BY 1) p) AS stopping,
-       (SELECT count(*) FROM (
-            SELECT FROM enrollments e
-             WHERE e.session_id = :session_id AND e.status = 'confirmed' LIMIT :counted) e
-       ) AS enrolled,
-       (SELECT wake_apart FROM reminder_installation) AS apart,
+       ({_ENROLLED}) AS enrolled, ({_APART}) AS apart,
        EXISTS (SELECT FROM quiet_sessions q JOIN sessions s ON s.id = q.session_id
                 WHERE q.session_id = :session_id
                   AND q.start_time = s.start_time AND q.status = s.status) AS is_quiet,
@@ -217,6 +221,13 @@ async def situations(
         )
         for row in rows
     }
+
+
+async def crowd(connection: AsyncConnection, session_id: UUID) -> tuple[int, timedelta]:
+    """How many are enrolled in a session, as far as it is counted, and how far apart they wake."""
+    asked = {"session_id": session_id, "counted": COUNTED}
+    row = (await connection.execute(_CROWD, asked)).one()
+    return row.enrolled, row.apart
 
 
 async def recorded(

@@ -64,7 +64,7 @@ class Script:
     threshold: timedelta = timedelta(hours=1)
     """`RESCHEDULE_RESEND_THRESHOLD`."""
     cooling: timedelta = COOLING
-    """`NOTICE_COOLING_SECONDS`."""
+    """How long a move is waited with before it is told; see `EnrollmentPlanner.cooling`."""
     stopped: Mapping[str, StatusReason] = field(default_factory=dict)
     """What the attendee is not to get, by reminder type."""
 
@@ -107,10 +107,12 @@ async def rehearsed(
     enrolled_at = enrolled_at or parts.clock.now()
     if any(move.at < enrolled_at for move in moves):
         raise InvalidInputError("the move lies before the enrollment", field="move_at")
+    cooling = timedelta(seconds=parts.settings.notice_cooling_seconds)
     if isinstance(session, Session):
         rules = tuple(r for r in await parts.rules.all() if r.session_id is None)
     else:
         rules = await parts.rules.of_session(session)
+        cooling = await parts.planner.cooling(session)
         session = await parts.catalogue.session(session)
     if session.status is SessionStatus.CANCELLED:
         raise ConflictError("the session is cancelled, so nobody is reminded; restore it first")
@@ -126,7 +128,7 @@ async def rehearsed(
         enrolled_at=enrolled_at,
         moves=moves,
         threshold=parts.settings.reschedule_resend_threshold,
-        cooling=timedelta(seconds=parts.settings.notice_cooling_seconds),
+        cooling=cooling,
         stopped=stopped,
     )
     return script, await asyncio.to_thread(_played, parts, script)

@@ -156,6 +156,7 @@ async def test_a_crowd_is_told_of_a_move_once_all_can_have_the_plan(
     for planned in await planner.replan_all(session.id, users):
         (moved,) = (r for r in planned.reminders if r.reminder_type == "moved")
         assert timedelta(minutes=4, seconds=30) <= moved.due_at - before < timedelta(minutes=5)
+    assert timedelta(minutes=4, seconds=30) == await planner.cooling(session.id)
 
 
 async def test_who_was_planned_anew_meanwhile_is_told_of(
