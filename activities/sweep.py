@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,8 +25,14 @@ logger = logging.getLogger(__name__)
 
 PAGE = 200
 """Enrollments looked at between two cursors: what a worker's death costs is done again."""
+SLICE = 50
+"""Enrollments repaired between two looks at the time: a run that does not answer takes seconds."""
 AT_ONCE = 10
 """Repairs at the same time: they mostly wait, but share the connections with delivery."""
+CROWD = 100
+"""So many of one session on a page: it has changed for all, and nobody said so."""
+_OF_A_SESSION = (SweepKind.UNCONFIRMED, SweepKind.DRIFTED, SweepKind.LOST)
+"""What may be so of everybody in a session at once."""
 MOST_FAILED = 5000
 """After so many that cannot be repaired, the next sweep goes on: with those whom this one tried last."""
 RESERVE = timedelta(seconds=30)
@@ -78,66 +85,107 @@ class SweepActivities:
         the enrollment's lock, and does nothing where all is well. A later attempt goes on behind
         the last page that was finished. One enrollment that cannot be repaired is counted, and
         the others follow; only PostgreSQL or Temporal being away ends the attempt.
+
+        A crowd of one session is also planned anew as a whole, by a workflow that is not bounded as
+        this is: those whom it reaches first are counted there, and not found here any more.
         """
         with as_application_errors():
             if request.kind is SweepKind.IN_DOUBT:
                 return SweepTally(found=await self.reconciler.in_doubt())
-            progress = _Progress.of(activity.info().heartbeat_details)
-            async with heartbeating(progress.details):
-                return await self._all_pages(request, progress)
+            search = _Search(
+                reconciler=self.reconciler,
+                request=request,
+                progress=_Progress.of(activity.info().heartbeat_details),
+                failed_before=self._failed.get(request.kind, frozenset()),
+                deadline=asyncio.get_running_loop().time() + _time_left(),
+            )
+            try:
+                async with heartbeating(search.progress.details):
+                    return await search.all_pages()
+            finally:
+                self._failed[request.kind] = frozenset(search.failed)
 
-    async def _all_pages(self, request: ReconcileInput, progress: _Progress) -> SweepTally:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _time_left()
-        failed_before, failed = self._failed.get(request.kind, frozenset()), set[Enrollment]()
-        put_off: list[Enrollment] = []
 
-        async def repaired(suspects: Sequence[Enrollment]) -> bool:
-            """Whether the bound was wide enough; what fails does not use it up."""
-            while suspects:
-                left = request.limit - progress.tally.found + progress.tally.failed
-                if left <= 0:
-                    return False
-                failed.update(await self._repair_all(suspects[:left], request.kind, progress))
-                suspects = suspects[left:]
-            return True
+@dataclass(slots=True)
+class _Search:
+    """One attempt at one kind: what it may still do, and what it has met."""
 
-        try:
-            while True:
-                page = await self.reconciler.suspects(
-                    request.kind, after=progress.after, limit=PAGE
-                )
-                put_off += [one for one in page.suspects if one in failed_before]
-                fresh = [one for one in page.suspects if one not in failed_before]
-                if not await repaired(fresh):
-                    return replace(progress.tally, stopped_early=True)
-                if page.after is None:
-                    break
-                left = request.limit - progress.tally.found + progress.tally.failed
-                if left <= 0 or loop.time() > deadline or len(failed) + len(put_off) > MOST_FAILED:
-                    return replace(progress.tally, stopped_early=True)
-                progress.after = page.after
-                activity.heartbeat(*progress.details())
-            is_done = loop.time() <= deadline and await repaired(put_off[:MOST_FAILED])
-            return replace(progress.tally, stopped_early=not is_done and bool(put_off))
-        finally:
-            self._failed[request.kind] = frozenset(failed)
+    reconciler: Reconciler
+    request: ReconcileInput
+    progress: _Progress
+    failed_before: frozenset[Enrollment]
+    deadline: float
+    """By `loop.time()`."""
+    failed: set[Enrollment] = field(default_factory=set)
+    replanned: set[UUID] = field(default_factory=set)
+    """Sessions that are planned anew as a whole at the same time."""
 
-    async def _repair_all(
-        self, suspects: Sequence[Enrollment], kind: SweepKind, progress: _Progress
-    ) -> list[Enrollment]:
+    @property
+    def left(self) -> int:
+        """How many more may be repaired."""
+        return self.request.limit - self.progress.tally.repaired
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its time is up."""
+        return asyncio.get_running_loop().time() > self.deadline
+
+    async def all_pages(self) -> SweepTally:
+        """Look at page after page, and last at those whom the last sweep could not repair."""
+        progress, put_off = self.progress, list[Enrollment]()
+        while True:
+            page = await self.reconciler.suspects(
+                self.request.kind, after=progress.after, limit=PAGE
+            )
+            await self._replan_crowds(page.suspects)
+            put_off += [one for one in page.suspects if one in self.failed_before]
+            fresh = [one for one in page.suspects if one not in self.failed_before]
+            if not await self._repair(fresh):
+                return replace(progress.tally, stopped_early=True)
+            if page.after is None:
+                break
+            if self.left <= 0 or self.is_late or len(self.failed) + len(put_off) > MOST_FAILED:
+                return replace(progress.tally, stopped_early=True)
+            progress.after = page.after
+            activity.heartbeat(*progress.details())
+        is_done = not self.is_late and await self._repair(put_off[:MOST_FAILED])
+        return replace(progress.tally, stopped_early=not is_done and bool(put_off))
+
+    async def _replan_crowds(self, suspects: Sequence[Enrollment]) -> None:
+        """Have sessions planned anew of which many are found together."""
+        if self.request.kind not in _OF_A_SESSION:
+            return
+        found = Counter(one.session_id for one in suspects)
+        for session_id, count in found.items():
+            if count >= CROWD and session_id not in self.replanned:
+                self.replanned.add(session_id)
+                await self.reconciler.replan(session_id)
+
+    async def _repair(self, suspects: Sequence[Enrollment]) -> bool:
+        """Repair and count them; whether bound and time sufficed. What fails uses up only time."""
+        while suspects:
+            if self.left <= 0:
+                return False
+            size = min(self.left, SLICE)
+            some, suspects = suspects[:size], suspects[size:]
+            await self._repair_some(some)
+            if suspects and self.is_late:
+                return False
+        return True
+
+    async def _repair_some(self, suspects: Sequence[Enrollment]) -> None:
         """Repair some enrollments and count what became of them.
-
-        Returns:
-            Those that could not be repaired.
 
         Raises:
             ServiceUnavailableError: If PostgreSQL or Temporal is away; what is repaired is counted.
         """
+        kind, progress = self.request.kind, self.progress
 
         async def one(enrollment: Enrollment) -> Repair | Exception:
             try:
-                return await self.reconciler.repair(enrollment, kind)
+                return await self.reconciler.repair(
+                    enrollment, kind, is_patient=enrollment.session_id in self.replanned
+                )
             except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
                 return error
 
@@ -153,6 +201,7 @@ class SweepActivities:
             raise away
         for enrollment, outcome in zip(suspects, outcomes, strict=True):
             if isinstance(outcome, Exception):
+                self.failed.add(enrollment)
                 # The class name only: the message of a foreign error may quote anything.
                 logger.error(
                     "sweep: session %s, user %s: %s could not be repaired: %s",
@@ -162,8 +211,6 @@ class SweepActivities:
                     type(outcome).__name__,
                 )
         progress.tally = _counted(progress.tally, outcomes)
-        pairs = zip(suspects, outcomes, strict=True)
-        return [enrollment for enrollment, outcome in pairs if isinstance(outcome, Exception)]
 
 
 def _time_left() -> float:

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from reminders.domain.contracts import ReconcileInput, SweepKind, SweepResult, SweepTally
 
 LIMIT = 5000
-"""Enrollments that one run works on; what is left, the next run finds."""
+"""Enrollments that one run repairs; what is left, the next run finds."""
 ATTEMPT_TIMEOUT = timedelta(minutes=2)
 """For one kind, all attempts together; with all kinds and what is forgotten it fits into a run's 14 minutes."""
 RETENTION_TIMEOUT = timedelta(minutes=1)
@@ -49,7 +49,7 @@ class ReminderSweepWorkflow:
         for kind in SweepKind:
             results[kind] = await self._reconcile(kind, left)
             if kind is not SweepKind.IN_DOUBT:
-                left -= results[kind].found - results[kind].failed
+                left -= results[kind].repaired
         errors = {tally.error for tally in results.values()}
         if None not in errors:
             message = f"nothing could be searched: {', '.join(sorted(e or '' for e in errors))}"

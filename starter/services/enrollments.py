@@ -9,7 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 from uuid import UUID
 
@@ -66,8 +66,8 @@ class EnrollmentRun:
     """Whether it runs, and was asked to cancel: it closes what it knows, and takes no plan more."""
     is_at_work: bool
     """Whether it delivers, waits for a worker, or is on its way out: not to be disturbed."""
-    cancelled_at: datetime | None
-    """When it ended, if it was cancelled."""
+    is_cancelled: bool
+    """Whether it ended because it was cancelled."""
 
 
 class Answer(Enum):
@@ -109,7 +109,6 @@ class EnrollmentWorkflows:
         raw = found.raw_description
         is_running = found.status is WorkflowExecutionStatus.RUNNING
         is_ending = is_running and raw.workflow_extended_info.cancel_requested
-        is_cancelled = found.status is WorkflowExecutionStatus.CANCELED
         return EnrollmentRun(
             workflow_id=workflow_id,
             run_id=found.run_id,
@@ -119,8 +118,16 @@ class EnrollmentWorkflows:
             or (
                 is_running and bool(raw.pending_activities or raw.HasField("pending_workflow_task"))
             ),
-            cancelled_at=found.close_time if is_cancelled else None,
+            is_cancelled=found.status is WorkflowExecutionStatus.CANCELED,
         )
+
+    async def cancel_asked_at(self, run: EnrollmentRun) -> datetime | None:
+        """When a run was first asked to cancel: it may end much later. `None` if nobody did."""
+        history = await temporal.if_there(self._handle(run).fetch_history())
+        for event in history.events if history else ():
+            if event.HasField("workflow_execution_cancel_requested_event_attributes"):
+                return event.event_time.ToDatetime(tzinfo=UTC)
+        return None
 
     async def start(self, planned: PlannedEnrollment) -> str | None:
         """Start the enrollment's workflow; its run's id, or `None` if one runs already.

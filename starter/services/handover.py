@@ -184,8 +184,12 @@ class Handover:
             if answer is Answer.NONE:
                 if is_patient:
                     return HandedOver(planned=planned, run_id=run.run_id)
-                await self.workflows.terminate(run)
-                return None
+                newest = await self.workflows.latest(session_id, user_id)
+                if newest and newest.run_id == run.run_id and not newest.is_ending:
+                    await self.workflows.terminate(run)
+                return (
+                    None  # else it was asked to cancel meanwhile, which only an enrollment undoes
+                )
         return HandedOver(planned=planned, run_id=run.run_id, is_confirmed=True, is_found=True)
 
     async def _follow(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from temporalio.client import Client
 
@@ -19,6 +20,7 @@ from reminders.temporal import unavailable
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
 from starter.services.namespace import look_ahead, period, schedule_shown
+from starter.services.session_changes import SessionChanges
 from workflows.session_reminder import SessionReminderWorkflow
 
 _ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
@@ -30,6 +32,7 @@ class EnrollmentReconciler:
 
     client: Client
     handover: Handover
+    changes: SessionChanges
     queries: SweepQueries
     absence: Absence
 
@@ -56,7 +59,9 @@ class EnrollmentReconciler:
         within = (look_ahead(every) if every else None) or DUE_SOON
         return await self.queries.due_soon(after=after, limit=limit, within=within)
 
-    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+    async def repair(
+        self, enrollment: Enrollment, kind: SweepKind, *, is_patient: bool = False
+    ) -> Repair:
         """See `Reconciler.repair`."""
         session_id, user_id = enrollment.session_id, enrollment.user_id
         if await self.absence.hides(session_id, user_id):
@@ -68,14 +73,19 @@ class EnrollmentReconciler:
                 run.is_at_work or (kind is SweepKind.MISSING and run.is_running)
             ):
                 return _ALL_IS_WELL
-            if run is not None and run.cancelled_at is not None:
+            if (
+                run is not None
+                and run.is_cancelled
+                and (asked_at := await self.handover.workflows.cancel_asked_at(run))
+            ):
                 # Whoever cancelled it meant what was planned by then: starting it again would
-                # revive them. What was planned later (they enrolled again) lost its start.
+                # revive them. What was planned later (they enrolled again, the session was restored)
+                # lost its start, or waited for this run to end.
                 closed = await self.handover.planner.close_waiting(
                     session_id,
                     user_id,
                     StatusReason.WORKFLOW_CANCELLED,
-                    planned_before=run.cancelled_at,
+                    planned_before=asked_at,
                 )
                 if closed:
                     return Repair(outcome=Outcome.REPAIRED, reminders=closed)
@@ -83,7 +93,7 @@ class EnrollmentReconciler:
             planned = await self.handover.planner.reconcile(
                 session_id, user_id, distrust=kind is SweepKind.OVERDUE
             )
-            handed = await self.handover.hand_over(planned)
+            handed = await self.handover.hand_over(planned, is_patient=is_patient)
         except SessionNotFoundError:
             closed = await self.handover.planner.close_waiting(
                 session_id, user_id, StatusReason.SESSION_DELETED
@@ -104,6 +114,10 @@ class EnrollmentReconciler:
             waiting = sum(r.status.is_pending for r in planned.reminders)
             return Repair(outcome=Outcome.REPAIRED, reminders=waiting)
         return _ALL_IS_WELL
+
+    async def replan(self, session_id: UUID) -> None:
+        """See `Reconciler.replan`."""
+        await self.changes.start(session_id)
 
     async def in_doubt(self) -> int:
         """See `Reconciler.in_doubt`."""

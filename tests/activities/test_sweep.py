@@ -30,6 +30,7 @@ class SevenLost:
         self.broken = broken
         self.tried: list[int] = []
         self.repaired: list[int] = []
+        self.replanned: list[int] = []
         self.away_at = away_at
 
     async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
@@ -40,8 +41,11 @@ class SevenLost:
         last = Suspect(page[-1].session_id, page[-1].user_id, NOW) if len(page) == limit else None
         return SweepPage(suspects=page, after=last)
 
-    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+    async def repair(
+        self, enrollment: Enrollment, kind: SweepKind, *, is_patient: bool = False
+    ) -> Repair:
         """Once each."""
+        assert is_patient is bool(self.replanned), "others of its session are told at the same time"
         if enrollment.user_id.int == self.away_at:
             raise DatabaseUnavailableError
         self.tried.append(enrollment.user_id.int)
@@ -49,6 +53,10 @@ class SevenLost:
             raise ValueError
         self.repaired.append(enrollment.user_id.int)
         return Repair(outcome=Outcome.REPAIRED, reminders=3)
+
+    async def replan(self, session_id: UUID) -> None:
+        """By a workflow of its own."""
+        self.replanned.append(session_id.int)
 
     async def in_doubt(self) -> int:
         """Some."""
@@ -69,9 +77,14 @@ def an_attempt(**info: Any) -> ActivityEnvironment:
     return environment
 
 
-async def run(reconciler: SevenLost, environment: ActivityEnvironment, limit: int) -> SweepTally:
-    """The tally of a search for what is lost."""
-    request = ReconcileInput(kind=SweepKind.LOST, limit=limit)
+async def run(
+    reconciler: SevenLost,
+    environment: ActivityEnvironment,
+    limit: int,
+    kind: SweepKind = SweepKind.LOST,
+) -> SweepTally:
+    """The tally of a search, for what is lost unless it says otherwise."""
+    request = ReconcileInput(kind=kind, limit=limit)
     return await environment.run(SweepActivities(reconciler).reconcile_enrollments, request)
 
 
@@ -102,6 +115,16 @@ async def test_a_run_out_of_time_ends_by_itself() -> None:
     assert tally == SweepTally(found=2, repaired=2, reminders=6, stopped_early=True)
 
 
+async def test_a_run_out_of_time_does_not_even_finish_a_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A page of runs that do not answer takes longer than there is time; what is done stays counted."""
+    monkeypatch.setattr(sweep, "PAGE", 7)
+    monkeypatch.setattr(sweep, "SLICE", 3)
+    tally = await run(SevenLost(), an_attempt(schedule_to_close_timeout=sweep.RESERVE), 100)
+    assert tally == SweepTally(found=3, repaired=3, reminders=9, stopped_early=True)
+
+
 async def test_what_fails_takes_nobodys_place_and_is_tried_last() -> None:
     """Three that cannot be repaired do not use up a bound of four, and next time the others come first."""
     reconciler = SevenLost(broken=(1, 2, 3))
@@ -115,6 +138,28 @@ async def test_what_fails_takes_nobodys_place_and_is_tried_last() -> None:
     assert (6, 3, 3) == (again.found, again.repaired, again.failed)
     assert {4, 5, 6} == set(reconciler.tried[:3])
     assert {1, 2, 3} == set(reconciler.tried[3:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "crowd", "replanned"),
+    [
+        (SweepKind.DRIFTED, 2, [1]),
+        (SweepKind.LOST, 2, [1]),
+        (SweepKind.UNCONFIRMED, 2, [1]),
+        (SweepKind.DRIFTED, 3, []),
+        (SweepKind.OVERDUE, 2, []),
+        (SweepKind.MISSING, 2, []),
+    ],
+)
+async def test_a_crowd_of_one_session_is_planned_anew_as_a_whole(
+    monkeypatch: pytest.MonkeyPatch, kind: SweepKind, crowd: int, replanned: list[int]
+) -> None:
+    """Once, beyond what one run may do; who lost a workflow is looked at one by one all the same."""
+    monkeypatch.setattr(sweep, "CROWD", crowd)
+    reconciler = SevenLost()
+    tally = await run(reconciler, an_attempt(), 4, kind)
+    assert replanned == reconciler.replanned
+    assert tally == SweepTally(found=4, repaired=4, reminders=12, stopped_early=True)
 
 
 async def test_what_is_in_doubt_is_only_counted() -> None:

@@ -34,6 +34,7 @@ class Services:
         self.reconciler = EnrollmentReconciler(
             client=nobody,
             handover=self.handover,
+            changes=nobody,
             queries=nobody,
             absence=cast("Any", _Believed()),
         )

@@ -117,7 +117,7 @@ class Execution:
         self.run_id = f"{workflow_id[-4:]}-{number}"
         self.start = start
         self.status = "running"
-        self.closed_at: datetime | None = None
+        self.cancel_asked_at: datetime | None = None
         self.cancel_requested = False
         self.cancel_reason: str | None = None
         self.workflow: SessionReminderWorkflow | None = None
@@ -191,7 +191,7 @@ class Execution:
         """Close it."""
         if not self.is_running:
             return
-        self.status, self.closed_at = status, self.server.loop.now()
+        self.status = status
         self.server.note("temporal", "run {} is {}", self.run_id, status)
         if not self.ended.done():
             self.ended.set_result(None)
@@ -206,6 +206,7 @@ class Execution:
         if self.cancel_requested or not self.is_running:
             return
         self.cancel_requested = True
+        self.cancel_asked_at = self.server.loop.now()
         self.server.note("temporal", "run {} is asked to cancel: {}", self.run_id, reason)
 
         def work() -> None:
@@ -502,10 +503,17 @@ class ModelWorkflows:
                 is_running=run.is_running,
                 is_ending=is_ending,
                 is_at_work=is_at_work,
-                cancelled_at=run.closed_at if run.status == "canceled" else None,
+                is_cancelled=run.status == "canceled",
             )
 
         found: EnrollmentRun | None = await self._call(work)
+        return found
+
+    async def cancel_asked_at(self, run: EnrollmentRun) -> datetime | None:
+        """See `EnrollmentWorkflows.cancel_asked_at`."""
+        runs = self._server.executions[run.workflow_id]
+        [there] = [r for r in runs if r.run_id == run.run_id]
+        found: datetime | None = await self._call(lambda: there.cancel_asked_at)
         return found
 
     async def start(self, planned: PlannedEnrollment) -> str | None:

@@ -24,7 +24,7 @@ from reminders.domain.errors import (
 from reminders.domain.model import EnrollmentStatus, OptOut, ReminderStatus, Session
 from starter.plugin import Delivery
 from starter.services import enrollments
-from starter.services.enrollments import EnrollmentWorkflows
+from starter.services.enrollments import Answer, EnrollmentWorkflows
 from starter.services.people import Preferences
 from tests.stage import Stage, eventually, has_timer, is_running
 from tests.workflows.held import LateCloser, worker_for
@@ -73,6 +73,29 @@ async def cancel_by_hand(stage: Stage, session: Session, user: UUID) -> None:
         return not await is_running(run)
 
     await eventually(is_over)
+
+
+async def test_a_cancel_by_hand_stays_while_the_run_does_not_answer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It arrives while an update waits in vain: the run is not replaced, and nothing revived."""
+    session, user = await stage.session(starts_in=25 * HOUR), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    await eventually(lambda: has_timer(handle))
+    await stage.stop_worker()
+
+    async def in_vain(*_: object) -> Answer:
+        await handle.cancel()
+        return Answer.NONE
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EnrollmentWorkflows, "replan", in_vain)
+        patched.setattr(enrollments, "UPDATE_TIMEOUT", timedelta(milliseconds=50))
+        planned = await stage.planner.reconcile(session.id, user, distrust=True)
+        assert not (await stage.handover.hand_over(planned)).is_confirmed
+    await stage.start_worker()
+    await eventually(lambda: has_ended(stage, session, user))
+    assert {"cancelled: workflow_cancelled"} == set((await stage.statuses(session)).values())
 
 
 async def has_ended(stage: Stage, session: Session, user: UUID) -> bool:

@@ -11,10 +11,12 @@ import pytest
 from sqlalchemy import delete, update
 from sqlalchemy.dialects.postgresql import insert
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.service import RPCError
 
+from activities import sweep
 from reminders.db.tables import EnrollmentRow, ReminderConfigurationRow, ReminderRow, SessionRow
 from reminders.domain.contracts import SweepKind, SweepResult, SweepTally
-from reminders.domain.model import Session
+from reminders.domain.model import Session, StatusReason
 from tests.stage import Handle, Stage, eventually, has_timer
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -115,6 +117,24 @@ async def test_a_move_that_nobody_told_reaches_the_sleeper_before_the_old_instan
     await stage.forward(29 * HOUR, handle)
     await handle.result()
     assert 3 == len(await stage.provider.accepted())
+
+
+async def test_a_large_session_that_nobody_told_of_moves_as_a_whole(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the workflow of its change, which has no bound as the sweep has."""
+    monkeypatch.setattr(sweep, "CROWD", 3)
+    session, other = await stage.session(starts_in=7 * DAY), await stage.session(starts_in=8 * DAY)
+    handles = [await stage.enroll(session) for _ in range(3)]
+    handles.append(await stage.enroll(other))
+    for moved in (session, other):
+        await host_moves(stage, moved, 5 * HOUR)
+    await stage.sweep()
+    assert 3 == (await stage.change_of(session).result()).enrollments
+    starts = [(await stage.plan(handle)).starts_at for handle in handles]
+    assert [s.starts_at + 5 * HOUR for s in (*3 * [session], other)] == starts
+    with pytest.raises(RPCError):
+        await stage.change_of(other).describe()
 
 
 async def test_a_move_closer_is_told_in_time(stage: Stage) -> None:
@@ -284,6 +304,30 @@ async def test_a_cancel_that_was_not_recorded_is_not_undone(stage: Stage) -> Non
     await eventually(closed)
     assert "cancelled: workflow_cancelled" == (await stage.statuses(session))["30min"]
     assert await has_status(handle, WorkflowExecutionStatus.CANCELED)
+
+
+async def test_what_is_planned_while_a_cancelled_run_ends_is_not_called_off(stage: Stage) -> None:
+    """The session was cancelled and restored before the workers came to it: the new plan counts."""
+    session, user = await stage.session(starts_in=40 * MINUTE), await stage.attendee()
+    handle = await stage.enroll(session, user)
+    await eventually(lambda: has_timer(handle))
+    await stage.stop_worker()
+    status = update(SessionRow).where(SessionRow.id == session.id)
+    await host_writes(stage, status.values(status="cancelled"))
+    await stage.planner.replan(session.id, user)
+    await stage.workflows.cancel(session.id, user, StatusReason.SESSION_CANCELLED)
+    await host_writes(stage, status.values(status="scheduled"))
+    await stage.planner.replan(session.id, user)
+    await stage.start_worker()
+    with pytest.raises(WorkflowFailureError):
+        await handle.result()
+
+    async def follows() -> bool:
+        await stage.sweep()
+        return await has_status(stage.handle(session, user), WorkflowExecutionStatus.RUNNING)
+
+    await eventually(follows)
+    assert "scheduled" == (await stage.statuses(session, user))["30min"]
 
 
 async def test_a_session_set_to_last_week_reminds_nobody(stage: Stage) -> None:
