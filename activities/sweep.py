@@ -117,6 +117,8 @@ class _Search:
     deadline: float
     """By `loop.time()`."""
     failed: set[Enrollment] = field(default_factory=set)
+    met: list[Repair | Exception] = field(default_factory=list)
+    """What became of others than the repaired: counted once the next attempt meets them no more."""
     replanned: set[UUID] = field(default_factory=set)
     """Sessions that are planned anew as a whole at the same time."""
 
@@ -131,7 +133,13 @@ class _Search:
         return asyncio.get_running_loop().time() > self.deadline
 
     async def all_pages(self) -> SweepTally:
-        """Look at page after page, and last at those whom the last sweep could not repair."""
+        """What became of all, or of as many as there was time for."""
+        is_done = await self._look_through()
+        self._count_met()
+        return replace(self.progress.tally, stopped_early=not is_done)
+
+    async def _look_through(self) -> bool:
+        """Repair page after page, and last those whom the last sweep could not; whether all were."""
         progress, put_off = self.progress, list[Enrollment]()
         while True:
             page = await self.reconciler.suspects(
@@ -141,15 +149,19 @@ class _Search:
             put_off += [one for one in page.suspects if one in self.failed_before]
             fresh = [one for one in page.suspects if one not in self.failed_before]
             if not await self._repair(fresh):
-                return replace(progress.tally, stopped_early=True)
+                return False
             if page.after is None:
                 break
             if self.left <= 0 or self.is_late or len(self.failed) + len(put_off) > MOST_FAILED:
-                return replace(progress.tally, stopped_early=True)
+                return False
             progress.after = page.after
+            self._count_met()
             activity.heartbeat(*progress.details())
-        is_done = not self.is_late and await self._repair(put_off[:MOST_FAILED])
-        return replace(progress.tally, stopped_early=not is_done and bool(put_off))
+        return not put_off or (not self.is_late and await self._repair(put_off[:MOST_FAILED]))
+
+    def _count_met(self) -> None:
+        self.progress.tally = _counted(self.progress.tally, self.met)
+        self.met.clear()
 
     async def _replan_crowds(self, suspects: Sequence[Enrollment]) -> None:
         """Have sessions planned anew of which many are found together."""
@@ -157,9 +169,19 @@ class _Search:
             return
         found = Counter(one.session_id for one in suspects)
         for session_id, count in found.items():
-            if count >= CROWD and session_id not in self.replanned:
-                self.replanned.add(session_id)
+            if count < CROWD or session_id in self.replanned:
+                continue
+            self.replanned.add(session_id)
+            try:
                 await self.reconciler.replan(session_id)
+            except ServiceUnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001 - they are repaired one by one all the same
+                logger.error(  # noqa: TRY400 - the class name only, as below
+                    "sweep: session %s: could not be planned anew: %s",
+                    session_id,
+                    type(error).__name__,
+                )
 
     async def _repair(self, suspects: Sequence[Enrollment]) -> bool:
         """Repair and count them; whether bound and time sufficed. What fails uses up only time."""
@@ -174,31 +196,30 @@ class _Search:
         return True
 
     async def _repair_some(self, suspects: Sequence[Enrollment]) -> None:
-        """Repair some enrollments and count what became of them.
+        """Repair some enrollments. Who is repaired is counted at once: no attempt meets them again.
 
         Raises:
-            ServiceUnavailableError: If PostgreSQL or Temporal is away; what is repaired is counted.
+            ServiceUnavailableError: If PostgreSQL or Temporal is away.
         """
         kind, progress = self.request.kind, self.progress
 
         async def one(enrollment: Enrollment) -> Repair | Exception:
             try:
-                return await self.reconciler.repair(
-                    enrollment, kind, is_patient=enrollment.session_id in self.replanned
-                )
+                return await self.reconciler.repair(enrollment, kind)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
                 return error
 
         outcomes = await fan_out(one, suspects, at_once=AT_ONCE)
+        repaired, others = list[Repair | Exception](), list[Repair | Exception]()
+        for o in outcomes:
+            is_repaired = isinstance(o, Repair) and o.outcome is Outcome.REPAIRED
+            (repaired if is_repaired else others).append(o)
+        progress.tally = _counted(progress.tally, repaired)
         away = next((o for o in outcomes if isinstance(o, ServiceUnavailableError)), None)
         if away is not None:
-            # The next attempt meets the others again, and not those that are repaired.
-            repaired = [
-                o for o in outcomes if isinstance(o, Repair) and o.outcome is Outcome.REPAIRED
-            ]
-            progress.tally = _counted(progress.tally, repaired)
             activity.heartbeat(*progress.details())
             raise away
+        self.met += others
         for enrollment, outcome in zip(suspects, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 self.failed.add(enrollment)
@@ -210,7 +231,6 @@ class _Search:
                     kind,
                     type(outcome).__name__,
                 )
-        progress.tally = _counted(progress.tally, outcomes)
 
 
 def _time_left() -> float:

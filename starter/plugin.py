@@ -122,7 +122,7 @@ def reconciler(parts: Parts) -> EnrollmentReconciler:
     return EnrollmentReconciler(
         client=parts.client,
         handover=parts.handover,
-        changes=parts.gateway.changes,
+        gateway=parts.gateway,
         queries=SweepQueries(parts.database, parts.clock, resend_threshold=threshold),
         absence=Absence(parts.database),
     )

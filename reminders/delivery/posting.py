@@ -24,6 +24,7 @@ from reminders.domain.delivery_errors import (
 )
 from reminders.domain.errors import DatabaseUnavailableError, ServiceUnavailableError
 from reminders.domain.model import ReminderStatus, StatusReason
+from reminders.domain.pace import Usage
 from reminders.domain.ports import (
     Accepted,
     Clock,
@@ -233,10 +234,7 @@ class Poster:
         shortest, longest = _QUOTA_PROBES
         retry_in = self._affordable(batch, longest)
         await self._let_go(batch, error, in_doubt=in_doubt, retry_in=retry_in)
-        with suppress(DatabaseUnavailableError):  # to ask is a request as well, and others post
-            turn = await self._ledger.pace(at_least=timedelta())
-            await asyncio.sleep(turn.total_seconds())
-        usage = await self._mailer.usage()
+        usage = await self._usage_at_its_turn()
         resets_at, remaining = error.resets_at, 0
         if usage is not None:
             with suppress(DatabaseUnavailableError):  # only for warnings
@@ -253,6 +251,16 @@ class Poster:
         exceeded = MailQuotaExceededError(str(error), resets_at=resets_at, remaining=remaining)
         exceeded.in_doubt = in_doubt
         return exceeded
+
+    async def _usage_at_its_turn(self) -> Usage | None:
+        """How much of the quotas is left: to ask is a request as well, and others post."""
+        turn = timedelta()
+        with suppress(DatabaseUnavailableError):
+            turn = await self._ledger.pace(at_least=turn)
+        if turn > _SLOW_DOWN:
+            return None  # a hold, which is not known yet, matters more
+        await asyncio.sleep(turn.total_seconds())
+        return await self._mailer.usage()
 
     async def _let_go(
         self, batch: FrozenBatch, error: DeliveryError, *, in_doubt: bool, retry_in: timedelta

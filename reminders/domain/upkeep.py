@@ -63,16 +63,8 @@ class Reconciler(Protocol):
     async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
         """Look at a page of enrollments, the most urgent first."""
 
-    async def repair(
-        self, enrollment: Enrollment, kind: SweepKind, *, is_patient: bool = False
-    ) -> Repair:
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """Put one enrollment right; safe to repeat, and from several sweeps at once.
-
-        Args:
-            enrollment: Which.
-            kind: What it was found as.
-            is_patient: Whether a workflow that does not answer is left alone: the workers are busy
-                with others of its session.
 
         Raises:
             ServiceUnavailableError: If PostgreSQL or Temporal is away.

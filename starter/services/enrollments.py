@@ -123,7 +123,8 @@ class EnrollmentWorkflows:
 
     async def cancel_asked_at(self, run: EnrollmentRun) -> datetime | None:
         """When a run was first asked to cancel: it may end much later. `None` if nobody did."""
-        history = await temporal.if_there(self._handle(run).fetch_history())
+        fetched = self._handle(run).fetch_history(rpc_timeout=RPC_TIMEOUT)
+        history = await temporal.if_there(fetched)
         for event in history.events if history else ():
             if event.HasField("workflow_execution_cancel_requested_event_attributes"):
                 return event.event_time.ToDatetime(tzinfo=UTC)

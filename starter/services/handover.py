@@ -185,11 +185,10 @@ class Handover:
                 if is_patient:
                     return HandedOver(planned=planned, run_id=run.run_id)
                 newest = await self.workflows.latest(session_id, user_id)
+                # One that was asked to cancel meanwhile is seen off: only an enrollment undoes that.
                 if newest and newest.run_id == run.run_id and not newest.is_ending:
                     await self.workflows.terminate(run)
-                return (
-                    None  # else it was asked to cancel meanwhile, which only an enrollment undoes
-                )
+                return None
         return HandedOver(planned=planned, run_id=run.run_id, is_confirmed=True, is_found=True)
 
     async def _follow(

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from reminders.db.channel import Channel
@@ -26,6 +27,8 @@ from starter.services.reconciler import EnrollmentReconciler
 from starter.services.sweeps import Sweeps
 
 logger = logging.getLogger(__name__)
+
+_Key = TypeVar("_Key")
 
 GATHERED_FOR = timedelta(milliseconds=200)
 """What a statement writes for many arrives at its commit, all at once."""
@@ -51,6 +54,16 @@ def ids_in(payload: str) -> tuple[UUID, UUID | None] | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """Until when something waits to be looked at."""
+
+    failed: int = 0
+    """How often that has failed."""
+    until: float = 0.0
+    """By `loop.time()`."""
+
+
 @dataclass(slots=True)
 class Notifications:
     """Follows what arrives, a little later and all at once."""
@@ -59,10 +72,12 @@ class Notifications:
     reconciler: EnrollmentReconciler
     gateway: ReminderGateway
     sweeps: Sweeps
-    _enrollments: dict[Enrollment, int] = field(default_factory=dict)
-    _sessions: dict[UUID, int] = field(default_factory=dict)
-    """Those to look at, with how often that has failed."""
+    _enrollments: dict[Enrollment, _Wait] = field(default_factory=dict)
+    _sessions: dict[UUID, _Wait] = field(default_factory=dict)
     _is_sweep_wanted: bool = False
+    _in_the_way: str | None = None
+    """Run of the sweep that ran already when one was wanted; a later one will do."""
+    _sweep_again: asyncio.TimerHandle | None = None
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
 
     @asynccontextmanager
@@ -87,15 +102,19 @@ class Notifications:
                 "a notification has no id of a session, nor those of a session and a user"
             )
         elif len(self._enrollments) + len(self._sessions) >= MOST:
-            self._is_sweep_wanted = True
+            self.sweep()
         elif ids[1] is None:
-            self._sessions[ids[0]] = 0
+            self._sessions[ids[0]] = _Wait()
         else:
-            self._enrollments[Enrollment(ids[0], ids[1])] = 0
+            self._enrollments[Enrollment(ids[0], ids[1])] = _Wait()
         self._stirred.set()
 
     def sweep(self) -> None:
         """Look through everything: a notification may have been missed."""
+        self._in_the_way = None
+        self._want_sweep()
+
+    def _want_sweep(self) -> None:
         self._is_sweep_wanted = True
         self._stirred.set()
 
@@ -104,63 +123,66 @@ class Notifications:
             await self._stirred.wait()
             await asyncio.sleep(GATHERED_FOR.total_seconds())
             self._stirred.clear()
-            enrollments, self._enrollments = self._enrollments, {}
-            sessions, self._sessions = self._sessions, {}
             is_sweep_wanted, self._is_sweep_wanted = self._is_sweep_wanted, False
             # A session that is planned anew takes everybody along who is still enrolled.
-            await fan_out(self._look_at_session, sessions.items(), at_once=AT_ONCE)
-            await fan_out(self._look_at, enrollments.items(), at_once=AT_ONCE)
+            await fan_out(self._look_at_session, _taken(self._sessions), at_once=AT_ONCE)
+            await fan_out(self._look_at, _taken(self._enrollments), at_once=AT_ONCE)
             if is_sweep_wanted:
                 await self._sweep()
 
     async def _sweep(self) -> None:
+        """Start a sweep; if that fails, or one runs already, look again in a while."""
         try:
-            if (await self.sweeps.start()).started:
-                return
+            found = await self.sweeps.start()
         except Exception as error:  # noqa: BLE001 - the next one of the Schedule does
             logger.warning("no sweep was started: %s", type(error).__name__)
-        asyncio.get_running_loop().call_later(SWEEP_AGAIN_AFTER.total_seconds(), self.sweep)
+        else:
+            if found.started or self._in_the_way not in (None, found.run_id):
+                return
+            self._in_the_way = found.run_id
+        if self._sweep_again is not None:
+            self._sweep_again.cancel()
+        self._sweep_again = asyncio.get_running_loop().call_later(
+            SWEEP_AGAIN_AFTER.total_seconds(), self._want_sweep
+        )
 
-    async def _look_at_session(self, waiting: tuple[UUID, int]) -> None:
-        session_id, failed = waiting
+    async def _look_at_session(self, waiting: tuple[UUID, _Wait]) -> None:
+        session_id, wait = waiting
         try:
             try:
                 await self.gateway.replan(session_id, wait=None)
             except SessionNotFoundError:
                 for one in await self.reconciler.queries.waiting(session_id, limit=MOST):
-                    self._enrollments.setdefault(one, 0)
+                    self._enrollments.setdefault(one, _Wait())
                 self._stirred.set()
         except Exception as error:  # noqa: BLE001 - the sweep finds it
-            self._put_off(
-                f"session {session_id}",
-                failed,
-                error,
-                lambda: self._sessions.setdefault(session_id, failed + 1),
-            )
+            if again := self._put_off(f"session {session_id}", wait, error):
+                self._sessions.setdefault(session_id, again)
 
-    async def _look_at(self, waiting: tuple[Enrollment, int]) -> None:
-        one, failed = waiting
+    async def _look_at(self, waiting: tuple[Enrollment, _Wait]) -> None:
+        one, wait = waiting
         try:
             await self.reconciler.repair(one, SweepKind.LOST)
         except Exception as error:  # noqa: BLE001 - the sweep finds it
-            self._put_off(
-                f"session {one.session_id}, user {one.user_id}",
-                failed,
-                error,
-                lambda: self._enrollments.setdefault(one, failed + 1),
-            )
+            whose = f"session {one.session_id}, user {one.user_id}"
+            if again := self._put_off(whose, wait, error):
+                self._enrollments.setdefault(one, again)
 
-    def _put_off(
-        self, what: str, failed: int, error: Exception, put_back: Callable[[], object]
-    ) -> None:
-        """Look at it again a little later, whatever else is told until then; not too often."""
-        if failed + 1 >= TRIES:
+    def _put_off(self, what: str, wait: _Wait, error: Exception) -> _Wait | None:
+        """Until when it waits to be looked at again, whatever else is told; not too often."""
+        if wait.failed + 1 >= TRIES:
             logger.warning("%s is left to the sweep: %s", what, type(error).__name__)
-            return
+            return None
+        loop, seconds = asyncio.get_running_loop(), AGAIN_AFTER.total_seconds() * 2**wait.failed
+        again = _Wait(wait.failed + 1, loop.time() + seconds)
+        loop.call_later(seconds, self._stirred.set)
+        return again
 
-        def again() -> None:
-            put_back()
-            self._stirred.set()
 
-        wait = AGAIN_AFTER.total_seconds() * 2**failed
-        asyncio.get_running_loop().call_later(wait, again)
+def _taken(waiting: dict[_Key, _Wait]) -> list[tuple[_Key, _Wait]]:
+    """Those whose wait is over: taken out, and to be looked at."""
+    now = asyncio.get_running_loop().time()
+    over = [(key, wait) for key, wait in waiting.items() if wait.until <= now]
+    for key, _ in over:
+        del waiting[key]
+    return over

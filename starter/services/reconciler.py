@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -17,10 +18,10 @@ from reminders.domain.model import StatusReason
 from reminders.domain.ports import Enrollment
 from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
 from reminders.temporal import unavailable
+from starter.gateway import ReminderGateway
 from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
 from starter.services.namespace import look_ahead, period, schedule_shown
-from starter.services.session_changes import SessionChanges
 from workflows.session_reminder import SessionReminderWorkflow
 
 _ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
@@ -32,7 +33,7 @@ class EnrollmentReconciler:
 
     client: Client
     handover: Handover
-    changes: SessionChanges
+    gateway: ReminderGateway
     queries: SweepQueries
     absence: Absence
 
@@ -59,9 +60,7 @@ class EnrollmentReconciler:
         within = (look_ahead(every) if every else None) or DUE_SOON
         return await self.queries.due_soon(after=after, limit=limit, within=within)
 
-    async def repair(
-        self, enrollment: Enrollment, kind: SweepKind, *, is_patient: bool = False
-    ) -> Repair:
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """See `Reconciler.repair`."""
         session_id, user_id = enrollment.session_id, enrollment.user_id
         if await self.absence.hides(session_id, user_id):
@@ -73,11 +72,10 @@ class EnrollmentReconciler:
                 run.is_at_work or (kind is SweepKind.MISSING and run.is_running)
             ):
                 return _ALL_IS_WELL
-            if (
-                run is not None
-                and run.is_cancelled
-                and (asked_at := await self.handover.workflows.cancel_asked_at(run))
-            ):
+            if run is not None and run.is_cancelled:
+                asked_at = await self.handover.workflows.cancel_asked_at(run)
+                if asked_at is None:
+                    return _ALL_IS_WELL  # Temporal has just forgotten it; the next sweep looks anew
                 # Whoever cancelled it meant what was planned by then: starting it again would
                 # revive them. What was planned later (they enrolled again, the session was restored)
                 # lost its start, or waited for this run to end.
@@ -93,7 +91,7 @@ class EnrollmentReconciler:
             planned = await self.handover.planner.reconcile(
                 session_id, user_id, distrust=kind is SweepKind.OVERDUE
             )
-            handed = await self.handover.hand_over(planned, is_patient=is_patient)
+            handed = await self.handover.hand_over(planned)
         except SessionNotFoundError:
             closed = await self.handover.planner.close_waiting(
                 session_id, user_id, StatusReason.SESSION_DELETED
@@ -117,7 +115,8 @@ class EnrollmentReconciler:
 
     async def replan(self, session_id: UUID) -> None:
         """See `Reconciler.replan`."""
-        await self.changes.start(session_id)
+        with suppress(SessionNotFoundError):  # gone, or hidden: there is nothing to plan it by
+            await self.gateway.replan(session_id, wait=None)
 
     async def in_doubt(self) -> int:
         """See `Reconciler.in_doubt`."""

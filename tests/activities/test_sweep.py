@@ -41,11 +41,8 @@ class SevenLost:
         last = Suspect(page[-1].session_id, page[-1].user_id, NOW) if len(page) == limit else None
         return SweepPage(suspects=page, after=last)
 
-    async def repair(
-        self, enrollment: Enrollment, kind: SweepKind, *, is_patient: bool = False
-    ) -> Repair:
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
         """Once each."""
-        assert is_patient is bool(self.replanned), "others of its session are told at the same time"
         if enrollment.user_id.int == self.away_at:
             raise DatabaseUnavailableError
         self.tried.append(enrollment.user_id.int)
@@ -107,6 +104,35 @@ async def test_the_next_attempt_goes_on_and_counts_nobody_twice() -> None:
     tally = await run(reconciler, an_attempt(heartbeat_details=list(beats[-1])), 100)
     assert tally == SweepTally(found=7, repaired=7, reminders=21)
     assert sorted(reconciler.repaired) == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_who_cannot_be_repaired_is_counted_once_over_attempts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next attempt meets them again, as it begins with the page in which the database went away."""
+    monkeypatch.setattr(sweep, "PAGE", 6)
+    monkeypatch.setattr(sweep, "SLICE", 2)
+    reconciler, environment = SevenLost(away_at=3, broken=(1,)), an_attempt()
+    beats: list[tuple[Any, ...]] = []
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    with pytest.raises(ApplicationError):
+        await run(reconciler, environment, 100)
+    reconciler.away_at = None
+    tally = await run(reconciler, an_attempt(heartbeat_details=list(beats[-1])), 100)
+    assert tally == SweepTally(found=7, repaired=6, failed=1, reminders=18)
+
+
+async def test_a_session_that_cannot_be_planned_anew_keeps_nobody_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its people are repaired one by one, as others are."""
+    monkeypatch.setattr(sweep, "CROWD", 2)
+
+    async def refused(_self: SevenLost, _session_id: UUID) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(SevenLost, "replan", refused)
+    assert 7 == (await run(SevenLost(), an_attempt(), 100)).repaired
 
 
 async def test_a_run_out_of_time_ends_by_itself() -> None:

@@ -34,7 +34,7 @@ class Services:
         self.reconciler = EnrollmentReconciler(
             client=nobody,
             handover=self.handover,
-            changes=nobody,
+            gateway=nobody,
             queries=nobody,
             absence=cast("Any", _Believed()),
         )

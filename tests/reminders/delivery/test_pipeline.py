@@ -550,6 +550,10 @@ async def test_what_still_fits_the_quota_goes_out_and_the_rest_waits(
             outcomes = await deliver(pipeline, reminders)
         async with ProviderClient(server.url) as provider:
             await accepted_once_each(provider, 30)
+            requests = len(await provider.requests())
+    async with database.autocommit() as connection:
+        turns = await connection.scalar(text("SELECT cardinality(turns) FROM provider_pace"))
+    assert requests == turns, "asking how much is left is a request as well"
     assert 70 == sum(isinstance(o, MailQuotaExceededError) for o in outcomes)
     assert {"sent": 30, "scheduled": 70} == await statuses(database)
 
