@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from reminders import cursors
 from reminders.db import mapping
@@ -252,12 +253,13 @@ class Browser:
             after: The last person of the page before.
             limit: At most this many.
         """
-        query = (
+        # Where a platform shows several rows of a person, the one that counts.
+        everybody = (
             select(UserRow.__table__, EnrollmentRow.status.label("enrollment_status"))
             .join(EnrollmentRow, EnrollmentRow.user_id == UserRow.id)
             .where(EnrollmentRow.session_id == session_id)
-            .order_by(UserRow.email, UserRow.id)
-            .limit(limit)
+            .ext(distinct_on(UserRow.id))
+            .order_by(UserRow.id, *mapping.people_first(), *mapping.enrollments_first())
         )
         if status is not None:
             shown = (
@@ -265,15 +267,17 @@ class Browser:
                 .where(ReminderRow.session_id == session_id)
                 .subquery()
             )
-            query = query.where(
+            everybody = everybody.where(
                 UserRow.id.in_(select(shown.c.user_id).where(shown.c.email_status == status))
             )
         if search:
-            query = _matching(query, search)
+            everybody = _matching(everybody, search)
+        them = everybody.cte("them")
+        query = select(them).order_by(them.c.email, them.c.id).limit(limit)
         if after is not None:
-            # Of a person with two rows the first; behind one who was erased it begins anew.
-            last = select(func.min(UserRow.email)).where(UserRow.id == after).scalar_subquery()
-            is_behind = tuple_(UserRow.email, UserRow.id) > tuple_(last, after)
+            # Behind one who is not among them any more it begins anew.
+            last = select(them.c.email).where(them.c.id == after).scalar_subquery()
+            is_behind = tuple_(them.c.email, them.c.id) > tuple_(last, after)
             query = query.where(or_(last.is_(None), is_behind))
         people = await self.database.rows(query)
         newest = newest_of(ReminderRow.__table__).where(
@@ -305,13 +309,18 @@ class Browser:
         return tuple(mapping.attendee(row) for row in found)
 
     async def enrollments(self, user_id: UUID, *, limit: int = 200) -> tuple[EnrolledSession, ...]:
-        """What a person is or was enrolled in, the latest session first."""
-        rows = await self.database.rows(
+        """What a person is or was enrolled in: the sessions nearest to now, the latest first."""
+        away = func.extract("epoch", SessionRow.start_time - func.now())
+        nearest = (
             select(SessionRow.__table__, EnrollmentRow.status.label("enrollment_status"))
             .join(EnrollmentRow, EnrollmentRow.session_id == SessionRow.id)
             .where(EnrollmentRow.user_id == user_id)
-            .order_by(SessionRow.start_time.desc(), SessionRow.id)
+            .order_by(func.abs(away))
             .limit(limit)
+            .subquery()
+        )
+        rows = await self.database.rows(
+            select(nearest).order_by(nearest.c.start_time.desc(), nearest.c.id)
         )
         counts = await self._counts(ReminderRow.user_id == user_id)
         return tuple(

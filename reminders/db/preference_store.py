@@ -202,7 +202,8 @@ class PreferenceStore:
                 EnrollmentRow.status != EnrollmentStatus.CANCELLED,
                 SessionRow.start_time > self.clock.now(),
             )
-            .order_by(SessionRow.start_time, SessionRow.id)
+            .group_by(SessionRow.id)
+            .order_by(func.min(SessionRow.start_time), SessionRow.id)
             .limit(_MOST_ENROLLMENTS)
         )
         if session_id is not None:

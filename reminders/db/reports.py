@@ -160,7 +160,7 @@ class Overview:
             overdue=await ReminderQueries(self.database).overdue(before=now - tolerated),
             in_doubt=await self.database.scalar(count.where(status == ReminderStatus.SENDING)),
             redrivable=await self.database.scalar(
-                count.select_from(ReminderRow)
+                select(func.count(ReminderRow.id.distinct()))
                 .join(SessionRow, SessionRow.id == ReminderRow.session_id)
                 .where(status == ReminderStatus.FAILED, can_still_be_sent(now))
             ),
@@ -176,11 +176,13 @@ class Overview:
             since: Leave out what was due before.
             session_id: Only of this session.
         """
-        redrivable = func.count().filter(can_still_be_sent(now))
+        # Of a session with several rows each is joined.
+        reminders = func.count(ReminderRow.id.distinct())
+        redrivable = reminders.filter(can_still_be_sent(now))
         query = (
             select(
                 ReminderRow.status_reason,
-                func.count(),
+                reminders,
                 func.count(ReminderRow.session_id.distinct()),
                 redrivable,
                 func.max(ReminderRow.due_at),
@@ -188,21 +190,19 @@ class Overview:
             .join(SessionRow, SessionRow.id == ReminderRow.session_id)
             .where(ReminderRow.email_status == ReminderStatus.FAILED, ReminderRow.due_at >= since)
             .group_by(ReminderRow.status_reason)
-            .order_by(redrivable.desc(), func.count().desc())
+            .order_by(redrivable.desc(), reminders.desc())
         )
         if session_id is not None:
             query = query.where(ReminderRow.session_id == session_id)
         return tuple(
             Cause(
                 reason=mapping.reason(reason),
-                reminders=reminders,
+                reminders=count,
                 sessions=sessions,
                 redrivable=can_be_sent,
                 newest_due_at=newest,
             )
-            for reason, reminders, sessions, can_be_sent, newest in await self.database.tuples(
-                query
-            )
+            for reason, count, sessions, can_be_sent, newest in await self.database.tuples(query)
         )
 
     async def of_cause(
@@ -222,8 +222,11 @@ class Overview:
             session_id: Only of this session.
         """
         query = (
-            select(ReminderRow.__table__, can_still_be_sent(now).label("is_redrivable"))
+            select(
+                ReminderRow.__table__, func.bool_or(can_still_be_sent(now)).label("is_redrivable")
+            )
             .join(SessionRow, SessionRow.id == ReminderRow.session_id)
+            .group_by(*ReminderRow.__table__.columns)
             .where(
                 ReminderRow.email_status == ReminderStatus.FAILED,
                 ReminderRow.status_reason == reason,

@@ -27,14 +27,14 @@ MOST_GROUPS = 20_000
 
 # Sessions that lie ahead, in which a rule counts: the one named, or all without one of their own.
 _AHEAD = """
-    SELECT s.id, s.start_time FROM sessions s
+    SELECT s.id, min(s.start_time) AS start_time FROM sessions s
      WHERE s.status = 'scheduled' AND s.start_time > :now
        AND CASE WHEN CAST(:session_id AS uuid) IS NULL THEN NOT EXISTS (
                 SELECT FROM reminder_configurations own
                  WHERE own.session_id = s.id AND own.reminder_type = :reminder_type)
            ELSE s.id = :session_id END
        AND EXISTS (SELECT FROM enrollments e WHERE e.session_id = s.id AND e.status <> 'cancelled')
-     ORDER BY s.start_time, s.id LIMIT :most_sessions
+     GROUP BY s.id ORDER BY 2, 1 LIMIT :most_sessions
 """
 _SESSIONS = typed(_AHEAD)
 
@@ -45,7 +45,7 @@ called_off AS MATERIALIZED ({CALLED_OFF}),
 stopped AS MATERIALIZED (
     SELECT DISTINCT p.user_id, p.session_id FROM reminder_preferences p
      WHERE {covers("p", "reminder_type", ":reminder_type")} AND {in_effect("p")})
-SELECT s.id AS session_id, s.start_time, count(*) AS people, min(e.user_id::text)::uuid AS user_id,
+SELECT s.id AS session_id, s.start_time, count(DISTINCT e.user_id) AS people, min(e.user_id::text)::uuid AS user_id,
        o.user_id IS NOT NULL AS is_called_off, x.user_id IS NOT NULL AS is_stopped
   FROM ahead s
   JOIN enrollments e ON e.session_id = s.id AND e.status = 'confirmed'

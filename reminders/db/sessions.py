@@ -284,6 +284,11 @@ class Catalogue:
         )
         return EnrollmentStatus(status) if status else None
 
+    async def is_erased(self, user_id: UUID) -> bool:
+        """Whether a person has asked us to forget them."""
+        erased = exists().where(ErasedUserRow.user_id == user_id)
+        return bool(await self.database.scalar(select(erased)))
+
     async def has_own_link(self, session_id: UUID, user_id: UUID) -> bool:
         """Whether a person joins by a link of their own; the link itself is for nobody else."""
         own = exists().where(

@@ -39,7 +39,7 @@ OVERDUE = timedelta(minutes=2)
 DUE_SOON = timedelta(minutes=35)
 """Twice the time between two sweeps, and some: whoever falls due then is looked at at least once."""
 OLDEST = 5000
-"""Overdue reminders that a page is chosen from: as many as a sweep works on."""
+"""Overdue reminders that a page is chosen from: as many as a sweep repairs."""
 IN_DOUBT = timedelta(minutes=5)
 """A frozen request without an outcome for longer than any lease and its takeover last."""
 
@@ -60,12 +60,20 @@ def _paged(alias: str, urgent_at: str) -> str:
     )
 
 
+_COUNTING = f"""
+upcoming AS MATERIALIZED (
+    SELECT DISTINCT id FROM sessions WHERE start_time > :now AND start_time >= :after_at),
+counting AS MATERIALIZED (
+    SELECT s.* FROM upcoming w CROSS JOIN {counting_session("w.id")} s
+     WHERE s.start_time > :now AND s.start_time >= :after_at)
+"""  # noqa: S608 - composed of constants
+"""Sessions ahead, each with the row by which it is planned: no other may make a candidate of anybody."""
+
 # Four conditions must agree with `reminders.domain.revise`: what it would leave alone must not be found, or
 # it would be found for ever. These are "called off", "again", "told" and "withheld".
 _LOST = typed(f"""
-WITH ahead AS MATERIALIZED (
-    SELECT id, start_time FROM sessions
-     WHERE status = 'scheduled' AND start_time > :now AND start_time >= :after_at),
+WITH {_COUNTING},
+ahead AS MATERIALIZED (SELECT id, start_time FROM counting WHERE status = 'scheduled'),
 newest AS MATERIALIZED ({NEWEST}),
 known AS MATERIALIZED (SELECT DISTINCT session_id, user_id FROM newest),
 called_off AS MATERIALIZED ({CALLED_OFF}),
@@ -110,17 +118,22 @@ SELECT w.session_id, w.user_id,
 {_paged("w.", "min(CASE WHEN w.due_at >= :now THEN w.due_at ELSE w.start_time END)")}
 """)  # noqa: S608 - composed of constants
 
+_WAS_TOLD = """
+({row}.email_status IN ('sending', 'sent', 'delivered', 'bounced', 'complained', 'suppressed')
+ OR {row}.status_reason = 'outcome_unknown')
+"""
+"""Whether an e-mail went out, or may have."""
+
 # A session that was cancelled or moved, with people for whom nothing was planned since: nobody said
 # so, and they have no reminder left that would be found by its start. It must agree with
 # `reminders.domain.notices`, as the one above with `plan`.
 _UNTOLD = typed(f"""
-WITH ahead AS MATERIALIZED (
+WITH {_COUNTING},
+ahead AS MATERIALIZED (
     SELECT s.id, s.start_time, s.status, c.reminder_type
-      FROM reminder_configurations c JOIN sessions s ON {counts_for("c", "s.id")}
-     WHERE c.is_enabled AND s.start_time > :now AND s.start_time >= :after_at
-       AND c.reminder_type = CASE s.status WHEN 'cancelled' THEN 'cancelled' ELSE 'moved' END
-       AND NOT EXISTS (  -- that counts instead
-            SELECT FROM sessions o WHERE o.id = s.id AND o.status > s.status)),
+      FROM reminder_configurations c JOIN counting s ON {counts_for("c", "s.id")}
+     WHERE c.is_enabled
+       AND c.reminder_type = CASE s.status WHEN 'cancelled' THEN 'cancelled' ELSE 'moved' END),
 newest AS MATERIALIZED ({NEWEST}),
 called_off AS MATERIALIZED ({CALLED_OFF}),
 known AS (
@@ -144,9 +157,19 @@ SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
            OR c.status_reason IN ('taken_back', 'session_started')
        ELSE greatest(k.starts_at - s.start_time, s.start_time - k.starts_at) >= interval '1 minute'
         AND NOT EXISTS (
-            SELECT FROM session_reminder_emails t
-             WHERE t.session_id = k.session_id AND t.user_id = k.user_id
-               AND t.sent_at IS NOT NULL AND t.starts_at = s.start_time)
+            SELECT FROM (
+                SELECT t.starts_at FROM session_reminder_emails t
+                 WHERE t.session_id = k.session_id AND t.user_id = k.user_id
+                   AND t.sent_at IS NOT NULL
+                 ORDER BY t.plan_version DESC, t.sent_at DESC LIMIT 1) told
+             WHERE told.starts_at = s.start_time)
+         OR {_WAS_TOLD.format(row="c")}  -- and it takes place after all
+        AND NOT EXISTS (
+            SELECT FROM newest o
+             WHERE o.session_id = k.session_id AND o.user_id = k.user_id
+               AND o.plan_version > c.plan_version AND o.reminder_type <> 'cancelled'
+               AND ({_WAS_TOLD.format(row="o")} OR o.status_reason = 'untold'
+                    OR o.reminder_type = 'moved' AND o.email_status <> 'cancelled'))
        END
    AND NOT EXISTS (
         SELECT FROM called_off o WHERE o.session_id = k.session_id AND o.user_id = k.user_id)

@@ -16,7 +16,12 @@ from reminders.db.audit import By
 from reminders.db.calendar import calendar_entry
 from reminders.db.engine import Database
 from reminders.db.oddities import Oddity
-from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
+from reminders.domain.model import (
+    EnrollmentStatus,
+    ProviderEvent,
+    ReminderStatus,
+    StatusReason,
+)
 from starter.health.diagnosis import Check, Level
 from starter.health.platform import odd_rows
 from starter.services.reasons import decision
@@ -49,6 +54,12 @@ SELECT id, title, scheduled_at - n * interval '2 hours' AS start_time, NULL::tim
        CASE n WHEN 0 THEN 'scheduled' ELSE 'cancelled' END AS status
   FROM public.sessions, generate_series(0, 1) AS n
 """
+SESSIONS_POSTPONED = """
+CREATE OR REPLACE VIEW reminders_host.sessions AS
+SELECT id, title, scheduled_at + n * interval '1 day' AS start_time, NULL::timestamptz AS end_time,
+       timezone AS time_zone, speaker AS speaker_name, meeting_url AS join_url, 'scheduled'::text AS status
+  FROM public.sessions, generate_series(0, 1) AS n
+"""
 ENROLLMENTS_TWICE = """
 CREATE OR REPLACE VIEW reminders_host.enrollments AS
 SELECT id, session_id, user_id, 'cancelled'::text AS status, created_at
@@ -60,8 +71,8 @@ SELECT id, session_id, user_id, 'confirmed', created_at FROM public.session_enro
 
 @pytest.mark.parametrize(
     "view",
-    [USERS_TWICE, SESSIONS_TWICE, SESSIONS_WITH_A_HISTORY, ENROLLMENTS_TWICE],
-    ids=["users", "sessions", "sessions with a history", "enrollments"],
+    [USERS_TWICE, SESSIONS_TWICE, SESSIONS_WITH_A_HISTORY, SESSIONS_POSTPONED, ENROLLMENTS_TWICE],
+    ids=["users", "sessions", "sessions with a history", "sessions postponed", "enrollments"],
 )
 async def test_a_row_that_is_there_twice(stage: Stage, host: Host, view: str) -> None:
     """One counts: the person is planned, swept, mailed once at its address, and can stop it all."""
@@ -93,6 +104,42 @@ async def test_a_row_that_is_there_twice(stage: Stage, host: Host, view: str) ->
     assert 1 == sum(c.withheld == (StatusReason.SPAM_COMPLAINT,) for c in choices)
 
 
+async def test_who_was_deleted_is_explained_all_the_same(stage: Stage, host: Host) -> None:
+    """The platform's rows go, ours stay: and so does what became of each reminder, and why."""
+    session = await host.session(stage.clock.now() + 25 * HOUR)
+    ana, ben = await host.person("ana"), await host.person("ben")
+    for user in (ana, ben):
+        await host.enrolls(session, user)
+        await stage.gateway.enroll(session, user)
+    await leaves(host, session, ana)
+    await stage.sweep()
+    story = await stage.parts.gateway.why(session, ana)
+    assert EnrollmentStatus.CANCELLED is story.enrollment_status
+    assert {StatusReason.UNENROLLED} == {r.reason for r in story.reminders}
+
+
+async def test_a_failure_of_a_session_with_several_rows_counts_once(
+    stage: Stage, host: Host
+) -> None:
+    """Where causes are counted, and where their reminders are listed."""
+    session, ana = await host.session(stage.clock.now() + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, ana)
+    await stage.gateway.enroll(session, ana)
+    await host.run(SESSIONS_TWICE)
+    async with stage.database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE session_reminder_emails SET email_status = 'failed',"
+                " status_reason = 'expired' WHERE reminder_type = '2h'"
+            )
+        )
+    overview, now = stage.parts.overview, stage.clock.now()
+    [cause] = await overview.causes(now, since=now - HOUR)
+    assert (1, 1) == (cause.reminders, cause.redrivable)
+    [failed] = await overview.of_cause(StatusReason.EXPIRED, now, since=now - HOUR)
+    assert failed.is_redrivable
+
+
 @pytest.mark.parametrize("view", [SESSIONS_TWICE, SESSIONS_WITH_A_HISTORY])
 async def test_a_request_is_repeated_by_the_row_that_counts(
     stage: Stage, host: Host, view: str
@@ -113,20 +160,26 @@ async def is_sent(stage: Stage, session: UUID, user: UUID) -> bool:
     return "sent" in await statuses(stage, session, user)
 
 
-async def test_a_roster_goes_on_behind_a_person_with_two_rows(stage: Stage, host: Host) -> None:
-    """And begins anew behind one who is not there any more, rather than ending."""
+async def test_a_roster_has_people_with_two_rows_once(stage: Stage, host: Host) -> None:
+    """Page by page; behind one who is not there any more it begins anew, rather than ending."""
     session = await host.session(stage.clock.now() + 25 * HOUR)
-    ana, ben = await host.person("ana"), await host.person("ben")
-    for user in (ana, ben):
+    people = [await host.person(name) for name in ("ana", "ben", "cem")]
+    for user in people:
         await host.enrolls(session, user)
     await host.run(USERS_TWICE)
+    await host.run(ENROLLMENTS_TWICE)
 
-    async def behind(user: UUID) -> set[UUID]:
-        found = await stage.parts.browser.roster(session, after=user, limit=10)
-        return {entry.attendee.user_id for entry in found}
+    async def behind(user: UUID | None) -> list[UUID]:
+        found = await stage.parts.browser.roster(session, after=user, limit=1)
+        assert {EnrollmentStatus.CONFIRMED} >= {entry.enrollment_status for entry in found}
+        return [entry.attendee.user_id for entry in found]
 
-    assert ben in await behind(ana)
-    assert {ana, ben} == await behind(uuid4())
+    shown, after = list[UUID](), None
+    while page := await behind(after):
+        [after] = page
+        shown.append(after)
+    assert people == shown
+    assert people[:1] == await behind(uuid4())
 
 
 async def test_who_comes_back_by_the_table_is_reminded_again(stage: Stage, host: Host) -> None:

@@ -178,6 +178,53 @@ async def test_a_cancelled_session_whose_past_date_was_mended_is_found(
     assert () == await queries.lost(after=None, limit=10)
 
 
+_HEARD = """
+UPDATE session_reminder_emails SET email_status = 'sent', sent_at = now() WHERE {which}
+"""
+_ON = (
+    "UPDATE reminder_configurations SET is_enabled = reminder_type IN ('24h', 'cancelled', 'moved')"
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "then"),
+    [
+        (
+            ["UPDATE sessions SET status = 'cancelled'"],
+            "UPDATE sessions SET status = 'scheduled'",
+        ),
+        (
+            ["UPDATE sessions SET start_time = start_time + interval '4 hours'"],
+            "UPDATE sessions SET start_time = start_time - interval '4 hours'",
+        ),
+    ],
+    ids=["it takes place after all", "it moved back"],
+)
+async def test_what_people_were_told_last_is_taken_back(
+    database: Database, queries: SweepQueries, before: list[str], then: str
+) -> None:
+    """By tables alone, when no reminder is left that would be found: they have been told of it all."""
+    await sql(database, _ON)
+    enrollment = await enrolled(database)
+    key = enrollment.session_id, enrollment.user_id
+    planner = EnrollmentPlanner(database, SystemClock())
+    await sql(database, _HEARD.format(which="true"))
+    for change in before:
+        await sql(database, change)
+        assert (await planner.reconcile(*key)).is_told
+    await sql(database, _HEARD.format(which="email_status = 'scheduled'"))
+    assert () == await queries.lost(after=None, limit=10)
+    await sql(database, then)
+    await sql(
+        database,
+        "UPDATE reminder_configurations SET is_enabled = false WHERE reminder_type = '24h'",
+    )
+    found = await queries.lost(after=None, limit=10)
+    assert [enrollment] == [suspect.enrollment for suspect in found]
+    assert (await planner.reconcile(*key)).is_told
+    assert () == await queries.lost(after=None, limit=10)
+
+
 @pytest.mark.parametrize(
     "change",
     [
