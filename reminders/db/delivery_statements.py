@@ -18,22 +18,22 @@ from reminders.db.sql import (
     stopping,
     typed,
 )
-from reminders.domain.pace import REMEMBERED
+from reminders.domain.pace import REMEMBERED, TOGETHER
 
 _SESSION = looked_up("sessions", "id = r.session_id")
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
 _FURTHEST = "interval '2 minutes'"
 """Beyond what anybody waits for. Turns that lie further ahead were taken by a clock that was wrong."""
-_ONE_BY_ONE = """
+_SPREAD = f"""
 CASE WHEN turns[cardinality(turns) + 1 - 2 * :requests] > clock_timestamp() - 2.5 * :window
-     THEN turns[cardinality(turns)] + :window / :requests END"""
+     THEN turns[cardinality(turns) + 1 - {TOGETHER}] + :window * {TOGETHER} / :requests END"""
 _TAKE_TURN = f"""
 turns = (turns || greatest(clock_timestamp() + :wait,
                            least(clock_timestamp() + {_FURTHEST},
                                  greatest(clock_timestamp(), turns[cardinality(turns)],
                                           turns[cardinality(turns) + 1 - :requests] + :window,
-                                          {_ONE_BY_ONE})))
+                                          {_SPREAD})))
         )[(cardinality(turns) + 2 - {REMEMBERED}) :]"""
 _TURN = "turns[cardinality(turns)] - clock_timestamp() AS wait"
 """See `Pace`. Turns only ever follow each other: whoever is told to wait makes all others wait."""
@@ -50,6 +50,13 @@ _HOLD_FOR_US = f"""
 # Whoever may have been told that it is cancelled believes it, until they are told otherwise.
 _MAY_BE_CALLED_OFF = """
     q.reminder_type = 'cancelled' AND q.plan_version > coalesce(told.plan_version, 0)
+    AND (q.email_status = 'sending' OR q.status_reason = 'outcome_unknown')
+"""
+
+# Or that it starts then: of a request that nobody knows the end of.
+_MAY_HAVE_TOLD_ANOTHER = """
+    q.id <> r.id AND q.plan_version > coalesce(told.plan_version, 0)
+    AND (q.reminder_type = 'cancelled' OR q.starts_at <> s.start_time)
     AND (q.email_status = 'sending' OR q.status_reason = 'outcome_unknown')
 """
 
@@ -81,7 +88,7 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
                     SELECT FROM session_reminder_emails q
                      WHERE q.session_id = r.session_id AND q.user_id = r.user_id
                        AND (q.status_reason = 'untold' AND q.plan_version > told.plan_version
-                            OR {_MAY_BE_CALLED_OFF})),
+                            OR {_MAY_HAVE_TOLD_ANOTHER})),
                 false) AS told_already,
        (SELECT n.moved_from FROM session_reminder_emails n
          WHERE n.session_id = r.session_id AND n.user_id = r.user_id

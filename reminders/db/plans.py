@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import mapping, unconfirmed
-from reminders.db.sql import covers, in_effect, typed
+from reminders.db.sql import counting_session, covers, in_effect, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import session_reminder_workflow_id
@@ -42,7 +42,13 @@ SELECT count(*) FROM (
 _APART = "SELECT wake_apart FROM reminder_installation"
 _CROWD = typed(f"SELECT ({_ENROLLED}) AS enrolled, ({_APART}) AS apart")
 
+# A state in which nobody was to be told of it is over once the session is another: it may come back.
 _SITUATION = typed(f"""
+WITH outdated AS (
+    DELETE FROM quiet_sessions q
+     WHERE q.session_id = :session_id AND NOT EXISTS (
+           SELECT FROM {counting_session(":session_id")} s
+            WHERE s.start_time = q.start_time AND s.status = q.status))
 SELECT w.user_id,
        (SELECT e.status FROM enrollments e
          WHERE e.session_id = :session_id AND e.user_id = w.user_id
@@ -55,7 +61,7 @@ SELECT w.user_id,
                AND {in_effect("p")}
              GROUP BY 1) p) AS stopping,
        ({_ENROLLED}) AS enrolled, ({_APART}) AS apart,
-       EXISTS (SELECT FROM quiet_sessions q JOIN sessions s ON s.id = q.session_id
+       EXISTS (SELECT FROM quiet_sessions q CROSS JOIN {counting_session("q.session_id")} s
                 WHERE q.session_id = :session_id
                   AND q.start_time = s.start_time AND q.status = s.status) AS is_quiet,
        (SELECT u.version FROM unconfirmed_plans u

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reminders.db import preferences
 from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
+from reminders.db.notices import hush
 from reminders.db.platform import platform_of
 from reminders.db.sql import typed
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
@@ -123,6 +124,8 @@ class Since:
     """Sessions that were cancelled or deleted, and when."""
     moved: dict[UUID, Moved] = field(default_factory=dict)
     """Every session of which a workflow was told when it starts."""
+    quiet: set[UUID] = field(default_factory=set)
+    """Sessions of whose cancel or move nobody was to be told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -210,6 +213,8 @@ class RestoredLedger:
                 moved += done.rowcount
         for session_id in cancelled:
             await platform_of(self.database).call_off(connection, session_id)
+        for session_id in since.quiet:
+            await hush(connection, session_id, tell_nobody=True)
         unenrolled = [await self._end(connection, *left) for left in since.left.items()]
         for user_id, scope, why in since.stopped:
             await preferences.withhold(connection, user_id, [scope], why)

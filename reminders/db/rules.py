@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, mapping
 from reminders.db.engine import Database
-from reminders.db.sql import counts_for, typed
+from reminders.db.sql import counting_session, counts_for, typed
 from reminders.db.tables import ReminderConfigurationRow, SessionRow
 from reminders.domain.errors import (
     InvalidInputError,
@@ -26,7 +26,7 @@ from reminders.domain.errors import (
     SameLeadError,
     SessionNotFoundError,
 )
-from reminders.domain.model import ReminderRule
+from reminders.domain.model import Notice, ReminderRule
 from reminders.domain.rules import RuleChange, RuleFields, with_fields
 
 MOST_LISTED = 500
@@ -42,6 +42,23 @@ _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('reminder-r
 
 # Two rules that are on, that count for one session that lies ahead, and that would both be due at
 # one instant.
+# Of how sessions are by now nobody is told, when somebody switches on that people are told.
+_NOT_OF_THE_PAST = typed(f"""
+INSERT INTO quiet_sessions (session_id, start_time, status)
+SELECT s.id, s.start_time, s.status
+  FROM (SELECT DISTINCT h.id FROM sessions h
+         WHERE h.start_time > clock_timestamp() AND CASE
+               WHEN CAST(:session_id AS uuid) IS NULL THEN NOT EXISTS (
+                    SELECT FROM reminder_configurations own
+                     WHERE own.session_id = h.id AND own.reminder_type = :reminder_type)
+               ELSE h.id = :session_id END) ahead
+ CROSS JOIN {counting_session("ahead.id")} s
+ WHERE s.start_time > clock_timestamp()
+   AND (s.status = 'cancelled') = (:reminder_type = 'cancelled')
+ON CONFLICT (session_id) DO UPDATE
+   SET start_time = excluded.start_time, status = excluded.status, changed_at = now()
+""")  # noqa: S608 - composed of constants
+
 _SAME_LEAD = typed(f"""
 SELECT other.reminder_type
   FROM reminder_configurations mine JOIN reminder_configurations other
@@ -246,6 +263,10 @@ async def _checked(
         other = await connection.scalar(_SAME_LEAD, {"reminder_type": reminder_type})
         if other is not None:
             raise SameLeadError(other)
+    is_on, was_on = (rule is not None and rule.is_enabled for rule in (after, before))
+    if reminder_type in (Notice.CANCELLED, Notice.MOVED) and is_on and not was_on:
+        named = {"session_id": session_id, "reminder_type": reminder_type}
+        await connection.execute(_NOT_OF_THE_PAST, named)
     return change
 
 

@@ -182,7 +182,8 @@ def _while_it_waits(case: Case, kind: Notice, row: Reminder, known: _Known) -> R
     if kind is Notice.MOVED and row.starts_at != session.starts_at:
         return _moved_on(case, row, known)
     now_at = replace(row, starts_at=session.starts_at)
-    if case.is_quiet and kind is not Notice.CONFIRMED:
+    # What an operator asked for is asked for.
+    if case.is_quiet and kind is not Notice.CONFIRMED and row.requested_at is None:
         return close(now_at, ReminderStatus.SKIPPED, StatusReason.UNTOLD)
     return now_at
 

@@ -2,8 +2,8 @@
 
 Pure. The provider counts by the second, and says "at most so many in each". So that many may go at
 once, as long as no second of any clock sees more: when a crowd is due, its first requests do not
-wait for each other. A crowd that lasts leaves gaps: from its third window on requests go one after
-the other, so that whoever falls due in its middle does not wait for the next window.
+wait for each other. A crowd that lasts leaves gaps: from its third window on its requests are spread
+over the window, so that whoever falls due in its middle does not wait for the next one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Self
 
 MOST = 20
 """Requests at once; beyond it the window shrinks instead."""
+TOGETHER = 3
+"""Requests of a crowd that lasts which may go at once: one that is late holds up no other."""
 REMEMBERED = 2 * MOST
 """Turns that are kept: two windows, by which a crowd that lasts is told from one that is soon out."""
 _MARGIN = 1.1

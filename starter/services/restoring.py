@@ -25,7 +25,7 @@ from reminders.db.preferences import STOPPING
 from reminders.db.restoring import Found, Moved, RestoredLedger, Since
 from reminders.domain.errors import ServiceUnavailableError
 from reminders.domain.keys import TASK_QUEUE
-from reminders.domain.model import OptOut, Reminder, ReminderStatus, StatusReason
+from reminders.domain.model import Notice, OptOut, Reminder, ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
 from reminders.fan_out import fan_out
 from reminders.temporal import pollers
@@ -166,6 +166,8 @@ class _Judging:
     """Sessions of which something waited even so, and when a workflow learned it."""
     _versions: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
     """Of the newest plan of each session, and when a workflow learned it."""
+    _told_off: set[UUID] = field(default_factory=set)
+    """Sessions of whose cancel somebody was to be told."""
 
     def judge(
         self, enrollment: Enrollment, rows: Sequence[Reminder], account: Account | None
@@ -246,6 +248,13 @@ class _Judging:
             self.since.moved[session_id] = Moved(
                 starts_at=account.starts_at, told_at=account.learned_at
             )
+        if any(known.reminder_type == Notice.CANCELLED for known in account.known.values()):
+            self._told_off.add(session_id)
+        if any(
+            known.reason is StatusReason.UNTOLD and known.starts_at == account.starts_at
+            for known in account.known.values()
+        ):
+            self.since.quiet.add(session_id)
         if account.cancelled_at is not None and account.cancelled_because in _CALLED_OFF:
             _latest(self.since.called_off, session_id, account.cancelled_at)
         elif account.is_called_off:  # its people were still to be told so
@@ -258,6 +267,8 @@ class _Judging:
         for session_id, at in self._takes_place.items():
             if session_id in self.since.called_off and self.since.called_off[session_id] < at:
                 del self.since.called_off[session_id]
+        # A cancel of which nobody was to be told ends runs without giving them a notice.
+        self.since.quiet |= self.since.called_off.keys() - self._told_off
         return self.since
 
 

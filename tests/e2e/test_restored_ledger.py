@@ -35,7 +35,7 @@ from tests.workflows.test_handover import switch_on
 
 pytestmark = pytest.mark.proof
 
-MINUTES = timedelta(minutes=1)
+MINUTES, HOURS = timedelta(minutes=1), timedelta(hours=1)
 
 
 class Disaster:
@@ -295,6 +295,39 @@ async def test_who_was_told_of_a_cancel_is_told_nothing_else(disaster: Disaster)
         assert not [r for r in await stage.ledger(session) if r.status.is_pending]
         assert {1} == set((await mailed(stage)).values())
         assert await so_many(stage, 2)
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False])
+async def test_what_was_told_to_nobody_is_told_to_nobody(
+    disaster: Disaster, *, is_cancelled: bool
+) -> None:
+    """A cancel or a move since the backup that was kept from all is not told by what comes after."""
+    async with disaster.stage() as stage:
+        for notice in ("cancelled", "moved"):
+            await switch_on(stage, notice)
+        session, person = await stage.session(starts_in=25 * HOURS), await stage.attendee()
+        await stage.enroll(session, person)
+    backup = await disaster.backup()
+
+    new_start = session.starts_at + 3 * HOURS
+    async with disaster.stage() as stage:
+        if is_cancelled:
+            await stage.gateway.cancel_session(session.id, tell_nobody=True)
+            await eventually(lambda: has_closed(stage.handle(session, person)))
+        else:
+            await stage.gateway.put_session(replace(session, starts_at=new_start), tell_nobody=True)
+            await eventually(lambda: starts(stage, session, person, new_start))
+    await disaster.restore(backup)
+
+    async with disaster.stage(with_worker=False) as stage:
+        told = await recovered(stage)
+        assert 1 == (told.sessions_cancelled if is_cancelled else told.sessions_moved)
+    async with disaster.stage() as stage:
+        for _ in range(2):
+            await stage.sweep()
+        notices = [r for r in await stage.ledger(session) if r.notice is not None]
+        assert not [r for r in notices if r.status.is_pending or r.status.is_accepted]
+        assert [] == await stage.provider.accepted()
 
 
 async def starts(stage: Stage, session: Session, person: UUID, at: datetime) -> bool:

@@ -29,7 +29,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
-from reminders.domain.pace import Pace, Usage
+from reminders.domain.pace import TOGETHER, Pace, Usage
 from reminders.domain.ports import (
     Clock,
     Destination,
@@ -255,10 +255,10 @@ class Store:
         if len(self.turns) >= pace.requests:
             turns.append(self.turns[-pace.requests] + pace.window)
         if (
-            len(self.turns) >= 2 * pace.requests
+            len(self.turns) >= max(2 * pace.requests, TOGETHER)
             and self.turns[-2 * pace.requests] > now - 2.5 * pace.window
         ):
-            turns.append(self.turns[-1] + pace.window / pace.requests)
+            turns.append(self.turns[-TOGETHER] + pace.window * TOGETHER / pace.requests)
         turn = max(turns)
         self.turns = [*self.turns, turn][-2 * pace.requests :]
         return max(turn - now, NOTHING)
@@ -314,6 +314,13 @@ class Store:
             and (r.status is SENDING or r.reason is StatusReason.OUTCOME_UNKNOWN)
             for r in mine
         )
+        may_know_another = session is not None and any(
+            r.id != row.id
+            and r.plan_version > (told.plan_version if told else 0)
+            and (r.reminder_type == "cancelled" or r.starts_at != session.starts_at)
+            and (r.status is SENDING or r.reason is StatusReason.OUTCOME_UNKNOWN)
+            for r in mine
+        )
         known = row.moved_from or (moving.moved_from if moving else None)
         known = known or (told.starts_at if told else None)
         return DeliveryFacts(
@@ -329,7 +336,7 @@ class Store:
             and session is not None
             and told.starts_at == session.starts_at
             and told.reminder_type != "cancelled"
-            and not may_be_called_off
+            and not may_know_another
             and not any(
                 r.reason is StatusReason.UNTOLD and r.plan_version > told.plan_version for r in mine
             ),

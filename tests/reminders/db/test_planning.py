@@ -20,6 +20,7 @@ from reminders.db.erasure import ErasureStore
 from reminders.db.ledger import ReminderQueries
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
+from reminders.db.rules import RuleStore
 from reminders.db.sessions import Catalogue
 from reminders.db.tables import UserRow
 from reminders.domain.errors import (
@@ -35,7 +36,10 @@ from reminders.domain.model import (
     Reminder,
     Session,
     SessionStatus,
+    StatusReason,
 )
+from reminders.domain.rules import RuleFields
+from tests.reminders.db.test_sweep import sql
 from tests.stage import eventually
 
 
@@ -157,6 +161,45 @@ async def test_a_crowd_is_told_of_a_move_once_all_can_have_the_plan(
         (moved,) = (r for r in planned.reminders if r.reminder_type == "moved")
         assert timedelta(minutes=4, seconds=30) <= moved.due_at - before < timedelta(minutes=5)
     assert timedelta(minutes=4, seconds=30) == await planner.cooling(session.id)
+
+
+@pytest.mark.parametrize("session_wide", [True, False])
+async def test_switching_a_notice_on_tells_nothing_of_the_past(
+    database: Database, planner: EnrollmentPlanner, *, session_wide: bool
+) -> None:
+    """What was cancelled before, the platform has told by itself; what is cancelled later is told."""
+    old, new = await a_stored_session(database), await a_stored_session(database)
+    user = (await a_stored_person(database)).user_id
+    cancel = "UPDATE sessions SET status = 'cancelled' WHERE id = :id"
+    for session in (old, new):
+        await planner.enroll(session.id, user)
+    async with database.transaction() as connection:
+        await connection.execute(text(cancel), {"id": old.id})
+    await planner.replan(old.id, user)
+    rules, on = RuleStore(database), RuleFields(is_enabled=True)
+    for session_id in (old.id, new.id) if session_wide else (None,):
+        await rules.change("cancelled", session_id, on, by=By("cli"))
+    async with database.transaction() as connection:
+        await connection.execute(text(cancel), {"id": new.id})
+    notices = [
+        next(r for r in (await planner.replan(s.id, user)).reminders if r.notice)
+        for s in (old, new)
+    ]
+    assert [StatusReason.UNTOLD, None] == [notice.reason for notice in notices]
+
+
+async def test_what_was_to_be_told_to_nobody_may_come_back_and_be_told(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Cancelled quietly, published again, and cancelled in earnest: the last is another cancel."""
+    await sql(database, "UPDATE reminder_configurations SET is_enabled = true")
+    session, user = await a_stored_session(database), (await a_stored_person(database)).user_id
+    await planner.enroll(session.id, user)
+    await Catalogue(database).cancel_session(session.id, By("cli"), tell_nobody=True)
+    assert not (await planner.replan(session.id, user)).is_told
+    for status, is_told in (("scheduled", False), ("cancelled", True)):
+        await sql(database, f"UPDATE sessions SET status = '{status}'")
+        assert is_told is (await planner.replan(session.id, user)).is_told
 
 
 async def test_who_was_planned_anew_meanwhile_is_told_of(

@@ -171,6 +171,13 @@ class Enrollee:
             and (r.status is ReminderStatus.SENDING or r.reason is StatusReason.OUTCOME_UNKNOWN)
             for r in rows
         )
+        may_know_another = any(
+            r.id != row.id
+            and r.plan_version > (told.plan_version if told else 0)
+            and (r.notice is Notice.CANCELLED or r.starts_at != start)
+            and (r.status is ReminderStatus.SENDING or r.reason is StatusReason.OUTCOME_UNKNOWN)
+            for r in rows
+        )
         return DeliveryFacts(
             reminder=row,
             session=self.session,
@@ -183,7 +190,7 @@ class Enrollee:
             told_already=told is not None
             and told.starts_at == start
             and told.notice is not Notice.CANCELLED
-            and not may_be_called_off
+            and not may_know_another
             and not any(
                 r.reason is StatusReason.UNTOLD and r.plan_version > told.plan_version for r in rows
             ),

@@ -37,6 +37,37 @@ def test_a_default_enrollment_has_no_row_of_a_notice(ana: Enrollee) -> None:
     assert {"24h", "2h", "30min"} == {r.reminder_type for r in ana.rows.values()}
 
 
+@pytest.mark.parametrize("enrolls_again", [True, False])
+def test_who_enrolls_while_a_session_is_off_is_reminded_once_it_is_held(
+    ana: Enrollee, *, enrolls_again: bool
+) -> None:
+    """A cancel by hand is over with that, and with nothing else."""
+    for row in list(ana.rows.values()):
+        ana.rows[row.id] = replace(
+            row, status=ReminderStatus.CANCELLED, reason=StatusReason.WORKFLOW_CANCELLED
+        )
+    ana.cancel()
+    if enrolls_again:
+        ana.enroll()
+        ana.enroll()
+    ana.restore()
+    waiting = [r for r in ana.rows.values() if r.status is ReminderStatus.SCHEDULED]
+    assert (3 if enrolls_again else 0) == len([r for r in waiting if r.notice is None])
+
+
+def test_what_an_operator_asks_for_is_sent_although_nobody_was_to_be_told(ana: Enrollee) -> None:
+    """One person is to hear of what was kept from all: the row that they asked for stays."""
+    ana.cancel(is_quiet=True)
+    [untold] = [r for r in ana.rows.values() if r.notice is Notice.CANCELLED]
+    assert StatusReason.UNTOLD is untold.reason
+    asked = replace(
+        untold, status=ReminderStatus.SCHEDULED, reason=None, due_at=NOW, requested_at=NOW
+    )
+    ana.rows[untold.id] = asked
+    ana.plan()
+    assert ReminderStatus.SCHEDULED is ana.rows[untold.id].status
+
+
 def test_a_cancelled_session_is_told_at_once_and_once(ana: Enrollee) -> None:
     """One e-mail, however often it is planned anew; the reminders are called off."""
     ana.cancel()
