@@ -30,10 +30,11 @@ _NEWEST = 1_000
 """Deliveries from which it is told how long they take."""
 _DOMAINS = 3
 
-# By status and due instant, of which there is an index: nothing is sent before it is due.
+# By status and due instant, of which there is an index: nothing is sent before it is due. Of what we
+# have not posted, but a cron job before us, nobody tells us anything.
 _LATE = """
     SELECT r.user_id FROM session_reminder_emails r
-     WHERE r.email_status = 'sent' AND r.due_at >= :since
+     WHERE r.email_status = 'sent' AND r.due_at >= :since AND r.attempts > 0
        AND r.sent_at >= :since AND r.sent_at < :late
      LIMIT :limit
 """
@@ -41,7 +42,7 @@ _LATE = """
 _STATE = typed(f"""
 SELECT (SELECT count(*) FROM ({_LATE}) l) AS late,
        EXISTS (SELECT FROM session_reminder_emails r
-                WHERE r.sent_at >= :since AND r.sent_at < :late) AS accepted,
+                WHERE r.sent_at >= :since AND r.sent_at < :late AND r.attempts > 0) AS accepted,
        EXISTS (SELECT FROM webhook_events e WHERE e.received_at >= :since) AS is_told,
        EXISTS (SELECT FROM webhook_events e
                 WHERE e.received_at >= :since AND NOT starts_with(e.svix_id, :asked)) AS has_events

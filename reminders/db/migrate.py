@@ -22,6 +22,10 @@ _LOCK = 0x5E5510
 """Advisory lock: of several processes that upgrade at once, one does and the others wait."""
 
 
+_IMPATIENT = text("SET LOCAL lock_timeout = '3s'")
+"""Behind somebody who reads for long, such as a dump, all who write would wait as long as we do."""
+
+
 async def upgrade(database: Database, revision: str = "head") -> None:
     """Migrate up to a revision; safe to run again, and by several processes at once.
 
@@ -31,6 +35,7 @@ async def upgrade(database: Database, revision: str = "head") -> None:
     host_schema = database.host_schema
     async with database.transaction() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        await connection.execute(_IMPATIENT)
         columns = await existing_platform.prepare(connection, host_schema) if host_schema else {}
         await connection.run_sync(_run, command.upgrade, revision, host_schema)
         if host_schema:
@@ -40,6 +45,7 @@ async def upgrade(database: Database, revision: str = "head") -> None:
 async def downgrade(database: Database, revision: str) -> None:
     """Migrate down to a revision; data of what goes is lost."""
     async with database.transaction() as connection:
+        await connection.execute(_IMPATIENT)
         await connection.run_sync(_run, command.downgrade, revision, database.host_schema)
 
 

@@ -95,7 +95,7 @@ SELECT r.id, r.user_id FROM session_reminder_emails r WHERE r.id = {_THE_REMINDE
 
 _UNHEARD_OF = typed(f"""
 SELECT count(*) FROM session_reminder_emails r
- WHERE r.sent_at IS NOT NULL AND r.due_at BETWEEN :since AND :until
+ WHERE r.sent_at IS NOT NULL AND r.attempts > 0 AND r.due_at BETWEEN :since AND :until
    AND NOT EXISTS (SELECT FROM webhook_events w WHERE w.received_at >= :since
                       AND NOT starts_with(w.svix_id, '{ASKED_EVENT}'))
 """)  # noqa: S608 - composed of constants

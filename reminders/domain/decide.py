@@ -20,7 +20,7 @@ from reminders.domain.model import (
     StatusReason,
     Turn,
 )
-from reminders.domain.notices import is_taken_back
+from reminders.domain.notices import NOTICEABLE, is_taken_back
 from reminders.domain.plan import due_before
 from reminders.domain.revise import due_as_requested
 
@@ -122,11 +122,13 @@ def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close
 def moved_from(
     told: datetime | None, starts_at: datetime | None, *, now: datetime
 ) -> datetime | None:
-    """The start that a person was told last, if the session has moved away from it.
+    """The start that a person was told last, if the session has moved away from it, as clocks show.
 
     One that has passed took place: a weekly class is kept in one row, and is not moved each week.
     """
-    return told if told is not None and told != starts_at and told > now else None
+    if told is None or told <= now:
+        return None
+    return told if starts_at is None or abs(told - starts_at) >= NOTICEABLE else None
 
 
 def superseded_at(facts: DeliveryFacts, *, now: datetime) -> datetime | None:

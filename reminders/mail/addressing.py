@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from email_validator import validate_email
 
+from reminders.domain.addresses import visible
 from reminders.domain.delivery_errors import InvalidAddressError
 from reminders.mail.plain_text import is_one_line
 
@@ -30,7 +31,7 @@ def deliverable_address(text: str) -> str:
     Raises:
         InvalidAddressError: If it is none, or several, or carries a display name.
     """
-    candidate = text.strip()
+    candidate = visible(text)
     is_localhost = is_local(candidate)
     local, _, _ = candidate.rpartition("@")
     checked = f"{local}@localhost.test" if is_localhost else candidate

@@ -19,7 +19,8 @@ from reminders.domain.keys import reminder_id
 _SCOPE = "(CAST(:session_id AS uuid) IS NULL OR {column} = :session_id)"
 
 _REOPENABLE = typed(f"""
-SELECT r.session_id, r.user_id, r.reminder_type, r.generation, r.due_at, r.starts_at, r.workflow_id
+SELECT r.session_id, r.user_id, r.reminder_type, r.generation, r.due_at, r.starts_at, r.workflow_id,
+       r.moved_from
   FROM session_reminder_emails r JOIN sessions s ON s.id = r.session_id
  WHERE r.email_status = 'skipped' AND r.status_reason = 'shadowed'
    AND {_SCOPE.format(column="r.session_id")}

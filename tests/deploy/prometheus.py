@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -55,6 +55,16 @@ def evaluated(
             {"series": key, "values": _values(now.get(key), then.get(key))}
             for key in now.keys() | then.keys()
         ]
+    return firing(series, folder)
+
+
+def firing(series: Sequence[Mapping[str, str]], folder: Path) -> set[str]:
+    """The alerts that fire at the end of these series, which have a value a minute.
+
+    Args:
+        series: In the notation of promtool.
+        folder: For files.
+    """
     names = list(alerts())
     queries = [
         {

@@ -28,7 +28,7 @@ from reminders.settings import Settings
 from reminders.temporal import ensure_schedule
 from starter.assembly import assemble
 from starter.services.namespace import sweep_schedule
-from tests.deploy.prometheus import PROMTOOL, alerts, evaluated
+from tests.deploy.prometheus import PROMTOOL, alerts, evaluated, firing
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 from tests.reminders.observability.running import Metrics, RunningWorker, a_running_worker
@@ -124,6 +124,24 @@ async def test_alarms_of_the_delivery(scene: Scene, tmp_path: Path) -> None:
 
 
 @needs_promtool
+def test_a_hold_that_comes_and_goes_is_told(tmp_path: Path) -> None:
+    """A used up quota holds for a minute, and is met again every five."""
+    held = {"series": 'reminders_delivery_held{reason="quota"}', "values": "0x10 1 0x3 1 0x3 1 0x1"}
+    assert "RemindersDeliveryHeld" in firing([held], tmp_path)
+
+
+@needs_promtool
+def test_probes_do_not_hide_that_every_call_fails(tmp_path: Path) -> None:
+    """Readiness, liveness and scrapes of two pods: 38 good answers a minute beside one that is bad."""
+    total = "reminders_http_requests_total"
+    series = [
+        {"series": f'{total}{{route="/v1/enrollments", status="500"}}', "values": "0+1x27"},
+        {"series": f'{total}{{route="/healthz", status="200"}}', "values": "0+38x27"},
+    ]
+    assert "RemindersApiErrors" in firing(series, tmp_path)
+
+
+@needs_promtool
 async def test_alarms_of_the_ledger(scene: Scene, tmp_path: Path) -> None:
     """Overdue without a worker, a batch whose owner died, a quota near its end: told within minutes."""
     before = await scene.api()
@@ -156,7 +174,7 @@ async def test_alarms_of_what_does_not_arrive(scene: Scene, tmp_path: Path) -> N
     await due_reminders(scene.database, 2)
     async with scene.database.transaction() as connection:
         await connection.exec_driver_sql(
-            "UPDATE session_reminder_emails SET email_status = 'sent',"
+            "UPDATE session_reminder_emails SET email_status = 'sent', attempts = 1,"
             " sent_at = now() - interval '16 minutes', due_at = now() - interval '17 minutes'"
         )
     silent = await scene.api(resend_webhook_secret=secret)

@@ -148,3 +148,15 @@ async def test_notices_are_on_where_everything_begins(postgres: EmbeddedPostgres
         assert (set() if was else {"cancelled", "moved"}) == on
     await database.aclose()
     postgres.drop_database(name)
+
+
+async def test_a_migration_does_not_wait_long_for_a_lock(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a dump all who write would wait as long as it does: it gives up, and may be repeated."""
+    monkeypatch.setattr(migrate, "_IMPATIENT", text("SET LOCAL lock_timeout = '50ms'"))
+    async with database.transaction() as connection:
+        await connection.execute(text("LOCK TABLE session_reminder_emails IN ACCESS SHARE MODE"))
+        with pytest.raises(DatabaseUnavailableError):
+            await migrate.downgrade(database, "base")
+    assert migrate.head() == await migrate.current(database)

@@ -182,6 +182,8 @@ def test_a_start_that_has_passed_is_no_move() -> None:
     """A weekly class that is kept in one row takes place, and is then set to next week."""
     week = timedelta(days=7)
     assert NOW + HOUR == moved_from(NOW + HOUR, NOW + week, now=NOW)
+    assert moved_from(NOW + HOUR, NOW + HOUR + timedelta(microseconds=123_456), now=NOW) is None
+    assert NOW + HOUR == moved_from(NOW + HOUR, NOW + HOUR + timedelta(minutes=1), now=NOW)
     for told in (NOW - timedelta(days=6), NOW, None, NOW + week):
         assert moved_from(told, NOW + week, now=NOW) is None
 

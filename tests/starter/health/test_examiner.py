@@ -275,7 +275,7 @@ async def accepted_ago(database: Database, ago: timedelta, *addresses: str) -> N
         await connection.execute(
             update(ReminderRow)
             .where(ReminderRow.id.in_([reminder.reminder_id for reminder in due]))
-            .values(email_status="sent", sent_at=at, due_at=at)
+            .values(email_status="sent", attempts=1, sent_at=at, due_at=at)
         )
 
 

@@ -165,7 +165,8 @@ async def test_webhooks_that_do_not_come(
         session_id, _ = await api.enrolled(starts_in=timedelta(minutes=90))
     async with database.transaction() as connection:
         await connection.exec_driver_sql(
-            "UPDATE session_reminder_emails SET due_at = $1, sent_at = $1, email_status = 'sent'"
+            "UPDATE session_reminder_emails SET due_at = $1, sent_at = $1, email_status = 'sent',"
+            " attempts = 1"
             " WHERE session_id = $2 AND email_status = 'scheduled'",
             (datetime.now(UTC) - due_ago, session_id),
         )
