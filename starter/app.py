@@ -113,6 +113,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """
     settings = settings or environment.load()
     database_url.read(settings.require_database_url())
+    # Here, and not where it is served: others serve it by `uvicorn --factory`.
+    logging.getLogger("uvicorn.access").addFilter(attendee.REDACT)
     traced = tracing.start(settings.otel_exporter_otlp_endpoint, service="reminders-api")
     registry = a_registry()
 
@@ -202,7 +204,6 @@ def run(settings: Settings) -> None:
     logs.configure(settings.log_format, settings.log_level)
     app = create_app(settings)
     listener = serving.listener("API_ADDRESS", host, port)
-    logging.getLogger("uvicorn.access").addFilter(attendee.RedactTokens())
     logger.info("API on %s, documentation at /docs", serving.url(listener))
     with listener:
         asyncio.run(_serve(serving.Server(app, settings.forwarded_allow_ips), listener))

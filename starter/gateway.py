@@ -313,9 +313,11 @@ class ReminderGateway:
         """
         session = await self.catalogue.session(session_id)
         status = await self.catalogue.enrollment_status(session_id, user_id)
-        if status is None:
-            raise EnrollmentNotFoundError(session_id, user_id)
         reminders = await self.queries.of_enrollment(session_id, user_id)
+        if status is None:
+            if not reminders or await self.catalogue.is_erased(user_id):
+                raise EnrollmentNotFoundError(session_id, user_id)
+            status = EnrollmentStatus.CANCELLED  # the platform has deleted its row; ours stay
         workflow_id = session_reminder_workflow_id(session_id, user_id)
         workflow_status, run_id = await self.handover.workflows.describe(workflow_id)
         return Story(

@@ -93,7 +93,11 @@ async def _read(
         return None
     status = row["enrollment_status"]
     session = mapping.session(row)
-    own = replace(session, join_url=row["own_join_url"] or session.join_url)
+    if status in (None, EnrollmentStatus.CANCELLED):
+        # They are told that it is off, and not how to get in.
+        own = replace(session, join_url=None, location=None, preparation_notes=None)
+    else:
+        own = replace(session, join_url=row["own_join_url"] or session.join_url)
     facts = own, EnrollmentStatus(status) if status else None
     if row["fingerprint"] != _fingerprint(facts):
         return facts, None

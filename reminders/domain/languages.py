@@ -6,6 +6,7 @@ So pretix and Indico store theirs: `{"en": "Cardiology", "de": "Kardiologie"}`. 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -36,6 +37,10 @@ def in_language(session: Session, *names: str | None) -> Session:
     return replace(session, **chosen) if chosen else session
 
 
+_ILLEGIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What JSON can say by an escape, and nobody can encode, or should show."""
+
+
 def text_in(text: str, *names: str | None) -> str:
     """A text in the first of these languages that it has; see `in_language`."""
     if not text.lstrip().startswith("{"):
@@ -47,7 +52,9 @@ def text_in(text: str, *names: str | None) -> str:
     if not isinstance(found, dict) or not all(isinstance(v, str | None) for v in found.values()):
         return text
     texts: dict[str, str] = {
-        _plain(name): said for name, said in found.items() if said and said.strip()
+        _plain(name): legible
+        for name, said in found.items()
+        if said and (legible := _ILLEGIBLE.sub("", said)).strip()
     }
     # `de` has what is written for `de-informal`, if there is no better.
     broader = {name.partition("_")[0]: said for name, said in reversed(texts.items())}

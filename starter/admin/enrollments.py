@@ -10,8 +10,8 @@ from fastapi import Request, Response
 
 from reminders.db.audit import By
 from reminders.db.lookups import Names
-from reminders.domain.errors import SendRefusedError
-from reminders.domain.model import EnrollmentStatus, Reminder, SessionStatus, StatusReason
+from reminders.domain.errors import SendRefusedError, UserNotFoundError
+from reminders.domain.model import Attendee, EnrollmentStatus, Reminder, SessionStatus, StatusReason
 from reminders.domain.resending import Circumstances, at_once, once_more
 from reminders.domain.revise import is_called_off, newest_of
 from starter.admin.rendering import render
@@ -33,7 +33,7 @@ async def enrollment(
     """Every reminder of it, all generations; from the ledger, whatever Temporal still knows."""
     story = await parts.gateway.why(session_id, user_id)
     session = parts.browser.readable(story.session)
-    attendee = await parts.catalogue.user(user_id)
+    attendee = await _attendee(parts, user_id)
     events = await parts.provider_events.of([r.id for r in story.reminders])
     waiting, resendable = await _allowed(parts, story)
     return render(
@@ -44,6 +44,7 @@ async def enrollment(
         attendee=attendee,
         names=Names({session_id: session.title}, {user_id: attendee.full_name or attendee.email}),
         may_enroll=_may_enroll(story, parts.clock.now()),
+        was_pending=_was_pending(story),
         events=events,
         nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
         waiting=waiting,
@@ -54,8 +55,18 @@ async def enrollment(
     )
 
 
+async def _attendee(parts: Parts, user_id: UUID) -> Attendee:
+    """Whose it is; of somebody whom the platform has deleted there is the id."""
+    try:
+        return await parts.catalogue.user(user_id)
+    except UserNotFoundError:
+        return Attendee(user_id=user_id, email="")
+
+
 async def _allowed(parts: Parts, story: Story) -> tuple[set[UUID], set[UUID]]:
     """Which reminders may be sent now, and which once more; decided anew when somebody asks."""
+    if story.enrollment_status is not EnrollmentStatus.CONFIRMED:
+        return set(), set()
     session = story.session
     rules = {r.reminder_type: r for r in await parts.rules.of_session(session.id)}
     choices = await parts.preferences.of(story.user_id)
@@ -88,13 +99,20 @@ def _may_enroll(story: Story, now: datetime) -> bool:
     return is_ahead and (is_ended or is_called_off(newest_of(story.reminders).values()))
 
 
+def _was_pending(story: Story) -> bool:
+    """Whether their seat had not been confirmed when it was ended."""
+    reminders = [r for r in newest_of(story.reminders).values() if r.notice is None]
+    return bool(reminders) and all(r.reason is StatusReason.UNCONFIRMED for r in reminders)
+
+
 @router.post("/enrollments/{session_id}/{user_id}/enroll")
 async def enroll(
     session_id: UUID, user_id: UUID, parts: Answering, operator: SignedIn, form: Sent
 ) -> Response:
     """Begin an enrollment again that was ended; what still lies ahead is planned anew."""
     by = By(operator.actor, form.reason())
-    await parts.gateway.enroll(session_id, user_id, by=by, by_hand=True)
+    status = EnrollmentStatus.PENDING if form.flag("is_pending") else EnrollmentStatus.CONFIRMED
+    await parts.gateway.enroll(session_id, user_id, status=status, by=by, by_hand=True)
     return redirect(f"/enrollments/{session_id}/{user_id}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import sha256
 from typing import Self
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from reminders.domain.rules import RuleDiff, RuleFields
 from reminders.mail.subject import LONGEST_TEMPLATE, SUBJECT_NAMES
 from starter.admin.form import Form
 from starter.admin.rendering import render
-from starter.admin.routing import Sent, SignedIn, describe, page_router
+from starter.admin.routing import Sent, SignedIn, describe, error_page, page_router
 from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.services.mails import Mails
@@ -108,6 +109,7 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
         session=await parts.browser.session(change.session_id) if change.session_id else None,
         diff=found,
         values=_values(found.change.after) if change.fields else {},
+        seen=_seen(found.change.before),
         subjects={
             "before": await _subject(mails, found.change.before),
             "after": await _subject(mails, found.change.after),
@@ -119,6 +121,15 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
 async def apply(request: Request, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Store the change and tell every workflow that it concerns. Safe to repeat."""
     change, reason = _RuleForm.of(form), form.reason()
+    found = (await _diff(parts, change)).change
+    if not found.is_repeated and form.raw("seen") != _seen(found.before):
+        return error_page(
+            request,
+            409,
+            "Changed meanwhile",
+            "Somebody has changed this rule since you looked. Nothing was stored: look again.",
+            back="/rules",
+        )
     if change.fields is None:
         receipt = await parts.rules.delete(
             change.reminder_type, change.session_id, by=By(operator.actor, reason)
@@ -129,6 +140,11 @@ async def apply(request: Request, parts: Answering, operator: SignedIn, form: Se
             change.reminder_type, change.session_id, change.fields, by=By(operator.actor, reason)
         )
     return render(request, "rule_receipt.html", change=change, receipt=receipt, reason=reason)
+
+
+def _seen(rule: ReminderRule | None) -> str:
+    """What tells a rule from what it is by the time that a change is stored."""
+    return sha256(repr(rule).encode()).hexdigest()
 
 
 async def _diff(parts: Parts, change: _RuleForm) -> RuleDiff:

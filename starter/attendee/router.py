@@ -267,7 +267,7 @@ def _unavailable(request: Request, error: Exception, action: Action | None) -> R
     return _page(request, html, status=503, **{"Retry-After": str(RETRY_AFTER)})
 
 
-class RedactTokens(logging.Filter):
+class _RedactTokens(logging.Filter):
     """Takes the tokens out of uvicorn's access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -278,3 +278,7 @@ class RedactTokens(logging.Filter):
             if link:
                 record.args = (*record.args[:2], f"{path[: link.end()]}...", *record.args[3:])
         return True
+
+
+REDACT = _RedactTokens()
+"""One for all: a logger takes the same filter once."""

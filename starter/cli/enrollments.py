@@ -170,7 +170,7 @@ def cancel(
 
 
 def _title(session: UUID) -> str:
-    return ask(lambda parts: parts.browser.session(session)).title
+    return tables.plain(ask(lambda parts: parts.browser.session(session)).title)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from starter.cli.options import (
     ask,
     by,
     fail,
+    instant,
     show,
 )
 
@@ -75,11 +76,8 @@ def api_key(
 @app.command("ledger-restored")
 def ledger_restored(
     down_since: Annotated[
-        str,
-        typer.Option(
-            metavar="INSTANT",
-            help="Since when the lost database took no more writes, such as 2026-11-23T09:00:00Z.",
-        ),
+        datetime,
+        instant("Since when the lost database took no more writes, such as 2026-11-23T09:00:00Z."),
     ],
     *,
     reason: Reason = None,
@@ -90,11 +88,11 @@ def ledger_restored(
     from reminders.db.restoring import RestoredLedger
     from starter.services.restoring import polling_now, reconcile
 
-    instant = _instant(down_since)
-
     async def reconciled(parts: Parts) -> Reconciled:
         await parts.namespace.memo()  # another's workflows say nothing of ours
         queue, now = parts.settings.temporal_task_queue, parts.clock.now()
+        if down_since > now:
+            raise InvalidInputError("lies in the future", field="--down-since")
         if await polling_now(parts.client, queue, now=now):
             raise ConfigurationError(
                 "a worker has polled within the last 70 seconds; stop all workers, wait, and repeat"
@@ -103,25 +101,13 @@ def ledger_restored(
             parts.client,
             RestoredLedger(parts.database, parts.clock),
             parts.clock,
-            down_since=instant,
+            down_since=down_since,
             by=by(reason),
             dry_run=dry_run,
             task_queue=parts.settings.temporal_task_queue,
         )
 
     show(ask(reconciled), _print_reconciled, as_json=as_json)
-
-
-def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        problem = "is no instant; write 2026-11-23T09:00:00Z"
-        fail(InvalidInputError(f"--down-since {problem}", field="--down-since"))
-    if instant.tzinfo is None:
-        problem = "has no UTC offset; end it with Z"
-        fail(InvalidInputError(f"--down-since {problem}", field="--down-since"))
-    return instant.astimezone(UTC)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from starter.cli.options import (
     Reason,
     ask,
     by,
+    filtered,
     parsed,
     show,
     show_named,
@@ -85,7 +86,7 @@ def runs(
     """List sweeps and session changes, the newest first, with what they did."""
     from starter.api import operation
 
-    filters = operation.RunFilters(kind=kind, state=state, limit=limit, cursor=cursor)
+    filters = filtered(operation.RunFilters, kind=kind, state=state, limit=limit, cursor=cursor)
     show_named(
         lambda p: operation.runs(filters, p), _print_runs, attrgetter("items"), as_json=as_json
     )

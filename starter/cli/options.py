@@ -140,6 +140,22 @@ def parsed(kind: str) -> Callable[[str], Any]:
     return parse
 
 
+def filtered(kind: Callable[..., _T], /, **given: Any) -> _T:  # noqa: ANN401 - what the filters take
+    """Filters as the HTTP API has them, from what was typed.
+
+    Raises:
+        typer.BadParameter: In its words for what is wrong.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        msg = f"{wrong['loc'][0]}: {wrong['msg']}"
+        raise typer.BadParameter(msg) from None
+
+
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """A command, each of whose parameters that is a dataclass stands for its fields.
 

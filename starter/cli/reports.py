@@ -10,7 +10,18 @@ from uuid import UUID
 import typer
 
 from starter.cli import tables
-from starter.cli.options import AsJson, Cursor, Group, Limit, User, ask, parsed, show, show_named
+from starter.cli.options import (
+    AsJson,
+    Cursor,
+    Group,
+    Limit,
+    User,
+    ask,
+    filtered,
+    parsed,
+    show,
+    show_named,
+)
 from starter.cli.reminders import by_status
 
 if TYPE_CHECKING:
@@ -80,8 +91,14 @@ def events(
     from starter.api import reports
     from starter.api.reports import EventFilters
 
-    filters = EventFilters(
-        session_id=session, user_id=user, action=action, actor=actor, limit=limit, cursor=cursor
+    filters = filtered(
+        EventFilters,
+        session_id=session,
+        user_id=user,
+        action=action,
+        actor=actor,
+        limit=limit,
+        cursor=cursor,
     )
     show_named(
         lambda p: reports.events(p, filters), _print_events, attrgetter("items"), as_json=as_json
@@ -97,8 +114,9 @@ def find(
     """Find the ids of users by a part of their name or address."""
     from starter.api import reports
 
+    search = filtered(reports.UserSearch, query=query)
     show_named(
-        lambda p: reports.users(p, reports.UserSearch(query=query)),
+        lambda p: reports.users(p, search),
         _print_user_ids,
         lambda found: (SimpleNamespace(user_id=user_id) for user_id in found.items),
         as_json=as_json,

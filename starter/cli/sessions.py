@@ -21,6 +21,7 @@ from starter.cli.options import (
     TellNobody,
     ask,
     by,
+    filtered,
     show,
     show_named,
 )
@@ -69,7 +70,8 @@ def list_sessions(
     from starter.api import reports
     from starter.api.reports import SessionFilters
 
-    filters = SessionFilters(
+    filters = filtered(
+        SessionFilters,
         query=query,
         period=Period.PAST if past else Period.UPCOMING,
         limit=limit,
@@ -93,7 +95,7 @@ def roster(
     from starter.api import reports
     from starter.api.reports import RosterFilters
 
-    filters = RosterFilters(email_status=status, limit=limit, cursor=cursor)
+    filters = filtered(RosterFilters, email_status=status, limit=limit, cursor=cursor)
     show_named(
         lambda p: reports.roster(p, session, filters),
         _print_roster,

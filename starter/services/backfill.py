@@ -11,13 +11,14 @@ from uuid import UUID
 from reminders.db.planning import EnrollmentPlanner
 from reminders.db.sweep import Ahead
 from reminders.domain.errors import NotFoundError, ReminderError, ServiceUnavailableError
-from reminders.domain.model import ReminderStatus
+from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
 from reminders.fan_out import fan_out, total
 from starter.services.handover import Handover
 
 logger = logging.getLogger(__name__)
 
+_PAST = (StatusReason.PAST_DUE, StatusReason.SESSION_STARTED)
 PAGE = 200
 """Enrollments that are read at once; after each page the cursor moves on."""
 
@@ -129,12 +130,12 @@ class Backfill:
             why = str(error) if isinstance(error, ReminderError) else type(error).__name__
             logger.warning("session %s, user %s: could not be planned: %s", *key, why)
             return BackfillReceipt(enrollments=1, failed=1)
-        statuses = [r.status for r in planned.reminders]
+        rows = planned.reminders
         return BackfillReceipt(
             enrollments=1,
             planned=int(planned.is_changed),
-            scheduled=sum(status.is_pending for status in statuses),
-            past_due=statuses.count(ReminderStatus.SKIPPED),
+            scheduled=sum(r.status.is_pending for r in rows),
+            past_due=sum(r.status is ReminderStatus.SKIPPED and r.reason in _PAST for r in rows),
         )
 
 

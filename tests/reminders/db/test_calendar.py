@@ -37,3 +37,19 @@ async def test_however_many_look_at_once_a_change_is_numbered_once(database: Dat
     assert [found[0]] * at_once == found
     assert found[0] is not None
     assert (session, 0) == (found[0].session, found[0].sequence)
+
+
+async def test_who_has_left_is_not_shown_how_to_get_in(database: Database) -> None:
+    """Whoever is put out of a session sees that it is off, and not the link that was changed for it."""
+    session = await a_stored_session(database, join_url="https://meet.example/1", location="Hall")
+    person = await a_stored_person(database)
+    planner = EnrollmentPlanner(database, SystemClock())
+    await planner.enroll(session.id, person.user_id)
+    await planner.unenroll(session.id, person.user_id)
+    entry = await calendar_entry(database, session.id, person.user_id)
+    assert entry is not None
+    assert (None, None, None) == (
+        entry.session.join_url,
+        entry.session.location,
+        entry.session.preparation_notes,
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reminders.domain.languages import in_language
+from reminders.domain.languages import in_language, text_in
 from tests.reminders.mail.cases import ANA, FULL, mail
 
 TITLE = {
@@ -75,3 +75,12 @@ def test_the_e_mail_is_in_one_language() -> None:
             assert by[language] in message.text
         assert texts["title"][language] in message.subject
         assert '{"' not in message.text + message.html + message.subject
+
+
+@pytest.mark.parametrize("escape", ["\\ud800", "\\u0000", "\\u001b[2K", "\\u0085"])
+def test_what_json_can_say_and_nobody_can_read(escape: str) -> None:
+    """An escape within a text in several languages is no way past what is refused elsewhere."""
+    text = text_in(f'{{"en": "Cardiology {escape}update"}}', "en")
+    assert text.encode()
+    assert text.isprintable()
+    assert "fin" == text_in(f'{{"en": "{escape[:6]}", "es": "fin"}}', "en")

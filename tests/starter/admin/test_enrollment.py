@@ -116,3 +116,17 @@ async def test_an_overdue_reminder_and_a_hold_are_said_as_they_are(
             await connection.execute(
                 text("UPDATE provider_pace SET held_until = NULL, held_because = NULL")
             )
+
+
+async def test_who_waited_for_a_seat_waits_for_it_again(pages: Pages) -> None:
+    """An enrollment that was ended by mistake is begun as it was: nobody is confirmed by that."""
+    session_id, user_id = await pages.api.session(), await pages.api.user()
+    await pages.api.enroll(session_id, user_id, status="pending")
+    path, page = (
+        f"/v1/enrollments/{session_id}/{user_id}",
+        f"/admin/enrollments/{session_id}/{user_id}",
+    )
+    await pages.api.delete(path)
+    assert 'name="is_pending" value="on" checked' in (await pages.get(page)).text
+    await pages.submit(f"{page}/enroll", is_pending="on", reason="by mistake")
+    assert "pending" == (await pages.api.get(path)).json()["enrollment_status"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from html import escape
+from html import escape, unescape
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -264,6 +266,39 @@ async def test_a_rule_that_is_there_is_not_offered_to_be_added(pages: Pages) -> 
     answer = await pages.submit("/admin/rules/diff", **fields, minutes_before="150")
     assert 409 == answer.status_code
     assert 200 == (await pages.submit("/admin/rules/diff", **fields, **own)).status_code
+
+
+async def test_a_rule_that_somebody_changed_meanwhile_is_looked_at_again(pages: Pages) -> None:
+    """Saving what was shown would take back what was not; a second click on Save is no such change."""
+    session_id = await pages.api.session()
+    path, of_session = "/v1/reminder-configurations", {"session_id": str(session_id)}
+
+    async def shown() -> dict[str, str]:
+        page = await pages.submit(
+            "/admin/rules/diff",
+            verb="change",
+            session=str(session_id),
+            reminder_type="2h",
+            email_subject_template="Soon",
+            minutes_before="120",
+            is_enabled="on",
+        )
+        hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+        fields = {name: unescape(value) for name, value in hidden.items() if name != "csrf"}
+        return {**fields, "reason": "a typing error"}
+
+    async def rule() -> Any:
+        rules = (await pages.api.get(path, params=of_session)).json()["items"]
+        return next(r for r in rules if r["reminder_type"] == "2h")
+
+    before = await shown()
+    await pages.api.patch(f"{path}/2h", params=of_session, json={"is_enabled": False})
+    assert 409 == (await pages.submit("/admin/rules/apply", **before)).status_code
+    assert not (await rule())["is_enabled"]
+    now = await shown()
+    for _ in range(2):
+        assert 200 == (await pages.submit("/admin/rules/apply", **now)).status_code
+    assert (await rule())["is_enabled"]
 
 
 async def test_what_cannot_be_rehearsed_or_shown_is_said_in_the_words_of_the_page(

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from reminders.settings import Settings
 from starter.api.serving import behind_proxies
 from starter.app import create_app
-from starter.attendee.router import RedactTokens
+from starter.attendee.router import REDACT
 from tests.starter.admin.conftest import NAME, PASSWORD, with_sign_in
 
 PREFIX = "/apps/reminders"
@@ -178,5 +178,12 @@ def test_no_token_is_logged_below_a_prefix_either(path: str) -> None:
     record = logging.LogRecord(
         "uvicorn.access", logging.INFO, "", 0, '%s "%s %s', ("127.0.0.1", "GET", path), None
     )
-    assert RedactTokens().filter(record)
+    assert REDACT.filter(record)
     assert "secret" not in record.getMessage()
+
+
+def test_no_token_is_logged_whoever_serves_it(settings: Settings) -> None:
+    """`uvicorn --factory starter.app:create_app` has the same access log."""
+    for _ in range(2):
+        create_app(settings)
+    assert 1 == logging.getLogger("uvicorn.access").filters.count(REDACT)

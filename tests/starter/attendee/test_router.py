@@ -24,7 +24,7 @@ from reminders.db.ledger import ReminderQueries
 from reminders.db.tables import SessionRow, UserRow
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
-from starter.attendee.router import RedactTokens
+from starter.attendee.router import REDACT
 from starter.services.handover import Handover
 from tests import browser as looks
 from tests.starter.conftest import Api, a_body, a_worker, listening, serving
@@ -382,7 +382,7 @@ class TestStrangers:
         """The access log names the kind of page only."""
         record = logging.LogRecord("uvicorn.access", logging.INFO, "", 0, '%s "%s %s"', (), None)
         record.args = ("127.0.0.1", "GET", "/stop/Acp7Ov5xX0bui9EmG_N4rQ")
-        assert RedactTokens().filter(record)
+        assert REDACT.filter(record)
         assert '127.0.0.1 "GET /stop/..."' == record.getMessage()
 
 

@@ -451,6 +451,34 @@ class TestFailures:
         assert "UTF-8" in result.stderr or "--minutes" in result.stderr
         assert "Traceback" not in result.stderr
 
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (("user", "find", ""), "query"),
+            (("session", "list", "x" * 201), "query"),
+            (("events", "--actor", "x" * 201), "actor"),
+            (("session", "roster", uuid4(), "--cursor", "x" * 2_001), "cursor"),
+            (("runs", "--cursor", "x" * 2_001), "cursor"),
+            (("ledger-restored", "--down-since", "yesterday"), "--down-since"),
+            (("ledger-restored", "--down-since", "2026-11-23T09:00:00"), "--down-since"),
+        ],
+        ids=lambda value: " ".join(map(str, value))[:40] if isinstance(value, tuple) else value,
+    )
+    async def test_what_is_too_long_or_empty(self, arguments: tuple[Any, ...], words: str) -> None:
+        """A usage error in the API's words, and never what was typed."""
+        result = await reminders(*arguments)
+        assert result.exit_code == 2
+        assert words in result.stderr
+        assert "Traceback" not in result.stderr
+        assert "x" * 201 not in result.stderr
+
+    async def test_a_restore_lies_in_the_past(self) -> None:
+        """A year that was mistyped would have everything taken for lost."""
+        tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+        result = await reminders("ledger-restored", "--down-since", tomorrow)
+        assert result.exit_code == 1
+        assert "future" in result.stderr
+
     async def test_temporal_away(self, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without Temporal a command ends with 4, and the same command completes it later."""
         session_id, user_id = await a_session(parts), await a_user(parts)
