@@ -261,19 +261,19 @@ class Browser:
             .ext(distinct_on(UserRow.id))
             .order_by(UserRow.id, *mapping.people_first(), *mapping.enrollments_first())
         )
+        them = everybody.cte("them")
+        query = select(them).order_by(them.c.email, them.c.id).limit(limit)
         if status is not None:
             shown = (
                 newest_of(ReminderRow.user_id, ReminderRow.email_status)
                 .where(ReminderRow.session_id == session_id)
                 .subquery()
             )
-            everybody = everybody.where(
-                UserRow.id.in_(select(shown.c.user_id).where(shown.c.email_status == status))
+            query = query.where(
+                them.c.id.in_(select(shown.c.user_id).where(shown.c.email_status == status))
             )
         if search:
-            everybody = _matching(everybody, search)
-        them = everybody.cte("them")
-        query = select(them).order_by(them.c.email, them.c.id).limit(limit)
+            query = _matching(query, search, them.c)
         if after is not None:
             # Behind one who is not among them any more it begins anew.
             last = select(them.c.email).where(them.c.id == after).scalar_subquery()
@@ -361,13 +361,13 @@ class Browser:
         )
 
 
-def _matching(query: Select[Any], search: str) -> Select[Any]:
+def _matching(query: Select[Any], search: str, person: Any = UserRow) -> Select[Any]:  # noqa: ANN401 - columns
     exact = _as_uuid(search)
     if exact is not None:
-        return query.where(UserRow.id == exact)
+        return query.where(person.id == exact)
     return query.where(
-        UserRow.email.icontains(search, autoescape=True)
-        | UserRow.full_name.icontains(search, autoescape=True)
+        person.email.icontains(search, autoescape=True)
+        | person.full_name.icontains(search, autoescape=True)
     )
 
 

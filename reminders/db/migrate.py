@@ -6,6 +6,8 @@ look like, and are made anew each time.
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from importlib.resources import files
 
 from alembic import command
@@ -16,6 +18,7 @@ from sqlalchemy import Connection, text
 
 from reminders.db import existing_platform
 from reminders.db.engine import Database
+from reminders.domain.errors import DatabaseUnavailableError
 
 VERSION_TABLE = "session_reminders_version"
 _LOCK = 0x5E5510
@@ -26,12 +29,38 @@ _IMPATIENT = text("SET LOCAL lock_timeout = '3s'")
 """Behind somebody who reads for long, such as a dump, all who write would wait as long as we do."""
 
 
+_TRIES = 20
+_PAUSE = timedelta(seconds=3)
+"""So that those who had to wait behind us come first."""
+
+
 async def upgrade(database: Database, revision: str = "head") -> None:
     """Migrate up to a revision; safe to run again, and by several processes at once.
 
     Raises:
         ConfigurationError: If an existing platform's relations cannot be read; nothing was done.
+        DatabaseUnavailableError: If PostgreSQL is away, or somebody else has read what is to be
+            changed for two minutes; nothing was done.
     """
+    for left in reversed(range(_TRIES)):
+        try:
+            await _upgrade(database, revision)
+        except DatabaseUnavailableError as error:
+            if not left or not _had_to_wait(error):
+                raise
+            await asyncio.sleep(_PAUSE.total_seconds())
+        else:
+            return
+
+
+def _had_to_wait(error: BaseException | None) -> bool:
+    """Whether a lock was not to be had in time."""
+    while error is not None and getattr(error, "sqlstate", None) != "55P03":
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+async def _upgrade(database: Database, revision: str) -> None:
     host_schema = database.host_schema
     async with database.transaction() as connection:
         await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

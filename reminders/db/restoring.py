@@ -16,7 +16,7 @@ from reminders.db.audit import Action, By, record
 from reminders.db.engine import Database
 from reminders.db.notices import hush
 from reminders.db.platform import platform_of
-from reminders.db.sql import typed
+from reminders.db.sql import counting_session, typed
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.model import OptOut, ReminderStatus, StatusReason
 from reminders.domain.ports import Clock, Enrollment
@@ -64,6 +64,12 @@ SELECT EXISTS (SELECT FROM sessions
                 WHERE id = :session_id AND status <> 'cancelled'
                   AND (updated_at IS NULL OR updated_at < :at))
 """)
+
+_IS_SO = typed(f"""
+SELECT CASE WHEN CAST(:starts_at AS timestamptz) IS NULL THEN s.status = 'cancelled'
+       ELSE s.status <> 'cancelled' AND s.start_time = :starts_at END
+  FROM {counting_session(":session_id")} s
+""")  # noqa: S608 - composed of constants
 
 _MOVE = typed("""
 UPDATE sessions
@@ -124,8 +130,8 @@ class Since:
     """Sessions that were cancelled or deleted, and when."""
     moved: dict[UUID, Moved] = field(default_factory=dict)
     """Every session of which a workflow was told when it starts."""
-    quiet: set[UUID] = field(default_factory=set)
-    """Sessions of whose cancel or move nobody was to be told."""
+    quiet: dict[UUID, datetime | None] = field(default_factory=dict)
+    """Sessions of whose move to a start, or cancel (`None`), nobody was to be told."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,8 +219,10 @@ class RestoredLedger:
                 moved += done.rowcount
         for session_id in cancelled:
             await platform_of(self.database).call_off(connection, session_id)
-        for session_id in since.quiet:
-            await hush(connection, session_id, tell_nobody=True)
+        for session_id, starts_at in since.quiet.items():
+            state = {"session_id": session_id, "starts_at": starts_at}
+            if await connection.scalar(_IS_SO, state):
+                await hush(connection, session_id, tell_nobody=True)
         unenrolled = [await self._end(connection, *left) for left in since.left.items()]
         for user_id, scope, why in since.stopped:
             await preferences.withhold(connection, user_id, [scope], why)

@@ -40,8 +40,6 @@ SELECT c.* FROM reminder_configurations c WHERE {counts_for("c", ":session_id")}
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('reminder-rules', 0))")
 
-# Two rules that are on, that count for one session that lies ahead, and that would both be due at
-# one instant.
 # Of how sessions are by now nobody is told, when somebody switches on that people are told.
 _NOT_OF_THE_PAST = typed(f"""
 INSERT INTO quiet_sessions (session_id, start_time, status)
@@ -59,6 +57,8 @@ ON CONFLICT (session_id) DO UPDATE
    SET start_time = excluded.start_time, status = excluded.status, changed_at = now()
 """)  # noqa: S608 - composed of constants
 
+# Two rules that are on, that count for one session that lies ahead, and that would both be due at
+# one instant.
 _SAME_LEAD = typed(f"""
 SELECT other.reminder_type
   FROM reminder_configurations mine JOIN reminder_configurations other

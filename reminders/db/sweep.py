@@ -165,7 +165,7 @@ SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
              WHERE told.starts_at = s.start_time)
          OR {_WAS_TOLD.format(row="c")}  -- and it takes place after all
         AND NOT EXISTS (
-            SELECT FROM newest o
+            SELECT FROM session_reminder_emails o
              WHERE o.session_id = k.session_id AND o.user_id = k.user_id
                AND o.plan_version > c.plan_version AND o.reminder_type <> 'cancelled'
                AND ({_WAS_TOLD.format(row="o")} OR o.status_reason = 'untold'

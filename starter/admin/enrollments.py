@@ -23,6 +23,14 @@ from starter.services.receipts import Story
 
 router = page_router()
 
+_WITHOUT_A_SEAT = {
+    StatusReason.UNCONFIRMED,
+    StatusReason.PAST_DUE,
+    StatusReason.SESSION_STARTED,
+    StatusReason.RULE_DISABLED,
+}
+"""Why reminders were skipped of somebody who was not confirmed."""
+
 _Ask = Callable[[Reminder, Collection[Reminder], Circumstances], Reminder]
 
 
@@ -34,6 +42,8 @@ async def enrollment(
     story = await parts.gateway.why(session_id, user_id)
     session = parts.browser.readable(story.session)
     attendee = await _attendee(parts, user_id)
+    is_ours = parts.database.host_schema is None
+    is_there = await parts.catalogue.enrollment_status(session_id, user_id) is not None
     events = await parts.provider_events.of([r.id for r in story.reminders])
     waiting, resendable = await _allowed(parts, story)
     return render(
@@ -43,7 +53,9 @@ async def enrollment(
         session=session,
         attendee=attendee,
         names=Names({session_id: session.title}, {user_id: attendee.full_name or attendee.email}),
-        may_enroll=_may_enroll(story, parts.clock.now()),
+        may_enroll=(is_ours or is_there) and _may_enroll(story, parts.clock.now()),
+        # Elsewhere the platform says whether a seat is confirmed, and a confirmed one stays so.
+        may_be_pending=is_ours and story.enrollment_status is EnrollmentStatus.CANCELLED,
         was_pending=_was_pending(story),
         events=events,
         nothing_planned=reasons.nothing_planned(story, now=parts.clock.now()),
@@ -101,8 +113,8 @@ def _may_enroll(story: Story, now: datetime) -> bool:
 
 def _was_pending(story: Story) -> bool:
     """Whether their seat had not been confirmed when it was ended."""
-    reminders = [r for r in newest_of(story.reminders).values() if r.notice is None]
-    return bool(reminders) and all(r.reason is StatusReason.UNCONFIRMED for r in reminders)
+    reasons = {r.reason for r in newest_of(story.reminders).values() if r.notice is None}
+    return StatusReason.UNCONFIRMED in reasons and reasons <= _WITHOUT_A_SEAT
 
 
 @router.post("/enrollments/{session_id}/{user_id}/enroll")

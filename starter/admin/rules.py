@@ -121,7 +121,7 @@ async def diff(request: Request, parts: Answering, form: Sent) -> Response:
 async def apply(request: Request, parts: Answering, operator: SignedIn, form: Sent) -> Response:
     """Store the change and tell every workflow that it concerns. Safe to repeat."""
     change, reason = _RuleForm.of(form), form.reason()
-    found = (await _diff(parts, change)).change
+    found = await parts.rules.store.proposed(change.reminder_type, change.session_id, change.fields)
     if not found.is_repeated and form.raw("seen") != _seen(found.before):
         return error_page(
             request,

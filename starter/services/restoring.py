@@ -168,6 +168,8 @@ class _Judging:
     """Of the newest plan of each session, and when a workflow learned it."""
     _told_off: set[UUID] = field(default_factory=set)
     """Sessions of whose cancel somebody was to be told."""
+    _untold: set[tuple[UUID, datetime]] = field(default_factory=set)
+    """Sessions with the start of whose move somebody was not to be told."""
 
     def judge(
         self, enrollment: Enrollment, rows: Sequence[Reminder], account: Account | None
@@ -248,13 +250,12 @@ class _Judging:
             self.since.moved[session_id] = Moved(
                 starts_at=account.starts_at, told_at=account.learned_at
             )
-        if any(known.reminder_type == Notice.CANCELLED for known in account.known.values()):
-            self._told_off.add(session_id)
-        if any(
-            known.reason is StatusReason.UNTOLD and known.starts_at == account.starts_at
-            for known in account.known.values()
-        ):
-            self.since.quiet.add(session_id)
+        for known in account.known.values():
+            is_untold = known.reason is StatusReason.UNTOLD
+            if known.reminder_type == Notice.CANCELLED and not is_untold:
+                self._told_off.add(session_id)
+            if known.reminder_type == Notice.MOVED and is_untold and _is_newest(known, account):
+                self._untold.add((session_id, known.starts_at))
         if account.cancelled_at is not None and account.cancelled_because in _CALLED_OFF:
             _latest(self.since.called_off, session_id, account.cancelled_at)
         elif account.is_called_off:  # its people were still to be told so
@@ -267,8 +268,13 @@ class _Judging:
         for session_id, at in self._takes_place.items():
             if session_id in self.since.called_off and self.since.called_off[session_id] < at:
                 del self.since.called_off[session_id]
-        # A cancel of which nobody was to be told ends runs without giving them a notice.
-        self.since.quiet |= self.since.called_off.keys() - self._told_off
+        for session_id, told in self.since.moved.items():
+            if session_id in self.since.called_off:
+                # One of which nobody was to be told ends runs without giving them a notice.
+                if session_id not in self._told_off:
+                    self.since.quiet[session_id] = None
+            elif (session_id, told.starts_at) in self._untold:
+                self.since.quiet[session_id] = told.starts_at
         return self.since
 
 
