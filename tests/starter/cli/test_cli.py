@@ -457,7 +457,7 @@ class TestFailures:
             (("user", "find", ""), "query"),
             (("session", "list", "x" * 201), "query"),
             (("events", "--actor", "x" * 201), "actor"),
-            (("session", "roster", uuid4(), "--cursor", "x" * 2_001), "cursor"),
+            (("session", "roster", UUID(int=1), "--cursor", "x" * 2_001), "cursor"),
             (("runs", "--cursor", "x" * 2_001), "cursor"),
             (("ledger-restored", "--down-since", "yesterday"), "--down-since"),
             (("ledger-restored", "--down-since", "2026-11-23T09:00:00"), "--down-since"),
