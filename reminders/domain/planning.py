@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from reminders.domain.case import Case
-from reminders.domain.keys import reminder_id
-from reminders.domain.model import EnrollmentStatus, Reminder, ReminderStatus, StatusReason
+from reminders.domain.model import EnrollmentStatus, ReminderStatus, StatusReason
 from reminders.domain.notices import announced
 from reminders.domain.plan import plan, withheld
-from reminders.domain.revise import Revision, call_off, is_personal, revise
+from reminders.domain.revise import Revision, call_off, close, is_personal, revise
 
 
 def revised(case: Case) -> Revision:
@@ -24,25 +23,12 @@ def revised(case: Case) -> Revision:
 def _with_the_session(off: Revision, reason: StatusReason) -> Revision:
     """Whoever enrolls while a session is off is reminded again once it is held, as all others are.
 
-    What was called off for them alone is followed by what is called off with the session.
+    What was called off for them alone is called off with the session from now on.
     """
     personal = [row for row in off.unchanged if is_personal(row)]
     return Revision(
-        added=tuple(
-            Reminder(
-                id=reminder_id(r.session_id, r.user_id, r.reminder_type, r.generation + 1),
-                session_id=r.session_id,
-                user_id=r.user_id,
-                reminder_type=r.reminder_type,
-                generation=r.generation + 1,
-                due_at=r.due_at,
-                starts_at=r.starts_at,
-                status=ReminderStatus.CANCELLED,
-                reason=reason,
-            )
-            for r in personal
-        ),
-        changed=off.changed,
+        added=off.added,
+        changed=(*off.changed, *(close(r, ReminderStatus.CANCELLED, reason) for r in personal)),
         unchanged=tuple(row for row in off.unchanged if row not in personal),
     )
 

@@ -238,6 +238,8 @@ def rows_move_forward(e: Evidence) -> Violations:
     for change in e.store.changes:
         if change.before is None:
             is_arrow = change.after in (ReminderStatus.SCHEDULED, ReminderStatus.SKIPPED)
+        elif change.before is change.after is ReminderStatus.CANCELLED:
+            is_arrow = change.reason is Reason.SESSION_CANCELLED  # enrolled while it is off
         else:
             is_arrow = change.after in _ARROWS[change.before]
         if not is_arrow:
