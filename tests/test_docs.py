@@ -222,7 +222,7 @@ def test_every_status_is_in_the_lifecycle_in_its_own_words() -> None:
 
 
 def test_every_arrow_of_the_lifecycle_is_between_statuses() -> None:
-    """From every waiting one, and from what was given up: that may prove to be accepted after all."""
+    """From every waiting one, and from what was given up or called off: it may be accepted, or wanted."""
     arrows = [(row[0], row[1]) for row in rows("docs/lifecycle.md", "Arrows")]
     known = {str(status) for status in ReminderStatus}
     assert {to for _, to in arrows} <= known
@@ -230,6 +230,7 @@ def test_every_arrow_of_the_lifecycle_is_between_statuses() -> None:
         "–",  # noqa: RUF001 - a dash, for a row that does not exist yet
         *(str(s) for s in ReminderStatus if s.is_pending),
         str(ReminderStatus.FAILED),
+        str(ReminderStatus.CANCELLED),
     }
 
 
