@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -160,3 +161,34 @@ async def test_a_migration_does_not_wait_long_for_a_lock(
         with pytest.raises(DatabaseUnavailableError):
             await migrate.downgrade(database, "base")
     assert migrate.head() == await migrate.current(database)
+
+
+async def test_an_upgrade_that_had_to_wait_is_repeated(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few times, and only for that: whoever holds the lock may be done in a moment."""
+    monkeypatch.setattr(migrate, "_PAUSE", timedelta())
+    tries: list[str] = []
+
+    async def upgrade(database: Database, revision: str) -> None:
+        tries.append(revision)
+        if len(tries) == 3:
+            return
+        async with database.transaction() as connection:
+            await connection.execute(text("SET LOCAL lock_timeout = '1ms'"))
+            await connection.execute(text("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE"))
+
+    monkeypatch.setattr(migrate, "_upgrade", upgrade)
+    async with database.transaction() as connection:
+        await connection.execute(text("LOCK TABLE sessions IN ACCESS SHARE MODE"))
+        await migrate.upgrade(database)
+    assert 3 == len(tries)
+
+    async def away(*_: object) -> None:
+        tries.append("away")
+        raise DatabaseUnavailableError
+
+    monkeypatch.setattr(migrate, "_upgrade", away)
+    with pytest.raises(DatabaseUnavailableError):
+        await migrate.upgrade(database)
+    assert 1 == tries.count("away")
