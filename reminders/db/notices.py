@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
-from reminders.db.sql import CALLED_OFF, NEWEST, counts_for, stopping, typed
+from reminders.db.sql import CALLED_OFF, NEWEST, counting_session, counts_for, stopping, typed
 from reminders.domain.model import Notice
 from reminders.domain.ports import Clock
 
@@ -34,18 +34,47 @@ SELECT w.reminder_type, count(DISTINCT w.user_id) AS people FROM confirmed w
  GROUP BY w.reminder_type
 """)  # noqa: S608 - composed of constants
 
-_HUSH = typed("""
-INSERT INTO quiet_sessions (session_id, start_time, status)
-SELECT id, start_time, status FROM sessions WHERE id = :session_id ORDER BY status DESC, start_time LIMIT 1
+_AS_IT_IS = """
 ON CONFLICT (session_id) DO UPDATE
    SET start_time = excluded.start_time, status = excluded.status, changed_at = now()
-""")
+"""
+_HUSH = typed(f"""
+INSERT INTO quiet_sessions (session_id, start_time, status)
+SELECT s.id, s.start_time, s.status FROM {counting_session(":session_id")} s {_AS_IT_IS}
+""")  # noqa: S608 - composed of constants
+_HUSH_WHAT_IS_SO = typed(f"""
+INSERT INTO quiet_sessions (session_id, start_time, status)
+SELECT s.id, s.start_time, s.status
+  FROM (SELECT DISTINCT h.id FROM sessions h
+         WHERE h.start_time > clock_timestamp() AND CASE
+               WHEN CAST(:session_id AS uuid) IS NULL THEN NOT EXISTS (
+                    SELECT FROM reminder_configurations own
+                     WHERE own.session_id = h.id AND own.reminder_type = :reminder_type)
+               ELSE h.id = :session_id END) ahead
+ CROSS JOIN {counting_session("ahead.id")} s
+ WHERE s.start_time > clock_timestamp()
+   AND (s.status = 'cancelled') = (:reminder_type = 'cancelled') {_AS_IT_IS}
+""")  # noqa: S608 - composed of constants
 _SPEAK = typed("DELETE FROM quiet_sessions WHERE session_id = :session_id")
 
 
 async def hush(connection: AsyncConnection, session_id: UUID, *, tell_nobody: bool) -> None:
     """Note whether anybody is to be told how a session is now; in the transaction that makes it so."""
     await connection.execute(_HUSH if tell_nobody else _SPEAK, {"session_id": session_id})
+
+
+async def hush_what_is_so(
+    connection: AsyncConnection, notice: Notice, session_id: UUID | None
+) -> None:
+    """Let nobody be told of how sessions are by now, when a notice is switched on.
+
+    Args:
+        connection: In the transaction that switches it on.
+        notice: That a session is cancelled, or has moved.
+        session_id: Of the session that the rule is for; absent means all without one of their own.
+    """
+    named = {"session_id": session_id, "reminder_type": notice}
+    await connection.execute(_HUSH_WHAT_IS_SO, named)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,13 @@ _CROWD = typed(f"SELECT ({_ENROLLED}) AS enrolled, ({_APART}) AS apart")
 
 # A state in which nobody was to be told of it is over once the session is another: it may come back.
 _SITUATION = typed(f"""
-WITH outdated AS (
-    DELETE FROM quiet_sessions q
-     WHERE q.session_id = :session_id AND NOT EXISTS (
-           SELECT FROM {counting_session(":session_id")} s
-            WHERE s.start_time = q.start_time AND s.status = q.status))
+WITH quiet AS MATERIALIZED (
+    SELECT q.session_id, coalesce(s.start_time = q.start_time AND s.status = q.status, false) AS holds
+      FROM quiet_sessions q LEFT JOIN {counting_session("q.session_id")} s ON true
+     WHERE q.session_id = :session_id),
+outdated AS (
+    DELETE FROM quiet_sessions q USING quiet
+     WHERE q.session_id = quiet.session_id AND NOT quiet.holds)
 SELECT w.user_id,
        (SELECT e.status FROM enrollments e
          WHERE e.session_id = :session_id AND e.user_id = w.user_id
@@ -61,9 +63,7 @@ SELECT w.user_id,
                AND {in_effect("p")}
              GROUP BY 1) p) AS stopping,
        ({_ENROLLED}) AS enrolled, ({_APART}) AS apart,
-       EXISTS (SELECT FROM quiet_sessions q CROSS JOIN {counting_session("q.session_id")} s
-                WHERE q.session_id = :session_id
-                  AND q.start_time = s.start_time AND q.status = s.status) AS is_quiet,
+       EXISTS (SELECT FROM quiet WHERE holds) AS is_quiet,
        (SELECT u.version FROM unconfirmed_plans u
          WHERE u.session_id = :session_id AND u.user_id = w.user_id) AS unconfirmed,
        nextval('plan_versions') AS version

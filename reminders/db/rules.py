@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import audit, mapping
 from reminders.db.engine import Database
-from reminders.db.sql import counting_session, counts_for, typed
+from reminders.db.notices import hush_what_is_so
+from reminders.db.sql import counts_for, typed
 from reminders.db.tables import ReminderConfigurationRow, SessionRow
 from reminders.domain.errors import (
     InvalidInputError,
@@ -39,23 +40,6 @@ SELECT c.* FROM reminder_configurations c WHERE {counts_for("c", ":session_id")}
 """)  # noqa: S608 - composed of constants
 
 _ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('reminder-rules', 0))")
-
-# Of how sessions are by now nobody is told, when somebody switches on that people are told.
-_NOT_OF_THE_PAST = typed(f"""
-INSERT INTO quiet_sessions (session_id, start_time, status)
-SELECT s.id, s.start_time, s.status
-  FROM (SELECT DISTINCT h.id FROM sessions h
-         WHERE h.start_time > clock_timestamp() AND CASE
-               WHEN CAST(:session_id AS uuid) IS NULL THEN NOT EXISTS (
-                    SELECT FROM reminder_configurations own
-                     WHERE own.session_id = h.id AND own.reminder_type = :reminder_type)
-               ELSE h.id = :session_id END) ahead
- CROSS JOIN {counting_session("ahead.id")} s
- WHERE s.start_time > clock_timestamp()
-   AND (s.status = 'cancelled') = (:reminder_type = 'cancelled')
-ON CONFLICT (session_id) DO UPDATE
-   SET start_time = excluded.start_time, status = excluded.status, changed_at = now()
-""")  # noqa: S608 - composed of constants
 
 # Two rules that are on, that count for one session that lies ahead, and that would both be due at
 # one instant.
@@ -265,8 +249,7 @@ async def _checked(
             raise SameLeadError(other)
     is_on, was_on = (rule is not None and rule.is_enabled for rule in (after, before))
     if reminder_type in (Notice.CANCELLED, Notice.MOVED) and is_on and not was_on:
-        named = {"session_id": session_id, "reminder_type": reminder_type}
-        await connection.execute(_NOT_OF_THE_PAST, named)
+        await hush_what_is_so(connection, Notice(reminder_type), session_id)
     return change
 
 

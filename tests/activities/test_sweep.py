@@ -85,6 +85,17 @@ async def run(
     return await environment.run(SweepActivities(reconciler).reconcile_enrollments, request)
 
 
+async def run_twice(reconciler: SevenLost) -> SweepTally:
+    """The tally of an attempt that goes on from what the one before left, which met a fault."""
+    environment = an_attempt()
+    beats: list[tuple[Any, ...]] = []
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    with pytest.raises(ApplicationError):
+        await run(reconciler, environment, 100)
+    reconciler.away_at = None
+    return await run(reconciler, an_attempt(heartbeat_details=list(beats[-1])), 100)
+
+
 @pytest.mark.parametrize(("limit", "stopped"), [(3, True), (4, True), (7, False), (100, False)])
 async def test_a_run_stops_at_its_limit_and_says_so(limit: int, *, stopped: bool) -> None:
     """No more than allowed are repaired, and what is left is said to be left."""
@@ -95,13 +106,8 @@ async def test_a_run_stops_at_its_limit_and_says_so(limit: int, *, stopped: bool
 
 async def test_the_next_attempt_goes_on_and_counts_nobody_twice() -> None:
     """The database goes away in the second page: what was repaired stays counted."""
-    reconciler, environment = SevenLost(away_at=4), an_attempt()
-    beats: list[tuple[Any, ...]] = []
-    environment.on_heartbeat = lambda *details: beats.append(details)
-    with pytest.raises(ApplicationError):
-        await run(reconciler, environment, 100)
-    reconciler.away_at = None
-    tally = await run(reconciler, an_attempt(heartbeat_details=list(beats[-1])), 100)
+    reconciler = SevenLost(away_at=4)
+    tally = await run_twice(reconciler)
     assert tally == SweepTally(found=7, repaired=7, reminders=21)
     assert sorted(reconciler.repaired) == [1, 2, 3, 4, 5, 6, 7]
 
@@ -112,13 +118,7 @@ async def test_who_cannot_be_repaired_is_counted_once_over_attempts(
     """The next attempt meets them again, as it begins with the page in which the database went away."""
     monkeypatch.setattr(sweep, "PAGE", 6)
     monkeypatch.setattr(sweep, "SLICE", 2)
-    reconciler, environment = SevenLost(away_at=3, broken=(1,)), an_attempt()
-    beats: list[tuple[Any, ...]] = []
-    environment.on_heartbeat = lambda *details: beats.append(details)
-    with pytest.raises(ApplicationError):
-        await run(reconciler, environment, 100)
-    reconciler.away_at = None
-    tally = await run(reconciler, an_attempt(heartbeat_details=list(beats[-1])), 100)
+    tally = await run_twice(SevenLost(away_at=3, broken=(1,)))
     assert tally == SweepTally(found=7, repaired=6, failed=1, reminders=18)
 
 

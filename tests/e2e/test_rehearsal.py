@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from sqlalchemy import text
+
 from reminders.db.rules import RuleStore
 from reminders.domain.model import StatusReason
 from reminders.settings import Settings
 from starter.services.mails import mail_composer
-from starter.services.rehearsal import Move, Rehearsed, Script, rehearse
+from starter.services.rehearsal import Move, Rehearsed, Script, rehearse, rehearsed
 from tests.builders import NOW, a_session, an_attendee, the_rules
 from tests.stage import Stage
 
@@ -97,3 +99,15 @@ def test_what_the_attendee_does_not_want_is_said(settings: Settings) -> None:
     )
     played = rehearse(script, mail_composer(settings))
     assert [("24h", 1, "sent"), ("2h", 1, "opted_out"), ("30min", 1, "sent")] == outcomes(played)
+
+
+async def test_a_large_session_s_move_is_rehearsed_with_the_time_that_its_notice_waits(
+    stage: Stage,
+) -> None:
+    """As the planner reckons it, by how many are enrolled and how far apart they wake."""
+    session = await stage.session(starts_in=10 * DAY)
+    await stage.enroll(session)
+    async with stage.database.transaction() as connection:
+        await connection.execute(text("UPDATE reminder_installation SET wake_apart = '3 minutes'"))
+    script, _ = await rehearsed(stage.parts, session.id)
+    assert timedelta(minutes=4, seconds=30) == script.cooling

@@ -519,3 +519,30 @@ def test_the_guide_shows_the_condition_that_was_tried() -> None:
     """What the cron job's query gets is what these tests run with."""
     guide = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
     assert " ".join(LEFT_ALONE.split()) in " ".join(guide.split())
+
+
+async def test_a_notice_that_is_open_again_knows_what_it_moved_from(
+    shadow_stage: Stage, host: Host
+) -> None:
+    """A move that was recorded in shadow mode is told after the cut-over, with the time of before."""
+    stage, now = shadow_stage, shadow_stage.clock.now()
+    session, ana = await host.session(now + 25 * HOUR), await host.person("ana")
+    await host.enrolls(session, ana)
+    await stage.gateway.enroll(session, ana)
+    before = now + 20 * HOUR
+    async with stage.database.transaction() as connection:
+        await connection.execute(
+            text(
+                "UPDATE session_reminder_emails SET reminder_type = 'moved', moved_from = :before,"
+                " email_status = 'skipped', status_reason = 'shadowed' WHERE reminder_type = '24h'"
+            ),
+            {"before": before},
+        )
+    opened, _ = await Cutovers(stage.database).take_over(session, since=now, now=now)
+    assert 1 == opened
+    [notice] = [
+        r
+        for r in await stage.queries.of_enrollment(session, ana)
+        if (r.reminder_type, r.generation) == ("moved", 2)
+    ]
+    assert before == notice.moved_from

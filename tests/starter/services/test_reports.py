@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from reminders import temporal
 from reminders.db.engine import Database
+from reminders.db.lookups import Browser
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.settings import Settings
 from starter.cli.main import app
@@ -187,3 +188,13 @@ async def test_the_overview_counts_what_is_to_come(api: Api) -> None:
     assert counts == [sum(at <= one < at + HOUR for one in due) for at in begins]
     assert "waiting" in await command("overview")
     assert ADDRESS not in json.dumps(after)
+
+
+async def test_of_many_enrollments_the_nearest_are_shown(api: Api, database: Database) -> None:
+    """Somebody in a daily class for a year is asked about today's, not about the last one's."""
+    user_id = await api.user()
+    days = {n: await api.session(starts_in=timedelta(days=n)) for n in (1, 2, 200, 300)}
+    for session_id in days.values():
+        await api.enroll(session_id, user_id)
+    shown = await Browser(database, "en").enrollments(user_id, limit=2)
+    assert [days[2], days[1]] == [one.session_id for one in shown]
