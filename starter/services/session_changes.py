@@ -36,6 +36,9 @@ from workflows.session_change import SessionChangeWorkflow
 
 logger = logging.getLogger(__name__)
 
+ChangeHandle = WorkflowHandle[SessionChangeWorkflow, SessionChangeResult]
+"""Of a change's workflow."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionChanges:
@@ -81,11 +84,10 @@ class SessionChanges:
         """
         if change.is_done or change.workflow_id is None:
             return change
-        handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult]
-        handle = self.client.get_workflow_handle_for(
+        handle: ChangeHandle = self.client.get_workflow_handle_for(
             SessionChangeWorkflow.run, change.workflow_id, run_id=change.run_id
         )
-        counts = await _result(handle, wait)
+        counts = await result_in_time(handle, wait)
         if counts is None:
             return change
         return replace(
@@ -103,9 +105,7 @@ class SessionChanges:
         )
 
 
-async def _result(
-    handle: WorkflowHandle[SessionChangeWorkflow, SessionChangeResult], wait: timedelta
-) -> SessionChangeResult | None:
+async def result_in_time(handle: ChangeHandle, wait: timedelta) -> SessionChangeResult | None:
     """The counts; `None` if there are none in time. Whatever happens, the change is on its way."""
     try:
         async with asyncio.timeout(wait.total_seconds()):
