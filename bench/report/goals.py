@@ -140,6 +140,22 @@ GOALS = (
         at_most(1),
         "{} s after",
     ),
+    Goal(
+        "single",
+        "The same ten thousand with a single worker",
+        "1.5 times",
+        _beside_floor,
+        at_most(1.5),
+        "{} times",
+    ),
+    Goal(
+        "single",
+        "The small session in the middle of them",
+        "1 s after due",
+        _plain("small_last_lag_s"),
+        at_most(1),
+        "{} s after",
+    ),
     Goal("herd", "The first", "not before due", _plain("first_lag_s"), at_least(0), "{} s after"),
     Goal(
         "herd",

@@ -52,6 +52,11 @@ ENTRIES = (
         "herd --n 10000 --rate 10 --workers 2 --small 10",
     ),
     Entry(
+        "single",
+        "herd --n 60 --rate 10 --small 5",
+        "herd --n 10000 --rate 10 --small 10",
+    ),
+    Entry(
         "peers",
         "herd --n 30 --rate 10 --peers all --patience 60",
         "herd --n 2000 --rate 10 --peers all --patience 240",

@@ -99,6 +99,11 @@ SECTIONS = (
         more=lambda line: {"best": line["n"] / 100 / line["rate"]},
     ),
     Section(
+        part="single",
+        text="The same with {workers} worker.",
+        columns=_HERD | {"small_last_lag_s": "the last of the few after, s"},
+    ),
+    Section(
         part="peers",
         text=(
             "The same with {n:,} reminders, beside other ways to send them: {best:,.0f} s at best"
