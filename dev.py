@@ -78,7 +78,7 @@ VERBS = {
         "python -m pytest -n0 tests/workflows/record_histories.py ARGS",
     ),
     "docs": (
-        "write docs/configuration.md and .env.example anew from the settings",
+        "write docs/configuration.md, docs/cli.md and .env.example anew from the source",
         "python -m docs.generate ARGS",
     ),
     "audit": ("what is known to be vulnerable of uv.lock; asks osv.dev", "uv audit --frozen ARGS"),

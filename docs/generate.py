@@ -90,7 +90,8 @@ COMMANDS = """\
 
 It reads the same [configuration](configuration.md) as the worker and the API.
 With `--json`, a command prints what the HTTP API answers.
-What cannot be undone asks for confirmation; without a terminal, pass `--yes`. `--dry-run` only shows what would happen.
+Cancelling a session, erasing a user, `redrive` and deleting a rule ask for confirmation; without a terminal, pass `--yes`.
+`--dry-run` only shows what would happen.
 Long-running commands show their progress on standard error, if that is a terminal.
 Instants are RFC 3339 with an offset (`2026-12-01T15:00:00+01:00`), durations `90s`, `60m`, `2h` or `1d`.
 

@@ -115,10 +115,10 @@ class Settings(BaseSettings):
     reschedule_resend_threshold: Duration = timedelta(minutes=60)
     """How far a session must move so that a reminder already sent goes out once more."""
     notice_cooling_seconds: int = Field(default=120, ge=0, le=3600)
-    """How long after a move its notice goes out: further moves within that time are told in one, and
-    one that is taken back is not told. More than 2,600 people wait up to ten minutes, until all
-    workflows have the new plan. Never more than a quarter of the time left. A cancellation is told
-    at once."""
+    """How long after a move its notice goes out: moves within that time become one notice, and a move
+    that is undone none. Above about 2,600 enrollments it is longer, ten minutes at most, until all
+    workflows have the new plan. Never more than a quarter of the time left. Cancellations are
+    announced at once."""
 
     # Links in e-mails
     public_base_url: str | None = None
@@ -138,8 +138,8 @@ class Settings(BaseSettings):
     """Addresses or networks of the proxies before the API, comma-separated: their `X-Forwarded-For`, `-Proto`
     and `-Prefix` count, and nobody else's."""
     api_keys: Secrets = ()
-    """Comma-separated `name=sha256:<hex>`, made by `reminders api-key`, `ro:` before those that may
-    only ask; plain keys work too, in `live` random ones of 20 characters or more. Without any, the
+    """Comma-separated `name=sha256:<hex>`, made by `reminders api-key`, with `ro:` before those that may
+    only read; plain keys work too, in `live` random ones of 20 characters or more. Without any, the
     API serves this machine only."""
     admin_username: str | None = None
     """Name to sign in with at `/admin`; needs `ADMIN_PASSWORD`."""
@@ -157,7 +157,7 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         default_factory=lambda: "console" if sys.stderr.isatty() else "json"
     )
-    """`json` when not a terminal."""
+    """By default `console` on a terminal, otherwise `json`."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")

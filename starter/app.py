@@ -46,10 +46,10 @@ from starter.api.middleware import (
     WellFormedHost,
 )
 from starter.api.reading import route_path, well_formed
-from starter.assembly import Parts, assembled, connect
+from starter.assembly import Parts, assembled
 from starter.attendee import router as attendee
 from starter.attendee.pages import Pages
-from starter.health import examiner, probes
+from starter.health import boot, examiner, probes
 from starter.services.mails import Mails, branding
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ and a move, a cancel or an opt-out reaches whatever still waits.
 3. The same `PUT` with another `start_time` or `status` changes them for everybody; `DELETE /v1/enrollments/...` ends one.
 4. `GET /v1/enrollments/...` says of each reminder what became of it, and why.
 
-Every call is safe to repeat: after a 503 or a time-out, do so. Ids are UUIDs, and yours. Instants have a UTC offset.
+Every call is safe to repeat: after a 503 or a time-out, do so; nothing is done twice. Ids are UUIDs, and yours. Instants have a UTC offset.
 Errors are problem documents (RFC 9457): `type` is stable, `detail` says what to do. With `API_KEYS` set, every call
 below `/v1` needs `Authorization: Bearer` and one of them.
 """
@@ -197,7 +197,8 @@ def run(settings: Settings) -> None:
     """Serve the API on `API_ADDRESS` until it is asked to stop.
 
     Raises:
-        ConfigurationError: If a setting is missing or cannot be used, or the address is taken.
+        ConfigurationError: If a setting is missing or cannot be used, the address is taken, or the
+            schema lacks something.
         InvalidInputError: If `DATABASE_URL` cannot be used.
     """
     host, port = settings.listen_on()
@@ -206,12 +207,14 @@ def run(settings: Settings) -> None:
     listener = serving.listener("API_ADDRESS", host, port)
     logger.info("API on %s, documentation at /docs", serving.url(listener))
     with listener:
-        asyncio.run(_serve(serving.Server(app, settings.forwarded_allow_ips), listener))
+        server = serving.Server(app, settings.forwarded_allow_ips)
+        asyncio.run(_serve(settings, server, listener))
 
 
-async def _serve(server: serving.Server, listener: socket.socket) -> None:
-    # Settings that cannot be used: one line now, instead of a traceback from the lifespan.
-    await connect(lazy=True)
+async def _serve(settings: Settings, server: serving.Server, listener: socket.socket) -> None:
+    # What cannot be used: one line now, instead of a traceback from the lifespan.
+    async with assembled(settings) as parts:
+        await boot.refuse_old_schema(parts.database)
     await server.serve(sockets=[listener])
     await asyncio.sleep(SDK_EXIT_SECONDS)
     if not server.started:

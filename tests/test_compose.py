@@ -120,6 +120,18 @@ def test_everything_waits_for_what_it_needs() -> None:
             assert wanted == how["condition"], f"{name} needs {needed}"
 
 
+def test_what_is_tried_shares_nothing_with_what_is_in_earnest() -> None:
+    """Not the database above all: a reminder sent to the stand-in is in the ledger as sent."""
+    tried = {n: s for n, s in services().items() if "dev" in s.get("profiles", ())}
+    others = services().keys() - tried.keys()
+    for name, service in tried.items():
+        assert not others & service.get("depends_on", {}).keys(), name
+        hosts = set(re.findall(r"[@/]([\w-]+):\d", str(service.get("environment", {}))))
+        assert not others & hosts, name
+        volumes = {volume.partition(":")[0] for volume in service.get("volumes", [])}
+        assert all(volume.startswith(("dev-", "./")) for volume in volumes), name
+
+
 def test_whatever_stays_up_says_whether_it_is_well() -> None:
     """A check in the file, or in our image; what runs once and ends needs none."""
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -39,6 +39,17 @@ SELECT count(*) FROM (
     SELECT FROM enrollments e WHERE e.session_id = :session_id AND e.status = 'confirmed'
      LIMIT :counted) e
 """
+# Whoever waits for the last reminder of a session that starts at the same instant, of this one too.
+_TOGETHER = f"""
+SELECT count(*) FROM (
+    SELECT FROM session_reminder_emails
+     WHERE email_status = 'scheduled'
+       AND due_at = (SELECT s.start_time - make_interval(mins => min(c.minutes_before))
+                       FROM {counting_session(":session_id")} s, reminder_configurations c
+                      WHERE c.session_id IS NULL AND c.is_enabled AND c.minutes_before > 0
+                      GROUP BY s.start_time)
+     LIMIT :counted) w
+"""  # noqa: S608 - composed of constants
 _APART = "SELECT wake_apart FROM reminder_installation"
 _CROWD = typed(f"SELECT ({_ENROLLED}) AS enrolled, ({_APART}) AS apart")
 
@@ -62,7 +73,7 @@ SELECT w.user_id,
              WHERE p.user_id = w.user_id AND {covers("p", "session_id", ":session_id")}
                AND {in_effect("p")}
              GROUP BY 1) p) AS stopping,
-       ({_ENROLLED}) AS enrolled, ({_APART}) AS apart,
+       ({_ENROLLED}) AS enrolled, ({_TOGETHER}) AS together, ({_APART}) AS apart,
        EXISTS (SELECT FROM quiet WHERE holds) AS is_quiet,
        (SELECT u.version FROM unconfirmed_plans u
          WHERE u.session_id = :session_id AND u.user_id = w.user_id) AS unconfirmed,
@@ -157,6 +168,8 @@ class Situation:
     """Preferences that stop reminders of this session: reason by type; by `""`, those of all."""
     enrolled: int
     """How many are enrolled in the session; not counted beyond `COUNTED`."""
+    together: int = 0
+    """How many wait already to be reminded at the same instant, of whatever session; likewise."""
     apart: timedelta
     """How far apart workflows wake."""
     unconfirmed: int | None
@@ -220,6 +233,7 @@ async def situations(
             enrollment=EnrollmentStatus(row["enrollment"]) if row["enrollment"] else None,
             stopping=row["stopping"] or {},
             enrolled=row["enrolled"],
+            together=row["together"],
             apart=row["apart"],
             unconfirmed=row["unconfirmed"],
             version=row["version"],
@@ -326,7 +340,12 @@ def written(session: Session, draft: Draft) -> PlannedEnrollment:
         written=len(revision.added) + len(revision.changed),
         called_off=draft.called_off,
         lead_in=(
-            lead_in(situation.enrolled, user_id, is_newest=draft.is_newest, apart=situation.apart)
+            lead_in(
+                max(situation.enrolled, situation.together),
+                user_id,
+                is_newest=draft.is_newest,
+                apart=situation.apart,
+            )
             if is_pending
             else None
         ),

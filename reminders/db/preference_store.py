@@ -47,6 +47,8 @@ session, has no bound but their enrollments: a stop is never refused."""
 _MOST_ENROLLMENTS = 1000
 """Of one person, in sessions that lie ahead. The sweep and the deliveries see to the rest."""
 
+_TAKES_PART = (EnrollmentStatus.CONFIRMED, EnrollmentStatus.PENDING)
+
 Change = Callable[[frozenset[OptOut]], frozenset[OptOut]]
 """From what a person chose to what they choose now."""
 
@@ -84,7 +86,9 @@ class Reader:
     attendee: Attendee
     session: Session | None
     """Absent when it was deleted."""
-    opt_outs: frozenset[OptOut]
+    is_enrolled: bool
+    """In that session."""
+    choices: Choices
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,18 @@ class PreferenceStore:
             return Reader(
                 attendee=attendee,
                 session=mapping.session(row) if row else None,
-                opt_outs=await opt_outs(connection, user_id),
+                is_enrolled=bool(
+                    await connection.scalar(
+                        select(
+                            exists().where(
+                                EnrollmentRow.session_id == session_id,
+                                EnrollmentRow.user_id == user_id,
+                                EnrollmentRow.status.in_(_TAKES_PART),
+                            )
+                        )
+                    )
+                ),
+                choices=await _choices(connection, user_id),
             )
 
     async def change(
@@ -251,7 +266,7 @@ async def _check(connection: AsyncConnection, added: Collection[OptOut]) -> None
     if sessions - known:
         msg = f"there is no session {min(sessions - known)}; leave it out"
         raise InvalidInputError(msg, field="opt_outs.session_id")
-    types = {scope.reminder_type for scope in added if scope.reminder_type}
+    types = {scope.reminder_type for scope in added if scope.reminder_type is not None}
     known = set(
         await connection.scalars(
             select(ReminderConfigurationRow.reminder_type).where(

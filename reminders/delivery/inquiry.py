@@ -2,7 +2,7 @@
 
 Webhooks are how it is known what became of an e-mail. One that is lost, or leads nowhere, would leave
 it `sent` for ever; so the worker asks for those that have been silent for a while. It takes only what
-the pace has to spare, and stops for good if the key may not read.
+the pace has to spare, and asks no more for an hour if the key may not read.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 EVERY = timedelta(minutes=1)
 AT_ONCE = 30
 """E-mails of one round."""
+_REFUSED = timedelta(hours=1)
+"""Until it asks again after the key was refused."""
 
 
 class Silent(Protocol):
@@ -98,8 +100,9 @@ class Inquiry:
                 if news := await self.round():
                     logger.info("asked for e-mails without an event: %d have one now", news)
             except MailNotConfiguredError as error:
+                # A key that may only send stays so; one that is refused for now does not.
                 logger.info("what becomes of e-mails is known by webhooks only: %s", error)
-                return
+                await asyncio.sleep(_REFUSED.total_seconds())
             except ReminderError as error:
                 logger.warning("e-mails without an event wait for the next look: %s", error)
             except Exception:

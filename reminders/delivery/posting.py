@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from time import monotonic
 
+from reminders.clock import ticks
 from reminders.delivery.policy import DeliveryPolicy, Step
 from reminders.domain.delivery_errors import (
     BatchBusyError,
@@ -61,12 +61,12 @@ class Turn:
 
     wait: timedelta
     looked_at: float
-    """Of `monotonic`, before the ledger was asked: its answer may have been long under way."""
+    """By `ticks`, before the ledger was asked: its answer may have been long under way."""
 
     @classmethod
     def now(cls) -> Turn:
         """At once: for whoever is about to ask."""
-        return cls(timedelta(), monotonic())
+        return cls(timedelta(), ticks())
 
 
 class Poster:
@@ -118,7 +118,7 @@ class Poster:
     async def _post(
         self, batch: FrozenBatch, turn: Turn, *, in_doubt: bool
     ) -> Sequence[Settlement]:
-        give_up_at = monotonic() + self._policy.patience.total_seconds()
+        give_up_at = ticks() + self._policy.patience.total_seconds()
         resumed = in_doubt
         failures = 0
         while True:
@@ -140,7 +140,7 @@ class Poster:
                     in_doubt = in_doubt or error.outcome_unknown
                 asked = error.retry_after
                 delay = self._affordable(batch, asked or self._policy.backoff(max(failures, 1)))
-                out_of_time = monotonic() + delay.total_seconds() > give_up_at
+                out_of_time = ticks() + delay.total_seconds() > give_up_at
                 alone = slow_down and delay > _SLOW_DOWN
                 if out_of_time or alone or failures > self._policy.retries:
                     error.retry_after = asked and delay
@@ -160,7 +160,7 @@ class Poster:
     async def _at_its_turn(self, batch: FrozenBatch, turn: Turn) -> FrozenBatch:
         """Wait for a batch's turn; it is looked at once more if this process was stopped meanwhile."""
         await asyncio.sleep(turn.wait.total_seconds())
-        if monotonic() > turn.looked_at + (turn.wait + _STOOD_STILL).total_seconds():
+        if ticks() > turn.looked_at + (turn.wait + _STOOD_STILL).total_seconds():
             batch, turn = await self._again(batch, at_least=timedelta())
             await asyncio.sleep(turn.wait.total_seconds())
         return batch
@@ -283,7 +283,7 @@ class Poster:
             except DatabaseUnavailableError:
                 attempt += 1
                 delay = self._policy.backoff(attempt).total_seconds()
-                if monotonic() + delay > give_up_at:
+                if ticks() + delay > give_up_at:
                     raise
                 await asyncio.sleep(delay)
             else:

@@ -42,8 +42,8 @@ def lead_in(
     planned anew, everybody gets a place by their id, spread evenly over the same window.
 
     Args:
-        enrolled: How many are enrolled in the session, this one included; above `COUNTED` the
-            number makes no difference.
+        enrolled: How many are enrolled in the session, this one included, or wait for the same
+            instant; above `COUNTED` the number makes no difference.
         user_id: Who.
         is_newest: Whether they have just come.
         apart: Between two that wake; see `learned`.
@@ -83,10 +83,12 @@ def learned(apart: timedelta, *, woken: int, took: timedelta, were_late: bool) -
         apart: As it was.
         woken: How many were due in the same instant.
         took: From the first that was there to the last.
-        were_late: Whether the last came after the instant: then they woke as fast as they can.
+        were_late: Whether the last came after the instant.
 
     Returns:
         From `QUICKEST` to `SLOWEST`.
     """
-    apart = took / woken * _HEADROOM if were_late else apart * _RELAXED
+    # Those who were late although they woke as quickly as planned were late for another reason, such
+    # as a worker that took over from one that was stopped.
+    apart = max(apart, took / woken * _HEADROOM) if were_late else apart * _RELAXED
     return min(max(apart, QUICKEST), SLOWEST)

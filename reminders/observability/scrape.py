@@ -132,7 +132,7 @@ class _Together(Collector):
         yield from self._registry.collect()
         up = GaugeMetricFamily(
             "reminders_source_up",
-            "1 if what a scrape asks could be read: ledger, temporal, ...",
+            "1 if what a scrape asks could be read: ledger, sweeps, checks",
             labels=["source"],
         )
         for name, found in self._read.items():

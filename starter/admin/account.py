@@ -84,6 +84,8 @@ async def choose(request: Request, form: Sent) -> Response:
     mine = form.text("zone", longest=64) or Times.of(request.cookies.get(TIMES_COOKIE)).mine
     if mode == Mode.MINE and zone_called(mine) is None:
         return render(request, "times.html", next=target, zones=sorted(zones()))
+    if zone_called(mine) is None:  # a cookie holds no more than a name
+        mine = ""
     response = RedirectResponse(target, SEE_OTHER)
     auth: AdminAuth = request.app.state.admin_auth
     auth.keep(request, response, TIMES_COOKIE, f"{mode}:{mine}")

@@ -135,7 +135,9 @@ async def apply(request: Request, parts: Answering, operator: SignedIn, form: Se
             change.reminder_type, change.session_id, by=By(operator.actor, reason)
         )
     else:
-        act = parts.rules.add if change.verb == "add" else parts.rules.change
+        # One that is there just so, because a button was pressed twice, is no conflict.
+        is_new = change.verb == "add" and not found.is_repeated
+        act = parts.rules.add if is_new else parts.rules.change
         receipt = await act(
             change.reminder_type, change.session_id, change.fields, by=By(operator.actor, reason)
         )
@@ -179,6 +181,7 @@ def _edit_page(
         is_notice=rule is not None and rule.is_notice,
         session=session,
         names=SUBJECT_NAMES,
+        longest_subject=LONGEST_TEMPLATE,
         values={name: sent.raw(name) for name in values} if sent else values,
         problem=error and describe(error),
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from fastapi import Query, Response
+from fastapi import Query, Request, Response
 from pydantic import BeforeValidator, Field
 
 from reminders.db.audit import By
@@ -197,7 +197,7 @@ class StoryOut(Out):
     },
 )
 async def enroll(
-    body: EnrollmentBody, parts: Answering, caller: Caller, response: Response
+    body: EnrollmentBody, parts: Answering, caller: Caller, request: Request, response: Response
 ) -> EnrollmentOut:
     """Plan the reminders and start the workflow that sleeps until each is due. Safe to repeat.
 
@@ -217,7 +217,8 @@ async def enroll(
     )
     if enrolled.created:
         response.status_code = CREATED
-        response.headers["Location"] = f"/v1/enrollments/{body.session_id}/{body.user_id}"
+        prefix = request.scope.get("root_path", "")
+        response.headers["Location"] = f"{prefix}/v1/enrollments/{body.session_id}/{body.user_id}"
     return EnrollmentOut.of(enrolled)
 
 

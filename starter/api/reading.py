@@ -99,15 +99,16 @@ async def well_formed(request: Request) -> None:
         InvalidInputError: Otherwise; names the field of path or query, or the header.
     """
     route: APIRoute = request.scope["route"]
-    known = frozenset(_parameters(route.dependant))
+    passed_over: frozenset[str] = frozenset()
     if isinstance(route, LinkRoute):
-        known |= {n for n in request.query_params if route.passes_over(request.method, n)}
+        names = request.query_params
+        passed_over = frozenset(n for n in names if route.passes_over(request.method, n))
     else:
         for name, value in request.path_params.items():
             refuse_unstorable(str(value), name)
     for name, value in request.headers.items():
         refuse_unstorable(value, name)
-    _known(request, known)
+    _known(request, frozenset(_parameters(route.dependant)), passed_over)
 
 
 def router(*, dependencies: Sequence[Any] = (), **options: Any) -> APIRouter:  # noqa: ANN401
@@ -122,10 +123,14 @@ def router(*, dependencies: Sequence[Any] = (), **options: Any) -> APIRouter:  #
     )
 
 
-def _known(request: Request, known: frozenset[str]) -> None:
+def _known(
+    request: Request, known: frozenset[str], passed_over: frozenset[str] = frozenset()
+) -> None:
     seen = set()
     for name, value in request.query_params.multi_items():
         if name not in known:
+            if name in passed_over:
+                continue
             raise InvalidInputError("is not a parameter of this path", field=name)
         if name in seen:
             raise InvalidInputError("is given more than once", field=name)

@@ -10,6 +10,7 @@ from fastapi import Query, Response
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from reminders.db.audit import By
+from reminders.domain.errors import InvalidInputError
 from reminders.domain.model import StatusReason
 from reminders.domain.rules import (
     LARGEST_ORDER,
@@ -328,8 +329,11 @@ async def diff_rule(body: RuleDiffBody, parts: Answering) -> RuleDiffOut:
 
     Takes the fields of a new or a changed rule, or `delete`.
     """
-    fields = None if body.delete else body.fields()
-    return RuleDiffOut.of(await parts.rules.diff(body.reminder_type, body.session_id, fields))
+    fields = body.fields()
+    if body.delete and fields != RuleFields():
+        raise InvalidInputError("takes no other fields of the rule", field="delete")
+    asked = None if body.delete else fields
+    return RuleDiffOut.of(await parts.rules.diff(body.reminder_type, body.session_id, asked))
 
 
 @router.patch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gettext
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -41,7 +41,10 @@ class StopPage:
 
     state: Literal["", "session", "everything"]
     """What is stopped."""
+    is_withheld: bool
+    """Whether it is whatever they choose, since their mailbox refused our e-mails."""
     is_resumed: bool
+    is_enrolled: bool
     is_past: bool
     """Whether the session has no more reminders anyway."""
     title: str = ""
@@ -142,18 +145,26 @@ class Pages:
 def _stop_page(reader: Reader, words: Wording, *, now: datetime, resumed: bool) -> StopPage:
     session = reader.session
     state: Literal["", "session", "everything"] = ""
-    if OptOut() in reader.opt_outs:
+    is_withheld = bool(reader.choices.withheld)
+    if is_withheld or OptOut() in reader.choices.opt_outs:
         state = "everything"
-    elif session is not None and OptOut(session_id=session.id) in reader.opt_outs:
+    elif session is not None and OptOut(session_id=session.id) in reader.choices.opt_outs:
         state = "session"
+    page = StopPage(
+        state=state,
+        is_withheld=is_withheld,
+        is_resumed=resumed,
+        is_enrolled=reader.is_enrolled,
+        is_past=True,
+    )
     if session is None:
-        return StopPage(state=state, is_resumed=resumed, is_past=True)
+        return page
     zone = first_known_zone(reader.attendee.time_zone, session.time_zone)
     starts = session.starts_at.astimezone(zone)
-    return StopPage(
-        state=state,
-        is_resumed=resumed,
-        is_past=session.starts_at <= now or session.status is SessionStatus.CANCELLED,
+    is_past = session.starts_at <= now or session.status is SessionStatus.CANCELLED
+    return replace(
+        page,
+        is_past=is_past or not reader.is_enrolled,
         title=one_line(in_language(session, reader.attendee.locale, words.language).title, _TITLE)
         or words.untitled,
         when=words.appointment(starts, None),

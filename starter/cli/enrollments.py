@@ -75,6 +75,9 @@ def enroll(
     if (user is None) == (source is None):
         msg = "name either one USER or a file with --from"
         raise typer.BadParameter(msg)
+    if skip and user is not None:
+        msg = "goes with --from"
+        raise typer.BadParameter(msg, param_hint="--skip")
     if user is None:
         _enroll_many(session, source or "", skip=skip, reason=reason, as_json=as_json)
         return
@@ -93,9 +96,13 @@ def _enroll_many(
     from starter.api.enrollments import AT_MOST, EnrollmentsOut
 
     try:
-        entries = read_roster(source)[skip:]
+        roster = read_roster(source)
     except InvalidInputError as error:
         fail(error)
+    if skip > len(roster):
+        msg = f"is more than the {len(roster)} entries that there are"
+        fail(InvalidInputError(msg, field="--skip"))
+    entries = roster[skip:]
 
     async def enrolled(parts: Parts) -> EnrollmentsOut:
         answers: list[Enrolled | ReminderError] = []

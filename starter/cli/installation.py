@@ -234,13 +234,13 @@ def setup(
 
 @_installation.command("moved")
 def moved(*, as_json: AsJson = False) -> None:
-    """This database is where the installation is now: it was moved or restored, the old one is gone."""
+    """Declare that the installation now lives in this database: moved or restored, the old one is gone."""
     _settle(lambda parts: parts.namespace.installation.moved(), as_json=as_json)
 
 
 @_installation.command("new")
 def new(*, as_json: AsJson = False) -> None:
-    """This database is a copy: make it an installation of its own, for a namespace of its own."""
+    """Declare that this database is a copy, and give it an installation id of its own, for a namespace of its own."""
     _settle(lambda parts: parts.namespace.installation.renewed(), as_json=as_json)
 
 

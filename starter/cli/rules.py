@@ -171,6 +171,11 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show what a change would do: which reminders would move, and which would be skipped."""
+    from reminders.domain.rules import RuleFields
+
+    if deletion and rule.fields != RuleFields():
+        msg = "takes no other field"
+        raise typer.BadParameter(msg, param_hint="--delete")
     fields = None if deletion else rule.fields
     _show_diff(reminder_type, session, fields, as_json=as_json)
 

@@ -49,8 +49,8 @@ class Account:
 
     known: dict[UUID, Known] = field(default_factory=dict)
     """Every reminder of any plan, by the id of its row."""
-    asked: dict[UUID, datetime] = field(default_factory=dict)
-    """When each was asked for first, of those whose answer is not known."""
+    asked: dict[UUID, tuple[datetime, datetime]] = field(default_factory=dict)
+    """When each was asked for first, and when it was due then, of those whose answer is not known."""
     version: int = 0
     """Of the newest plan."""
     starts_at: datetime | None = None
@@ -220,7 +220,7 @@ class _Reader:
         if scheduled.activity_type.name == "deliver_reminder":
             asked = await self._decoded(payloads, DeliverReminderInput)
             self._scheduled[event.event_id] = asked.reminder_id
-            self._account.asked.setdefault(asked.reminder_id, _instant(event))
+            self._account.asked.setdefault(asked.reminder_id, (_instant(event), asked.due_at))
         elif scheduled.activity_type.name == "close_reminders":
             closed = await self._decoded(payloads, CloseRemindersInput)
             for row in closed.reminder_ids:

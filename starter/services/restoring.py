@@ -38,6 +38,8 @@ PAGE = 200
 LONGEST_POLL = timedelta(seconds=70)
 CLOCKS = timedelta(hours=1)
 """How far the clocks of Temporal and the lost database may have been apart, generously."""
+_CLOCKS_DIFFER = timedelta(minutes=1)
+"""Between PostgreSQL's, before whose instant nothing goes out, and the one that an operator read."""
 
 _STOPS: dict[StatusReason | None, StatusReason] = {reason: reason for reason in STOPPING.values()}
 _CALLED_OFF = (StatusReason.SESSION_CANCELLED, StatusReason.SESSION_DELETED)
@@ -226,9 +228,16 @@ class _Judging:
         return None
 
     def _is_in_doubt(self, row_id: UUID, account: Account) -> bool:
-        """Whether it was asked for in time, and nobody knows the answer."""
-        asked_at = account.asked.get(row_id)
-        return asked_at is not None and asked_at < self.down_since
+        """Whether it can have gone out in time, and nobody knows whether it did.
+
+        Workflows of a crowd ask minutes before it is due; until then it only waits.
+        """
+        if row_id not in account.asked:
+            return False
+        asked_at, due_at = account.asked[row_id]
+        if (known := account.known.get(row_id)) is not None:
+            due_at = min(due_at, known.due_at)  # moved while it waited
+        return max(asked_at, due_at - _CLOCKS_DIFFER) < self.down_since
 
     def _enrollment(self, enrollment: Enrollment, account: Account) -> None:
         if (

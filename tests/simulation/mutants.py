@@ -205,7 +205,7 @@ MUTANTS = (
     ),
     _mutant(
         "who stood still posts what was true before",
-        (f"{_DELIVERY}.posting:Poster._at_its_turn", "if monotonic() >", "if False and 0 >"),
+        (f"{_DELIVERY}.posting:Poster._at_its_turn", "if ticks() >", "if False and 0 >"),
     ),
     # The provider's answers.
     _mutant(

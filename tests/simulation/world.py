@@ -237,7 +237,7 @@ class World:
             installed(),
             patch.object(uuid, "os", seeded),
             patch("activities.failures.random", jitter),
-            patch("reminders.delivery.posting.monotonic", self.loop.time),
+            patch("reminders.delivery.posting.ticks", self.loop.time),
         ):
             try:
                 self.loop.run_until_complete(self.loop.create_task(self._play()))

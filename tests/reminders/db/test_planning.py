@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -29,6 +30,7 @@ from reminders.domain.errors import (
     SessionNotFoundError,
     UserNotFoundError,
 )
+from reminders.domain.lead_in import APART
 from reminders.domain.model import (
     Attendee,
     Enrollee,
@@ -200,6 +202,23 @@ async def test_what_was_to_be_told_to_nobody_may_come_back_and_be_told(
     for status, is_told in (("scheduled", False), ("cancelled", True)):
         await sql(database, f"UPDATE sessions SET status = '{status}'")
         assert is_told is (await planner.replan(session.id, user)).is_told
+
+
+async def test_sessions_that_start_together_wake_one_after_the_other(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """Fifty small ones at the full hour are a crowd as well as one large one is."""
+    starts_at = datetime.now(UTC) + timedelta(days=2)
+    sessions = [await a_stored_session(database, starts_at=starts_at) for _ in range(2)]
+    people = [(await a_stored_person(database)).user_id for _ in range(3)]
+    early = [
+        (await planner.enroll(session.id, person)).lead_in
+        for session in sessions
+        for person in people
+    ]
+    apart = [later - sooner for sooner, later in pairwise(filter(None, early))]
+    # The first of the second session is in the place of the last of the first.
+    assert [APART, APART, timedelta(), APART, APART] == apart
 
 
 async def test_who_was_planned_anew_meanwhile_is_told_of(

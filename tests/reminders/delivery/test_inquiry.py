@@ -23,6 +23,7 @@ from reminders.mail.webhooks import answered
 from reminders.settings import Settings
 from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders, statuses
+from tests.stage import eventually
 
 MINUTE = timedelta(minutes=1)
 
@@ -188,3 +189,23 @@ def test_what_an_answer_says(last_event: str | None, type_: str | None) -> None:
         {"last_event": last_event}, email_id="e", reminder_id=UUID(int=1), now=datetime.now(UTC)
     )
     assert (event.type if event else None) == type_
+
+
+async def test_a_key_that_is_refused_for_a_while_is_asked_with_again(
+    settings: Settings,
+    database: Database,
+    provider: ProviderClient,
+    inquiry: Inquiry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An account that was suspended for an hour is told what became of its e-mails."""
+    monkeypatch.setattr("reminders.delivery.inquiry.EVERY", MINUTE / 1000)
+    monkeypatch.setattr("reminders.delivery.inquiry._REFUSED", MINUTE / 1000)
+    await sent_ago(settings, database, 20 * MINUTE, "ana@hospital.example", "ben@hospital.example")
+    await provider.faults(kind="status", status=403, name="suspended_api_key", count=1)
+
+    async def delivered() -> bool:
+        return 1 == (await statuses(database)).get("delivered")
+
+    async with inquiry.running():
+        await eventually(delivered)

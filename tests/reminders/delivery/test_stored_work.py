@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 from datetime import UTC, datetime, timedelta
-from time import monotonic
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, text, update
 
-from reminders.clock import SystemClock
+from reminders.clock import SystemClock, ticks
 from reminders.db.engine import Database
 from reminders.db.provider_tables import EmailBatchRow
 from reminders.db.reports import LedgerGauges
@@ -222,7 +221,7 @@ async def test_whoever_stood_still_looks_once_more(
             async with database.transaction() as connection:
                 await connection.execute(text("UPDATE sessions SET status = 'cancelled'"))
             if after == "freeze":
-                monkeypatch.setattr(posting, "monotonic", lambda: monotonic() + 11)
+                monkeypatch.setattr(posting, "ticks", lambda: ticks() + 11)
                 return done
             ago = timedelta(seconds=11)
             facts = [dataclasses.replace(f, read_at=f.read_at - ago) for f in done.facts]
@@ -230,7 +229,7 @@ async def test_whoever_stood_still_looks_once_more(
 
         setattr(pipeline._ledger, after, step_and_stand_still)
         await deliver(pipeline, reminders)
-        monkeypatch.setattr(posting, "monotonic", monotonic)
+        monkeypatch.setattr(posting, "ticks", ticks)
         await deliver(pipeline, reminders)
     assert {"cancelled: session_cancelled": 3} == await statuses(database)
     assert [] == await posts(provider)

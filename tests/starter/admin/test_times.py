@@ -41,6 +41,8 @@ async def test_a_session_is_shown_in_its_own_zone_until_another_is_chosen(pages:
         chosen = await pages.submit("/admin/times", times=mode, zone=zone, next=here)
         assert (303, here) == (chosen.status_code, chosen.headers["location"])
         assert f"{shown}</time>" in (await pages.get(here)).text
+    odd = await pages.submit("/admin/times", times=Mode.UTC, zone="日本", next=here)
+    assert 303 == odd.status_code
     again = await pages.submit("/admin/times", times=Mode.MINE, next="https://evil.example/")
     assert "/admin" == again.headers["location"]
     assert 422 == (await pages.submit("/admin/times", times="theirs", next=here)).status_code

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from reminders.settings import Settings
-from starter.api.models import LocaleName
+from starter.api.models import Instant, LocaleName
 from tests.starter.conftest import serving
 
+INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
 LOCALE: TypeAdapter[str] = TypeAdapter(LocaleName)
 
 
@@ -32,6 +34,13 @@ def test_what_is_no_locale_is_refused_with_an_example(name: str) -> None:
         LOCALE.validate_python(name)
     message = refused.value.errors()[0]["msg"]
     assert re.search("write for example de-AT|at most 35 characters", message), message
+
+
+@pytest.mark.parametrize("offset", ["+01:00", " 01:00", "-00:30", "Z"])
+def test_an_instant_is_the_same_however_its_plus_came_through_a_query(offset: str) -> None:
+    """Not escaped it is a space, which no instant has there otherwise."""
+    instant = INSTANT.validate_python(f"2031-12-01T15:00:00{offset}")
+    assert instant == datetime.fromisoformat(f"2031-12-01T15:00:00{offset.replace(' ', '+')}")
 
 
 async def test_an_address_of_this_machine_is_refused_where_mail_is_live(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from html import unescape
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 import pytest
@@ -18,6 +19,7 @@ from starter.api.serving import behind_proxies
 from starter.app import create_app
 from starter.attendee.router import REDACT
 from tests.starter.admin.conftest import NAME, PASSWORD, with_sign_in
+from tests.starter.conftest import ADDRESS, KEY, a_body
 
 PREFIX = "/apps/reminders"
 _LINK = re.compile(r'(?:href|src|action|hx-get)="([^"]*)"')
@@ -102,6 +104,19 @@ async def test_every_link_of_the_pages_leads_below_the_prefix(settings: Settings
         assert token is not None
         found = await client.post(f"{PREFIX}/admin/people", data={"csrf": token[1], "q": "nobody"})
         assert found.headers["location"].startswith(f"{PREFIX}/admin/people?search=")
+
+
+async def test_what_was_created_is_found_below_the_prefix(settings: Settings) -> None:
+    """`Location` is for whoever came through the proxy."""
+    session_id, user_id = uuid4(), uuid4()
+    async with visiting(settings) as client:
+        client.headers["authorization"] = f"Bearer {KEY}"
+        ways = {f"sessions/{session_id}": a_body(), f"users/{user_id}": {"email": ADDRESS}}
+        for way, body in ways.items():
+            assert 201 == (await client.put(f"{PREFIX}/v1/{way}", json=body)).status_code
+        body = {"session_id": str(session_id), "user_id": str(user_id)}
+        created = await client.post(f"{PREFIX}/v1/enrollments", json=body)
+        assert 200 == (await client.get(created.headers["location"])).status_code
 
 
 async def test_the_documentation_describes_what_is_below_the_prefix(settings: Settings) -> None:

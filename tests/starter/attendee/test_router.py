@@ -21,13 +21,15 @@ from devstack.ports import free_ports
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
+from reminders.db.preferences import block
 from reminders.db.tables import SessionRow, UserRow
+from reminders.domain.model import StatusReason
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
 from starter.attendee.router import REDACT
 from starter.services.handover import Handover
 from tests import browser as looks
-from tests.starter.conftest import Api, a_body, a_worker, listening, serving
+from tests.starter.conftest import ADDRESS, Api, a_body, a_worker, listening, serving
 
 SECRET = "of-the-tests-only-0123456789-abcdefghij"
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -118,13 +120,13 @@ class TestStopPage:
         self, visit: Visit, database: Database
     ) -> None:
         """Opening passes over anything; acting only what trackers add, never what it might mean."""
-        for added in ("utm_source=mail&gclid=1", "v=2", "dry_run=true"):
+        for added in ("utm_source=mail&gclid=1", "v=2&v=3", "dry_run=true", "x=%00"):
             opened = await visit.get(f"{visit.stop}?{added}")
             assert (200, True) == (opened.status_code, 'action="?"' in opened.text)
             assert 200 == (await visit.get(f"{visit.calendar}?{added}")).status_code
         refused = await visit.api.post(f"{visit.stop}?dry_run=true", data=ONE_CLICK)
         assert (422, ["scheduled"] * 3) == (refused.status_code, await visit.statuses(database))
-        done = await visit.api.post(f"{visit.stop}?utm_source=mail", data=ONE_CLICK)
+        done = await visit.api.post(f"{visit.stop}?utm_source=a&utm_source=b", data=ONE_CLICK)
         assert (200, ["skipped: opted_out"] * 3) == (
             done.status_code,
             await visit.statuses(database),
@@ -188,6 +190,34 @@ class TestStopPage:
         rows = await ReminderQueries(database).of_enrollment(visit.session_id, visit.user_id)
         assert {1: "skipped", 2: "scheduled"} == {r.generation: str(r.status) for r in rows}
         assert 6 == len(rows)
+
+    async def test_who_has_left_is_not_told_that_they_stay_enrolled(
+        self, visit: Visit, api: Api
+    ) -> None:
+        """There is nothing to stop for that session; what is stopped everywhere, still is."""
+        assert "you stay enrolled" in (await visit.get(visit.stop)).text
+        await api.delete(f"/v1/enrollments/{visit.session_id}/{visit.user_id}")
+        page = (await visit.get(visit.stop)).text
+        assert ["There are no more reminders for this session", "Stop all reminders"] == [
+            words
+            for words in (
+                "There are no more reminders for this session",
+                "you stay enrolled",
+                'value="session"',
+                "Stop all reminders",
+            )
+            if words in page
+        ]
+
+    async def test_who_gets_nothing_anyway_is_told_so(
+        self, visit: Visit, database: Database
+    ) -> None:
+        """After a complaint nothing is sent, whatever they choose here: the page does not say otherwise."""
+        async with database.transaction() as connection:
+            await block(connection, visit.user_id, ADDRESS, StatusReason.SPAM_COMPLAINT)
+        for page in (await visit.get(visit.stop), await visit.post(action="resume")):
+            assert "All reminders are off" in page.text
+            assert "Turn them on again" not in page.text
 
     @pytest.mark.parametrize("encoding", ["form", "multipart"])
     async def test_one_click(self, visit: Visit, database: Database, encoding: str) -> None:

@@ -254,8 +254,10 @@ class TestCommands:
         async with a_worker(client, settings):
             stopped = await self.answer("preferences", "stop", user_id, "--type", "24h")
             shown = await self.reminders("preferences", "show", user_id)
+            unset = await self.reminders("preferences", "stop", user_id, "--type", "")
             resumed = await self.answer("preferences", "resume", user_id, "--type", "24h")
         assert (1, 2) == (stopped["skipped"], stopped["scheduled"])
+        assert (1, True) == (unset.exit_code, "no reminder type ''" in unset.stderr)
         assert "every session" in shown.stdout
         assert "24h" in shown.stdout
         assert ([], 3) == (resumed["opt_outs"], resumed["scheduled"])

@@ -89,6 +89,8 @@ async def test_a_rule_from_its_diff_to_its_end(
             await api.post(f"{PATH}/diff", json={"reminder_type": "24h", "delete": True})
         ).json()
         assert 1 == said["total"]["switched_off"]
+        both = {"reminder_type": "24h", "delete": True, "minutes_before": 5}
+        assert 422 == (await api.post(f"{PATH}/diff", json=both)).status_code
         deleted = await api.delete(f"{PATH}/24h")
         assert (200, None) == (deleted.status_code, deleted.json()["configuration"])
     assert "24h" not in await kinds(api)
@@ -250,6 +252,7 @@ async def test_rules_by_command(settings: Settings) -> None:
     assert not changed["configuration"]["is_enabled"]
     said = await reminders("config", "diff", "48h", "--on")
     assert "Nobody gets an e-mail for the past" in said.stdout
+    assert 2 == (await reminders("config", "diff", "48h", "--delete", "--off")).exit_code
     assert 2 == (await reminders("config", "delete", "48h")).exit_code
     assert (await answer("config", "delete", "48h", "--yes"))["configuration"] is None
     assert 3 == (await reminders("config", "set", "48h", "--on")).exit_code
