@@ -37,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rate=options.rate,
                 latency=timedelta(milliseconds=options.latency_ms),
                 daily_quota=options.daily_quota,
-                monthly_quota=options.monthly_quota,
                 api_keys=tuple(options.api_key),
-                sending_keys=tuple(options.sending_key),
                 allow_example=options.allow_example,
                 webhook_url=options.webhook_url,
                 webhook_secret=options.webhook_secret,
@@ -122,15 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=_whole, default=10, help="requests a second; 0 is unlimited (default 10)")
     add("--latency-ms", type=_milliseconds, default=20.0, help="of each request (default 20)")
     add("--daily-quota", type=_whole, metavar="N", help="recipients a UTC day (default none)")
-    add("--monthly-quota", type=_whole, metavar="N", help="recipients a UTC month (default none)")
     add(
         "--api-key",
         action="append",
         default=[],
         metavar="re_...",
-        help="a key with full access; may be repeated (default: any that starts with re_)",
+        help="a key that is accepted; may be repeated (default: any that starts with re_)",
     )
-    add("--sending-key", action="append", default=[], metavar="re_...", help="may only send")
     add("--allow-example", action="store_true", help="accept @example.com and @test.com")
     add("--webhook-url", metavar="URL", help="where to post events")
     add("--webhook-secret", type=_secret, metavar="whsec_...", help="signs the events")

@@ -70,11 +70,7 @@ class Provider:
         options = options or ProviderOptions()
         self.store = Store(file)
         faults, traffic = Faults(options.seed), Traffic()
-        quotas = Quotas(
-            options.daily_quota,
-            options.monthly_quota,
-            accepted_since=self.store.recipients_since,
-        )
+        quotas = Quotas(options.daily_quota, accepted_since=self.store.recipients_since)
         self.webhooks = Webhooks(self.store, faults, options, now=now, post=post)
         emails = Emails(self.store, quotas, self.webhooks, options, now)
         self._api = Api(emails, faults, options, RateWindow(options.rate), traffic, now, sleep)
@@ -184,11 +180,11 @@ class Api:
         if not call.header(b"user-agent"):
             return _NO_USER_AGENT
         try:
-            restricted = self._authenticate(call)
+            self._authenticate(call)
             self._admit(now)
             # Before anything can wait: the headers are about this request's own second.
             headers = self.window.headers(now)
-            answer = await self._befallen(call, restricted=restricted)
+            answer = await self._befallen(call)
         except ApiError as error:
             answer = error_answer(error)
             headers = self.window.headers(now)
@@ -202,8 +198,8 @@ class Api:
         answer.headers += self.emails.quotas.headers(now)
         return answer
 
-    def _authenticate(self, call: Call) -> bool:
-        """Whether the key may only send.
+    def _authenticate(self, call: Call) -> None:
+        """Refuse a request whose key is not the team's.
 
         Raises:
             ApiError: 401 without a key, 403 with a wrong one.
@@ -211,13 +207,9 @@ class Api:
         scheme, _, key = (call.header(b"authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not key:
             raise ApiError(401, "missing_api_key", "Missing API Key")
-        full, restricted = self.options.api_keys, self.options.sending_keys
-        if key in restricted:
-            return True
-        anything_goes = not full and not restricted and key.startswith("re_")
-        if key not in full and not anything_goes:
+        known = self.options.api_keys
+        if not (key in known if known else key.startswith("re_")):
             raise ApiError(403, "invalid_api_key", "API key is invalid")
-        return False
 
     def _admit(self, now: datetime) -> None:
         """Count the request; refuse it when this second has had all of its own.
@@ -233,15 +225,15 @@ class Api:
                 headers=((b"retry-after", b"1"),),
             )
 
-    async def _befallen(self, call: Call, *, restricted: bool) -> Answer:
+    async def _befallen(self, call: Call) -> Answer:
         """Route the request through what the faults in force do to it."""
         delay, fault = self.faults.draw(call.path, call.body)
         delay += self.options.latency
         if fault is None:
-            return await self._route(call, delay, restricted=restricted)
+            return await self._route(call, delay)
         accepted = Answer(200, b"")
         if fault.accept or fault.kind == "drop_after_accept":
-            accepted = await self._route(call, delay, restricted=restricted)
+            accepted = await self._route(call, delay)
         else:
             await self._wait(delay)
         if fault.kind != "status":
@@ -250,18 +242,13 @@ class Api:
         answer.emails = accepted.emails
         return answer
 
-    async def _route(self, call: Call, delay: timedelta, *, restricted: bool) -> Answer:
+    async def _route(self, call: Call, delay: timedelta) -> Answer:
         path, method = call.path, call.method
         if method == "POST" and path in ("/emails", BATCH_PATH):
             return await self.emails.send(call, lambda: self._wait(delay))
         await self._wait(delay)
         if path == "/usage" and method == "GET":
-            # Open to every key (account-usage-api).
             return self.emails.usage()
-        if restricted:
-            raise ApiError(
-                401, "restricted_api_key", "This API key is restricted to only send emails"
-            )
         email_id = path.removeprefix("/emails/")
         is_one = email_id != path and "/" not in email_id
         if is_one and method == "GET":

@@ -203,7 +203,7 @@ class Emails:
                     "object": "usage",
                     "emails": {
                         "daily": _quota(today, self.quotas.daily, tomorrow),
-                        "monthly": _quota(this_month, self.quotas.monthly, next_month),
+                        "monthly": _quota(this_month, None, next_month),
                     },
                     "contacts": {"used": 0, "limit": 1000},
                     "segments": {"used": 0, "limit": 3},

@@ -34,12 +34,8 @@ class ProviderOptions:
     """How long each API request takes at least."""
     daily_quota: int | None = None
     """Recipients a UTC day; `None` is a paid plan, which has no daily quota."""
-    monthly_quota: int | None = None
-    """Recipients a UTC month."""
     api_keys: tuple[str, ...] = ()
-    """Keys with full access; with none at all, every key that starts with `re_` is accepted."""
-    sending_keys: tuple[str, ...] = ()
-    """Keys that may only send."""
+    """Keys that are accepted; with none at all, every one that starts with `re_`."""
     allow_example: bool = False
     """Accept `@example.com` and `@test.com`, which Resend refuses."""
     webhook_url: str | None = None

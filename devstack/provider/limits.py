@@ -26,7 +26,7 @@ def day_start(now: datetime) -> datetime:
 
 
 def next_month_start(now: datetime) -> datetime:
-    """When the monthly quota is renewed."""
+    """When the month's count begins anew."""
     return (day_start(now).replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
@@ -70,14 +70,11 @@ class RateWindow:
 
 
 class Quotas:
-    """Recipients accepted this UTC day and this UTC month."""
+    """Recipients accepted this UTC day, which may have a limit, and this UTC month."""
 
-    def __init__(
-        self, daily: int | None, monthly: int | None, *, accepted_since: Callable[[datetime], int]
-    ) -> None:
-        """Take the limits, `None` for none, and how to count recipients accepted since an instant."""
+    def __init__(self, daily: int | None, *, accepted_since: Callable[[datetime], int]) -> None:
+        """Take the day's limit, `None` for none, and how to count what was accepted since."""
         self.daily = daily
-        self.monthly = monthly
         self._accepted_since = accepted_since
         self._day: datetime | None = None
         self._used = (0, 0)
@@ -91,19 +88,16 @@ class Quotas:
         return self._used
 
     def check(self, recipients: int, now: datetime) -> None:
-        """Refuse a request that does not fit into what is left.
+        """Refuse a request that does not fit into what is left of the day.
 
         Raises:
-            ApiError: 429, by the name of the quota.
+            ApiError: 429.
         """
-        limits = {"daily": self.daily, "monthly": self.monthly}
-        for (name, limit), used in zip(limits.items(), self.used(now), strict=True):
-            if limit is not None and used + recipients > limit:
-                raise ApiError(
-                    429,
-                    f"{name}_quota_exceeded",
-                    f"You have reached your {name} email sending quota.",
-                )
+        today, _ = self.used(now)
+        if self.daily is not None and today + recipients > self.daily:
+            raise ApiError(
+                429, "daily_quota_exceeded", "You have reached your daily email sending quota."
+            )
 
     def add(self, recipients: int, now: datetime) -> None:
         """Count recipients that were accepted."""

@@ -54,7 +54,7 @@ class EmbeddedProvider(Server):
             rate: Requests a second; 0 is unlimited.
             latency_ms: How long each request takes at least.
             daily_quota: Recipients a UTC day.
-            api_key: The key with full access.
+            api_key: The key that is accepted.
             allow_example: Whether `@example.com` and `@test.com` are accepted.
             webhook_url: Where events are posted.
             webhook_secret: `whsec_...`; needed with `webhook_url`.

@@ -183,12 +183,6 @@ async def test_example_addresses_are_accepted_when_asked_for() -> None:
             (403, "invalid_api_key", "API key is invalid"),
         ),
         (
-            "GET /emails/unknown",
-            {"authorization": "Bearer re_sending"},
-            b"",
-            (401, "restricted_api_key", "This API key is restricted to only send emails"),
-        ),
-        (
             "POST /emails",
             {},
             b"{",
@@ -245,18 +239,10 @@ async def test_a_bad_request_is_refused_by_name(
     """Keys, paths, verbs and malformed bodies have their own rows in the error table."""
     method, _, path = asked.partition(" ")
     status, name, message = refusal
-    async with standing_in(api_keys=("re_test",), sending_keys=("re_sending",)) as stand_in:
+    async with standing_in(api_keys=("re_test",)) as stand_in:
         response = await stand_in.http.request(method, path, headers=headers, content=body)
         assert response.json() == {"statusCode": status, "name": name, "message": message}
         assert response.status_code == status
-
-
-async def test_a_sending_key_sends_and_reads_the_usage() -> None:
-    """A restricted key may send and ask for the limits it has to keep."""
-    async with standing_in(sending_keys=("re_sending",)) as stand_in:
-        sent = await stand_in.send(mail(), authorization="Bearer re_sending")
-        usage = await stand_in.http.get("/usage", headers={"authorization": "Bearer re_sending"})
-        assert (sent.status_code, usage.status_code) == (200, 200)
 
 
 async def test_without_configured_keys_any_well_formed_key_is_accepted() -> None:
