@@ -69,7 +69,7 @@ class Provider:
         """
         options = options or ProviderOptions()
         self.store = Store(file)
-        faults, traffic = Faults(options.seed), Traffic()
+        faults, traffic = Faults(), Traffic()
         quotas = Quotas(options.daily_quota, accepted_since=self.store.recipients_since)
         self.webhooks = Webhooks(self.store, faults, options, now=now, post=post)
         emails = Emails(self.store, quotas, self.webhooks, options, now)

@@ -44,8 +44,6 @@ class ProviderOptions:
     """`whsec_` and base64; signs the events."""
     webhook_retries: tuple[timedelta, ...] = RETRY_SCHEDULE
     """Waits before the second, third, ... attempt; then the event is given up."""
-    seed: int | None = None
-    """Makes the faults' probabilities repeatable."""
 
 
 class DisconnectedError(Exception):

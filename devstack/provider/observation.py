@@ -56,7 +56,6 @@ class Observation:
             Route("/_/faults", self._list_faults, methods=["GET"]),
             Route("/_/faults", self._add_faults, methods=["POST"]),
             Route("/_/faults", self._clear_faults, methods=["DELETE"]),
-            Route("/_/faults/{id:int}", self._clear_faults, methods=["DELETE"]),
             Route("/_/webhook", self._set_webhook, methods=["PUT"]),
             Route("/_/webhook", self._restore_webhook, methods=["DELETE"]),
         ]
@@ -118,8 +117,8 @@ class Observation:
             return _json({"error": str(error)}, status=422)
         return _json({"ids": ids}, status=201)
 
-    async def _clear_faults(self, request: Request) -> Response:
-        return _json({"cleared": self.faults.clear(request.path_params.get("id"))})
+    async def _clear_faults(self, _request: Request) -> Response:
+        return _json({"cleared": self.faults.clear()})
 
     async def _set_webhook(self, request: Request) -> Response:
         try:
