@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import select
 
 from reminders.db.engine import Database
-from reminders.db.tables import SessionRow, UserRow
-from reminders.domain.model import Attendee, ReminderRule, Session
+from reminders.db.rules import RuleStore
+from reminders.db.sessions import Catalogue
+from reminders.db.tables import ReminderRow
 from reminders.mail.samples import preview
 from reminders.settings import Settings
 from starter.services.mails import mail_composer
@@ -35,20 +35,14 @@ async def test_what_is_previewed_is_what_the_provider_gets(
         await deliver(pipeline, [reminder])
     (accepted,) = await provider.accepted(bodies=True)
     async with database.transaction() as connection:
-        session = (await connection.execute(select(SessionRow.__table__))).mappings().one()
-        user = (await connection.execute(select(UserRow.__table__))).mappings().one()
+        found = await connection.execute(select(ReminderRow.session_id, ReminderRow.user_id))
+        session_id, user_id = found.one()
+    catalogue, rules = Catalogue(database), await RuleStore(database).of_session(session_id)
     shown = preview(
         mail_composer(settings),
-        session=_session(session),
-        attendee=Attendee(user_id=user["id"], email=user["email"], full_name=user["full_name"]),
-        rule=ReminderRule(
-            reminder_type="30min",
-            lead=timedelta(minutes=30),
-            is_enabled=True,
-            subject_template="Starting Now: {session_title} begins in 30 minutes",
-            display_name="30 Minutes Before",
-            sort_order=4,
-        ),
+        session=await catalogue.session(session_id),
+        attendee=await catalogue.user(user_id),
+        rule=next(rule for rule in rules if rule.reminder_type == "30min"),
         at=reminder.starts_at - left,
         reminder_id=reminder.reminder_id,
     )
@@ -58,18 +52,3 @@ async def test_what_is_previewed_is_what_the_provider_gets(
     assert accepted["from"] == shown.sender
     assert accepted["to"] == [shown.to]
     assert accepted["headers"] == dict(shown.headers)
-
-
-def _session(row: Any) -> Session:
-    """A session as the ledger reads it."""
-    return Session(
-        id=row["id"],
-        title=row["title"],
-        starts_at=row["start_time"],
-        ends_at=row["end_time"],
-        time_zone=row["time_zone"],
-        speaker_name=row["speaker_name"],
-        location=row["location"],
-        join_url=row["join_url"],
-        preparation_notes=row["preparation_notes"],
-    )
