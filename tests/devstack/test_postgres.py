@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from devstack import directories, postgres_files, process
 from devstack.postgres import EmbeddedPostgres
+from tests.devstack.owners import kill_an_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,17 +49,6 @@ def ask(server: EmbeddedPostgres, sql: str, database: str = "postgres") -> Any:
             await connection.close()
 
     return asyncio.run(query())
-
-
-def kill_an_owner(folder: Path | None, mode: str = "") -> tuple[int, Path]:
-    """`kill -9` a process that runs a server; the server's pid and the folder it was in."""
-    command = [sys.executable, "-c", OWNER, str(folder or "-"), mode]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout is not None
-        pid, place = owner.stdout.readline().decode().split(maxsplit=1)
-        assert process.is_alive(int(pid))
-        owner.kill()
-    return int(pid), Path(place.strip())
 
 
 @pytest.fixture
@@ -200,7 +188,7 @@ def test_an_old_postgresql_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 @pytest.mark.skipif(not process.LINUX, reason="only Linux has death signals")
 def test_a_killed_owner_leaves_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """After `kill -9` of its owner the server ends, and the next start removes its files."""
-    pid, folder = kill_an_owner(None)
+    pid, folder = kill_an_owner(OWNER, None)
     assert process.wait_until(lambda: not process.is_alive(pid), seconds=10)
     monkeypatch.setattr(EmbeddedPostgres, "_launch", lambda _self: None)  # what precedes is enough
     with EmbeddedPostgres(durable=False):
@@ -210,7 +198,7 @@ def test_a_killed_owner_leaves_no_server(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_an_orphan_is_ended_at_the_next_start(folder: Path) -> None:
     """A server whose owner was killed without the kernel's help is replaced; the data stays."""
-    pid, _ = kill_an_owner(folder, "without-death-signal")
+    pid, _ = kill_an_owner(OWNER, folder, "without-death-signal")
     assert process.is_alive(pid)
     with EmbeddedPostgres(folder, durable=False) as server:
         assert not process.is_alive(pid)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import urllib.request
 from datetime import UTC, datetime, timedelta
@@ -17,9 +15,10 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.service import RPCError
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
-from devstack import directories, process, temporal
+from devstack import process, temporal
 from devstack.ports import free_ports, is_free
 from devstack.temporal import EmbeddedTemporal
+from tests.devstack.owners import kill_an_owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,17 +56,6 @@ async def a_workflow(client: Client) -> WorkflowHandle[object, object]:
             ]
         ),
     )
-
-
-def kill_an_owner(folder: Path | None, mode: str = "") -> tuple[int, Path]:
-    """`kill -9` a process that runs a server; the server's pid and the folder it was in."""
-    command = [sys.executable, "-c", OWNER, str(folder or "-"), mode]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
-        assert owner.stdout is not None
-        pid, place = owner.stdout.readline().decode().split(maxsplit=1)
-        assert process.is_alive(int(pid))
-        owner.kill()
-    return int(pid), Path(place.strip())
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +145,6 @@ def test_a_server_not_started_has_no_address() -> None:
     server.stop()
 
 
-def test_starting_twice_is_refused(server: EmbeddedTemporal) -> None:
-    """A running server cannot be started."""
-    with pytest.raises(RuntimeError, match="running already"):
-        server.start()
-
-
 def test_given_ports_are_used_and_a_taken_one_is_named(server: EmbeddedTemporal) -> None:
     """A wanted port that is taken is an error with the log; no other is used instead."""
     taken = int(server.address.rpartition(":")[2])
@@ -185,7 +167,7 @@ def test_a_free_port_that_was_taken_meanwhile_is_replaced(
 @pytest.mark.skipif(not process.LINUX, reason="only Linux has death signals")
 def test_a_killed_owner_leaves_no_server() -> None:
     """After `kill -9` of its owner the server ends, and the next start removes its files."""
-    pid, folder = kill_an_owner(None)
+    pid, folder = kill_an_owner(OWNER, None)
     assert process.wait_until(lambda: not process.is_alive(pid), seconds=10)
     with EmbeddedTemporal(headless=True):
         # Another server that starts at the same time, in another process, may be at it already.
@@ -196,7 +178,7 @@ def test_an_orphan_is_ended_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server whose owner was killed without the kernel's help is replaced."""
-    pid, _ = kill_an_owner(tmp_path, "without-death-signal")
+    pid, _ = kill_an_owner(OWNER, tmp_path, "without-death-signal")
     assert process.is_alive(pid)
     monkeypatch.setattr(EmbeddedTemporal, "stop_signals", ())  # an orderly stop takes a second
     server = EmbeddedTemporal(tmp_path, headless=True)
@@ -204,15 +186,6 @@ def test_an_orphan_is_ended_at_the_next_start(
     assert not process.is_alive(pid)
     server.kill()
     server.stop()
-
-
-def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:
-    """A store that another live server has claimed is refused, naming the process."""
-    claim = directories.ClaimedDirectory(tmp_path, lock="temporal.lock")
-    with pytest.raises(directories.DirectoryInUseError, match=str(os.getpid())):
-        EmbeddedTemporal(tmp_path, headless=True).start()
-    assert not (tmp_path / "temporal.db").exists()
-    claim.release()
 
 
 def test_a_temporary_server_leaves_nothing() -> None:
