@@ -13,6 +13,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import text
 
 from reminders.db.engine import Database
+from reminders.domain.model import ProviderEvent, ReminderStatus, StatusReason
+from tests.provider import Json
+from tests.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = "session_reminders"
@@ -95,6 +98,20 @@ def statements(document: str, heading: str) -> list[str]:
     blocks = re.findall(r"(?s)```sql\n(.*?)```", section)
     bare = re.sub(r"(?m)--.*$", "", "\n".join(blocks))
     return [statement.strip() for statement in bare.split(";") if statement.strip()]
+
+
+def a_bounce(stage: Stage, mail: Json) -> ProviderEvent:
+    """What the provider says now of an e-mail that it accepted: there is no such address."""
+    return ProviderEvent(
+        svix_id="msg_1",
+        type="email.bounced",
+        occurred_at=stage.clock.now(),
+        email_id=mail["id"],
+        reminder_id=UUID(mail["tags"]["reminder_id"]),
+        recipients=tuple(mail["to"]),
+        status=ReminderStatus.BOUNCED,
+        stops=StatusReason.ADDRESS_BOUNCED,
+    )
 
 
 class Host:

@@ -23,22 +23,13 @@ from reminders.domain.errors import (
     UserNotFoundError,
 )
 from reminders.domain.keys import session_reminder_workflow_id
-from reminders.domain.model import (
-    Attendee,
-    Enrollee,
-    Notice,
-    OptOut,
-    ProviderEvent,
-    ReminderStatus,
-    Session,
-    StatusReason,
-)
+from reminders.domain.model import Attendee, Enrollee, Notice, OptOut, Session
 from reminders.domain.rules import RuleFields
 from reminders.settings import Settings
 from starter.health.diagnosis import Level
 from starter.health.examiner import Examiner
 from tests.existing.conftest import BARE, GUIDE
-from tests.existing.host import ROLE, Host, statements
+from tests.existing.host import ROLE, Host, a_bounce, statements
 from tests.stage import Handle, Stage, eventually
 from tests.starter.conftest import serving
 
@@ -224,18 +215,8 @@ async def test_a_hard_bounce_stops_a_person(stage: Stage, host: Host) -> None:
     await stage.gateway.enroll(session, user)
     await stage.forward(90 * MINUTE, handle_of(stage, session, user))
     (mail,) = await stage.provider.accepted()
-    bounced = ProviderEvent(
-        svix_id="msg_1",
-        type="email.bounced",
-        occurred_at=stage.clock.now(),
-        email_id=mail["id"],
-        reminder_id=UUID(mail["tags"]["reminder_id"]),
-        recipients=tuple(mail["to"]),
-        status=ReminderStatus.BOUNCED,
-        stops=StatusReason.ADDRESS_BOUNCED,
-    )
     async with host.untouched():
-        assert await ProviderEvents(stage.database).record(bounced)
+        assert await ProviderEvents(stage.database).record(a_bounce(stage, mail))
     assert {"bounced", "skipped: address_bounced"} == await statuses(stage, session, user)
 
 

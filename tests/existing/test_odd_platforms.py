@@ -25,7 +25,7 @@ from reminders.domain.model import (
 from starter.health.diagnosis import Check, Level
 from starter.health.platform import odd_rows
 from starter.services.reasons import decision
-from tests.existing.host import ROLE, Host
+from tests.existing.host import ROLE, Host, a_bounce
 from tests.existing.test_coming_from_cron import backfill
 from tests.existing.test_existing_platform import handle_of, statuses
 from tests.stage import Stage, attempted, eventually
@@ -386,17 +386,7 @@ async def test_a_corrected_address_ends_its_block(stage: Stage, host: Host) -> N
         await stage.gateway.enroll(session, user)
     await stage.forward(90 * MINUTE, handle_of(stage, session, ana))
     (mail,) = await stage.provider.accepted()
-    bounced = ProviderEvent(
-        svix_id="msg_1",
-        type="email.bounced",
-        occurred_at=stage.clock.now(),
-        email_id=mail["id"],
-        reminder_id=UUID(mail["tags"]["reminder_id"]),
-        recipients=tuple(mail["to"]),
-        status=ReminderStatus.BOUNCED,
-        stops=StatusReason.ADDRESS_BOUNCED,
-    )
-    assert await stage.parts.provider_events.record(bounced)
+    assert await stage.parts.provider_events.record(a_bounce(stage, mail))
     blocked = {"bounced", "skipped: address_bounced"}
     assert blocked == await statuses(stage, session, ana)
     assert {"skipped: address_bounced"} == await statuses(stage, session, twin)
