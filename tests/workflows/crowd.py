@@ -1,7 +1,8 @@
-"""A session so large that the next one to enroll wakes early."""
+"""Many who enroll, and a session so large that the next one wakes early."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -11,6 +12,19 @@ from reminders.db.tables import EnrollmentRow, UserRow
 from reminders.domain.lead_in import APART, SHORTEST
 from reminders.domain.model import Session
 from tests.stage import Handle, Stage, attempted, eventually, has_timer
+
+
+async def enrolled(stage: Stage, session: Session, count: int) -> list[UUID]:
+    """So many people, enrolled twenty at a time."""
+    slots = asyncio.Semaphore(20)
+
+    async def one() -> UUID:
+        async with slots:
+            user_id = await stage.attendee()
+            await stage.gateway.enroll(session.id, user_id)
+            return user_id
+
+    return await asyncio.gather(*(one() for _ in range(count)))
 
 
 async def a_crowd(stage: Stage, lead_in: timedelta) -> Session:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from reminders.domain.rules import Fate, RuleFields
 from starter.gateway import ReminderGateway
 from starter.services.rules import RuleReceipt
 from tests.stage import Handle, Stage, eventually
+from tests.workflows.crowd import enrolled
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 PATIENCE = timedelta(seconds=100)
@@ -48,19 +48,6 @@ async def only(stage: Stage, reminder_type: str) -> None:
         await changed(stage, other, OFF)
 
 
-async def crowd(stage: Stage, session: Session, count: int) -> list[UUID]:
-    """So many people, enrolled twenty at a time."""
-    slots = asyncio.Semaphore(20)
-
-    async def one() -> UUID:
-        async with slots:
-            user_id = await stage.attendee()
-            await stage.gateway.enroll(session.id, user_id)
-            return user_id
-
-    return await asyncio.gather(*(one() for _ in range(count)))
-
-
 async def mails(stage: Stage) -> int:
     """How many e-mails the provider accepted."""
     return len(await stage.provider.accepted())
@@ -76,7 +63,7 @@ async def test_a_rule_edited_switched_off_and_on_mails_once(stage: Stage) -> Non
     """Failure 5: 24 h becomes 12 h, off, on: each of three gets exactly one, at 12 h."""
     await only(stage, "24h")
     session = await stage.session(starts_in=30 * HOUR)
-    users = await crowd(stage, session, 3)
+    users = await enrolled(stage, session, 3)
     moved = await changed(stage, "24h", RuleFields(lead=12 * HOUR))
     assert moved.counts is not None
     assert (1, 3, 3) == (moved.sessions, moved.counts.enrollments, moved.counts.replanned)
@@ -97,7 +84,7 @@ async def test_a_rule_edited_switched_off_and_on_mails_once(stage: Stage) -> Non
 async def test_a_rule_for_what_is_past_mails_nobody_and_says_so_before(stage: Stage) -> None:
     """A dozen enrolled for tomorrow, a rule "2 days before": zero, as the diff said."""
     session = await stage.session(starts_in=25 * HOUR)
-    users = await crowd(stage, session, 12)
+    users = await enrolled(stage, session, 12)
     fields = RuleFields(lead=2 * DAY, subject_template="{session_title} in two days")
     said = await stage.rules.diff("48h", None, fields)
     assert (12, True) == (said.looked_at, said.is_complete)

@@ -27,6 +27,7 @@ from starter.services import enrollments
 from starter.services.enrollments import EnrollmentWorkflows
 from starter.services.receipts import ChangeReceipt
 from tests.stage import Handle, Stage, eventually
+from tests.workflows.crowd import enrolled
 from tests.workflows.held import HeldReplanner
 from workflows.session_change import SessionChangeWorkflow
 
@@ -34,19 +35,6 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATIENCE = timedelta(seconds=100)
 """For counts of hundreds; what is waited for is the result, so a fast machine waits less."""
-
-
-async def enrolled(stage: Stage, session: Session, count: int) -> list[UUID]:
-    """So many people, enrolled twenty at a time."""
-    slots = asyncio.Semaphore(20)
-
-    async def one() -> UUID:
-        async with slots:
-            user_id = await stage.attendee()
-            await stage.gateway.enroll(session.id, user_id)
-            return user_id
-
-    return await asyncio.gather(*(one() for _ in range(count)))
 
 
 async def none_runs(stage: Stage, session: Session) -> bool:
