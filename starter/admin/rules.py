@@ -213,10 +213,7 @@ async def _rule(parts: Parts, reminder_type: str, session_id: UUID | None) -> Re
     Raises:
         RuleNotFoundError: If there is none.
     """
-    if session_id is not None:
-        found = await parts.rules.of_session(session_id)
-    else:
-        found = tuple(rule for rule in await parts.rules.all() if rule.session_id is None)
+    found = await parts.rules.of_session(session_id)
     rule = next((rule for rule in found if rule.reminder_type == reminder_type), None)
     if rule is None:
         raise RuleNotFoundError(reminder_type)

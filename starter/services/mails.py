@@ -106,10 +106,7 @@ async def scene(parts: Parts, wanted: Wanted) -> Scene:
         )
     session_id = wanted.session_id
     session = await parts.catalogue.session(session_id) if session_id else SESSION
-    if session_id:
-        rules = await parts.rules.of_session(session_id)
-    else:
-        rules = tuple(r for r in await parts.rules.all() if r.session_id is None)
+    rules = await parts.rules.of_session(session_id)
     rule = next((r for r in rules if wanted.reminder_type in (None, r.reminder_type)), None)
     if rule is None:
         raise RuleNotFoundError

@@ -108,10 +108,8 @@ async def rehearsed(
     if any(move.at < enrolled_at for move in moves):
         raise InvalidInputError("the move lies before the enrollment", field="move_at")
     cooling = timedelta(seconds=parts.settings.notice_cooling_seconds)
-    if isinstance(session, Session):
-        rules = tuple(r for r in await parts.rules.all() if r.session_id is None)
-    else:
-        rules = await parts.rules.of_session(session)
+    rules = await parts.rules.of_session(None if isinstance(session, Session) else session)
+    if not isinstance(session, Session):
         cooling = await parts.planner.cooling(session)
         session = await parts.catalogue.session(session)
     if session.status is SessionStatus.CANCELLED:

@@ -95,12 +95,17 @@ class RuleAdmin:
     """The planner's own."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
-    async def of_session(self, session_id: UUID) -> tuple[ReminderRule, ...]:
+    async def of_session(self, session_id: UUID | None) -> tuple[ReminderRule, ...]:
         """The rules that count for a session; its own ones carry its id.
+
+        Args:
+            session_id: Absent means one that has no rules of its own: those for all sessions.
 
         Raises:
             SessionNotFoundError: If there is no such session.
         """
+        if session_id is None:
+            return tuple(rule for rule in await self.store.all() if rule.session_id is None)
         return await self.store.of_session(session_id)
 
     async def all(self) -> tuple[ReminderRule, ...]:

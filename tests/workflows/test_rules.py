@@ -307,7 +307,7 @@ async def test_two_rules_are_never_due_at_one_instant(stage: Stage) -> None:
             await ask
     await changed(stage, "2h", OFF, session_id=session.id)
     await changed(stage, "1h", RuleFields(lead=2 * HOUR, is_enabled=True), session_id=session.id)
-    leads = {r.reminder_type: r.lead for r in await stage.rules.all() if r.session_id is None}
+    leads = {r.reminder_type: r.lead for r in await stage.rules.of_session(None)}
     assert (24 * HOUR, HOUR) == (leads["24h"], leads["1h"])
 
 
