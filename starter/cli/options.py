@@ -198,6 +198,9 @@ _REASON = typer.Option(
 
 Session = Annotated[UUID, typer.Argument(metavar="SESSION", help="Id of the session.")]
 User = Annotated[UUID, typer.Argument(metavar="USER", help="Id of the user.")]
+OnlySession = Annotated[
+    UUID | None, typer.Option("--session", metavar="SESSION", help="Only for this session.")
+]
 Limit = Annotated[int, typer.Option(min=1, max=200, metavar="N", help="At most this many.")]
 Cursor = Annotated[
     str | None, typer.Option(metavar="CURSOR", help="Where the previous page ended.")

@@ -14,6 +14,7 @@ from starter.cli.options import (
     AsJson,
     DryRun,
     Group,
+    OnlySession,
     Question,
     Reason,
     User,
@@ -43,9 +44,7 @@ app.add_typer(_preferences, name="preferences")
 class _Stop:
     """What is stopped: everything, what is about a session, of a type, or both."""
 
-    session: Annotated[
-        UUID | None, typer.Option(metavar="SESSION", help="Only of this session.")
-    ] = None
+    session: OnlySession = None
     kind: Annotated[
         str | None, typer.Option("--type", metavar="TYPE", help="Only this type, such as 24h.")
     ] = None

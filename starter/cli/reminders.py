@@ -17,6 +17,7 @@ from starter.cli.options import (
     Cursor,
     DryRun,
     NeededReason,
+    OnlySession,
     Yes,
     ask,
     by,
@@ -38,7 +39,6 @@ app = typer.Typer()
 
 _LARGEST_PAGE = 200
 _Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")]
-_OfSession = Annotated[UUID | None, typer.Option(metavar="SESSION", help="Only this session's.")]
 
 
 @app.command("list")
@@ -46,7 +46,7 @@ def list_(
     status: Annotated[ReminderStatus | None, typer.Option(help="Only these.")] = None,
     *,
     reason: Annotated[StatusReason | None, typer.Option(help="Only with this reason.")] = None,
-    session: _OfSession = None,
+    session: OnlySession = None,
     user: Annotated[UUID | None, typer.Option(metavar="USER", help="Only this user's.")] = None,
     since: Annotated[
         datetime | None,
@@ -114,7 +114,7 @@ def _send(sending: Question[Requested], *, as_json: bool) -> None:
 
 @app.command()
 def redrive(
-    session: _OfSession = None,
+    session: OnlySession = None,
     reason: NeededReason = "reminders redrive",
     *,
     yes: Yes = False,

@@ -15,6 +15,7 @@ from starter.cli.options import (
     Cursor,
     Group,
     Limit,
+    OnlySession,
     User,
     ask,
     filtered,
@@ -38,9 +39,6 @@ app = typer.Typer()
 _user = typer.Typer(cls=Group, no_args_is_help=True, help="People.")
 app.add_typer(_user, name="user")
 
-_OfSession = Annotated[
-    UUID | None, typer.Option("--session", metavar="SESSION", help="Only of this session.")
-]
 _OfUser = Annotated[UUID | None, typer.Option(metavar="USER", help="Only about this user.")]
 _OfAction = Annotated[
     Any,
@@ -63,7 +61,7 @@ def overview(*, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def failed(session: _OfSession = None, *, as_json: AsJson = False) -> None:
+def failed(session: OnlySession = None, *, as_json: AsJson = False) -> None:
     """Show failed reminders by cause, and how many can still be sent: see redrive."""
     from starter.api import reports
 
@@ -72,7 +70,7 @@ def failed(session: _OfSession = None, *, as_json: AsJson = False) -> None:
 
 @app.command()
 def events(
-    session: _OfSession = None,
+    session: OnlySession = None,
     user: _OfUser = None,
     action: _OfAction = None,
     actor: Annotated[

@@ -17,6 +17,7 @@ from starter.cli.options import (
     CHANGE_WAIT,
     AsJson,
     Group,
+    OnlySession,
     Reason,
     Yes,
     by,
@@ -38,9 +39,6 @@ app.add_typer(_config, name="config")
 
 _MOST_MINUTES = LONGEST_LEAD // timedelta(minutes=1)
 _Type = Annotated[str, typer.Argument(metavar="TYPE", help="The rule's type, such as 24h.")]
-_Session = Annotated[
-    UUID | None, typer.Option("--session", metavar="SESSION", help="Only for this session.")
-]
 _Minutes = typer.Option(
     "--minutes", min=1, max=_MOST_MINUTES, metavar="N", help="Minutes before the start."
 )
@@ -79,7 +77,7 @@ class _ChangedRule(_NewRule):
 
 
 @_config.command("list")
-def list_rules(session: _Session = None, *, as_json: AsJson = False) -> None:
+def list_rules(session: OnlySession = None, *, as_json: AsJson = False) -> None:
     """List the rules; with --session, those that count for that session."""
     from starter.api import rules
 
@@ -94,7 +92,7 @@ def add(
     reminder_type: _Type,
     *,
     rule: _NewRule,
-    session: _Session = None,
+    session: OnlySession = None,
     reason: Reason = None,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
@@ -117,7 +115,7 @@ def set_(
     reminder_type: _Type,
     *,
     rule: _ChangedRule,
-    session: _Session = None,
+    session: OnlySession = None,
     reason: Reason = None,
     dry_run: _DryRun = False,
     as_json: AsJson = False,
@@ -137,7 +135,7 @@ def set_(
 @_config.command()
 def delete(
     reminder_type: _Type,
-    session: _Session = None,
+    session: OnlySession = None,
     reason: Reason = None,
     *,
     yes: Yes = False,
@@ -166,7 +164,7 @@ def diff(
     reminder_type: _Type,
     *,
     rule: _ChangedRule,
-    session: _Session = None,
+    session: OnlySession = None,
     deletion: Annotated[bool, typer.Option("--delete", help="If it were deleted.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -13,7 +13,17 @@ import typer
 
 from reminders.domain.errors import InvalidInputError
 from starter.cli import progress, tables
-from starter.cli.options import AsJson, DryRun, ExitCode, Reason, ask, by, show, show_named
+from starter.cli.options import (
+    AsJson,
+    DryRun,
+    ExitCode,
+    OnlySession,
+    Reason,
+    ask,
+    by,
+    show,
+    show_named,
+)
 
 if TYPE_CHECKING:
     from reminders.db.lookups import Names
@@ -31,9 +41,6 @@ _BACKFILLED = ("enrollments", "planned", "scheduled", "past_due", "gone", "faile
 _Schema = Annotated[
     str,
     typer.Option("--schema", metavar="SCHEMA", help="Where the platform's old tables are."),
-]
-_OneSession = Annotated[
-    UUID | None, typer.Option("--session", metavar="SESSION", help="Only this session.")
 ]
 
 
@@ -66,7 +73,7 @@ _BEGUN = "the session has begun: nobody is reminded of the past, so nothing is p
 
 @app.command()
 def backfill(
-    session: _OneSession = None,
+    session: OnlySession = None,
     after: Annotated[
         str | None, typer.Option(metavar="SESSION:USER", help="Continue after this enrollment.")
     ] = None,
@@ -127,7 +134,7 @@ def backfill(
 @app.command("shadow-diff")
 def shadow_diff(
     schema: _Schema = "public",
-    session: _OneSession = None,
+    session: OnlySession = None,
     since: Annotated[
         datetime | None,
         typer.Option(
