@@ -25,7 +25,7 @@ from starter.admin.cookies import (
     signing_key,
 )
 from starter.admin.form import Form
-from starter.api.middleware import is_of_another_origin, is_this_machine
+from starter.api.middleware import caller_address, is_of_another_origin, is_this_machine
 
 CSRF_FIELD = "csrf"
 PATH = "/admin"
@@ -111,7 +111,7 @@ class AdminAuth:
 
     def wait(self, request: Request) -> timedelta:
         """How long whoever asks has to wait before trying a password."""
-        return self._rate_limit.wait(_address(request), self._clock.now())
+        return self._rate_limit.wait(caller_address(request), self._clock.now())
 
     def sign_in(self, request: Request, username: str, password: str) -> Operator | None:
         """Who has just signed in; `None` if name or password are wrong."""
@@ -123,9 +123,9 @@ class AdminAuth:
             password, right.get_secret_value()
         )
         if not is_right:
-            self._rate_limit.failed(_address(request), self._clock.now())
+            self._rate_limit.failed(caller_address(request), self._clock.now())
             return None
-        self._rate_limit.succeeded(_address(request))
+        self._rate_limit.succeeded(caller_address(request))
         return self._cookies.new(username)
 
     def sign_out(self, operator: Operator) -> None:
@@ -199,10 +199,6 @@ class AdminAuth:
 def _is_at_this_machine(request: Request) -> bool:
     """Whether a browser on this machine asks, and not a proxy on behalf of somebody elsewhere."""
     return is_this_machine(request) and not any(h in request.headers for h in _FORWARDED)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ""
 
 
 def _equal(given: str, right: str) -> bool:

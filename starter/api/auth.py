@@ -21,7 +21,7 @@ from reminders import api_keys
 from reminders.api_keys import ApiKey
 from reminders.settings import Settings
 from starter.api.errors import ForbiddenError, TooManyRequestsError, UnauthorizedError
-from starter.api.middleware import is_this_machine
+from starter.api.middleware import caller_address, is_this_machine
 from starter.api.reading import StrictRequest
 
 bearer = HTTPBearer(
@@ -108,7 +108,7 @@ class KeyRoute(APIRoute):
             key = authorize(request, access)
             request.state.caller = f"api:{key.name}" if key and key.name else "api"
             if (request.method, path) in COSTLY:
-                _limit(access.costly, key.digest.hex() if key else _address(request))
+                _limit(access.costly, key.digest.hex() if key else caller_address(request))
             strict = StrictRequest(request.scope, request.receive)
             await strict.read(takes_body=takes_body)
             return await handle(strict)
@@ -137,11 +137,11 @@ def authorize(request: Request, access: Access) -> ApiKey | None:
         return None
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not credentials.strip():
-        _limit(access.failures, _address(request))
+        _limit(access.failures, caller_address(request))
         raise _unauthorized("Send the header `Authorization: Bearer <API key>`.")
     key = api_keys.known(credentials.strip(), access.keys)
     if key is None:
-        _limit(access.failures, _address(request))
+        _limit(access.failures, caller_address(request))
         raise _unauthorized("This API key is not one of API_KEYS.", ', error="invalid_token"')
     if key.is_read_only and request.method not in _ASKING:
         msg = f"This API key may only ask; {request.method} needs one that may change things."
@@ -157,8 +157,3 @@ def _limit(limit: RateLimit, caller: str) -> None:
     retry_after = limit.take(caller)
     if retry_after is not None:
         raise TooManyRequestsError(retry_after)
-
-
-def _address(request: Request) -> str:
-    """Where a request comes from; uvicorn has read the proxy's headers, if it may trust them."""
-    return request.client.host if request.client else ""

@@ -267,6 +267,11 @@ def is_this_machine(request: Request) -> bool:
     return client is not None and is_loopback(client.host) and is_loopback(host_name(request))
 
 
+def caller_address(request: Request) -> str:
+    """Where a request comes from; uvicorn has read the proxy's headers, if it may trust them."""
+    return request.client.host if request.client else ""
+
+
 def _wrong_with(scope: Scope) -> str | None:
     """What is wrong with a request's `Host`; nothing if it is one."""
     hosts = Headers(scope=scope).getlist("host")
