@@ -45,7 +45,8 @@ NO_ENROLLMENT: Documented = {
 CONFLICT: Documented = {409: {"description": "Not as things are; `detail` says the remedy"}}
 
 
-def _parts(request: Request) -> Parts:
+def parts_of(request: Request) -> Parts:
+    """The parts that a request is answered with."""
     parts: Parts = request.app.state.parts
     return parts
 
@@ -55,7 +56,7 @@ def _caller(request: Request) -> str:
     return caller
 
 
-Answering = Annotated[Parts, Depends(_parts)]
+Answering = Annotated[Parts, Depends(parts_of)]
 """The parameter of a handler that is answered with the parts."""
 Caller = Annotated[str, Depends(_caller)]
 """Who asks, as the audit log says it: `api`, with the name of the key if it has one."""

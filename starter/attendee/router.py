@@ -29,7 +29,7 @@ from reminders.tokens import Purpose
 from starter.api import reading
 from starter.api.errors import RETRY_AFTER
 from starter.api.reading import LinkRoute
-from starter.api.routing import Documented
+from starter.api.routing import Documented, parts_of
 from starter.assembly import Parts
 from starter.attendee.pages import Action, Pages
 
@@ -118,7 +118,7 @@ async def stop(token: str, request: Request) -> Response:
         reader = await _reader_of(request, enrollment)
         if action is None or (action == "session" and reader.session is None):
             return _stop_page(request, reader, status=400)
-        preferences = _parts(request).preferences
+        preferences = parts_of(request).preferences
         if action == "resume":
             await preferences.resume(enrollment)
         else:
@@ -159,7 +159,7 @@ async def calendar(token: str, request: Request) -> Response:
 
 async def _calendar(token: str, request: Request) -> Response:
     enrollment = _enrollment_of(request, Purpose.CALENDAR, token)
-    parts = _parts(request)
+    parts = parts_of(request)
     entry = await calendar_entry(parts.database, enrollment.session_id, enrollment.user_id)
     if entry is None or _is_out_of_date(parts, entry.session):
         raise LinkNotFoundError
@@ -186,18 +186,13 @@ async def _one_click(request: Request, enrollment: Enrollment) -> Response:
     """What RFC 8058 asks for: no cookies, no page, no redirect, no further question."""
     reader = await _reader_of(request, enrollment)
     if reader.session is not None:  # of a session that was deleted there is nothing to stop
-        await _parts(request).preferences.stop(enrollment, everything=False)
+        await parts_of(request).preferences.stop(enrollment, everything=False)
     return Response(status_code=200, headers=_PRIVATE | {"Cache-Control": "no-store"})
-
-
-def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
 
 
 def _enrollment_of(request: Request, purpose: Purpose, token: str) -> Enrollment:
     """Whose link it is, without asking anything but the token."""
-    tokens = _parts(request).tokens
+    tokens = parts_of(request).tokens
     if tokens is None:
         raise LinkNotFoundError
     return tokens.read(purpose, token)
@@ -209,7 +204,7 @@ def _pages(request: Request) -> Pages:
 
 
 async def _reader_of(request: Request, enrollment: Enrollment) -> Reader:
-    parts = _parts(request)
+    parts = parts_of(request)
     reader = await parts.preferences.reader(enrollment)
     if reader is None or (reader.session and _is_out_of_date(parts, reader.session)):
         raise LinkNotFoundError
@@ -249,7 +244,7 @@ def _page(request: Request, html: str, *, status: int = 200, **headers: str) -> 
 def _stop_page(
     request: Request, reader: Reader, *, resumed: bool = False, status: int = 200
 ) -> Response:
-    now = _parts(request).clock.now()
+    now = parts_of(request).clock.now()
     html = _pages(request).stop(reader, now=now, resumed=resumed)
     return _page(request, html, status=status)
 
