@@ -48,7 +48,8 @@ SEARCH_ATTRIBUTES = (SESSION_ID, USER_ID, SESSION_START)
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 """A server that accepts and never answers would hold up the first call of a lazy client."""
 
-_RPC_TIMEOUT = timedelta(seconds=10)
+RPC_TIMEOUT = timedelta(seconds=10)
+"""How long a call may take that waits for no worker."""
 
 _AWAY = frozenset(
     {
@@ -261,7 +262,7 @@ async def retention(client: Client) -> timedelta:
     """
     with unavailable():
         found = await client.workflow_service.describe_namespace(
-            DescribeNamespaceRequest(namespace=client.namespace), timeout=_RPC_TIMEOUT
+            DescribeNamespaceRequest(namespace=client.namespace), timeout=RPC_TIMEOUT
         )
     kept: timedelta = found.config.workflow_execution_retention_ttl.ToTimedelta()
     return kept
@@ -324,10 +325,10 @@ async def ensure_schedule(
     try:
         with unavailable():
             try:
-                await client.create_schedule(schedule_id, wanted, rpc_timeout=_RPC_TIMEOUT)
+                await client.create_schedule(schedule_id, wanted, rpc_timeout=RPC_TIMEOUT)
             except ScheduleAlreadyRunningError:
                 handle = client.get_schedule_handle(schedule_id)
-                await handle.update(change, rpc_timeout=_RPC_TIMEOUT)
+                await handle.update(change, rpc_timeout=RPC_TIMEOUT)
                 return done
     except RPCError as error:
         if error.status is not RPCStatusCode.INVALID_ARGUMENT:
@@ -346,9 +347,7 @@ async def schedule(client: Client, schedule_id: str) -> ScheduleDescription | No
     Raises:
         TemporalUnavailableError: If the server does not answer.
     """
-    return await if_there(
-        client.get_schedule_handle(schedule_id).describe(rpc_timeout=_RPC_TIMEOUT)
-    )
+    return await if_there(client.get_schedule_handle(schedule_id).describe(rpc_timeout=RPC_TIMEOUT))
 
 
 async def described(
@@ -356,7 +355,7 @@ async def described(
     workflow_id: str,
     run_id: str | None = None,
     *,
-    patience: timedelta = _RPC_TIMEOUT,
+    patience: timedelta = RPC_TIMEOUT,
 ) -> WorkflowExecutionDescription | None:
     """A workflow's run as the server has it, the newest unless another is named; `None` if it has none.
 
@@ -372,7 +371,7 @@ async def pollers(
     task_queue: str,
     kind: TaskQueueType.ValueType,
     *,
-    patience: timedelta = _RPC_TIMEOUT,
+    patience: timedelta = RPC_TIMEOUT,
 ) -> DescribeTaskQueueResponse:
     """Who polls a task queue, and has done so within minutes.
 

@@ -41,14 +41,13 @@ from reminders.domain.contracts import (
 from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import TASK_QUEUE, session_reminder_workflow_id
 from reminders.domain.model import StatusReason
-from reminders.temporal import SESSION_ID, SESSION_START, STORED, USER_ID, unavailable
+from reminders.temporal import RPC_TIMEOUT, SESSION_ID, SESSION_START, STORED, USER_ID, unavailable
 from starter.services.namespace import Namespace
 from starter.services.receipts import UNKNOWN
 from workflows.session_reminder import IS_ENDING, SessionReminderWorkflow
 
 logger = logging.getLogger(__name__)
 
-RPC_TIMEOUT = timedelta(seconds=10)
 UPDATE_TIMEOUT = timedelta(seconds=5)
 """How long a change waits for a workflow to confirm it; without, the ledger is right all the same."""
 PATIENCE = timedelta(seconds=30)

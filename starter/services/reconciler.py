@@ -17,9 +17,8 @@ from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Enrollment
 from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
-from reminders.temporal import unavailable
+from reminders.temporal import RPC_TIMEOUT, unavailable
 from starter.gateway import ReminderGateway
-from starter.services.enrollments import RPC_TIMEOUT
 from starter.services.handover import Handover
 from starter.services.namespace import look_ahead, period, schedule_shown
 from workflows.session_reminder import SessionReminderWorkflow

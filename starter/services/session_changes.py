@@ -27,8 +27,7 @@ from reminders.domain.keys import session_change_workflow_id
 from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import ReplannedPage
 from reminders.fan_out import fan_out, total
-from reminders.temporal import SESSION_ID, STORED, unavailable
-from starter.services.enrollments import RPC_TIMEOUT
+from reminders.temporal import RPC_TIMEOUT, SESSION_ID, STORED, unavailable
 from starter.services.handover import UPDATES, HandedOver, Handover, by_transaction
 from starter.services.namespace import Namespace
 from starter.services.receipts import CancelReceipt, ChangeReceipt

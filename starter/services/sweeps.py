@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -24,7 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from reminders import cursors, temporal
 from reminders.db.audit import HOST, Action, AuditLog, By
 from reminders.domain.keys import SWEEP_ID, TASK_QUEUE, session_of_change
-from reminders.temporal import unavailable
+from reminders.temporal import RPC_TIMEOUT, unavailable
 from starter.services.namespace import EXECUTION_TIMEOUT, Namespace
 from workflows.reminder_sweep import ReminderSweepWorkflow
 from workflows.session_change import SessionChangeWorkflow
@@ -59,7 +59,6 @@ _IN_STATE = {
     RunState.COMPLETED: "ExecutionStatus = 'Completed'",
     RunState.FAILED: "ExecutionStatus != 'Running' AND ExecutionStatus != 'Completed'",
 }
-_RPC_TIMEOUT = timedelta(seconds=10)
 _OURS = "runs"
 
 
@@ -162,7 +161,7 @@ class Sweeps:
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     memo=memo,
                     static_summary="reconciles ledger and workflows, by hand",
-                    rpc_timeout=_RPC_TIMEOUT,
+                    rpc_timeout=RPC_TIMEOUT,
                 )
         except WorkflowAlreadyStartedError as error:
             return SweepStart(workflow_id=MANUAL_ID, run_id=error.run_id or "", started=False)
@@ -178,7 +177,7 @@ class Sweeps:
         with unavailable():
             with suppress(WorkflowFailureError):  # the status says so
                 await handle.result(follow_runs=False)
-            return await self._run(await handle.describe(rpc_timeout=_RPC_TIMEOUT))
+            return await self._run(await handle.describe(rpc_timeout=RPC_TIMEOUT))
 
     async def run(self, workflow_id: str, run_id: str | None) -> Run | None:
         """One run, as it stands; `None` if Temporal no longer has it.
@@ -226,7 +225,7 @@ class Sweeps:
             f"{query} AND {_IN_STATE[state]}" if state else query,
             page_size=limit,
             next_page_token=cursors.decode(cursor, _ours, bytes.fromhex)[1] if cursor else None,
-            rpc_timeout=_RPC_TIMEOUT,
+            rpc_timeout=RPC_TIMEOUT,
         )
         with unavailable():
             try:
@@ -267,7 +266,7 @@ class Sweeps:
             f" AND TaskQueue = '{self.task_queue}' AND ExecutionStatus {status}",
             page_size=1,
             limit=1,
-            rpc_timeout=_RPC_TIMEOUT,
+            rpc_timeout=RPC_TIMEOUT,
         )
         with unavailable():
             async for run in found:
@@ -300,7 +299,7 @@ class Sweeps:
         result = None
         if run.status is WorkflowExecutionStatus.COMPLETED:
             result = await self.client.get_workflow_handle(run.id, run_id=run.run_id).result(
-                follow_runs=False, rpc_timeout=_RPC_TIMEOUT
+                follow_runs=False, rpc_timeout=RPC_TIMEOUT
             )
         return Run(
             workflow_id=run.id,
