@@ -23,7 +23,7 @@ from starter.admin.routing import Sent, SignedIn, page_router, redirect
 from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.health.diagnosis import Diagnosis, Level
-from starter.health.examiner import OVERDUE
+from starter.services.reasons import OVERDUE
 from starter.services.sweeps import RunKind, RunState
 
 router = page_router()

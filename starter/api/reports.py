@@ -30,7 +30,7 @@ from reminders.domain.model import (
 from starter.api.models import Cursor, In, Out, PageOut
 from starter.api.reminders import ReminderOut
 from starter.api.routing import BODY, INVALID, NO_SESSION, Answering, v1_router
-from starter.health.examiner import OVERDUE
+from starter.services.reasons import OVERDUE
 from starter.services.reasons import reason as in_words
 
 router = v1_router("operators")

@@ -32,12 +32,11 @@ from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounde
 from starter.health.platform import PlatformChecks
 from starter.health.temporal_checks import RetentionCheck, SweepChecks, last_poll
 from starter.services.namespace import NOT_ALLOWED, Namespace
+from starter.services.reasons import OVERDUE
 from starter.services.sweeps import Sweeps
 
 PATIENCE = timedelta(seconds=3)
 """How long one check may take; they run at the same time."""
-OVERDUE = timedelta(minutes=1)
-"""A reminder that still waits this long after its due instant is an alarm."""
 WORKER_GONE = timedelta(minutes=2)
 """A worker polls at least once a minute (the server's long poll), or it is busy, or gone."""
 WORKER_SILENT = timedelta(seconds=65)

@@ -8,7 +8,7 @@ from reminders.domain.model import EnrollmentStatus, ReminderStatus, SessionStat
 from starter.services.receipts import Story
 
 OVERDUE = timedelta(minutes=1)
-"""A reminder that waits so long after its due instant is overdue."""
+"""A reminder that waits so long after its due instant is overdue, and an alarm."""
 
 _STATUSES = {
     ReminderStatus.SCHEDULED: "waits for its due instant",
