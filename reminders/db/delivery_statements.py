@@ -116,8 +116,11 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
   LEFT JOIN LATERAL (
-       SELECT t.starts_at, t.reminder_type, t.plan_version FROM session_reminder_emails t
-        WHERE t.session_id = r.session_id AND t.user_id = r.user_id AND t.sent_at IS NOT NULL
+       -- Of a person's few rows: by itself PostgreSQL may look through all that was ever sent.
+       SELECT t.starts_at, t.reminder_type, t.plan_version
+         FROM (SELECT * FROM session_reminder_emails
+                WHERE session_id = r.session_id AND user_id = r.user_id OFFSET 0) t
+        WHERE t.sent_at IS NOT NULL
         ORDER BY t.sent_at DESC LIMIT 1) told ON true
 """)  # noqa: S608 - composed of constants
 

@@ -159,17 +159,15 @@ class ReminderQueries:
 
     async def told_start(self, session_id: UUID, user_id: UUID) -> datetime | None:
         """The start that the last e-mail to a person about a session told; `None` if none was sent."""
-        found: datetime | None = await self.database.scalar(
-            select(ReminderRow.starts_at)
-            .where(
+        # Asked for the last one only, PostgreSQL may look through all that was ever sent.
+        sent = await self.database.tuples(
+            select(ReminderRow.sent_at, ReminderRow.starts_at).where(
                 ReminderRow.session_id == session_id,
                 ReminderRow.user_id == user_id,
                 ReminderRow.sent_at.is_not(None),
             )
-            .order_by(ReminderRow.sent_at.desc())
-            .limit(1)
         )
-        return found
+        return max(sent)[1] if sent else None
 
     async def overdue(self, *, before: datetime) -> int:
         """How many reminders still wait although they were due before this instant."""

@@ -232,7 +232,8 @@ SELECT session_id, user_id, min(due_at) AS urgent_at FROM soon
 _UNCONFIRMED = typed(f"""
 SELECT u.session_id, u.user_id, min(coalesce(w.due_at, u.planned_at)) AS urgent_at
   FROM unconfirmed_plans u LEFT JOIN LATERAL (
-       SELECT min(r.due_at) AS due_at FROM session_reminder_emails r
+       -- Of a person's few rows, not from an index of all instants.
+       SELECT min(r.due_at + interval '0 s') AS due_at FROM session_reminder_emails r
         WHERE r.session_id = u.session_id AND r.user_id = u.user_id
           AND r.email_status = 'scheduled') w ON true
  WHERE u.planned_at < :until

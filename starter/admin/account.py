@@ -81,11 +81,12 @@ async def choose(request: Request, form: Sent) -> Response:
     mode, target = form.raw("times"), ours(form.raw("next"))
     if mode not in list(Mode):
         raise InvalidInputError("is none of utc, session and mine", field="times")
-    mine = form.text("zone", longest=64) or Times.of(request.cookies.get(TIMES_COOKIE)).mine
-    if mode == Mode.MINE and zone_called(mine) is None:
-        return render(request, "times.html", next=target, zones=sorted(zones()))
-    if zone_called(mine) is None:  # a cookie holds no more than a name
-        mine = ""
+    kept = Times.of(request.cookies.get(TIMES_COOKIE)).mine
+    mine = form.text("zone", longest=64) or kept
+    if zone_called(mine) is None:
+        if mode == Mode.MINE:
+            return render(request, "times.html", next=target, zones=sorted(zones()))
+        mine = kept
     response = RedirectResponse(target, SEE_OTHER)
     auth: AdminAuth = request.app.state.admin_auth
     auth.keep(request, response, TIMES_COOKIE, f"{mode}:{mine}")

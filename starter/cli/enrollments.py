@@ -100,7 +100,7 @@ def _enroll_many(
     except InvalidInputError as error:
         fail(error)
     if skip > len(roster):
-        msg = f"is more than the {len(roster)} entries that there are"
+        msg = f"--skip {skip} is more than the {len(roster)} entries that there are"
         fail(InvalidInputError(msg, field="--skip"))
     entries = roster[skip:]
 

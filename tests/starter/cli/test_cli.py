@@ -118,7 +118,7 @@ async def test_enroll_from_a_file(parts: Parts, tmp_path: Path, kind: str) -> No
     assert again.exit_code == 1
     assert str(5 if kind == "csv" else 4) in again.stdout.split("refused because")[1]
     beyond = await reminders("enroll", session_id, "--from", roster, "--skip", 5)
-    assert (1, True) == (beyond.exit_code, "--skip: is more than the 4 entries" in beyond.stderr)
+    assert (1, True) == (beyond.exit_code, "--skip 5 is more than the 4 entries" in beyond.stderr)
     alone = await reminders("enroll", session_id, users[0], "--skip", 1)
     assert (2, True) == (alone.exit_code, "--from" in alone.stderr)
     rest = await answer("enroll", session_id, "--from", roster, "--skip", 2, exit_code=1)
