@@ -132,6 +132,31 @@ async def test_a_delivery_reads_no_table_whole(crowded: Database) -> None:
     assert [] == await watched.large_scans()
 
 
+async def test_what_somebody_was_told_is_not_looked_for_among_all_that_was_sent(
+    crowded: Database,
+) -> None:
+    """Nor while PostgreSQL believes that nothing was sent yet: an index of that looks small then."""
+    ids = await some_scheduled(crowded, 100)
+    ledger = PostgresDeliveryLedger(crowded, SystemClock(), owner="test", pace=Pace.of(1000))
+    async with crowded.transaction() as connection:
+        sent = "UPDATE session_reminder_emails SET sent_at = now() WHERE email_status = 'sent'"
+        assert 3_000 < (await connection.execute(text(sent))).rowcount
+    with Watched(crowded) as watched:
+        await ledger.read(ids)
+    [(statement, parameters)] = [seen for seen in watched.seen if "WITH held" in seen[0]]
+    async with crowded.engine.connect() as connection:
+        raw = (await connection.get_raw_connection()).driver_connection
+        assert raw is not None
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
+        [found] = await raw.fetchval(explained, *parameters)
+    passed_over = [
+        node["Rows Removed by Filter"] * node["Actual Loops"]
+        for node in nodes(found["Plan"])
+        if "Rows Removed by Filter" in node
+    ]
+    assert 5_000 > sum(passed_over)
+
+
 async def test_lists_and_plans_read_no_table_whole(crowded: Database) -> None:
     """Every filter of the list, an enrollment's story, its planning and the overdue count."""
     queries, planner = ReminderQueries(crowded), EnrollmentPlanner(crowded, SystemClock())
