@@ -21,6 +21,11 @@ from reminders.db.sql import (
 from reminders.domain.pace import REMEMBERED, TOGETHER
 
 _SESSION = looked_up("sessions", "id = r.session_id")
+# All of them: of those that were sent PostgreSQL may look through everybody's, by an index that it
+# believes to be small, as in a new installation.
+_OWN_ROWS = looked_up(
+    "session_reminder_emails", "session_id = r.session_id AND user_id = r.user_id"
+)
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
 _FURTHEST = "interval '2 minutes'"
@@ -97,9 +102,8 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
        coalesce(
        (SELECT greatest(told.starts_at, s.start_time) - least(told.starts_at, s.start_time)
                <= :threshold
-          FROM session_reminder_emails told
-         WHERE told.session_id = r.session_id AND told.user_id = r.user_id
-           AND told.reminder_type = r.reminder_type AND told.sent_at IS NOT NULL
+          FROM {_OWN_ROWS} told
+         WHERE told.reminder_type = r.reminder_type AND told.sent_at IS NOT NULL
          ORDER BY told.generation DESC LIMIT 1), false) AS was_told,
        -- Of several reasons the last by name: what the person asked for comes before all else.
        (SELECT max(p.reason) FROM {stopping("r")}) AS stopped,
@@ -116,10 +120,7 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
   LEFT JOIN LATERAL (
-       -- Of a person's few rows: by itself PostgreSQL may look through all that was ever sent.
-       SELECT t.starts_at, t.reminder_type, t.plan_version
-         FROM (SELECT * FROM session_reminder_emails
-                WHERE session_id = r.session_id AND user_id = r.user_id OFFSET 0) t
+       SELECT t.starts_at, t.reminder_type, t.plan_version FROM {_OWN_ROWS} t
         WHERE t.sent_at IS NOT NULL
         ORDER BY t.sent_at DESC LIMIT 1) told ON true
 """)  # noqa: S608 - composed of constants

@@ -159,15 +159,13 @@ class ReminderQueries:
 
     async def told_start(self, session_id: UUID, user_id: UUID) -> datetime | None:
         """The start that the last e-mail to a person about a session told; `None` if none was sent."""
-        # Asked for the last one only, PostgreSQL may look through all that was ever sent.
-        sent = await self.database.tuples(
+        # All are asked for: PostgreSQL might else look through everybody's that were sent.
+        found = await self.database.tuples(
             select(ReminderRow.sent_at, ReminderRow.starts_at).where(
-                ReminderRow.session_id == session_id,
-                ReminderRow.user_id == user_id,
-                ReminderRow.sent_at.is_not(None),
+                ReminderRow.session_id == session_id, ReminderRow.user_id == user_id
             )
         )
-        return max(sent)[1] if sent else None
+        return max((row for row in found if row.sent_at), default=(None, None))[1]
 
     async def overdue(self, *, before: datetime) -> int:
         """How many reminders still wait although they were due before this instant."""

@@ -124,6 +124,11 @@ _WAS_TOLD = """
 """
 """Whether an e-mail went out, or may have."""
 
+_OWN_ROWS = looked_up(
+    "session_reminder_emails", "session_id = k.session_id AND user_id = k.user_id"
+)
+"""See `delivery_statements`."""
+
 # A session that was cancelled or moved, with people for whom nothing was planned since: nobody said
 # so, and they have no reminder left that would be found by its start. It must agree with
 # `reminders.domain.notices`, as the one above with `plan`.
@@ -158,9 +163,8 @@ SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
        ELSE greatest(k.starts_at - s.start_time, s.start_time - k.starts_at) >= interval '1 minute'
         AND NOT EXISTS (
             SELECT FROM (
-                SELECT t.starts_at FROM session_reminder_emails t
-                 WHERE t.session_id = k.session_id AND t.user_id = k.user_id
-                   AND t.sent_at IS NOT NULL
+                SELECT t.starts_at FROM {_OWN_ROWS} t
+                 WHERE t.sent_at IS NOT NULL
                  ORDER BY t.plan_version DESC, t.sent_at DESC LIMIT 1) told
              WHERE told.starts_at = s.start_time)
          OR {_WAS_TOLD.format(row="c")}  -- and it takes place after all

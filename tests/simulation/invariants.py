@@ -367,7 +367,7 @@ AT_ONCE = timedelta(seconds=0.5)
 
 
 def a_burst_is_one_notice(e: Evidence) -> Violations:
-    """A notice of a move comes once that has cooled, and tells from when: another start, which was known."""
+    """A notice of a move is sent after its cooling, and names an earlier start that was announced."""
     for a in e.provider.accepted:
         row = e.store.rows[a.reminder_id]
         if row.reminder_type != Notice.MOVED:
@@ -446,7 +446,7 @@ def _is_loud(e: Evidence, instant: datetime) -> bool:
 
 
 def who_is_sure_has_the_newest(e: Evidence) -> Violations:
-    """Whoever is sure that a run follows has handed over the newest plan of that moment."""
+    """A call that says that a workflow follows has handed it the newest plan of that moment."""
     for asked_at, key, version in e.sure:
         newest = max((v for at, k, v in e.store.plans if k == key and at < asked_at), default=0)
         if version is not None and version < newest:
@@ -454,7 +454,7 @@ def who_is_sure_has_the_newest(e: Evidence) -> Violations:
 
 
 def calls_become_sure(e: Evidence) -> Violations:
-    """Where nothing goes wrong, and few ask at once, every call becomes sure of it."""
+    """Without faults, and under light load, every call gets that confirmation."""
     asked = sum(event.verb in ("enroll", "unenroll", "move") for event in e.story.events)
     few = asked - e.story.people * len(e.story.starts) < ROUNDS
     if few and _enough(e) is SOON and not e.troubles:
