@@ -14,7 +14,7 @@ from fastapi import Depends, FastAPI
 
 from reminders import settings as environment
 from reminders.db import url as database_url
-from reminders.domain.errors import ConfigurationError
+from reminders.domain.errors import ConfigurationError, DatabaseRefusedError
 from reminders.observability import logs, metrics, tracing
 from reminders.observability.metrics import ArrivalMetrics, a_registry
 from reminders.observability.scrape import Scrape, Source
@@ -214,7 +214,10 @@ def run(settings: Settings) -> None:
 async def _serve(settings: Settings, server: serving.Server, listener: socket.socket) -> None:
     # What cannot be used: one line now, instead of a traceback from the lifespan.
     async with assembled(settings) as parts:
-        await boot.refuse_old_schema(parts.database)
+        try:
+            await boot.refuse_old_schema(parts.database)
+        except DatabaseRefusedError as error:
+            logger.warning("the schema could not be looked at: %s", error)
     await server.serve(sockets=[listener])
     await asyncio.sleep(SDK_EXIT_SECONDS)
     if not server.started:

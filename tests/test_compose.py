@@ -126,7 +126,7 @@ def test_what_is_tried_shares_nothing_with_what_is_in_earnest() -> None:
     others = services().keys() - tried.keys()
     for name, service in tried.items():
         assert not others & service.get("depends_on", {}).keys(), name
-        hosts = set(re.findall(r"[@/]([\w-]+):\d", str(service.get("environment", {}))))
+        hosts = set(re.findall(r"[@/']([\w-]+):\d", str(service.get("environment", {}))))
         assert not others & hosts, name
         volumes = {volume.partition(":")[0] for volume in service.get("volumes", [])}
         assert all(volume.startswith(("dev-", "./")) for volume in volumes), name

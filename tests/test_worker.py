@@ -23,7 +23,8 @@ from reminders.db import migrate
 from reminders.db.engine import Database
 from reminders.domain.errors import ConfigurationError
 from reminders.settings import Settings
-from starter import plugin
+from starter import app, plugin
+from starter.api import serving
 from workflows.plugin import WORKFLOWS
 
 
@@ -90,6 +91,23 @@ async def test_a_schema_that_lacks_something(
     await migrate.downgrade(database, "base")
     with pytest.raises(ConfigurationError, match="`reminders db upgrade`"):
         await start(settings)
+
+
+async def test_an_api_of_a_schema_that_lacks_something(
+    settings: Settings,
+    database: Database,
+    temporal_server: EmbeddedTemporal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not start only to answer with errors."""
+    monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
+    await migrate.downgrade(database, "base")
+    server = serving.Server(app.create_app(settings), "")
+    with (
+        serving.listener("API_ADDRESS", "127.0.0.1", 0) as listener,
+        pytest.raises(ConfigurationError, match="`reminders db upgrade`"),
+    ):
+        await app._serve(settings, server, listener)
 
 
 async def test_a_schema_of_a_later_release(

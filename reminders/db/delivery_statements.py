@@ -15,17 +15,13 @@ from reminders.db.sql import (
     counting_session,
     counts_for,
     looked_up,
+    own_rows,
     stopping,
     typed,
 )
 from reminders.domain.pace import REMEMBERED, TOGETHER
 
 _SESSION = looked_up("sessions", "id = r.session_id")
-# All of them: of those that were sent PostgreSQL may look through everybody's, by an index that it
-# believes to be small, as in a new installation.
-_OWN_ROWS = looked_up(
-    "session_reminder_emails", "session_id = r.session_id AND user_id = r.user_id"
-)
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
 _FURTHEST = "interval '2 minutes'"
@@ -75,11 +71,10 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
        {SESSIONS.selected("s")}, {ATTENDEES.selected("u")}, {RULES.selected("c")},
        e.status AS enrollment_status, nullif(btrim(e.join_url), '') AS own_join_url,
        -- Only what will go out can take the place of what is late.
-       (SELECT min(later.due_at) FROM session_reminder_emails later
+       (SELECT min(later.due_at) FROM {own_rows("r")} later
           JOIN reminder_configurations n
             ON n.reminder_type = later.reminder_type AND {counts_for("n", "later.session_id")}
-         WHERE later.session_id = r.session_id AND later.user_id = r.user_id
-           AND later.email_status = 'scheduled' AND later.requested_at IS NULL
+         WHERE later.email_status = 'scheduled' AND later.requested_at IS NULL
            AND later.due_at > r.due_at AND n.is_enabled AND n.minutes_before > 0
            AND NOT EXISTS (SELECT FROM {stopping("later")})) AS next_due_at,
        told.starts_at AS told_start,
@@ -102,7 +97,7 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
        coalesce(
        (SELECT greatest(told.starts_at, s.start_time) - least(told.starts_at, s.start_time)
                <= :threshold
-          FROM {_OWN_ROWS} told
+          FROM {own_rows("r")} told
          WHERE told.reminder_type = r.reminder_type AND told.sent_at IS NOT NULL
          ORDER BY told.generation DESC LIMIT 1), false) AS was_told,
        -- Of several reasons the last by name: what the person asked for comes before all else.
@@ -120,7 +115,7 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
   LEFT JOIN LATERAL (
-       SELECT t.starts_at, t.reminder_type, t.plan_version FROM {_OWN_ROWS} t
+       SELECT t.starts_at, t.reminder_type, t.plan_version FROM {own_rows("r")} t
         WHERE t.sent_at IS NOT NULL
         ORDER BY t.sent_at DESC LIMIT 1) told ON true
 """)  # noqa: S608 - composed of constants

@@ -134,8 +134,15 @@ class ErasureStore:
         )
         notes = await connection.execute(
             update(ReminderEventRow)
-            .where(ReminderEventRow.user_id == user_id, ReminderEventRow.reason.is_not(None))
-            .values(reason=None)
+            .where(
+                ReminderEventRow.user_id == user_id,
+                or_(
+                    ReminderEventRow.reason.is_not(None),
+                    ReminderEventRow.details.has_key("email_id"),
+                ),
+            )
+            # With its id the provider's log tells to whom a test e-mail was addressed.
+            .values(reason=None, details=ReminderEventRow.details.op("-")("email_id"))
         )
         erased = Erased(
             is_first=bool(first.rowcount),

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import mapping, unconfirmed
-from reminders.db.sql import counting_session, covers, in_effect, typed
+from reminders.db.sql import counting_session, counts_for, covers, in_effect, typed
 from reminders.db.tables import ReminderRow, SessionRow
 from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import session_reminder_workflow_id
@@ -46,7 +46,8 @@ SELECT count(*) FROM (
      WHERE email_status = 'scheduled'
        AND due_at = (SELECT s.start_time - make_interval(mins => min(c.minutes_before))
                        FROM {counting_session(":session_id")} s, reminder_configurations c
-                      WHERE c.session_id IS NULL AND c.is_enabled AND c.minutes_before > 0
+                      WHERE {counts_for("c", ":session_id")}
+                        AND c.is_enabled AND c.minutes_before > 0
                       GROUP BY s.start_time)
      LIMIT :counted) w
 """  # noqa: S608 - composed of constants
@@ -168,7 +169,7 @@ class Situation:
     """Preferences that stop reminders of this session: reason by type; by `""`, those of all."""
     enrolled: int
     """How many are enrolled in the session; not counted beyond `COUNTED`."""
-    together: int = 0
+    together: int
     """How many wait already to be reminded at the same instant, of whatever session; likewise."""
     apart: timedelta
     """How far apart workflows wake."""
@@ -343,7 +344,9 @@ def written(session: Session, draft: Draft) -> PlannedEnrollment:
             lead_in(
                 max(situation.enrolled, situation.together),
                 user_id,
-                is_newest=draft.is_newest,
+                # Whoever else waits then was planned before: the next place is behind them.
+                is_newest=draft.is_newest
+                or (draft.is_first and situation.together >= situation.enrolled),
                 apart=situation.apart,
             )
             if is_pending

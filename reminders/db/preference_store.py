@@ -175,7 +175,7 @@ class PreferenceStore:
             after = change(before)
             added, removed = after - before, before - after
             await _check(connection, added)
-            if added and by != audit.ATTENDEE and len(after) > MOST_OPT_OUTS:
+            if added - {OptOut()} and by != audit.ATTENDEE and len(after) > MOST_OPT_OUTS:
                 msg = (
                     f"opt_outs has more than {MOST_OPT_OUTS} entries;"
                     " leave the session or the type out"
@@ -246,6 +246,8 @@ async def _choices(connection: AsyncConnection, user_id: UUID) -> Choices:
         .where(
             preference.user_id == user_id,
             preference.reason != "opted_out",
+            preference.session_id.is_(None),
+            preference.reminder_type.is_(None),
             text(in_effect("reminder_preferences")),
         )
         .distinct()

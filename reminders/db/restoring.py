@@ -83,6 +83,8 @@ _END_BATCHES = typed("""
 UPDATE email_batches SET state = 'settled', body = NULL, settled_at = :now WHERE state = 'frozen'
 """)
 
+_SEQUENCES_AHEAD = text("UPDATE calendar_revisions SET sequence = sequence + 1000")
+"""Calendar programs pass over what is numbered lower than what they have."""
 _GO_AHEAD = text("SELECT setval('plan_versions', nextval('plan_versions') + :ahead)")
 
 
@@ -187,6 +189,7 @@ class RestoredLedger:
         """
         async with self.database.transaction() as connection:
             caught = await self._write(connection, since, last_write)
+            await connection.execute(_SEQUENCES_AHEAD)
             await connection.execute(_END_BATCHES, {"now": self.clock.now()})
             await record(connection, by.did(Action.LEDGER_RESTORED, details=dict(details)))
             if dry_run:

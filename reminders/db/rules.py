@@ -39,11 +39,11 @@ SELECT c.* FROM reminder_configurations c WHERE {counts_for("c", ":session_id")}
  ORDER BY c.sort_order, c.minutes_before DESC, c.reminder_type
 """)  # noqa: S608 - composed of constants
 
-_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('reminder-rules', 0))")
+ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('reminder-rules', 0))")
 
 # Two rules that are on, that count for one session that lies ahead, and that would both be due at
 # one instant.
-_SAME_LEAD = typed(f"""
+SAME_LEAD = typed(f"""
 SELECT other.reminder_type
   FROM reminder_configurations mine JOIN reminder_configurations other
     ON other.minutes_before = mine.minutes_before AND mine.minutes_before > 0 AND other.reminder_type <> mine.reminder_type
@@ -185,7 +185,7 @@ class RuleStore:
 
 
 async def _add(connection: AsyncConnection, rule: ReminderRule) -> RuleChange:
-    await connection.execute(_ONE_AT_A_TIME)
+    await connection.execute(ONE_AT_A_TIME)
     before = await _in_force(connection, rule.reminder_type, rule.session_id)
     if before is not None and before.session_id == rule.session_id:
         raise RuleExistsError
@@ -196,7 +196,7 @@ async def _add(connection: AsyncConnection, rule: ReminderRule) -> RuleChange:
 async def _change(
     connection: AsyncConnection, reminder_type: str, session_id: UUID | None, fields: RuleFields
 ) -> RuleChange:
-    await connection.execute(_ONE_AT_A_TIME)
+    await connection.execute(ONE_AT_A_TIME)
     before = await _in_force(connection, reminder_type, session_id)
     if before is None:
         raise RuleNotFoundError(reminder_type)
@@ -216,7 +216,7 @@ async def _change(
 async def _delete(
     connection: AsyncConnection, reminder_type: str, session_id: UUID | None
 ) -> RuleChange:
-    await connection.execute(_ONE_AT_A_TIME)
+    await connection.execute(ONE_AT_A_TIME)
     before = await _in_force(connection, reminder_type, session_id)
     if before is None or before.session_id != session_id:
         raise RuleNotFoundError(reminder_type)
@@ -244,7 +244,7 @@ async def _checked(
         reminder_type=reminder_type, session_id=session_id, before=before, after=after
     )
     if change.moves_reminders:
-        other = await connection.scalar(_SAME_LEAD, {"reminder_type": reminder_type})
+        other = await connection.scalar(SAME_LEAD, {"reminder_type": reminder_type})
         if other is not None:
             raise SameLeadError(other)
     is_on, was_on = (rule is not None and rule.is_enabled for rule in (after, before))

@@ -114,6 +114,16 @@ def looked_up(relation: str, where: str) -> str:
     return f"LATERAL (SELECT * FROM {relation} WHERE {where} OFFSET 0)"  # noqa: S608 - composed of constants
 
 
+def own_rows(row: str) -> str:
+    """All rows of the ledger about the session and the person of a row: a few.
+
+    Who asks for those that were sent, or for the last of them, is to ask it of these. PostgreSQL may
+    else look through everybody's, by an index that it believes to be small: so in a new installation.
+    """
+    where = f"session_id = {row}.session_id AND user_id = {row}.user_id"
+    return looked_up("session_reminder_emails", where)
+
+
 def counting_session(session_id: str) -> str:
     """The row of a session that counts, where a platform shows several; see `mapping.sessions_first`.
 

@@ -28,6 +28,7 @@ from reminders.db.sql import (
     counts_for,
     looked_up,
     overdue,
+    own_rows,
     stopping,
     typed,
 )
@@ -124,11 +125,6 @@ _WAS_TOLD = """
 """
 """Whether an e-mail went out, or may have."""
 
-_OWN_ROWS = looked_up(
-    "session_reminder_emails", "session_id = k.session_id AND user_id = k.user_id"
-)
-"""See `delivery_statements`."""
-
 # A session that was cancelled or moved, with people for whom nothing was planned since: nobody said
 # so, and they have no reminder left that would be found by its start. It must agree with
 # `reminders.domain.notices`, as the one above with `plan`.
@@ -163,7 +159,7 @@ SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
        ELSE greatest(k.starts_at - s.start_time, s.start_time - k.starts_at) >= interval '1 minute'
         AND NOT EXISTS (
             SELECT FROM (
-                SELECT t.starts_at FROM {_OWN_ROWS} t
+                SELECT t.starts_at FROM {own_rows("k")} t
                  WHERE t.sent_at IS NOT NULL
                  ORDER BY t.plan_version DESC, t.sent_at DESC LIMIT 1) told
              WHERE told.starts_at = s.start_time)
@@ -236,10 +232,8 @@ SELECT session_id, user_id, min(due_at) AS urgent_at FROM soon
 _UNCONFIRMED = typed(f"""
 SELECT u.session_id, u.user_id, min(coalesce(w.due_at, u.planned_at)) AS urgent_at
   FROM unconfirmed_plans u LEFT JOIN LATERAL (
-       -- Of a person's few rows, not from an index of all instants.
-       SELECT min(r.due_at + interval '0 s') AS due_at FROM session_reminder_emails r
-        WHERE r.session_id = u.session_id AND r.user_id = u.user_id
-          AND r.email_status = 'scheduled') w ON true
+       SELECT min(r.due_at) AS due_at FROM {own_rows("u")} r
+        WHERE r.email_status = 'scheduled') w ON true
  WHERE u.planned_at < :until
 {_paged("u.", "min(coalesce(w.due_at, u.planned_at))")}
 """)  # noqa: S608 - composed of constants

@@ -94,6 +94,7 @@ class Inquiry:
         return news
 
     async def _ask(self) -> None:
+        level = logging.INFO
         while True:
             await asyncio.sleep(EVERY.total_seconds())
             try:
@@ -101,7 +102,8 @@ class Inquiry:
                     logger.info("asked for e-mails without an event: %d have one now", news)
             except MailNotConfiguredError as error:
                 # A key that may only send stays so; one that is refused for now does not.
-                logger.info("what becomes of e-mails is known by webhooks only: %s", error)
+                logger.log(level, "what becomes of e-mails is known by webhooks only: %s", error)
+                level = logging.DEBUG
                 await asyncio.sleep(_REFUSED.total_seconds())
             except ReminderError as error:
                 logger.warning("e-mails without an event wait for the next look: %s", error)

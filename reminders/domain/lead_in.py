@@ -90,5 +90,6 @@ def learned(apart: timedelta, *, woken: int, took: timedelta, were_late: bool) -
     """
     # Those who were late although they woke as quickly as planned were late for another reason, such
     # as a worker that took over from one that was stopped.
-    apart = max(apart, took / woken * _HEADROOM) if were_late else apart * _RELAXED
+    counted = min(woken, COUNTED)  # more share the same window
+    apart = max(apart, took / counted * _HEADROOM) if were_late else apart * _RELAXED
     return min(max(apart, QUICKEST), SLOWEST)

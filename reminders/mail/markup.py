@@ -16,7 +16,8 @@ from markupsafe import Markup, escape
 from reminders.mail.plain_text import without_controls
 
 _WRITTEN_BY_AN_EDITOR = re.compile(
-    r"<(?:(?:p|br|ul|ol|li|div)(?:\s[^<>]*)?/?|a\s+href=[^<>]*)>", re.IGNORECASE
+    r"<(?:(?:p|br|ul|ol|li|div|h[1-6]|table|blockquote)(?:\s[^<>]*)?/?|a\s(?:[^<>]*\s)?href=[^<>]*)>",
+    re.IGNORECASE,
 )
 """Text that people typed may say `x < y`, or `<b>`; an editor cannot do without one of these."""
 _TAGS = {"p", "div", "br", "ul", "ol", "li", "a", "b", "strong", "em", "i", "blockquote"}

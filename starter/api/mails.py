@@ -16,11 +16,11 @@ from reminders.domain.model import Message, ReminderStatus, StatusReason
 from starter.api.models import (
     BlankIsAbsent,
     In,
-    Instant,
     LocaleName,
     MaybeReason,
     Mirror,
     Out,
+    QueryInstant,
     TypeName,
     ZoneName,
 )
@@ -58,7 +58,7 @@ class PreviewFilters(In):
     """Absent means a sample attendee."""
     reminder_type: TypeName | None = Field(default=None, examples=["30min"])
     """Absent means the first rule that counts for the session."""
-    at: Instant | None = None
+    at: QueryInstant | None = None
     """When it is sent; without any of the three, the rule's own instant."""
     minutes_before: int | None = Field(default=None, ge=0, le=_A_YEAR)
     """How long before the session starts."""

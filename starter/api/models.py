@@ -33,10 +33,11 @@ from reminders.mail.locales import is_locale_name
 _T = TypeVar("_T")
 
 _INSTANT = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?P<offset>[Zz]|[+ -]\d\d:\d\d)?", re.ASCII
+    r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?P<offset>[Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
-"""RFC 3339 §5.6, and the same without the offset, for a better answer. A `+` that nobody escaped in a
-query arrives as a space."""
+"""RFC 3339 §5.6, and the same without the offset, for a better answer."""
+_LOST_PLUS = re.compile(r" (?=\d\d:\d\d$)", re.ASCII)
+"""What arrives of a `+` in a query that nobody escaped."""
 _EXAMPLE = "write RFC 3339 with an offset, for example 2026-12-01T15:00:00+01:00"
 _YEARS = range(2000, 2100)
 """Instants beyond are typing errors, and farther than a timer reaches."""
@@ -59,8 +60,7 @@ def _instant(value: object) -> datetime:
     if not found["offset"]:
         raise _wrong(f"has no UTC offset; {_EXAMPLE}")
     try:
-        text = found[0].upper()
-        instant = datetime.fromisoformat(text[:19] + text[19:].replace(" ", "+")).astimezone(UTC)
+        instant = datetime.fromisoformat(found[0].upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise _wrong(f"is not an instant of the calendar; {_EXAMPLE}") from None
     if instant.year not in _YEARS:
@@ -137,6 +137,10 @@ Instant = Annotated[
         mode="validation",
     ),
 ]
+QueryInstant = Annotated[
+    Instant, BeforeValidator(lambda v: _LOST_PLUS.sub("+", v) if isinstance(v, str) else v)
+]
+"""In a query, where its `+` may have become a space."""
 """In UTC once it is read."""
 ZoneName = Annotated[
     str, StringConstraints(max_length=64), AfterValidator(_zone), Field(examples=["Europe/Madrid"])

@@ -12,7 +12,7 @@ from pydantic import Field
 from reminders.clock import SystemClock
 from reminders.db.audit import By
 from reminders.domain.model import ReminderStatus, StatusReason
-from starter.api.models import Cursor, In, Instant, MaybeReason, Mirror, PageOut, Reason
+from starter.api.models import Cursor, In, MaybeReason, Mirror, PageOut, QueryInstant, Reason
 from starter.api.routing import (
     BODY,
     CONFLICT,
@@ -36,9 +36,9 @@ class ReminderFilters(In):
     user_id: UUID | None = None
     email_status: ReminderStatus | None = None
     status_reason: StatusReason | None = None
-    since: Instant | None = None
+    since: QueryInstant | None = None
     """Due then or later."""
-    until: Instant | None = None
+    until: QueryInstant | None = None
     """Due before then."""
     newest: bool = False
     """By descending due instant; a cursor belongs to one order."""

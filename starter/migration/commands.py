@@ -195,6 +195,8 @@ def cutover(
 
     async def taken_over(parts: Parts) -> CutoverReceipt:
         migration = _migration(parts, schema)
+        if session is not None:  # one that is misspelt is not there
+            await parts.catalogue.session(session)
         requested_at = await migration.request_cutover(session)
         wait = int((requested_at + grace - parts.clock.now()).total_seconds()) + 1
         said = "seconds; the cron job leaves it alone by now"

@@ -6,7 +6,8 @@ schema of the platform's. They are only read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -17,8 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import mapping, unconfirmed
 from reminders.db.engine import Database
-from reminders.db.sql import counts_for, typed
-from reminders.domain.errors import ConfigurationError, InvalidInputError
+from reminders.db.rules import ONE_AT_A_TIME, SAME_LEAD
+from reminders.db.sql import counting_session, counts_for, typed
+from reminders.domain.errors import ConfigurationError, InvalidInputError, SameLeadError
 from reminders.domain.keys import reminder_id, session_reminder_workflow_id
 from reminders.domain.model import ReminderRule
 
@@ -56,8 +58,8 @@ SELECT l.position, s.start_time,
        AS generation
   FROM unnest(:sessions, :users, :types, :sent) WITH ORDINALITY
        AS l (session_id, user_id, reminder_type, sent_at, position)
-  JOIN sessions s ON s.id = l.session_id
-  JOIN users u ON u.id = l.user_id
+  JOIN {counting_session("l.session_id")} s ON true
+ WHERE EXISTS (SELECT FROM users u WHERE u.id = l.user_id)
 """)  # noqa: S608 - composed of constants
 
 # What waits here was sent there, and is not sent again. What has ended here stays as it is, but
@@ -197,19 +199,40 @@ class CronTables:
         """What taking the rules over would change; one that the platform lacks is switched off.
 
         Raises:
-            InvalidInputError: If two of them are due at the same instant.
+            InvalidInputError: If two of them are due at the same instant, or have one name.
         """
         async with self.database.autocommit() as connection:
             return await self._rule_changes(connection)
 
+    async def types_in_log(self, names: Collection[str]) -> list[str]:
+        """Which of these types the log has rows of."""
+        found = await self.database.tuples(
+            text(
+                "SELECT n FROM unnest(CAST(:names AS text[])) AS n WHERE EXISTS"  # noqa: S608 - checked
+                f' (SELECT FROM "{self.schema}".{LOG} WHERE reminder_type = n)'
+            ),
+            {"names": list(names)},
+        )
+        return [name for (name,) in found]
+
     async def take_over_rules(self) -> None:
-        """Make our rules the platform's; safe to repeat."""
+        """Make our rules the platform's; safe to repeat.
+
+        Raises:
+            SameLeadError: If one would be due at the same instant as one of a session's own.
+        """
         names = ("reminder_type", "minutes_before", "is_enabled", "email_subject_template")
         async with self.database.transaction() as connection:
-            for change in await self._rule_changes(connection):
+            await connection.execute(ONE_AT_A_TIME)
+            changes = await self._rule_changes(connection)
+            for change in changes:
                 statement = _ADD_RULE if change.change == "added" else _UPDATE_RULE
                 columns = (*names, "display_name", "sort_order")
                 await connection.execute(statement, {n: getattr(change, n) for n in columns})
+            for change in changes:
+                asked = {"reminder_type": change.reminder_type}
+                if (other := await connection.scalar(SAME_LEAD, asked)) is not None:
+                    raise SameLeadError(other)
 
     async def _rule_changes(self, connection: AsyncConnection) -> tuple[RuleChange, ...]:
         there = (await _columns_of(connection, self.schema)).get(RULES)
@@ -228,6 +251,11 @@ SELECT reminder_type, coalesce(minutes_before, 0) AS minutes_before,
   FROM "{self.schema}".{RULES} ORDER BY minutes_before DESC
 """)  # noqa: S608 - the schema is checked, the columns are from a closed list
         )
+        rows = found.all()
+        for name, count in Counter(row.reminder_type for row in rows).items():
+            if count > 1:
+                msg = f"the old table has the rule {name!r} more than once; let a view show the one"
+                raise InvalidInputError(msg, field="reminder_type")
         theirs = {
             row.reminder_type: ReminderRule(
                 reminder_type=row.reminder_type,
@@ -237,7 +265,7 @@ SELECT reminder_type, coalesce(minutes_before, 0) AS minutes_before,
                 display_name=row.display_name,
                 sort_order=row.sort_order,
             )
-            for row in found
+            for row in rows
         }
         _one_at_a_time(theirs.values())
         off = {

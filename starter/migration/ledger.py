@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from reminders.db import unconfirmed
 from reminders.db.engine import Database
-from reminders.db.sql import typed
+from reminders.db.sql import counting_session, typed
 from reminders.db.tables import CutoverRow, ReminderRow
 from reminders.domain.keys import reminder_id
 
@@ -21,7 +21,7 @@ _SCOPE = "(CAST(:session_id AS uuid) IS NULL OR {column} = :session_id)"
 _REOPENABLE = typed(f"""
 SELECT r.session_id, r.user_id, r.reminder_type, r.generation, r.due_at, r.starts_at, r.workflow_id,
        r.moved_from
-  FROM session_reminder_emails r JOIN sessions s ON s.id = r.session_id
+  FROM session_reminder_emails r JOIN {counting_session("r.session_id")} s ON true
  WHERE r.email_status = 'skipped' AND r.status_reason = 'shadowed'
    AND {_SCOPE.format(column="r.session_id")}
    AND r.due_at >= :since AND r.starts_at = s.start_time

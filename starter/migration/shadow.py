@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NoReturn
 from uuid import UUID
 
 from reminders.db.engine import Database
@@ -82,6 +83,8 @@ class CronMigration:
         """
         await self._tables.check()
         changes = await self._tables.rule_changes()
+        for name in await self._tables.types_in_log(NOTICES):
+            _refuse_notice(name)
         for change in changes:
             _check(change)
         if not dry_run:
@@ -181,11 +184,7 @@ def _check(change: RuleChange) -> None:
         InvalidInputError: Names the rule.
     """
     if change.reminder_type in NOTICES:
-        msg = (
-            f"{change.reminder_type!r} is the name of a notice here; call it otherwise in the old"
-            " rules and the old log"
-        )
-        raise InvalidInputError(msg, field="reminder_type")
+        _refuse_notice(change.reminder_type)
     wanted = RuleFields(
         lead=timedelta(minutes=change.minutes_before),
         is_enabled=change.is_enabled,
@@ -200,3 +199,11 @@ def _check(change: RuleChange) -> None:
     except InvalidInputError as error:
         msg = f"the rule {change.reminder_type!r}: {error}; fix it in the old table"
         raise InvalidInputError(msg, field=error.field) from error
+
+
+def _refuse_notice(name: str) -> NoReturn:
+    msg = (
+        f"{name!r} is the name of a notice here; call it otherwise in the old rules and the old"
+        " log, which a view may show"
+    )
+    raise InvalidInputError(msg, field="reminder_type")

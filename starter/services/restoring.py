@@ -2,8 +2,8 @@
 
 Rows of a restored ledger look unsent although their e-mails are out, and people look enrolled who
 have left. The histories of their workflows say what became of each: it is brought into the ledger
-before any worker starts. What was asked for and never answered stays in doubt, and is not sent
-again.
+before any worker starts. What was asked for, was due and never answered stays in doubt, and is not
+sent again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Reconciled(BaseModel):
 
     looked_at: int
     still_waiting: int
-    """Never asked for, or only when the database was down already: they go out as planned."""
+    """Never asked for, or asked for or due only when the database was down: they go out as planned."""
     ended: dict[str, int]
     """Brought into the ledger, by `status` or `status: reason`."""
     added: int = 0
@@ -98,7 +98,8 @@ async def reconcile(
         ledger: Restored, and migrated to this release.
         clock: Judges what lies ahead.
         down_since: From when on the lost database took no more writes, at the latest. What was
-            asked for later cannot have been sent, because a request is written down first.
+            asked for or due later cannot have been sent: a request is written down first, and no
+            sooner than it is due.
         by: Who, and why, for the audit log.
         dry_run: Only count.
         task_queue: Of the workers of before.
@@ -208,7 +209,7 @@ class _Judging:
             is_ahead = row.due_at > self.now and row.status is ReminderStatus.SCHEDULED
             return None if is_ahead else _lost(enrollment, planned)
         known = account.known.get(row.id, planned)
-        if self._is_in_doubt(row.id, account):
+        if self._is_in_doubt(row.id, account, row.due_at):
             return _lost(enrollment, known)
         if known.status is not None:
             if known.reason in _STOPS and _is_newest(known, account):
@@ -227,16 +228,24 @@ class _Judging:
             )
         return None
 
-    def _is_in_doubt(self, row_id: UUID, account: Account) -> bool:
+    def _is_in_doubt(
+        self, row_id: UUID, account: Account, recorded: datetime | None = None
+    ) -> bool:
         """Whether it can have gone out in time, and nobody knows whether it did.
 
-        Workflows of a crowd ask minutes before it is due; until then it only waits.
+        Workflows of a crowd ask minutes before it is due; until then it only waits, unless it was
+        moved meanwhile.
+
+        Args:
+            row_id: Of the reminder.
+            account: What the histories say.
+            recorded: When the ledger has it due.
         """
         if row_id not in account.asked:
             return False
         asked_at, due_at = account.asked[row_id]
-        if (known := account.known.get(row_id)) is not None:
-            due_at = min(due_at, known.due_at)  # moved while it waited
+        known = account.known.get(row_id)
+        due_at = min(due_at, known.due_at if known else due_at, recorded or due_at)
         return max(asked_at, due_at - _CLOCKS_DIFFER) < self.down_since
 
     def _enrollment(self, enrollment: Enrollment, account: Account) -> None:

@@ -167,6 +167,13 @@ async def test_alarms_of_the_ledger(scene: Scene, tmp_path: Path) -> None:
 
 
 @needs_promtool
+def test_an_api_that_is_not_scraped_is_no_sign_of_workers(tmp_path: Path) -> None:
+    """It is who looks for them."""
+    up = {"series": 'up{job="reminders-worker"}', "values": "1x27"}
+    assert "RemindersNoWorker" in firing([up], tmp_path)
+
+
+@needs_promtool
 async def test_alarms_of_what_does_not_arrive(scene: Scene, tmp_path: Path) -> None:
     """Accepted and silent: told as missing events, and once the provider tells at all, as undelivered."""
     secret = (SecretStr("whsec_aaaa"),)

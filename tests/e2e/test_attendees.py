@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from reminders.db.audit import By
+from reminders.db.audit import Action, By
 from reminders.db.calendar import calendar_entry
 from reminders.db.erasure import ErasureStore
 from reminders.db.preference_store import PreferenceStore
@@ -188,6 +188,10 @@ async def test_who_is_erased_is_not_reminded_and_leaves_no_trace(stage: Stage) -
     store = ErasureStore(stage.database, stage.clock)
     erasure = Erasure(store=store, workflows=stage.workflows)
     await preferences(stage).put(user_id, [OptOut(reminder_type="1h")], by=By("test"))
+    test_mail = By("test").did(
+        Action.TEST_SENT, user_id=user_id, details={"email_id": "re_of_a_test"}
+    )
+    await stage.parts.audit.record(test_mail)
     counted = await erasure.erase(user_id, by=By("test"), dry_run=True)
     assert await is_asleep(stage, session, user_id)
     receipt = await erasure.erase(user_id, by=By("test"))
@@ -207,7 +211,9 @@ async def test_who_is_erased_is_not_reminded_and_leaves_no_trace(stage: Stage) -
     await stage.forward(23 * HOUR, theirs)
     assert ["24h"] == await sent(stage, [user_id])
     assert ["24h", "2h", "30min"] == await sent(stage, [other])
-    assert [] == await mentions(stage, "maria.lopez", "Ana Ruiz", "Europe/Madrid", besides=other)
+    assert [] == await mentions(
+        stage, "maria.lopez", "Ana Ruiz", "Europe/Madrid", "re_of_a_test", besides=other
+    )
     with pytest.raises(UserNotFoundError):
         await stage.gateway.enroll(session.id, user_id)
     with pytest.raises(UserNotFoundError):

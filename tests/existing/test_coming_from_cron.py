@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -352,6 +352,18 @@ async def test_old_tables_that_cannot_be_used(stage: Stage, host: Host, cron: Cr
     )
     with pytest.raises(InvalidInputError, match="'moved' is the name of a notice"):
         await migration(stage).take_over()
+    await host.run(
+        "UPDATE reminder_configurations SET reminder_type = '2h' WHERE reminder_type = 'moved'"
+    )
+    session, user = await host.session(stage.clock.now() + DAY), await host.person("ana")
+    await host.run(
+        "INSERT INTO session_reminder_emails (session_id, user_id, reminder_type)"
+        " VALUES (:s, :u, 'cancelled')",
+        s=session,
+        u=user,
+    )
+    with pytest.raises(InvalidInputError, match="'cancelled' is the name of a notice"):
+        await migration(stage).take_over()
     await host.run("ALTER TABLE session_reminder_emails ALTER sent_at TYPE timestamp")
     with pytest.raises(ConfigurationError, match="sent_at is timestamp without time zone"):
         await migration(stage).take_over()
@@ -478,6 +490,7 @@ async def test_the_commands_of_the_guide(shadow_stage: Stage, host: Host, cron: 
     # What was recorded on the wound clock lies ahead of the commands', which have the real one.
     assert 0 == (await answer("shadow-diff", "--since", "2026-01-01"))["both"]
     await command("cutover", exit_code=2)
+    await command("cutover", uuid4(), exit_code=3)
     requested = datetime.now(UTC) - HOUR
     await Cutovers(stage.database).request(session, now=requested)
     done = await answer("cutover", session, "--reason", "the last step")

@@ -24,9 +24,10 @@ from reminders.domain.model import (
 )
 from starter.health.diagnosis import Check, Level
 from starter.health.platform import odd_rows
+from starter.migration.importing import Imported
 from starter.services.reasons import decision
-from tests.existing.host import ROLE, Host, a_bounce
-from tests.existing.test_coming_from_cron import backfill
+from tests.existing.host import ROLE, CronJob, Host, a_bounce
+from tests.existing.test_coming_from_cron import backfill, migration
 from tests.existing.test_existing_platform import handle_of, statuses
 from tests.stage import Stage, attempted, eventually
 
@@ -102,6 +103,26 @@ async def test_a_row_that_is_there_twice(stage: Stage, host: Host, view: str) ->
     assert await stage.parts.provider_events.record(complaint)
     choices = [await stage.parts.preferences.of(user) for user in (ana, ben)]
     assert 1 == sum(c.withheld == (StatusReason.SPAM_COMPLAINT,) for c in choices)
+
+
+@pytest.mark.parametrize("view", [USERS_TWICE, SESSIONS_TWICE], ids=["users", "sessions"])
+async def test_a_log_of_people_with_two_rows_is_taken_over_once(
+    stage: Stage, host: Host, cron: CronJob, view: str
+) -> None:
+    """Each reminder is one row of ours, and the import goes to its end."""
+    now = stage.clock.now()
+    session, user = await host.session(now + HOUR), await host.person("ana")
+    await host.enrolls(session, user)
+    await host.run(view)
+    await host.run(
+        "INSERT INTO session_reminder_emails (session_id, user_id, reminder_type, sent_at)"
+        " VALUES (:s, :u, '24h', :at)",
+        s=session,
+        u=user,
+        at=now - HOUR,
+    )
+    for expected in (Imported(read=1, added=1), Imported(read=1, known=1)):
+        assert expected == (await migration(stage).take_over()).reminders
 
 
 async def test_who_was_deleted_is_explained_all_the_same(stage: Stage, host: Host) -> None:

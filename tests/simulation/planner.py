@@ -235,6 +235,7 @@ class ModelPlanner:
             enrollment=store.enrollments.get(key),
             stopping=stopping,
             enrolled=0,
+            together=0,
             apart=APART,
             unconfirmed=entry[0] if entry else None,
             version=store.plan_version,

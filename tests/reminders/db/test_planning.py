@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event, text, update
+from sqlalchemy import event, insert, text, update
 
 from reminders.clock import SystemClock
 from reminders.db import plans
@@ -23,14 +23,14 @@ from reminders.db.planning import EnrollmentPlanner
 from reminders.db.plans import PlannedEnrollment
 from reminders.db.rules import RuleStore
 from reminders.db.sessions import Catalogue
-from reminders.db.tables import UserRow
+from reminders.db.tables import EnrollmentRow, UserRow
 from reminders.domain.errors import (
     EnrollmentNotFoundError,
     InvalidInputError,
     SessionNotFoundError,
     UserNotFoundError,
 )
-from reminders.domain.lead_in import APART
+from reminders.domain.lead_in import APART, SHORTEST
 from reminders.domain.model import (
     Attendee,
     Enrollee,
@@ -219,6 +219,25 @@ async def test_sessions_that_start_together_wake_one_after_the_other(
     apart = [later - sooner for sooner, later in pairwise(filter(None, early))]
     # The first of the second session is in the place of the last of the first.
     assert [APART, APART, timedelta(), APART, APART] == apart
+
+
+async def test_sessions_that_start_together_and_are_found_later_wake_one_after_the_other(
+    database: Database, planner: EnrollmentPlanner
+) -> None:
+    """A platform that writes its tables only has its people planned by a back-fill or a sweep."""
+    starts_at = datetime.now(UTC) + timedelta(days=2)
+    early: list[timedelta | None] = []
+    for _ in range(2):
+        session = await a_stored_session(database, starts_at=starts_at)
+        people = [(await a_stored_person(database)).user_id for _ in range(3)]
+        async with database.transaction() as connection:
+            for person in people:
+                await connection.execute(
+                    insert(EnrollmentRow).values(session_id=session.id, user_id=person)
+                )
+        early += [(await planner.reconcile(session.id, person)).lead_in for person in people]
+    assert all(place and place <= SHORTEST + 3 * APART for place in early[:3])
+    assert [SHORTEST + n * APART for n in (3, 4, 5)] == early[3:]
 
 
 async def test_who_was_planned_anew_meanwhile_is_told_of(

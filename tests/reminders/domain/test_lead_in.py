@@ -63,6 +63,7 @@ def test_a_slow_server_is_given_more_time_and_a_quick_one_no_less_than_the_least
     assert timedelta(milliseconds=43) < relaxed < slower
     assert QUICKEST == learned(QUICKEST, woken=1_500, took=minute, were_late=False)
     assert APART == learned(APART, woken=6_000, took=minute, were_late=True)  # for another reason
+    assert APART < learned(APART, woken=20_000, took=6 * minute, were_late=True)
     assert SLOWEST == learned(APART, woken=500, took=minute, were_late=True)
 
 

@@ -86,6 +86,19 @@ def test_what_people_type_is_text(notes: str) -> None:
     assert notes in with_notes(notes)[1]
 
 
+@pytest.mark.parametrize(
+    "notes",
+    [
+        'Please read <a target="_blank" href="https://x.example/c">the case</a>',
+        "<h3>Before</h3><blockquote>Read chapter 2</blockquote>",
+    ],
+)
+def test_what_an_editor_wrote_without_paragraphs_is_markup(notes: str) -> None:
+    """A link with other attributes before its address, headings and quotes."""
+    assert markup.is_markup(notes)
+    assert "<" not in with_notes(notes)[1]
+
+
 def test_what_is_too_long_is_shown_as_text() -> None:
     """An e-mail beyond 102 KB would be clipped."""
     html, _ = with_notes("<p>word</p>" * (NOTES_BYTES // 5))

@@ -10,10 +10,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from reminders.settings import Settings
-from starter.api.models import Instant, LocaleName
+from starter.api.models import LocaleName, QueryInstant
 from tests.starter.conftest import serving
 
-INSTANT: TypeAdapter[datetime] = TypeAdapter(Instant)
+INSTANT: TypeAdapter[datetime] = TypeAdapter(QueryInstant)
 LOCALE: TypeAdapter[str] = TypeAdapter(LocaleName)
 
 

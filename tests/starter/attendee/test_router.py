@@ -21,9 +21,9 @@ from devstack.ports import free_ports
 from reminders.db.audit import AuditLog
 from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
-from reminders.db.preferences import block
+from reminders.db.preferences import block, withhold
 from reminders.db.tables import SessionRow, UserRow
-from reminders.domain.model import StatusReason
+from reminders.domain.model import OptOut, StatusReason
 from reminders.settings import Settings
 from reminders.tokens import Purpose, Tokens
 from starter.attendee.router import REDACT
@@ -212,7 +212,14 @@ class TestStopPage:
     async def test_who_gets_nothing_anyway_is_told_so(
         self, visit: Visit, database: Database
     ) -> None:
-        """After a complaint nothing is sent, whatever they choose here: the page does not say otherwise."""
+        """After a complaint nothing is sent, whatever they choose here: the page does not say otherwise.
+
+        Of a single session it is known from a ledger that was restored; the others can be stopped.
+        """
+        async with database.transaction() as connection:
+            only = [OptOut(visit.session_id, "24h")]
+            await withhold(connection, visit.user_id, only, StatusReason.SPAM_COMPLAINT)
+        assert "Stop all reminders" in (await visit.get(visit.stop)).text
         async with database.transaction() as connection:
             await block(connection, visit.user_id, ADDRESS, StatusReason.SPAM_COMPLAINT)
         for page in (await visit.get(visit.stop), await visit.post(action="resume")):
