@@ -178,7 +178,9 @@ async def _record(connection: AsyncConnection, event: ProviderEvent) -> bool:
 
 
 _TWINS = typed("""
-SELECT u.id FROM users u WHERE lower(btrim(u.email)) = lower(btrim(:email)) ORDER BY u.id LIMIT 100
+SELECT u.id FROM (
+       SELECT id FROM users WHERE lower(btrim(email)) = lower(btrim(:email)) OFFSET 0) u
+ ORDER BY u.id LIMIT 100
 """)
 """Accounts of a mailbox; those beyond the bound are stopped when an e-mail to them is complained of."""
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.sql import CALLED_OFF, NEWEST, covers, in_effect, typed
+from reminders.db.sql import CALLED_OFF, NEWEST, covers, in_effect, looked_up, typed
 from reminders.domain.model import Reminder
 from reminders.domain.ports import Clock
 from reminders.domain.rules import Alike
@@ -41,10 +41,7 @@ _SESSIONS = typed(_AHEAD)
 _ALIKE = typed(f"""
 WITH ahead AS MATERIALIZED ({_AHEAD}),
 newest AS MATERIALIZED ({NEWEST}),
-called_off AS MATERIALIZED ({CALLED_OFF}),
-stopped AS MATERIALIZED (
-    SELECT DISTINCT p.user_id, p.session_id FROM reminder_preferences p
-     WHERE {covers("p", "reminder_type", ":reminder_type")} AND {in_effect("p")})
+called_off AS MATERIALIZED ({CALLED_OFF})
 SELECT s.id AS session_id, s.start_time, count(DISTINCT e.user_id) AS people, min(e.user_id::text)::uuid AS user_id,
        o.user_id IS NOT NULL AS is_called_off, x.user_id IS NOT NULL AS is_stopped
   FROM ahead s
@@ -53,8 +50,9 @@ SELECT s.id AS session_id, s.start_time, count(DISTINCT e.user_id) AS people, mi
                     AND n.reminder_type = :reminder_type
   LEFT JOIN called_off o ON o.session_id = e.session_id AND o.user_id = e.user_id
   LEFT JOIN LATERAL (
-       SELECT p.user_id FROM stopped p
-        WHERE p.user_id = e.user_id AND {covers("p", "session_id", "e.session_id")}
+       SELECT p.user_id FROM {looked_up("reminder_preferences", "user_id = e.user_id")} p
+        WHERE {covers("p", "session_id", "e.session_id")}
+          AND {covers("p", "reminder_type", ":reminder_type")} AND {in_effect("p")}
         LIMIT 1) x ON true
  GROUP BY s.id, s.start_time, n.email_status, n.status_reason, n.due_at, n.starts_at,
           n.requested_at, is_called_off, is_stopped

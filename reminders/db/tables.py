@@ -86,6 +86,7 @@ class SessionRow(Base):
         CheckConstraint("status IN ('scheduled', 'cancelled')", name="status"),
         _instant("start_time"),
         _instant("end_time"),
+        Index("ix_sessions_start_time_id", "start_time", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -106,6 +107,7 @@ class UserRow(Base):
     """A person; the only place where an address is kept."""
 
     __tablename__ = "users"
+    __table_args__ = (Index("ix_users_mailbox", text("lower(btrim(email))")),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str]
@@ -167,7 +169,7 @@ class ReminderConfigurationRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
     reminder_type: Mapped[str]
-    session_id: Mapped[UUID | None]
+    session_id: Mapped[UUID | None] = mapped_column(index=True)
     """Absent means every session; no foreign key, as sessions may be a platform's own."""
     minutes_before: Mapped[int]
     """Zero in the rule of a notice."""
@@ -285,6 +287,7 @@ class ReminderPreferenceRow(Base):
         # Begins with the user, so that it also answers what is asked before every e-mail.
         _once("uq_reminder_preferences_scope", "user_id", "session_id", "reminder_type", "reason"),
         CheckConstraint("reason IN ('opted_out', 'bounced', 'complained')", name="reason"),
+        partial("ix_reminder_preferences_session_id", "session_id", where="session_id IS NOT NULL"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
@@ -306,6 +309,8 @@ class ReminderEventRow(Base):
     __table_args__ = (
         Index("ix_reminder_events_happened_at_id", "happened_at", "id"),
         Index("ix_reminder_events_session_id_user_id", "session_id", "user_id"),
+        partial("ix_reminder_events_user_id_id", "user_id", "id", where="user_id IS NOT NULL"),
+        Index("ix_reminder_events_action_id", "action", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
