@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from reminders.mail.plain_text import without_controls
 
 _WRITTEN_BY_AN_EDITOR = re.compile(
-    r"<(?:(?:p|br|ul|ol|li|div|h[1-6]|table|blockquote)(?:\s[^<>]*)?/?|a\s(?:[^<>]*\s)?href=[^<>]*)>",
+    r"<(?:(?:p|br|ul|ol|li|div|blockquote)(?:\s[^<>]*)?/?|a\s(?:[^<>]*\s)?href=[^<>]*)>",
     re.IGNORECASE,
 )
 """Text that people typed may say `x < y`, or `<b>`; an editor cannot do without one of these."""

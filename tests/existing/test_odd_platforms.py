@@ -115,8 +115,9 @@ async def test_a_log_of_people_with_two_rows_is_taken_over_once(
     await host.enrolls(session, user)
     await host.run(view)
     await host.run(
-        "INSERT INTO session_reminder_emails (session_id, user_id, reminder_type, sent_at)"
-        " VALUES (:s, :u, '24h', :at)",
+        "INSERT INTO session_reminder_emails"
+        " (session_id, user_id, reminder_type, sent_at, email_status)"
+        " VALUES (:s, :u, '24h', :at, 'sent')",
         s=session,
         u=user,
         at=now - HOUR,

@@ -94,7 +94,7 @@ def test_what_people_type_is_text(notes: str) -> None:
     ],
 )
 def test_what_an_editor_wrote_without_paragraphs_is_markup(notes: str) -> None:
-    """A link with other attributes before its address, headings and quotes."""
+    """A link with other attributes before its address, and quotes."""
     assert markup.is_markup(notes)
     assert "<" not in with_notes(notes)[1]
 
