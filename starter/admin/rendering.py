@@ -124,7 +124,7 @@ def _environment() -> Environment:
                 instant,
                 clock_time,
                 relative,
-                lead,
+                reasons.lead,
                 duration,
                 number,
                 decision,
@@ -241,13 +241,6 @@ def relative(value: datetime, now: datetime) -> str:
     """How far an instant is from now, in its two largest units at the most."""
     distance = duration(abs(value - now))
     return f"in {distance}" if value > now else f"{distance} ago"
-
-
-def lead(value: timedelta) -> str:
-    """A rule's duration, to the minute and without zeros, such as `1 d 2 h 30 min`."""
-    minutes = round(value.total_seconds() / 60)
-    counts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
-    return " ".join(f"{count} {unit}" for count, unit in counts if count) or "0 min"
 
 
 def duration(value: timedelta) -> str:

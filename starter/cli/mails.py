@@ -141,7 +141,9 @@ def _open(html: str) -> None:
 
 def _print_preview(answer: PreviewOut) -> None:
     """An e-mail: its head, and its text."""
-    ahead = _lead(answer.start_time - answer.at)
+    from starter.services.reasons import lead
+
+    ahead = lead(answer.start_time - answer.at)
     tables.lines(
         reminder=answer.reminder_type,
         at=f"{tables.plain(answer.at)} UTC, {ahead} before the start",
@@ -161,13 +163,6 @@ def _print_test(answer: TestSentOut) -> None:
         provider=answer.resend_email_id,
         audit=f"entry {answer.event_id}",
     )
-
-
-def _lead(left: timedelta) -> str:
-    """How long before, without zeros: `1 d 2 h 30 min`."""
-    minutes = round(left.total_seconds() / 60)
-    parts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
-    return " ".join(f"{count} {unit}" for count, unit in parts if count) or "0 min"
 
 
 @app.command()

@@ -103,3 +103,10 @@ def hold(why: StatusReason) -> str:
 def reason(why: StatusReason | None) -> str:
     """A reason for itself."""
     return _REASONS[why] if why else "no reason was recorded"
+
+
+def lead(value: timedelta) -> str:
+    """How long before a start, to the minute and without zeros, such as `1 d 2 h 30 min`."""
+    minutes = round(value.total_seconds() / 60)
+    counts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
+    return " ".join(f"{count} {unit}" for count, unit in counts if count) or "0 min"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from reminders.clock import SystemClock
+from reminders.db.audit import By
 from reminders.db.calendar import _SERIALISE, calendar_entry
 from reminders.db.engine import Database
 from reminders.db.planning import EnrollmentPlanner
+from reminders.db.restoring import RestoredLedger, Since
+from reminders.db.tables import CalendarRevisionRow
 from tests.reminders.db.test_planning import a_stored_person, a_stored_session
 from tests.stage import eventually
 
@@ -53,3 +57,18 @@ async def test_who_has_left_is_not_shown_how_to_get_in(database: Database) -> No
         entry.session.location,
         entry.session.preparation_notes,
     )
+
+
+async def test_a_restored_ledger_numbers_entries_beyond_those_that_were_lost(
+    database: Database,
+) -> None:
+    """Calendar programs pass over what has a lower number than theirs; a dry run changes nothing."""
+    entry = {"session_id": uuid4(), "user_id": uuid4(), "sequence": 3, "fingerprint": b""}
+    async with database.transaction() as connection:
+        await connection.execute(
+            insert(CalendarRevisionRow).values(**entry, changed_at=SystemClock().now())
+        )
+    ledger = RestoredLedger(database, SystemClock())
+    for dry_run, expected in ((True, 3), (False, 1003)):
+        await ledger.catch_up(Since(), last_write=None, by=By("test"), details={}, dry_run=dry_run)
+        assert expected == await database.scalar(select(CalendarRevisionRow.sequence))
