@@ -126,6 +126,8 @@ def _objections(
 ) -> Iterator[str]:
     """What spoke against an e-mail at an instant."""
     session_id, user_id, kind = reminder.session_id, reminder.user_id, reminder.reminder_type
+    # What an operator asks for waits for no rule, and goes out though nobody is to be told.
+    is_asked = reminder.requested_at is not None
     session = witness.at("sessions", str(session_id), instant)
     says = "cancelled" if kind == Notice.CANCELLED else "scheduled"
     if session is None or session["status"] != says:
@@ -144,11 +146,7 @@ def _objections(
     lead = leads(rules, session_id).get(kind)
     if lead is None:
         yield "its rule was off"
-    elif (
-        reminder.notice is None
-        and reminder.requested_at is None
-        and accepted_at < told - lead - CLOCKS
-    ):
+    elif reminder.notice is None and not is_asked and accepted_at < told - lead - CLOCKS:
         yield f"it was due at {told - lead}"
     quiet = witness.at("quiet_sessions", str(session_id), instant)
     is_quiet = (
@@ -160,7 +158,7 @@ def _objections(
             session["status"],
         )
     )
-    if is_quiet and kind in (Notice.CANCELLED, Notice.MOVED):
+    if is_quiet and not is_asked and kind in (Notice.CANCELLED, Notice.MOVED):
         yield "nobody was to be told"
     if accepted_at > told:
         yield "the session had begun"
