@@ -68,7 +68,7 @@ class EmbeddedTemporal(Server):
     kind = "temporal"
     title = "Temporal server"
     prefix = "reminders-temporal-"
-    start_seconds = 30
+    start_seconds = 60
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = ViewportSize(width=360, height=740)
@@ -49,6 +49,7 @@ async def browser() -> AsyncIterator[Browser]:
     program = chromium()
     if program is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium, or set CHROMIUM")
+    expect.set_options(timeout=30_000)  # a machine that stands still for a while breaks no page
     async with launched(program) as browser:
         yield browser
 

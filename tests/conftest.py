@@ -11,6 +11,7 @@ import gc
 import ipaddress
 import socket
 from collections.abc import AsyncIterator, Generator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,9 +24,12 @@ from devstack.postgres import EmbeddedPostgres
 from devstack.program import Program
 from devstack.provider.server import EmbeddedProvider
 from devstack.temporal import EmbeddedTemporal
-from reminders import budget
+from reminders import budget, temporal
+from reminders.db import url
 from reminders.db.engine import Database
+from reminders.observability import scrape
 from reminders.settings import Settings
+from starter.health import examiner, platform, temporal_checks
 from tests.databases import Databases, migrated
 from tests.leaks import watch
 from tests.provider import ProviderClient
@@ -156,9 +160,18 @@ def _only_this_machine() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _nobody_is_in_a_hurry() -> Iterator[None]:
     """Let a part that is slow because four processes test at once not pass for one that is away."""
+    minute = timedelta(minutes=1)
     with pytest.MonkeyPatch.context() as patch:
         for part in budget.PATIENCE:
             patch.setitem(budget.PATIENCE, part, 60.0)
+        patch.setattr(url, "CONNECT_SECONDS", 60)
+        patch.setattr(temporal, "_CONNECT_TIMEOUT", minute)
+        patch.setattr(examiner, "PATIENCE", minute)
+        patch.setattr(platform, "_PATIENCE", minute)
+        patch.setattr(temporal_checks, "_POLL_PATIENCE", minute)
+        patch.setattr(temporal_checks, "_CATALOGUE_PATIENCE", 60.0)
+        patch.setattr(scrape, "_PATIENCE", minute)
+        patch.setattr(scrape, "_SDK_PATIENCE", 60.0)
         yield
 
 

@@ -45,6 +45,8 @@ from workflows.session_reminder import SessionReminderWorkflow
 
 Handle = WorkflowHandle[Any, Any]
 
+PATIENCE = timedelta(seconds=100)
+"""For what is waited for, such as the counts of hundreds: a fast machine waits less."""
 A_MOMENT = SHORTEST + 5 * APART
 """Lead-ins up to here do not pass in real time: the sessions of most tests have one or two people."""
 
@@ -163,7 +165,7 @@ class Stage:
             starts_at=(self.clock.now() + starts_in).replace(microsecond=0),
             **fields,
         )
-        await self.gateway.put_session(session)
+        await self.gateway.put_session(session, wait=PATIENCE)
         return session
 
     async def attendee(self, email: str | None = None, **fields: Any) -> UUID:

@@ -79,7 +79,7 @@ async def test_a_host_works(
     """On a worker of its own a reminder that falls due goes out, and it stops when it is told."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", temporal_server.address)
     process = await started(WORK, environment)
-    starts_at = datetime.now(UTC) + timedelta(minutes=30, seconds=5)
+    starts_at = datetime.now(UTC) + timedelta(minutes=30, seconds=20)
     session = Session(id=uuid4(), title="Hosted", starts_at=starts_at)
     ana = Attendee(user_id=uuid4(), email="ana@hospital.example")
     async with assembled(settings) as parts:

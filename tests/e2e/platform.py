@@ -18,7 +18,7 @@ from reminders.db.engine import Database
 from reminders.db.ledger import ReminderQueries
 from reminders.db.tables import UserRow
 from reminders.domain.errors import DatabaseUnavailableError
-from reminders.domain.model import Reminder, ReminderStatus, Session
+from reminders.domain.model import Reminder, ReminderStatus, Session, StatusReason
 from reminders.settings import Settings
 from starter.assembly import assemble
 from starter.gateway import ReminderGateway
@@ -41,12 +41,21 @@ class Platform:
     async def enroll(self, count: int, *, due_in: timedelta) -> UUID:
         """So many people in one session whose 30-minute reminder falls due so soon.
 
-        Whoever is enrolled after that instant is not reminded any more: leave a slow machine a few
-        seconds.
+        Where a slow machine has enrolled somebody only after that instant, who is not reminded any
+        more, it is done once more with others, in twice the time.
 
         Returns:
             The session.
         """
+        for _ in range(3):
+            session_id = await self._enroll(count, due_in)
+            due = await self.due_reminders(session_id)
+            if not any(r.reason is StatusReason.PAST_DUE for r in due):
+                break
+            due_in *= 2
+        return session_id
+
+    async def _enroll(self, count: int, due_in: timedelta) -> UUID:
         starts_at = datetime.now(UTC) + timedelta(minutes=30) + due_in
         session = Session(id=uuid4(), title="Cardiology", starts_at=starts_at)
         await self.gateway.put_session(session)

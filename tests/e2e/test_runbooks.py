@@ -195,6 +195,7 @@ async def test_reminders_failed(stack: LocalStack, platform: Platform) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_a_stuck_workflow(stack: LocalStack, platform: Platform) -> None:
     """Terminated by hand and enrolled again: it starts anew, and the person gets one e-mail."""
     temporal = str(find_temporal())
@@ -210,6 +211,7 @@ async def test_a_stuck_workflow(stack: LocalStack, platform: Platform) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_temporals_database_is_lost(stack: LocalStack, platform: Platform) -> None:
     """On an empty one, `temporal setup` and sweeps until nothing is repaired bring everybody back."""
     async with a_worker(stack):
@@ -234,6 +236,7 @@ async def test_temporals_database_is_lost(stack: LocalStack, platform: Platform)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 async def test_cancel_for_many(stack: LocalStack, platform: Platform) -> None:
     """Counted first, then called off for everybody; another session goes on."""
     async with a_worker(stack):

@@ -30,11 +30,10 @@ from starter.health.diagnosis import Level
 from starter.health.examiner import Examiner
 from tests.existing.conftest import BARE, GUIDE
 from tests.existing.host import ROLE, Host, a_bounce, statements
-from tests.stage import Handle, Stage, eventually
+from tests.stage import PATIENCE, Handle, Stage, eventually
 from tests.starter.conftest import serving
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-PATIENCE = timedelta(seconds=30)
 
 
 def handle_of(stage: Stage, session_id: UUID, user_id: UUID) -> Handle:
@@ -116,7 +115,9 @@ async def test_changes_are_told_once_that_is_switched_on(stage: Stage, host: Hos
     assert 1 == (await stage.sweep()).processed
     await stage.forward(HOUR, run)
     for kind in (Notice.MOVED, Notice.CANCELLED):
-        await stage.rules.change(kind, None, RuleFields(is_enabled=True), by=By("test"))
+        await stage.rules.change(
+            kind, None, RuleFields(is_enabled=True), by=By("test"), wait=PATIENCE
+        )
     await host.run(later, id=session)
     assert 1 == (await stage.sweep()).processed
     assert 0 == (await stage.sweep()).processed

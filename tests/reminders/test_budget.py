@@ -13,7 +13,7 @@ from reminders import budget
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A budget that a test can wait for."""
-    monkeypatch.setattr(budget, "PATIENCE", dict.fromkeys(budget.PATIENCE, 0.3))
+    monkeypatch.setattr(budget, "PATIENCE", dict.fromkeys(budget.PATIENCE, 1.0))
     monkeypatch.setattr(budget, "_LEAST", 0.01)
 
 
@@ -31,11 +31,11 @@ async def test_several_calls_share_one_budget() -> None:
         began = monotonic()
         with pytest.raises(TimeoutError):
             await silence("PostgreSQL")
-        assert monotonic() - began < 0.25
+        assert monotonic() - began < 0.9
         began = monotonic()
         with pytest.raises(TimeoutError):
             await silence("Temporal")
-        assert monotonic() - began > 0.25
+        assert monotonic() - began > 0.9
 
 
 async def test_a_part_without_a_budget_is_waited_for() -> None:
@@ -44,7 +44,7 @@ async def test_a_part_without_a_budget_is_waited_for() -> None:
         with pytest.raises(TimeoutError):
             await silence("Temporal")
         async with budget.answer_of("PostgreSQL"):
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(1.2)
 
 
 async def test_an_answer_renews_it() -> None:
@@ -52,7 +52,7 @@ async def test_an_answer_renews_it() -> None:
     with budget.one_budget():
         for _ in range(4):
             async with budget.answer_of("PostgreSQL"):
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.4)
 
 
 async def test_calls_at_the_same_time_do_not_add_up() -> None:
@@ -60,7 +60,7 @@ async def test_calls_at_the_same_time_do_not_add_up() -> None:
     began = monotonic()
     with budget.one_budget():
         await asyncio.gather(*(silence("Temporal") for _ in range(20)), return_exceptions=True)
-    assert monotonic() - began < 3
+    assert monotonic() - began < 15
 
 
 async def test_without_a_budget_nothing_is_cut_off() -> None:

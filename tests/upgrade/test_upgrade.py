@@ -127,8 +127,8 @@ async def test_an_upgrade_under_load(count: int, stack: LocalStack, platform: Pl
     new = a_worker(stack, "worker-new")
     try:
         await platform.provider.faults(kind="status", status=500, name="application_error")
-        in_retry = await platform.enroll(count, due_in=4 * SECONDS)
-        asleep = await platform.enroll(count, due_in=timedelta(seconds=10 + count / 3))
+        in_retry = await platform.enroll(count, due_in=10 * SECONDS)
+        asleep = await platform.enroll(count, due_in=timedelta(seconds=15 + count / 3))
         to_move = await platform.enroll(count, due_in=timedelta(hours=1))
         until_moved = asyncio.create_task(move(platform, to_move, due_in=10 * SECONDS))
 
@@ -177,7 +177,7 @@ async def test_versioned_workers_take_over_from_unversioned_ones(
         await started(versioned)
         await eventually(lambda: _made_current(platform, DEPLOYMENT))
         await asyncio.to_thread(plain.stop)
-        await move(platform, asleep, due_in=4 * SECONDS)
+        await move(platform, asleep, due_in=10 * SECONDS)
         later = await platform.enroll(3, due_in=timedelta(hours=1))
         await eventually(lambda: _all_on(platform, f"{DEPLOYMENT}:{PRESENT}", 6, at_least=3))
         await platform.all_sent_once(asleep, 3)

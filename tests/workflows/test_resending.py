@@ -20,10 +20,9 @@ from reminders.domain.contracts import SweepKind
 from reminders.domain.errors import ReminderNotFoundError, SendRefusedError
 from reminders.domain.model import Reminder, ReminderStatus, Session
 from reminders.domain.rules import RuleFields
-from tests.stage import Handle, Stage
+from tests.stage import PATIENCE, Handle, Stage
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-PATIENCE = timedelta(seconds=100)
 
 
 async def row(stage: Stage, session: Session, reminder_type: str = "24h") -> Reminder:

@@ -17,11 +17,10 @@ from reminders.domain.model import Session, StatusReason
 from reminders.domain.rules import Fate, RuleFields
 from starter.gateway import ReminderGateway
 from starter.services.rules import RuleReceipt
-from tests.stage import Handle, Stage, eventually
+from tests.stage import PATIENCE, Handle, Stage, eventually
 from tests.workflows.crowd import enrolled
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-PATIENCE = timedelta(seconds=100)
 MANY_SESSIONS = """
 INSERT INTO sessions (id, title, start_time)
 SELECT gen_random_uuid(), 'T', now() + n * interval '1 hour' FROM generate_series(30, 53) n

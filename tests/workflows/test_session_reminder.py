@@ -17,7 +17,7 @@ from reminders.delivery.policy import Step
 from reminders.domain.model import Session, SessionStatus, StatusReason
 from reminders.temporal import SESSION_ID
 from starter.services.enrollments import EnrollmentWorkflows
-from tests.stage import Handle, Stage, attempted, eventually, has_timer
+from tests.stage import PATIENCE, Handle, Stage, attempted, eventually, has_timer
 from tests.workflows.held import an_overtaken_delivery
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -293,7 +293,8 @@ async def test_a_cancelled_session_cancels_everybody(stage: Stage) -> None:
             title=session.title,
             starts_at=session.starts_at,
             status=SessionStatus.CANCELLED,
-        )
+        ),
+        wait=PATIENCE,
     )
     assert (5, 15) == (receipt.enrollments, receipt.reminders.cancelled)
     for handle in handles:

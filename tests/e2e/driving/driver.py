@@ -30,6 +30,7 @@ STARTS = "%Y%m%dT%H%M%SZ"
 RULES: dict[str, tuple[int, ...]] = {"first": (5, 6, 7), "second": (2, 3), "last": (1,)}
 """Types, and of how many minutes their leads may be."""
 DEFAULT_RULES = ("24h", "2h", "1h", "30min")
+KILL = "kill -9 of the worker"
 NOTICES = ("cancelled", "moved", "confirmed")
 
 WIDE = 0.6
@@ -206,7 +207,7 @@ class Driver:
             await asyncio.sleep(chance.uniform(*self.form.between_kills))
             if datetime.now(UTC) > until:
                 return
-            call = self.journal.begin("kill -9 of the worker", ("worker",))
+            call = self.journal.begin(KILL, ("worker",))
             await asyncio.to_thread(self._stack.worker.kill)
             await asyncio.sleep(chance.uniform(0, 6))
             self._stack.worker.launch()

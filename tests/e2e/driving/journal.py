@@ -12,6 +12,10 @@ Subject = tuple[Literal["enrollment", "session", "person", "rule", "worker"], *t
 """What a call is about; of two calls about the same, the later one counts."""
 
 
+_ENROLLING = ("enroll", "unenroll")
+"""What else is asked of an enrollment takes nothing back."""
+
+
 @dataclass(slots=True)
 class Call:
     """Something that was asked."""
@@ -72,6 +76,11 @@ class Journal:
         for call in self.calls:
             if call.is_answered or call.ended_at is None or not call.method:
                 continue
-            later = (c for c in self.calls[call.number + 1 :] if c.about == call.about)
+            is_enrollment = call.about[0] == "enrollment"
+            later = (
+                c
+                for c in self.calls[call.number + 1 :]
+                if c.about == call.about and (c.verb in _ENROLLING or not is_enrollment)
+            )
             if not any(call.ended_at <= c.began_at for c in later):
                 yield call

@@ -14,7 +14,7 @@ SOON = 3 * RUSH
 """Who may come first: those who were there before, and some while a change is on its way."""
 AT_ONCE = 1.0
 """Seconds that a change takes at most: the median, as one may meet a machine with more to do."""
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds for a single one."""
 
 Change = Callable[[int], Awaitable[object]]

@@ -211,7 +211,7 @@ async def test_a_connection_that_the_server_has_closed_is_not_used(
 
 async def test_a_statement_that_takes_too_long_is_said_to(database_url: str) -> None:
     """`statement_timeout` of the host's, and the connection is still good."""
-    database = Database(f"{database_url}&statement_timeout=50ms")
+    database = Database(f"{database_url}&statement_timeout=1s")
     with pytest.raises(DatabaseUnavailableError, match=r"too long.*57014"):
         await database.scalar(text("SELECT pg_sleep(5)"))
     assert 1 == await database.scalar(text("SELECT 1"))

@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import text
 
 from devstack.postgres import EmbeddedPostgres
+from reminders.db import url as urls
 from reminders.db import url_parameters as parameters
 from reminders.db.connections import keep_alive
 from reminders.db.engine import Database
-from reminders.db.url import CONNECT_SECONDS, Server, read
+from reminders.db.url import Server, read
 from reminders.domain.errors import InvalidInputError
 
 DRIVERS_OWN = ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGDATABASE")
@@ -234,7 +235,7 @@ def test_the_environment_fills_in_what_the_url_leaves_out() -> None:
 
 def test_a_connection_is_waited_for_for_a_bounded_time() -> None:
     """Where libpq would wait for ever, too."""
-    assert [CONNECT_SECONDS, 60, 60, 7] == [
+    assert [urls.CONNECT_SECONDS, 60, 60, 7] == [
         read(f"postgresql://u@h/d{query}", {}).options["timeout"]
         for query in ("", "?connect_timeout=0", "?connect_timeout=3600", "?connect_timeout=7")
     ]

@@ -66,14 +66,14 @@ async def test_several_are_decided_at_once_while_the_provider_waits_for_us() -> 
 
 async def test_nothing_is_decided_long_before_it_can_be_posted() -> None:
     """What comes meanwhile goes first; one after the other, once it is near."""
-    bookings = Bookings(at_once=2, ahead=200 * MS)
-    bookings.book(300 * MS)
+    bookings = Bookings(at_once=2, ahead=500 * MS)
+    bookings.book(1000 * MS)
     bookings.book(MS)
     began_at = asyncio.get_running_loop().time()
     assert not await has_room(bookings, within=0.02)
     assert await has_room(bookings, within=5)
-    assert asyncio.get_running_loop().time() - began_at > 0.099
+    assert asyncio.get_running_loop().time() - began_at > 0.49
     with bookings.deciding():
         assert not await has_room(bookings, within=0.02)
         assert await has_room(bookings, within=5)
-    assert asyncio.get_running_loop().time() - began_at > 0.299
+    assert asyncio.get_running_loop().time() - began_at > 0.99

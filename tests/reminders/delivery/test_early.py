@@ -24,8 +24,8 @@ from tests.provider import ProviderClient
 from tests.reminders.delivery.dispatch import a_pipeline, deliver, due_reminders
 from tests.stage import eventually
 
-SOON = timedelta(minutes=30, seconds=5)
-IN_TIME = timedelta(seconds=4)
+SOON = timedelta(minutes=30, seconds=10)
+IN_TIME = timedelta(seconds=9)
 """For composing, on whatever machine."""
 RETITLED = text("UPDATE sessions SET title = 'Neurology'")
 LEFT = text("UPDATE enrollments SET status = 'cancelled' WHERE user_id = :user_id")
@@ -79,6 +79,7 @@ async def test_connections_are_made_for_the_requests_that_follow(
         warmed.append((connections, datetime.now(UTC)))
 
     async with a_pipeline(settings) as pipeline:
+        Composed(pipeline)
         pipeline._early._warm = warm
         await deliver(pipeline, crowd)
     [(connections, at)] = warmed

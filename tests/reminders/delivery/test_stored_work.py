@@ -274,14 +274,14 @@ class Later:
 async def test_each_is_judged_by_the_start_that_was_read(
     settings: Settings, database: Database, provider: ProviderClient
 ) -> None:
-    """One of six was moved by SQL to a start in two seconds: it expires, and the others do not."""
+    """One of six was moved by SQL to a start in ten seconds: it expires, and the others do not."""
     [moved] = await due_reminders(database, 1)
     stays = await due_reminders(database, 5, address=lambda n: f"other{n}@hospital.example")
     same = stays[0].starts_at
     async with database.transaction() as connection:
         await connection.execute(
             text(
-                "UPDATE sessions SET start_time = now() + interval '2 s' WHERE id ="
+                "UPDATE sessions SET start_time = now() + interval '10 s' WHERE id ="
                 " (SELECT session_id FROM session_reminder_emails WHERE id = :id)"
             ),
             {"id": moved.reminder_id},

@@ -203,7 +203,7 @@ async def test_silence_leaves_the_outcome_unknown() -> None:
     """A server that never answers is given up after the total time-out."""
     async with (
         stub(b"", answers_at_all=False) as server,
-        mailer(server.url, seconds=0.2) as mail,
+        mailer(server.url, seconds=2) as mail,
     ):
         with pytest.raises(MailUnavailableError) as caught:
             await mail.post(mail.encode([message()]), idempotency_key="k")

@@ -56,7 +56,7 @@ async def test_a_worker_says_what_it_did_on_one_port(
     async with a_running_worker(settings, caplog) as running:
         before = await running.metrics()
         assert 0 == before.value("reminders_sent_total")
-        workflow_id = await enrolled_and_due(settings, due_in=timedelta(seconds=3))
+        workflow_id = await enrolled_and_due(settings, due_in=timedelta(seconds=15))
         await eventually(lambda: sent(running, 1))
         metrics = await running.metrics()
         async with httpx2.AsyncClient(trust_env=False) as http:

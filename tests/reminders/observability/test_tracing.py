@@ -96,7 +96,7 @@ async def test_one_trace_from_the_request_to_the_provider(
     settings = settings.model_copy(update={"otel_exporter_otlp_endpoint": collector.url})
     async with a_running_worker(settings, caplog):
         async with serving(settings) as api:
-            session_id, _ = await api.enrolled(starts_in=timedelta(minutes=30, seconds=3))
+            session_id, _ = await api.enrolled(starts_in=timedelta(minutes=30, seconds=15))
 
         async def accepted() -> bool:
             return any(

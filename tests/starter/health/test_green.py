@@ -192,5 +192,8 @@ async def test_a_channel_behind_a_transaction_pooler(
     with PgBouncer(postgres, "transaction") as bouncer:
         pooled = settings.model_copy(update={"database_url": SecretStr(bouncer.url(name))})
         found = (await warnings(pooled))["channel"]
-    assert "session_reminders cannot be listened to: a pooler is before PostgreSQL" in found.detail
+    assert (
+        "session_reminders cannot be listened to: a pooler is in front of PostgreSQL"
+        in found.detail
+    )
     assert "DATABASE_URL" in (found.remedy or "")

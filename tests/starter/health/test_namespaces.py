@@ -21,7 +21,6 @@ from reminders.domain.errors import ConfigurationError
 from reminders.domain.model import Session
 from reminders.settings import Settings
 from starter.assembly import assembled
-from starter.health import examiner, temporal_checks
 from starter.health.diagnosis import Check, Level
 from tests.namespaces import a_namespace
 
@@ -106,8 +105,6 @@ async def test_a_session_that_is_longer_than_runs_are_kept(
     settings: Settings, client: Client, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A course of ten days, and a week of retention: named, with a command that suffices."""
-    monkeypatch.setattr(temporal_checks, "_CATALOGUE_PATIENCE", 60.0)
-    monkeypatch.setattr(examiner, "PATIENCE", timedelta(seconds=60))
     own = settings.model_copy(update={"database_url": SecretStr(database_url)})
     week = await namespaced(client, {}, retention=timedelta(days=7))
     monkeypatch.setenv("TEMPORAL_NAMESPACE", week)

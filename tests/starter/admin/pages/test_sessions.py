@@ -13,6 +13,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from reminders.db.audit import Action, AuditLog
 from reminders.domain.model import ReminderStatus
+from tests.stage import eventually
 from tests.starter.admin.pages.conftest import House
 
 
@@ -36,8 +37,12 @@ async def test_a_session_is_found_and_cancelled_with_a_receipt(desk: Page, house
     named = await receipt.locator("dl.figures dt").all_inner_texts()
     assert ["enrollments", "replanned", "cancelled", "already sent", "in flight"] == named[:5]
     assert {ReminderStatus.CANCELLED} == await house.statuses(session)
-    for user_id in people:
-        assert WorkflowExecutionStatus.CANCELED is await house.status(session, user_id)
+
+    async def all_ended() -> bool:
+        found = [await house.status(session, user_id) for user_id in people]
+        return set(found) == {WorkflowExecutionStatus.CANCELED}
+
+    await eventually(all_ended)
     entries = await AuditLog(house.platform.database).entries(session_id=session.id)
     assert [(Action.SESSION_CANCELLED, "admin:maria", "the speaker is ill")] == [
         (e.action, e.actor, e.reason) for e in entries
