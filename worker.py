@@ -137,13 +137,7 @@ async def run(
         ours = ReminderWorkerPlugin(
             parts, on_step=on_step, observer=DeliveryMetrics(registry), traced=traced
         )
-        await boot.claim_when_known(parts, stop)
-        worker = build_worker(
-            parts.client,
-            task_queue=config.temporal_task_queue,
-            plugins=[ours],
-            deployment=deployment(config),
-        )
+        worker: Worker | None = None
         if metrics_on is not None:
             scrape = Scrape(
                 registry,
@@ -154,8 +148,16 @@ async def run(
                 sdk_url=own.metrics_url,
             )
             await stack.enter_async_context(
-                serving(*metrics_on, scrape=scrape, alive=lambda: worker.is_running)
+                # One that still waits for PostgreSQL is well: a restart would only make it later.
+                serving(*metrics_on, scrape=scrape, alive=lambda: not worker or worker.is_running)
             )
+        await boot.claim_when_known(parts, stop)
+        worker = build_worker(
+            parts.client,
+            task_queue=config.temporal_task_queue,
+            plugins=[ours],
+            deployment=deployment(config),
+        )
         await stack.enter_async_context(worker)
         collecting = asyncio.create_task(collector.collect_between(ours.pipeline.is_calm))
         stack.callback(collecting.cancel)

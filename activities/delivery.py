@@ -21,9 +21,13 @@ from reminders.domain.contracts import (
 )
 from reminders.domain.delivery_errors import NotDueYetError
 from reminders.domain.errors import ReminderNotFoundError
+from reminders.domain.lead_in import APART
+from reminders.domain.model import ReminderStatus
 from reminders.domain.ports import Deliverer
 
 _ELSEWHERE = timedelta(seconds=1)
+_SOON = timedelta(seconds=30)
+"""So much later than a fresh attempt's death, or so long before the start, one is noticed in time."""
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +37,8 @@ class DeliveryActivities:
     deliverer: Deliverer
     _early: dict[asyncio.Task[Any], float] = field(default_factory=dict, init=False)
     """Calls whose reminder is not due yet, and when it will be, by `loop.time()`."""
+    _next_goes_back: float = field(default=0, init=False)
+    """Not before then, by `loop.time()`."""
     _watch: asyncio.Task[None] | None = field(default=None, init=False)
 
     @activity.defn
@@ -44,6 +50,8 @@ class DeliveryActivities:
         `ReminderNotFoundError`; everything else is worth another attempt until the session starts.
         """
         info = activity.info()
+        if self._goes_back(info, reminder):
+            return DeliveryOutcome(status=ReminderStatus.SCHEDULED, due_at=reminder.due_at)
         early = reminder.due_at - info.started_time
         with as_application_errors(final=(ReminderNotFoundError,), useful_until=reminder.starts_at):
             async with heartbeating(quiet_for=early):
@@ -60,6 +68,14 @@ class DeliveryActivities:
         """
         with as_application_errors(final=()):
             return await self.deliverer.close(request)
+
+    def _goes_back(self, info: activity.Info, reminder: DeliverReminderInput) -> bool:
+        """Whether the workflow is to schedule a reminder anew; of a crowd, as many as wake in time."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_goes_back or not _would_be_missed(info, reminder):
+            return False
+        self._next_goes_back = now + APART.total_seconds()
+        return True
 
     @contextmanager
     def _unless_worker_stops(self, early: timedelta) -> Iterator[None]:
@@ -93,3 +109,15 @@ class DeliveryActivities:
         for task in [task for task, due in self._early.items() if due > now]:
             del self._early[task]
             task.cancel()
+
+
+def _would_be_missed(info: activity.Info, reminder: DeliverReminderInput) -> bool:
+    """Whether nobody would notice in time for another attempt that this worker has died.
+
+    Time-outs grow with the lead-in, and further attempts have those of the first. Scheduled anew, the
+    reminder gets some that suit what is left.
+    """
+    timeout = info.heartbeat_timeout or timedelta()
+    left = reminder.starts_at - info.started_time
+    early = max(reminder.due_at - info.started_time, timedelta())
+    return left > _SOON and timeout > max(early * 1.1 + _SOON, left - _SOON)

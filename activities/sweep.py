@@ -18,7 +18,7 @@ from activities.heartbeat import heartbeating
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import ServiceUnavailableError
 from reminders.domain.ports import Enrollment
-from reminders.domain.upkeep import Outcome, Reconciler, Repair, Suspect
+from reminders.domain.upkeep import Reconciler, Suspect
 from reminders.fan_out import fan_out
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ MOST_FAILED = 5000
 """After so many that cannot be repaired, the next sweep goes on: with those whom this one tried last."""
 RESERVE = timedelta(seconds=30)
 """How long before its time is up an activity begins no further page, so that its counts are kept."""
+_Outcome = int | None | Exception
+"""Of a repair: as `Reconciler.repair` answers, or what it raised."""
 
 
 @dataclass(slots=True)
@@ -117,7 +119,7 @@ class _Search:
     deadline: float
     """By `loop.time()`."""
     failed: set[Enrollment] = field(default_factory=set)
-    met: list[Repair | Exception] = field(default_factory=list)
+    met: list[_Outcome] = field(default_factory=list)
     """What became of others than the repaired: counted once the next attempt meets them no more."""
     replanned: set[UUID] = field(default_factory=set)
     """Sessions that are planned anew as a whole at the same time."""
@@ -203,17 +205,16 @@ class _Search:
         """
         kind, progress = self.request.kind, self.progress
 
-        async def one(enrollment: Enrollment) -> Repair | Exception:
+        async def one(enrollment: Enrollment) -> _Outcome:
             try:
                 return await self.reconciler.repair(enrollment, kind)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others follow
                 return error
 
         outcomes = await fan_out(one, suspects, at_once=AT_ONCE)
-        repaired, others = list[Repair | Exception](), list[Repair | Exception]()
+        repaired, others = list[_Outcome](), list[_Outcome]()
         for o in outcomes:
-            is_repaired = isinstance(o, Repair) and o.outcome is Outcome.REPAIRED
-            (repaired if is_repaired else others).append(o)
+            (repaired if isinstance(o, int) else others).append(o)
         progress.tally = _counted(progress.tally, repaired)
         away = next((o for o in outcomes if isinstance(o, ServiceUnavailableError)), None)
         if away is not None:
@@ -242,14 +243,14 @@ def _time_left() -> float:
     return left.total_seconds()
 
 
-def _counted(tally: SweepTally, outcomes: Sequence[Repair | Exception]) -> SweepTally:
-    done = [outcome for outcome in outcomes if isinstance(outcome, Repair)]
-    repaired = sum(repair.outcome is Outcome.REPAIRED for repair in done)
+def _counted(tally: SweepTally, outcomes: Sequence[_Outcome]) -> SweepTally:
+    repaired = [outcome for outcome in outcomes if isinstance(outcome, int)]
+    unchanged = sum(outcome is None for outcome in outcomes)
     return replace(
         tally,
         found=tally.found + len(outcomes),
-        repaired=tally.repaired + repaired,
-        unchanged=tally.unchanged + len(done) - repaired,
-        failed=tally.failed + len(outcomes) - len(done),
-        reminders=tally.reminders + sum(repair.reminders for repair in done),
+        repaired=tally.repaired + len(repaired),
+        unchanged=tally.unchanged + unchanged,
+        failed=tally.failed + len(outcomes) - len(repaired) - unchanged,
+        reminders=tally.reminders + sum(repaired),
     )

@@ -72,7 +72,7 @@ They must be in the environment: they are not read from `.env`.
 
 ## The six constants of a cron mailer
 
-Who comes from a script that polls the database and sends in a loop knows six constants.
+If you come from a script that polls the database and sends in a loop, you know six constants.
 They keep their names; two mean a little more here, and have other defaults:
 
 | constant | in a loop | here |

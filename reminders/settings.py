@@ -128,15 +128,15 @@ class Settings(BaseSettings):
     """Signs those links: at least 32 random characters. Several, comma-separated, while rotating:
     the first signs, all are accepted."""
     token_valid_days: int = Field(default=365, ge=30)
-    """How long after a session's start its links still open. At least 30: so long an unsubscribe
-    link has to work by law in places."""
+    """How long after a session's start its links still open. At least 30: some laws require an
+    unsubscribe link to work that long."""
 
     # HTTP API
     api_address: str = "127.0.0.1:8000"
     """Host and port to listen on."""
     forwarded_allow_ips: str = "127.0.0.1"
-    """Addresses or networks of the proxies before the API, comma-separated: their `X-Forwarded-For`, `-Proto`
-    and `-Prefix` count, and nobody else's."""
+    """Addresses or networks of the proxies in front of the API, comma-separated: their
+    `X-Forwarded-For`, `-Proto` and `-Prefix` count, and nobody else's."""
     api_keys: Secrets = ()
     """Comma-separated `name=sha256:<hex>`, made by `reminders api-key`, with `ro:` before those that may
     only read; plain keys work too, in `live` random ones of 20 characters or more. Without any, the

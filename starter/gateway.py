@@ -330,17 +330,6 @@ class ReminderGateway:
             reminders=reminders,
         )
 
-    async def counted(self, change: ChangeReceipt, *, wait: timedelta) -> ChangeReceipt:
-        """A change with its counts, if its workflow ends in time; otherwise as it was.
-
-        Whoever stops waiting stops nothing, and may ask again.
-
-        Args:
-            change: What one of the calls above answered.
-            wait: How long to wait.
-        """
-        return await self.changes.counted(change, wait=wait)
-
     async def _fan_out(
         self, session_id: UUID, wait: timedelta | None, event_id: int | None = None
     ) -> ChangeReceipt:

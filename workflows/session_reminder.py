@@ -281,6 +281,7 @@ class SessionReminderWorkflow:
                 start_to_close_timeout=SEND_TIMEOUT,
                 schedule_to_close_timeout=CLOSE_DEADLINE,
                 retry_policy=RETRY,
+                priority=Priority(priority_key=1),  # what is called off is not to go out meanwhile
                 summary=f"{status}: {reason}",
             )
         except ActivityError as error:

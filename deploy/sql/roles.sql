@@ -2,7 +2,7 @@
 -- after every `reminders db upgrade`, and safe to repeat. In existing mode they work as the role of
 -- docs/existing-platform.md, which owns our schema and may only read what is shown of the platform.
 --
---     psql "$OWNER_DATABASE_URL" --file deploy/sql/roles.sql
+--     psql "$OWNER_DATABASE_URL" --set ON_ERROR_STOP=1 --single-transaction --file deploy/sql/roles.sql
 --
 -- The owner migrates, and nobody works as the owner. Give the group to whoever works:
 --
@@ -15,6 +15,9 @@ DO $$ BEGIN
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
 
+DO $$ BEGIN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO reminders_app', current_database());
+END $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT USAGE ON SCHEMA public TO reminders_app;
 

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db.engine import Database
+from reminders.db.sql import among
 from reminders.db.tables import ReminderEventRow
 from reminders.domain.errors import InvalidInputError
 
@@ -187,7 +188,7 @@ class AuditLog:
 
     async def entry(self, event_id: int) -> Event | None:
         """One entry; `None` if there is none."""
-        query = select(ReminderEventRow.__table__).where(ReminderEventRow.id == event_id)
+        query = select(ReminderEventRow.__table__).where(ReminderEventRow.id == _known(event_id))
         row = await self.database.row(query)
         return _event(row) if row else None
 
@@ -213,13 +214,11 @@ class AuditLog:
         self, session_id: UUID, user_id: UUID, *, limit: int = 50
     ) -> tuple[Event, ...]:
         """What was done to an enrollment, or to its whole session; the newest first."""
+        entries = among(ReminderEventRow, {"session_id": session_id})
         query = (
-            select(ReminderEventRow.__table__)
-            .where(
-                ReminderEventRow.session_id == session_id,
-                (ReminderEventRow.user_id == user_id) | ReminderEventRow.user_id.is_(None),
-            )
-            .order_by(ReminderEventRow.id.desc())
+            select(entries)
+            .where((entries.c.user_id == user_id) | entries.c.user_id.is_(None))
+            .order_by(entries.c.id.desc())
             .limit(limit)
         )
         return tuple(_event(row) for row in await self.database.rows(query))
@@ -244,16 +243,18 @@ class AuditLog:
             before: Only older ones: the id of the last entry of the page before.
             limit: At most this many.
         """
-        query = select(ReminderEventRow.__table__).order_by(ReminderEventRow.id.desc()).limit(limit)
-        if session_id is not None:
-            query = query.where(ReminderEventRow.session_id == session_id)
-        if user_id is not None:
-            query = query.where(ReminderEventRow.user_id == user_id)
+        entries = among(ReminderEventRow, {"session_id": session_id, "user_id": user_id})
+        query = select(entries).order_by(entries.c.id.desc()).limit(limit)
         if action is not None:
-            query = query.where(ReminderEventRow.action == action)
+            query = query.where(entries.c.action == action)
         if actor is not None:
-            whose = ReminderEventRow.actor
+            whose = entries.c.actor
             query = query.where((whose == actor) | whose.startswith(f"{actor}:", autoescape=True))
         if before is not None:
-            query = query.where(ReminderEventRow.id < before)
+            query = query.where(entries.c.id < _known(before))
         return tuple(_event(row) for row in await self.database.rows(query))
+
+
+def _known(event_id: int) -> int:
+    """An id of an entry, however far beyond all that a column holds."""
+    return min(max(event_id, 0), 2**63 - 1)

@@ -14,16 +14,18 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text
+from sqlalchemy import Integer, func, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reminders.db import mapping
+from reminders.db.audit import Action
 from reminders.db.engine import Database
 from reminders.db.tables import (
     CalendarRevisionRow,
     EnrollmentRow,
     ErasedUserRow,
+    ReminderEventRow,
     SessionRow,
     UserRow,
 )
@@ -112,9 +114,16 @@ def _number(session_id: UUID, user_id: UUID, facts: _Facts) -> Any:  # noqa: ANN
         "fingerprint": _fingerprint(facts),
         "changed_at": func.date_trunc("second", func.clock_timestamp()),
     }
+    # What a calendar may have of before the ledger was restored has a lower one: of then there is no row.
+    restored_at = func.max(ReminderEventRow.happened_at)
+    first = (
+        select(func.coalesce(func.floor(func.extract("epoch", restored_at) / 60), 0).cast(Integer))
+        .where(ReminderEventRow.action == Action.LEDGER_RESTORED)
+        .scalar_subquery()
+    )
     return (
         upsert(revision)
-        .values(session_id=session_id, user_id=user_id, sequence=0, **values)
+        .values(session_id=session_id, user_id=user_id, sequence=first, **values)
         .on_conflict_do_update(
             index_elements=["session_id", "user_id"],
             set_={**values, "sequence": revision.sequence + 1},

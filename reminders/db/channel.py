@@ -66,7 +66,7 @@ class Channel:
                 async with self._database.session() as session:
                     if self._database.is_pooled:
                         logger.warning(
-                            "a pooler is before PostgreSQL: %s cannot be listened to; the sweep"
+                            "a pooler is in front of PostgreSQL: %s cannot be listened to; the sweep"
                             " finds what is told there",
                             self._name,
                         )

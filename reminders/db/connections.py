@@ -31,6 +31,10 @@ logger = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 30
 """For one statement; what takes longer is cancelled."""
+IDLE_IN_TRANSACTION = "60s"
+"""A process that is stopped within one keeps its locks, and with them everybody's delivery."""
+PATIENT_SECONDS = 3600
+"""For one that reads or writes a whole ledger, while nobody waits for an answer."""
 
 _WHO = """
 SELECT pg_catalog.pg_backend_pid(),
@@ -83,6 +87,7 @@ class Connections:
         search_path: str | None,
         settings: dict[str, str],
         clock: SharedClock | None = None,
+        command_seconds: float = COMMAND_SECONDS,
     ) -> None:
         """Nothing is connected yet.
 
@@ -91,10 +96,13 @@ class Connections:
             search_path: Where our statements look for relations; absent means where the role does.
             settings: Of every session or transaction, besides.
             clock: Is told what time the server has, before anything else is asked.
+            command_seconds: For one statement.
         """
         self._server = server
+        self._command_seconds = command_seconds
         self._search_path = search_path
-        self._settings = {**server.settings, **settings}
+        idle = {"idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION}
+        self._settings = {**idle, **server.settings, **settings}
         self._clock = clock
         self.is_pooled = server.is_pooled
         """Whether there is a pooler, as far as is known: known once something was connected."""
@@ -127,7 +135,7 @@ class Connections:
         session: Session = await asyncpg.connect(
             self._server.dsn,
             connection_class=Session,
-            command_timeout=COMMAND_SECONDS,
+            command_timeout=self._command_seconds,
             statement_cache_size=0,  # its own names would be the same for everybody at a pooler
             **self._server.options,
         )
@@ -148,7 +156,7 @@ class Connections:
         if self._clock is not None:
             self._clock.hear(there, asked=asked)
         if pid != session.get_server_pid() and not self.is_pooled:
-            logger.info("a pooler is before PostgreSQL: nothing is kept beyond a transaction")
+            logger.info("a pooler is in front of PostgreSQL: nothing is kept beyond a transaction")
             self.is_pooled = True
         # Temporary tables last: otherwise one that somebody left in this session would be ours.
         path = f"{self._search_path or usual_path}, pg_temp"
@@ -178,7 +186,7 @@ class Connections:
         if failure is None:
             return
         if failure.betrays_pooler and not self.is_pooled:
-            logger.info("a pooler is before PostgreSQL: nothing is kept beyond a transaction")
+            logger.info("a pooler is in front of PostgreSQL: nothing is kept beyond a transaction")
             self.is_pooled = True
         if failure.spoils:
             context.is_disconnect = True

@@ -30,10 +30,12 @@ from reminders.domain.model import (
     NOTICES,
     DeliveryFacts,
     EnrollmentStatus,
+    Notice,
     ReminderStatus,
     StatusReason,
     Turn,
 )
+from reminders.domain.notices import is_taken_back
 from reminders.domain.pace import Pace, Usage
 from reminders.domain.ports import (
     Clock,
@@ -300,6 +302,11 @@ class PostgresDeliveryLedger:
             batch = replace(batch, unrepeatable=_NOT_TRUE)
         return batch, max(wait, timedelta())
 
+    async def recheck(self, batch: FrozenBatch) -> FrozenBatch:
+        """See `DeliveryLedger.recheck`."""
+        is_true = await self._database.scalar(statements.TRUE, {"batch_id": batch.id})
+        return batch if is_true else replace(batch, unrepeatable=_NOT_TRUE)
+
     async def stranded(self) -> Sequence[Stranded]:
         """See `DeliveryLedger.stranded`."""
         return tuple(
@@ -389,9 +396,17 @@ def _facts(row: mapping.Record, now: datetime) -> DeliveryFacts:
     status, stopped = row["enrollment_status"], row["stopped"]
     reminder = mapping.reminder(row)
     known = reminder.moved_from or row["untold_start"] or row["told_start"]
+    session = mapping.session(row, "s_") if row["s_id"] else None
+    # Sent once more for the start that it moved from: it was the news that it takes place after all.
+    is_repeated = (
+        reminder.notice is Notice.MOVED
+        and reminder.requested_at is not None
+        and session is not None
+        and is_taken_back(reminder, session.starts_at)
+    )
     return DeliveryFacts(
         reminder=reminder,
-        session=mapping.session(row, "s_") if row["s_id"] else None,
+        session=session,
         attendee=mapping.attendee(row, "u_") if row["u_id"] else None,
         enrollment_status=EnrollmentStatus(status) if status else None,
         rule=mapping.rule(row, "c_") if row["c_reminder_type"] else None,
@@ -400,7 +415,8 @@ def _facts(row: mapping.Record, now: datetime) -> DeliveryFacts:
         own_join_url=row["own_join_url"],
         moved_from=moved_from(known, row["s_start_time"], now=now),
         told_already=row["told_already"],
-        was_called_off=row["was_called_off"],
+        was_called_off=row["was_called_off"] or is_repeated,
+        is_quiet=bool(row["is_quiet"]),
         was_told=row["was_told"],
         turn=Turn(row["turn"]),
         row_version=row["row_version"],

@@ -24,17 +24,23 @@ from reminders.domain.pace import REMEMBERED, TOGETHER
 _SESSION = looked_up("sessions", "id = r.session_id")
 _ENROLLMENT = looked_up("enrollments", "session_id = r.session_id AND user_id = r.user_id")
 
-_FURTHEST = "interval '2 minutes'"
-"""Beyond what anybody waits for. Turns that lie further ahead were taken by a clock that was wrong."""
+
+def _taken(before: object) -> str:
+    """A turn of before, counted from the next one; NULL if a clock that was wrong took it.
+
+    Nobody waits so long for theirs.
+    """
+    turn = f"turns[cardinality(turns) + 1 - {before}]"
+    furthest = "clock_timestamp() + greatest(interval '2 minutes', 50 * :window)"
+    return f"CASE WHEN {turn} < {furthest} THEN {turn} END"
+
+
 _SPREAD = f"""
-CASE WHEN turns[cardinality(turns) + 1 - 2 * :requests] > clock_timestamp() - 2.5 * :window
-     THEN turns[cardinality(turns) + 1 - {TOGETHER}] + :window * {TOGETHER} / :requests END"""
+CASE WHEN {_taken("2 * :requests")} > clock_timestamp() - 2.5 * :window
+     THEN {_taken(TOGETHER)} + :window * {TOGETHER} / :requests END"""
 _TAKE_TURN = f"""
-turns = (turns || greatest(clock_timestamp() + :wait,
-                           least(clock_timestamp() + {_FURTHEST},
-                                 greatest(clock_timestamp(), turns[cardinality(turns)],
-                                          turns[cardinality(turns) + 1 - :requests] + :window,
-                                          {_SPREAD})))
+turns = (turns || greatest(clock_timestamp() + :wait, {_taken(1)},
+                           {_taken(":requests")} + :window, {_SPREAD})
         )[(cardinality(turns) + 2 - {REMEMBERED}) :]"""
 _TURN = "turns[cardinality(turns)] - clock_timestamp() AS wait"
 """See `Pace`. Turns only ever follow each other: whoever is told to wait makes all others wait."""
@@ -90,6 +96,10 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
                        AND (q.status_reason = 'untold' AND q.plan_version > told.plan_version
                             OR {_MAY_HAVE_TOLD_ANOTHER})),
                 false) AS told_already,
+       r.reminder_type IN ('cancelled', 'moved') AND EXISTS (
+           SELECT FROM quiet_sessions q
+            WHERE q.session_id = r.session_id AND q.start_time = s.start_time
+              AND q.status = s.status) AS is_quiet,
        (SELECT n.moved_from FROM session_reminder_emails n
          WHERE n.session_id = r.session_id AND n.user_id = r.user_id
            AND n.reminder_type = 'moved' AND n.email_status = 'scheduled'
@@ -115,7 +125,9 @@ SELECT held.held_for, held.held_because, held.held_sender, r.*, r.xmin::text AS 
   LEFT JOIN reminder_configurations c
          ON c.reminder_type = r.reminder_type AND {counts_for("c", "r.session_id")}
   LEFT JOIN LATERAL (
-       SELECT t.starts_at, t.reminder_type, t.plan_version FROM {own_rows("r")} t
+       -- A cancellation names the start that people knew.
+       SELECT coalesce(CASE t.reminder_type WHEN 'cancelled' THEN t.moved_from END, t.starts_at)
+              AS starts_at, t.reminder_type, t.plan_version FROM {own_rows("r")} t
         WHERE t.sent_at IS NOT NULL
         ORDER BY t.sent_at DESC LIMIT 1) told ON true
 """)  # noqa: S608 - composed of constants
@@ -231,6 +243,8 @@ SELECT coalesce(
   LEFT JOIN {_ENROLLMENT} e ON true
  WHERE r.batch_id = :batch_id AND r.email_status = 'sending'
 """  # noqa: S608 - composed of constants
+
+TRUE = typed(_STILL_TRUE)
 
 RESUME = typed(f"""
 WITH taken AS (

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from reminders.budget import answer_of
 from reminders.clock import SharedClock
 from reminders.db import url as urls
-from reminders.db.connections import Connections, Session
+from reminders.db.connections import COMMAND_SECONDS, PATIENT_SECONDS, Connections, Session
 from reminders.db.failures import Meaning, failure_of, refusal
 from reminders.domain.errors import (
     DatabaseRefusedError,
@@ -48,6 +48,7 @@ class Database:
         pool_size: int = 10,
         host_schema: str | None = None,
         clock: SharedClock | None = None,
+        command_seconds: float = COMMAND_SECONDS,
     ) -> None:
         """Prepare a pool; nothing is connected yet.
 
@@ -57,6 +58,7 @@ class Database:
             host_schema: Where an existing platform keeps its sessions, users and enrollments,
                 which are only read; absent means that these tables are ours.
             clock: Is told what time the server has, whenever something is connected.
+            command_seconds: For one statement; what takes longer is cancelled.
 
         Raises:
             InvalidInputError: If the URL cannot be used; names the parameter.
@@ -68,8 +70,13 @@ class Database:
         # Found in our schema only: our tables, and the views of ours over the platform's.
         search_path = server.schema if host_schema is None else OUR_SCHEMA
         self._connections = Connections(
-            server, search_path=search_path, settings=settings, clock=clock
+            server,
+            search_path=search_path,
+            settings=settings,
+            clock=clock,
+            command_seconds=command_seconds,
         )
+        self._url, self._clock = url, clock
         self._engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",  # `Connections` knows how to connect
             pool_size=pool_size,
@@ -81,6 +88,21 @@ class Database:
         )
         self._connections.watch(self._engine.sync_engine)
         self.host_schema = host_schema
+
+    @asynccontextmanager
+    async def patient(self) -> AsyncIterator[Database]:
+        """The same, for statements that may take an hour: an index over millions of rows."""
+        database = Database(
+            self._url,
+            pool_size=1,
+            host_schema=self.host_schema,
+            clock=self._clock,
+            command_seconds=PATIENT_SECONDS,
+        )
+        try:
+            yield database
+        finally:
+            await database.aclose()
 
     def require_owned(self) -> None:
         """See that sessions, users and enrollments are ours to write.
@@ -98,7 +120,7 @@ class Database:
 
     @property
     def is_pooled(self) -> bool:
-        """Whether a pooler is before the server, as far as is known: once something was connected.
+        """Whether a pooler is in front of the server, as far as is known: once something was connected.
 
         What needs a session of its own, such as `LISTEN`, cannot be had then.
         """

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from reminders import cursors
 from reminders.db import mapping
 from reminders.db.engine import Database
-from reminders.db.sql import overdue, typed
+from reminders.db.sql import among, overdue, typed
 from reminders.db.tables import EnrollmentRow, ReminderRow
 from reminders.domain.model import (
     EnrollmentStatus,
@@ -23,6 +23,7 @@ from reminders.domain.model import (
     ReminderStatus,
     StatusReason,
 )
+from reminders.domain.notices import told_start
 from reminders.domain.ports import Enrollment
 
 
@@ -76,8 +77,8 @@ class ReminderQueries:
         *,
         session_id: UUID | None = None,
         user_id: UUID | None = None,
-        status: ReminderStatus | None = None,
-        reason: StatusReason | None = None,
+        email_status: ReminderStatus | None = None,
+        status_reason: StatusReason | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         newest: bool = False,
@@ -89,8 +90,8 @@ class ReminderQueries:
         Args:
             session_id: Only of this session.
             user_id: Only this person's.
-            status: Only in this status.
-            reason: Only with this reason.
+            email_status: Only in this status.
+            status_reason: Only with this reason.
             since: Due then or later.
             until: Due before then.
             newest: By descending due instant instead.
@@ -100,24 +101,18 @@ class ReminderQueries:
         Raises:
             InvalidInputError: If the cursor is none of ours.
         """
-        place = tuple_(ReminderRow.due_at, ReminderRow.id)
-        query = select(ReminderRow.__table__).order_by(
-            *(
-                column.desc() if newest else column
-                for column in (ReminderRow.due_at, ReminderRow.id)
-            )
-        )
-        for column, wanted in (
-            (ReminderRow.session_id, session_id),
-            (ReminderRow.user_id, user_id),
-            (ReminderRow.email_status, status),
-            (ReminderRow.status_reason, reason),
-        ):
-            query = query if wanted is None else query.where(column == wanted)
-        query = query if since is None else query.where(ReminderRow.due_at >= since)
-        query = query if until is None else query.where(ReminderRow.due_at < until)
+        wanted = {"session_id": session_id, "user_id": user_id}
+        rows = among(ReminderRow, wanted)
+        order = rows.c.due_at, rows.c.id
+        query = select(rows).order_by(*(column.desc() if newest else column for column in order))
+        how = {rows.c.email_status: email_status, rows.c.status_reason: status_reason}
+        for column, value in how.items():
+            query = query if value is None else query.where(column == value)
+        query = query if since is None else query.where(rows.c.due_at >= since)
+        query = query if until is None else query.where(rows.c.due_at < until)
         if cursor is not None:
             after = tuple(cursors.decode(cursor, cursors.instant, UUID))
+            place = tuple_(*order)
             query = query.where(place < after if newest else place > after)
         found = await self.database.rows(query.limit(limit + 1))
         reminders = tuple(mapping.reminder(row) for row in found)
@@ -159,13 +154,9 @@ class ReminderQueries:
 
     async def told_start(self, session_id: UUID, user_id: UUID) -> datetime | None:
         """The start that the last e-mail to a person about a session told; `None` if none was sent."""
-        # All are asked for: PostgreSQL might else look through everybody's that were sent.
-        found = await self.database.tuples(
-            select(ReminderRow.sent_at, ReminderRow.starts_at).where(
-                ReminderRow.session_id == session_id, ReminderRow.user_id == user_id
-            )
-        )
-        return max((row for row in found if row.sent_at), default=(None, None))[1]
+        rows = await self.of_enrollment(session_id, user_id)
+        sent = {row.sent_at: row for row in rows if row.sent_at}
+        return told_start(sent[max(sent)]) if sent else None
 
     async def overdue(self, *, before: datetime) -> int:
         """How many reminders still wait although they were due before this instant."""

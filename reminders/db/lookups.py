@@ -300,12 +300,16 @@ class Browser:
     async def people(self, search: str, *, limit: int = FOUND_AT_ONCE) -> tuple[Attendee, ...]:
         """People by part of a name or an address, or by id; by address.
 
+        Who is looked for by the whole of an address is found by its index, and nobody else is read.
+
         Args:
             search: Not empty.
             limit: At most this many.
         """
         query = select(UserRow.__table__).order_by(UserRow.email, UserRow.id).limit(limit)
-        found = await self.database.rows(_matching(query, search))
+        mailbox = func.lower(func.btrim(UserRow.email)) == func.lower(func.btrim(search))
+        found = await self.database.rows(query.where(mailbox)) if "@" in search else ()
+        found = found or await self.database.rows(_matching(query, search))
         return tuple(mapping.attendee(row) for row in found)
 
     async def enrollments(self, user_id: UUID, *, limit: int = 200) -> tuple[EnrolledSession, ...]:

@@ -42,15 +42,16 @@ async def upgrade(database: Database, revision: str = "head") -> None:
         DatabaseUnavailableError: If PostgreSQL is away, or somebody else has read what is to be
             changed for two minutes; nothing was done.
     """
-    for left in reversed(range(_TRIES)):
-        try:
-            await _upgrade(database, revision)
-        except DatabaseUnavailableError as error:
-            if not left or not _had_to_wait(error):
-                raise
-            await asyncio.sleep(_PAUSE.total_seconds())
-        else:
-            return
+    async with database.patient() as patient:
+        for left in reversed(range(_TRIES)):
+            try:
+                await _upgrade(patient, revision)
+            except DatabaseUnavailableError as error:
+                if not left or not _had_to_wait(error):
+                    raise
+                await asyncio.sleep(_PAUSE.total_seconds())
+            else:
+                return
 
 
 def _had_to_wait(error: BaseException | None) -> bool:

@@ -177,13 +177,12 @@ class EnrollmentPlanner:
         """
         async with self.database.transaction() as connection:
             session = await self._serialised(connection, session_id, user_id)
-            recorded = await plans.recorded(connection, session_id, user_id)
-            situation = await plans.situation(connection, session_id, user_id)
-            planned = await self._plan(connection, session, user_id, recorded, situation)
+            [draft] = await self.drafts(connection, session, [user_id])
+            [planned] = await plans.write(connection, session, [draft])
             if dry_run:
                 await connection.rollback()
             if distrust and not planned.is_first:
-                return replace(planned, version=situation.version, is_unconfirmed=True)
+                return replace(planned, version=draft.situation.version, is_unconfirmed=True)
             return planned
 
     async def renew(self, planned: PlannedEnrollment) -> PlannedEnrollment:
@@ -213,9 +212,10 @@ class EnrollmentPlanner:
                 draft = Draft(user_id=user_id, revision=taken_along, situation=situation)
                 await plans.write(connection, session, [draft])
                 recorded = await plans.recorded(connection, session.id, user_id)
-            return await self._plan(
-                connection, session, user_id, recorded, situation, enrolling=is_newest
-            )
+            rules = await effective_rules(connection, session.id)
+            draft = self._draft(session, user_id, recorded, situation, rules, enrolling=is_newest)
+            [planned] = await plans.write(connection, session, [draft])
+            return planned
 
     async def cooling(self, session_id: UUID) -> timedelta:
         """How long a move of a session is waited with before it is told to those who are enrolled."""
@@ -373,23 +373,6 @@ class EnrollmentPlanner:
             cooling=crowd_cooling(self.notice_cooling, situation.enrolled, apart=situation.apart),
             is_quiet=situation.is_quiet,
         )
-
-    async def _plan(
-        self,
-        connection: AsyncConnection,
-        session: Session,
-        user_id: UUID,
-        recorded: tuple[Reminder, ...],
-        situation: Situation,
-        *,
-        enrolling: bool = False,
-    ) -> PlannedEnrollment:
-        case = self._case(session, user_id, recorded, situation)
-        is_off = case.called_off is StatusReason.UNENROLLED
-        rules = () if is_off else await effective_rules(connection, session.id)
-        draft = self._draft(session, user_id, recorded, situation, rules, enrolling=enrolling)
-        [planned] = await plans.write(connection, session, [draft])
-        return planned
 
     def _draft(
         self,

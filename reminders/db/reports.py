@@ -86,6 +86,8 @@ class FailedReminder:
     is_redrivable: bool
 
 
+SHOWN = timedelta(days=30)
+"""How far back failures are counted; `why` has no such limit."""
 EXAMPLES = 50
 """Rows of one cause that are shown at once."""
 
@@ -221,16 +223,17 @@ class Overview:
             since: Leave out what was due before.
             session_id: Only of this session.
         """
+        of_its_session = SessionRow.id == ReminderRow.session_id
         query = (
             select(
-                ReminderRow.__table__, func.bool_or(can_still_be_sent(now)).label("is_redrivable")
+                ReminderRow.__table__,
+                exists().where(of_its_session, can_still_be_sent(now)).label("is_redrivable"),
             )
-            .join(SessionRow, SessionRow.id == ReminderRow.session_id)
-            .group_by(*ReminderRow.__table__.columns)
             .where(
                 ReminderRow.email_status == ReminderStatus.FAILED,
                 ReminderRow.status_reason == reason,
                 ReminderRow.due_at >= since,
+                exists().where(of_its_session),
             )
             .order_by(ReminderRow.due_at.desc(), ReminderRow.id.desc())
             .limit(EXAMPLES)
@@ -271,6 +274,7 @@ def can_still_be_sent(now: datetime) -> ColumnElement[bool]:
 _LATE = timedelta(minutes=1)
 """After this, a reminder that waits is overdue, and a frozen one in doubt."""
 _WINDOW = timedelta(days=1)
+_RECENT = timedelta(minutes=10)
 
 _STATE = typed(f"""
 SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":late")}) AS overdue,
@@ -278,6 +282,8 @@ SELECT (SELECT count(*) FROM session_reminder_emails r WHERE {overdue("r", ":lat
          WHERE state = 'frozen' AND frozen_at < :late) AS in_doubt,
        (SELECT coalesce(sum(cardinality(b.reminder_ids)), 0) FROM email_batches b
          WHERE b.state = 'frozen' AND NOT {belongs_here("b")}) AS stranded,
+       (SELECT count(DISTINCT (delivery_mode, coalesce(sink, ''))) FROM email_batches
+         WHERE state = 'settled' AND settled_at > :recent) AS destinations,
        p.held_until, p.held_because, p.held_sender, p.held_detail, clock_timestamp() AS database_now
   FROM (VALUES (1)) AS one LEFT JOIN provider_pace p ON {HELD}
 """)  # noqa: S608 - composed of constants
@@ -314,7 +320,9 @@ class LedgerGauges:
         asked = machine.now()
         here_ = here(self.destination or Destination())
         async with self.database.autocommit() as connection:
-            found = await connection.execute(_STATE, {"late": now - _LATE, **here_})
+            found = await connection.execute(
+                _STATE, {"late": now - _LATE, "recent": now - _RECENT, **here_}
+            )
             one, answered = found.mappings().one(), machine.now()
             quotas = await connection.execute(_QUOTAS, {"now": now})
             rows = await connection.execute(
@@ -330,6 +338,7 @@ class LedgerGauges:
             overdue=one["overdue"],
             in_doubt=one["in_doubt"],
             stranded=one["stranded"],
+            destinations=one["destinations"],
             hold=hold_of(one),
             quotas={
                 row.quota: Quota(used=row.used, limit=row.quota_limit, resets_at=row.resets_at)

@@ -90,7 +90,7 @@ _GO_AHEAD = text("SELECT setval('plan_versions', nextval('plan_versions') + :ahe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """How a reminder has ended that the restored ledger has as pending, or does not have at all."""
+    """A reminder, as the histories have it."""
 
     session_id: UUID
     user_id: UUID
@@ -98,7 +98,9 @@ class Found:
     generation: int
     due_at: datetime
     starts_at: datetime
-    status: ReminderStatus
+    """The session's start that it was last planned for, or asked for."""
+    status: ReminderStatus | None = None
+    """How it ended; absent as long as no history says so."""
     reason: StatusReason | None = None
     sent_at: datetime | None = None
 
@@ -121,9 +123,9 @@ class Since:
     """What has happened since the backup."""
 
     ended: list[Found] = field(default_factory=list)
-    """Reminders that the ledger has as pending."""
+    """How reminders have ended that the ledger has as pending."""
     added: list[Found] = field(default_factory=list)
-    """Reminders that it does not have: of later generations."""
+    """The same of those that it does not have: of later generations."""
     left: dict[Enrollment, datetime] = field(default_factory=dict)
     """Who was unenrolled, and when."""
     stopped: list[tuple[UUID, OptOut, StatusReason]] = field(default_factory=list)
@@ -155,7 +157,8 @@ class RestoredLedger:
 
     async def last_write(self) -> datetime | None:
         """When the ledger was last written, as far as it says so: not after the backup."""
-        at: datetime | None = await self.database.scalar(_LAST_WRITE)
+        async with self.database.patient() as patient:
+            at: datetime | None = await patient.scalar(_LAST_WRITE)
         return at
 
     async def waiting(self) -> frozenset[Enrollment]:
@@ -187,9 +190,10 @@ class RestoredLedger:
         Raises:
             DatabaseUnavailableError: If PostgreSQL is away; nothing was written.
         """
-        async with self.database.transaction() as connection:
+        async with self.database.patient() as patient, patient.transaction() as connection:
             caught = await self._write(connection, since, last_write)
-            await connection.execute(_SEQUENCES_AHEAD)
+            if not dry_run:
+                await connection.execute(_SEQUENCES_AHEAD)
             await connection.execute(_END_BATCHES, {"now": self.clock.now()})
             await record(connection, by.did(Action.LEDGER_RESTORED, details=dict(details)))
             if dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     DateTime,
+    FromClause,
     Integer,
     Interval,
     LargeBinary,
@@ -17,8 +19,10 @@ from sqlalchemy import (
     TextClause,
     Uuid,
     bindparam,
+    select,
     text,
 )
+from sqlalchemy.orm import DeclarativeBase
 
 _INSTANT = DateTime(timezone=True)
 _TYPES: dict[str, Any] = {
@@ -35,7 +39,7 @@ _TYPES: dict[str, Any] = {
         (ARRAY(Text()), "types workflow_ids"),
         (
             _INSTANT,
-            "now at since until late settled read_at after_at due_at starts_at sent_at resets_at",
+            "now at since until late recent settled read_at after_at due_at starts_at sent_at resets_at",
         ),
         (_INSTANT, "occurred_at accepted_at useful_until repeatable_until"),
         (ARRAY(_INSTANT), "starts due sent"),
@@ -58,6 +62,21 @@ def typed(statement: str) -> TextClause:
     clause = text(statement)
     names = clause._bindparams  # noqa: SLF001 - the only list of a text's parameters
     return clause.bindparams(*(bindparam(n, type_=_TYPES[n]) for n in names if n in _TYPES))
+
+
+def among(table: type[DeclarativeBase], wanted: Mapping[str, object | None]) -> FromClause:
+    """Rows of a session, or of a person: all of a table, if nobody is wanted.
+
+    They are found by the index of whoever is wanted, and sorted afterwards. Otherwise PostgreSQL
+    may follow the order of a page until its `LIMIT` is reached, past millions of others'.
+
+    Args:
+        table: Has indexes that begin with each of the columns.
+        wanted: By column; `None` leaves it out.
+    """
+    rows = table.__table__
+    conditions = [rows.c[name] == value for name, value in wanted.items() if value is not None]
+    return select(rows).where(*conditions).offset(0).subquery() if conditions else rows
 
 
 HELD = "held_until > clock_timestamp()"

@@ -156,6 +156,8 @@ SELECT k.session_id, k.user_id, min(s.start_time) AS urgent_at
  WHERE CASE s.status WHEN 'cancelled' THEN
            c.plan_version IS NULL OR c.plan_version < k.version
            OR c.status_reason IN ('taken_back', 'session_started')
+           OR c.status_reason IN ('opted_out', 'address_bounced', 'spam_complaint')
+              AND NOT EXISTS (SELECT FROM {stopping("c")})
        ELSE greatest(k.starts_at - s.start_time, s.start_time - k.starts_at) >= interval '1 minute'
         AND NOT EXISTS (
             SELECT FROM (

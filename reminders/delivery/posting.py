@@ -50,6 +50,8 @@ _SLOW_DOWN = timedelta(seconds=10)
 asked to wait longer waits alone."""
 _STOOD_STILL = timedelta(seconds=10)
 """Whoever wakes so late has been stopped; what was true when it was frozen may no longer be."""
+_LONG = timedelta(seconds=3)
+"""What was true before such a wait need not be now; at the usual pace nobody waits so long."""
 _PART = 0.1
 """Of the time that a reminder has left, it is never put off by more than this."""
 _SHORTEST = timedelta(seconds=1)
@@ -158,12 +160,12 @@ class Poster:
             batch, turn = await self._again(batch, at_least=delay if slow_down else timedelta())
 
     async def _at_its_turn(self, batch: FrozenBatch, turn: Turn) -> FrozenBatch:
-        """Wait for a batch's turn; it is looked at once more if this process was stopped meanwhile."""
+        """Wait for a batch's turn; it is looked at once more after a long wait, or a standstill."""
         await asyncio.sleep(turn.wait.total_seconds())
         if ticks() > turn.looked_at + (turn.wait + _STOOD_STILL).total_seconds():
             batch, turn = await self._again(batch, at_least=timedelta())
             await asyncio.sleep(turn.wait.total_seconds())
-        return batch
+        return await self._ledger.recheck(batch) if turn.wait > _LONG else batch
 
     async def _again(self, batch: FrozenBatch, *, at_least: timedelta) -> tuple[FrozenBatch, Turn]:
         turn = Turn.now()

@@ -70,10 +70,11 @@ class DeliveryOutcome:
     """Result of the activity `deliver_reminder`."""
 
     status: ReminderStatus
-    """`scheduled` when the ledger says that the reminder is due later than the workflow believed."""
+    """`scheduled` when the reminder is due later than the workflow believed, by the ledger; or is to
+    be scheduled anew, as the time-outs of a further attempt do not suit what is left."""
     reason: StatusReason | None = None
     due_at: datetime | None = None
-    """The later instant, when `status` is `scheduled`."""
+    """When it is due, if `status` is `scheduled`."""
     starts_at: datetime | None = None
     """The session's start now, when `status` is `scheduled`."""
 

@@ -104,6 +104,8 @@ def _needless(facts: DeliveryFacts, session: Session, *, now: datetime) -> Close
     if facts.reminder.requested_at is not None:
         return None
     notice = facts.reminder.notice
+    if facts.is_quiet and notice in (Notice.CANCELLED, Notice.MOVED):
+        return Close(ReminderStatus.SKIPPED, StatusReason.UNTOLD)
     if notice is Notice.MOVED:
         if not facts.was_called_off and is_taken_back(facts.reminder, session.starts_at):
             return Close(ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK)

@@ -295,6 +295,8 @@ class DeliveryFacts:
     them since."""
     was_called_off: bool = False
     """Whether the e-mail before told them that the session was cancelled."""
+    is_quiet: bool = False
+    """Whether nobody is to be told of the state that the session is in."""
     was_told: bool = False
     """Whether an e-mail of this kind has told them the start that counts now, or nearly that."""
     turn: Turn = Turn.OURS

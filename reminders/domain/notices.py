@@ -93,7 +93,7 @@ class _Known:
         if planned is None:
             return None
         if told is not None and told.plan_version >= planned.plan_version:
-            return told.starts_at
+            return told_start(told)
         if moved is not None and moved.moved_from is not None:
             is_untold = (
                 moved.reason in (StatusReason.SESSION_STARTED, StatusReason.TAKEN_BACK)
@@ -120,6 +120,11 @@ class _Known:
         if told is None or planned is None:
             return False
         return told.starts_at == starts_at and told.plan_version >= planned.plan_version
+
+
+def told_start(row: Reminder) -> datetime:
+    """The start that an e-mail told: a cancellation names the one that people knew."""
+    return (row.moved_from if row.notice is Notice.CANCELLED else None) or row.starts_at
 
 
 def _may_be_out(row: Reminder) -> bool:
@@ -199,12 +204,18 @@ def _moved_on(case: Case, row: Reminder, known: _Known) -> Reminder:
         return close(now_at, ReminderStatus.SKIPPED, StatusReason.UNTOLD)
     if session.starts_at <= case.now:
         return close(now_at, ReminderStatus.SKIPPED, StatusReason.SESSION_STARTED)
-    return replace(now_at, due_at=_cooled(case))
+    return replace(now_at, due_at=_cooled(case, now_at.moved_from))
 
 
 def is_taken_back(row: Reminder, starts_at: datetime) -> bool:
     """Whether a session that had moved starts, for all that clocks show, when it did before."""
     return row.moved_from is not None and abs(starts_at - row.moved_from) < NOTICEABLE
+
+
+_OF_THE_ATTENDEE = frozenset(
+    {StatusReason.OPTED_OUT, StatusReason.ADDRESS_BOUNCED, StatusReason.SPAM_COMPLAINT}
+)
+"""Why somebody was not told, and may be once that is over."""
 
 
 def _of_cancelled(case: Case, row: Reminder | None, known: _Known) -> Reminder | None:
@@ -217,7 +228,8 @@ def _of_cancelled(case: Case, row: Reminder | None, known: _Known) -> Reminder |
     versions = [r.plan_version for r in known.newest.values()]
     if row is not None and row.plan_version >= max(versions):  # it is of this cancellation
         had_begun = row.reason is StatusReason.SESSION_STARTED and session.starts_at > case.now
-        if row.reason is not StatusReason.TAKEN_BACK and not had_begun:
+        is_lifted = row.reason in _OF_THE_ATTENDEE and Notice.CANCELLED not in case.withheld
+        if row.reason is not StatusReason.TAKEN_BACK and not had_begun and not is_lifted:
             return None
     moving = known.newest.get(Notice.MOVED)
     if moving is not None and moving.status is ReminderStatus.SCHEDULED:
@@ -247,7 +259,7 @@ def _of_moved(case: Case, row: Reminder | None, known: _Known) -> Reminder | Non
     # It has begun, with or without them; or they enroll anew, in what they see.
     if known_start <= case.now or (case.enrolling and known.is_anew):
         return None
-    return _next(case, Notice.MOVED, row, due_at=_cooled(case), moved_from=known_start)
+    return _next(case, Notice.MOVED, row, due_at=_cooled(case, known_start), moved_from=known_start)
 
 
 def _of_confirmed(case: Case, row: Reminder | None, known: _Known) -> Reminder | None:
@@ -315,12 +327,13 @@ def _closed(row: Reminder, status: ReminderStatus, reason: StatusReason) -> Remi
     return close(row, status, reason) if row.status is ReminderStatus.SCHEDULED else row
 
 
-def _cooled(case: Case) -> datetime:
+def _cooled(case: Case, known_start: datetime | None) -> datetime:
     """When a move is told: not at once, for it may not be the last, but while it is of use.
 
-    On the second, so that people who are planned one after the other are told together.
+    That is before the start, and before the one that people know. On the second, so that those who
+    are planned one after the other are told together.
     """
-    left = case.session.starts_at - case.now
+    left = min(case.session.starts_at, known_start or case.session.starts_at) - case.now
     cooling = min(case.cooling, left / _SHARE)
     if cooling <= timedelta():
         return case.now

@@ -302,6 +302,9 @@ class DeliveryLedger(Protocol):
             The batch, unrepeatable if what it says is not true any more, and how long to wait.
         """
 
+    async def recheck(self, batch: FrozenBatch) -> FrozenBatch:
+        """A batch of ours, unrepeatable if what it says is not true any more."""
+
     async def overtaken(self, waiting: Collection[Waiting]) -> Collection[Waiting]:
         """Those of some reminders, by id and instant, that do not wait for that instant any more.
 

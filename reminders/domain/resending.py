@@ -98,6 +98,8 @@ def once_more(
     if row.status is ReminderStatus.SENDING:
         raise _refused(Refusal.IN_FLIGHT, "it is being sent; wait for its outcome, then ask again")
     rule = _rule_of_wanted(row, recorded, circumstances)
+    if row.notice is Notice.MOVED and row.reason is StatusReason.TAKEN_BACK:
+        raise _refused(Refusal.TAKEN_BACK, "it starts when this person knows that it does")
     session, now = circumstances.session, circumstances.now
     due_at = due_before(session.starts_at, rule.lead)
     is_over = due_at < now or rule.is_notice

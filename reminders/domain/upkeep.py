@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import Protocol
 from uuid import UUID
 
@@ -13,24 +12,6 @@ from reminders.domain.contracts import SweepKind
 from reminders.domain.model import ReminderStatus
 from reminders.domain.pace import Quota
 from reminders.domain.ports import Enrollment, Hold
-
-
-class Outcome(Enum):
-    """What became of an enrollment that the sweep looked at."""
-
-    REPAIRED = auto()
-    """Ledger or workflow were not as they should be, and are now."""
-    UNCHANGED = auto()
-    """All was well by then: its workflow is working on it, or somebody else was quicker."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Repair:
-    """What a repair did."""
-
-    outcome: Outcome
-    reminders: int = 0
-    """Reminders put right: planned, moved or closed, or waiting under a workflow started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +44,12 @@ class Reconciler(Protocol):
     async def suspects(self, kind: SweepKind, *, after: Suspect | None, limit: int) -> SweepPage:
         """Look at a page of enrollments, the most urgent first."""
 
-    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> int | None:
         """Put one enrollment right; safe to repeat, and from several sweeps at once.
+
+        Returns:
+            How many reminders: planned, moved or closed, or waiting under a workflow started again.
+            `None` if all was well by then: its workflow is working on it, or somebody was quicker.
 
         Raises:
             ServiceUnavailableError: If PostgreSQL or Temporal is away.
@@ -103,6 +88,8 @@ class LedgerState:
     stranded: int
     """Of these, however new: those in a request that is not posted, as it was made for another
     delivery mode, test address or installation."""
+    destinations: int
+    """How many kinds of recipients requests of the last ten minutes went to: attendees, or a tester."""
     hold: Hold | None
     """Set while the provider takes nothing."""
     quotas: Mapping[str, Quota]

@@ -35,7 +35,14 @@ from reminders.mail.subject import (
     subject_parts,
 )
 from reminders.mail.templating import HTML, NOTICE, REMINDER, SUBJECT, TEXT, Templates
-from reminders.mail.view import SUBJECT_TITLE, MailView, NoticeView, mail_view, notice_view
+from reminders.mail.view import (
+    SUBJECT_TITLE,
+    MailView,
+    NoticeView,
+    after_all,
+    mail_view,
+    notice_view,
+)
 from reminders.mail.wording import Urgency, Wording
 
 _SUBJECT = 300
@@ -109,7 +116,7 @@ class MailRenderer:
         which their author chose for the rule's lead, so the e-mail gets a subject of ours, which
         says the real time left, when
 
-        - the session was moved since the attendee was last told, or
+        - the session was moved since the attendee was last told, or takes place after all, or
         - the time left differs from the rule's lead by more than five minutes, or
         - the template says "today" or "tomorrow" and the attendee's calendar says otherwise, or
         - it says "starting now" and more than ten minutes are left, or
@@ -189,7 +196,7 @@ class MailRenderer:
             is_for_attendee=is_for_attendee,
         )
         if facts.reminder.notice is None:
-            return view
+            return after_all(view, words) if facts.was_called_off else view
         return notice_view(
             view,
             news_of(facts.reminder.notice, was_called_off=facts.was_called_off),
@@ -231,7 +238,8 @@ class MailRenderer:
             counts = any(name == "time_left" for _, name in subject_parts(template))
             true_until = true_until if counts else None
         else:
-            is_apt &= view.moved_from is None and abs(left - rule.lead) <= wording.PUNCTUAL
+            is_apt &= view.moved_from is None and not view.is_after_all
+            is_apt &= abs(left - rule.lead) <= wording.PUNCTUAL
             is_apt &= view.urgency is Urgency.NOW or not says_now(template)
         if is_apt:
             values = {

@@ -49,8 +49,12 @@ _ABOUT_US = {
 }
 _NAMES_US = re.compile(r"(?:^|_)(?:key|permission|account|from|sender|domain)(?:_|$)")
 _KEY_OF_THE_REQUEST = "invalid_idempotency_key"
-_SPEAKS_OF_SENDER = re.compile(r"[^`'\"@]*(?:`from`|\b(?:invalid|missing) from\b)", re.IGNORECASE)
-"""The first field that is named; what follows may quote the request."""
+_SPEAKS_OF_SENDER = re.compile(
+    r"[^`'\"@]*(?:`from`|\b(?:invalid|missing) from\b)"
+    r"|The \S{1,255} domain is not verified\b|You can only send testing emails\b",
+    re.IGNORECASE,
+)
+"""By the first field that is named, or how it begins; what follows may quote the request."""
 _OF_THE_REQUEST = frozenset(
     {
         HTTPStatus.BAD_REQUEST,

@@ -128,7 +128,7 @@ def sample_facts() -> Iterator[tuple[DeliveryFacts, AttendeeLinks | None, dateti
         yield facts_about(SESSION, abroad, RULE), LINKS, now
         yield facts_about(SESSION, abroad, RULE, moved_from=yesterday), LINKS, now
         yield facts_about(noted, sample_attendee(), RULE, moved_from=yesterday), None, now
-        yield facts_about(bare, nameless, RULE), None, now
+        yield facts_about(bare, nameless, RULE, was_called_off=True), None, now
     now = yesterday
     for notice in Notice:
         told = notice_rule(notice)
@@ -165,7 +165,7 @@ def preview(
         locale: Of the sample attendee.
         time_zone: Of the sample attendee; absent means the session's.
         moved_from: The start that an earlier e-mail named, to see what a moved session gets; aware.
-            The notice of a move without one comes from the day before.
+            The notice of a move to a sample attendee comes from the day before without one.
         has_own_link: Whether the attendee joins by a link of their own; another one stands for it.
         reminder_id: The ledger row that is previewed; the default belongs to none.
 
@@ -190,7 +190,7 @@ def preview(
             "locale and time zone are for a sample attendee; leave them out, or the attendee",
             field="locale" if locale else "time_zone",
         )
-    if moved_from is None and rule.reminder_type == Notice.MOVED:
+    if moved_from is None and attendee is None and rule.reminder_type == Notice.MOVED:
         moved_from = session.starts_at - timedelta(days=1)  # somewhere it has to come from
     person = attendee or sample_attendee(locale=locale, time_zone=time_zone)
     facts = facts_about(

@@ -66,6 +66,8 @@ class MailView:
     """The same in the session's own zone, where a notice tells of it and the clocks differ."""
     is_struck: bool = False
     """Whether what is shown does not take place."""
+    is_after_all: bool = False
+    """Whether the e-mail before said that it does not."""
     join_url: str
     """A web address; becomes a button."""
     call_to_action: str
@@ -254,6 +256,19 @@ class NoticeView(MailView):
     """Everything the templates of a notice may show: plain text, not escaped."""
 
     news: News
+
+
+def after_all(view: MailView, words: Wording) -> MailView:
+    """A reminder of a session of which the e-mail before said that it was cancelled: it says so first."""
+    tone = words.news[News.AFTER_ALL]
+    return replace(
+        view,
+        is_after_all=True,
+        subject=tone.subject.format(
+            title=shortened(view.title, SUBJECT_TITLE), date=view.start_date, time=view.start_time
+        ),
+        announcement=f"{tone.announcement} {view.announcement}",
+    )
 
 
 def notice_view(

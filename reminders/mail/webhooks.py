@@ -75,17 +75,17 @@ def verify(
     timestamp = headers.get("svix-timestamp", "")
     if not _WORD.fullmatch(svix_id) or not _TIMESTAMP.fullmatch(timestamp):
         raise WebhookSignatureError("svix-id or svix-timestamp is missing or malformed")
-    off = int(timestamp) - int(now.timestamp())
-    if abs(off) > TOLERANCE.total_seconds():
-        raise WebhookSignatureError(
-            f"its timestamp is {off:+d} s from PostgreSQL's clock", WebhookRefusal.TIMESTAMP
-        )
     content = b".".join((svix_id.encode(), timestamp.encode(), body))
     signatures = headers.get("svix-signature", "")
     if not _is_signed(content, signatures, secrets):
         raise WebhookSignatureError(
             "no signature of it fits RESEND_WEBHOOK_SECRET",
             WebhookRefusal.SIGNATURE if _VERSION in signatures else None,
+        )
+    off = int(timestamp) - int(now.timestamp())
+    if abs(off) > TOLERANCE.total_seconds():
+        raise WebhookSignatureError(
+            f"its timestamp is {off:+d} s from PostgreSQL's clock", WebhookRefusal.TIMESTAMP
         )
     return _event(svix_id, _parsed(body), sent_at=datetime.fromtimestamp(int(timestamp), UTC))
 

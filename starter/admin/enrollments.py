@@ -81,7 +81,10 @@ async def _allowed(parts: Parts, story: Story) -> tuple[set[UUID], set[UUID]]:
         return set(), set()
     session = story.session
     rules = {r.reminder_type: r for r in await parts.rules.of_session(session.id)}
-    choices = await parts.preferences.of(story.user_id)
+    try:
+        choices = await parts.preferences.of(story.user_id)
+    except UserNotFoundError:  # the platform does not show them: nothing can be sent
+        return set(), set()
 
     def is_allowed(ask: _Ask, row: Reminder) -> bool:
         opted_out = any(o.covers(session.id, row.reminder_type) for o in choices.opt_outs)
@@ -137,7 +140,7 @@ async def cancel_page(
         request,
         "enrollment_cancel.html",
         session=await parts.browser.session(session_id),
-        attendee=await parts.catalogue.user(user_id),
+        attendee=await _attendee(parts, user_id),
         expected=await parts.gateway.expected(session_id, user_id),
     )
 

@@ -23,7 +23,7 @@ from starter.admin.routing import Sent, SignedIn, page_router, redirect
 from starter.api.routing import Answering
 from starter.assembly import Parts
 from starter.health.diagnosis import Diagnosis, Level
-from starter.services.reasons import OVERDUE
+from starter.services.reasons import OVERDUE, some
 from starter.services.sweeps import RunKind, RunState
 
 router = page_router()
@@ -124,7 +124,7 @@ def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Ite
     if figures is None:
         return
     if failed := figures.backlog.redrivable:
-        text = f"{_some(failed, 'failed reminder')} can still be sent: the session has not begun"
+        text = f"{some(failed, 'failed reminder')} can still be sent: the session has not begun"
         yield Alert(text, "/failed", "See why")
     for quota in figures.quotas:
         if (
@@ -138,19 +138,15 @@ def _alerts(now: datetime, diagnosis: Diagnosis, figures: Figures | None) -> Ite
                 is_urgent=figures.hold is not None,
             )
     if late := figures.today.late:
-        text = f"{_some(late, 'reminder')} of today went out late"
+        text = f"{some(late, 'reminder')} of today went out late"
         yield Alert(text, None, "", is_urgent=False)
     for status, what in (
         (ReminderStatus.BOUNCED, "bounced"),
         (ReminderStatus.COMPLAINED, "drew a complaint"),
     ):
         if refused := figures.today.sent.get(status, 0):
-            text = f"{_some(refused, 'e-mail')} {what} today"
+            text = f"{some(refused, 'e-mail')} {what} today"
             yield Alert(text, f"/reminders?status={status}", "See them", is_urgent=False)
-
-
-def _some(number: int, what: str) -> str:
-    return f"1 {what}" if number == 1 else f"{number} {what}s"
 
 
 _KINDS = {RunKind.SWEEP: "Sweep", RunKind.CHANGE: "Session changed"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import UUID
 
 from fastapi import Request, Response
 
 from reminders.db.audit import By
-from reminders.db.reports import EXAMPLES
+from reminders.db.reports import EXAMPLES, SHOWN
 from reminders.domain.errors import ReminderNotFoundError
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
 from starter.admin.rendering import render
@@ -17,7 +16,6 @@ from starter.api.routing import Answering
 
 router = page_router()
 
-SHOWN = timedelta(days=30)
 """How far back failures are of interest here; `why` answers for ever."""
 
 REMEDIES = {
@@ -52,7 +50,7 @@ async def reminders(
 ) -> Response:
     """Reminders in one status: of those that wait the next first, of others the last."""
     page = await parts.queries.list(
-        status=status, newest=not status.is_pending, cursor=after or None
+        email_status=status, newest=not status.is_pending, cursor=after or None
     )
     names = await parts.browser.names(
         (r.session_id for r in page.reminders), (r.user_id for r in page.reminders)

@@ -76,7 +76,7 @@ class EnrollmentsBody(ReasonBody):
     """Who takes part."""
 
     enrollments: list[EnrolleeBody] = Field(min_length=1, max_length=AT_MOST)
-    """Of somebody who is in it twice the last entry counts."""
+    """Who is in it twice is enrolled once, as by one call after the other: a confirmation stays."""
 
 
 def _waiting(reminders: Iterable[Any]) -> int:
@@ -184,7 +184,7 @@ class StoryOut(Out):
     workflow: WorkflowOut
     reminders: list[ReminderOut]
     nothing_planned: str | None = Field(examples=[None])
-    """Why there are no reminders, for people; null when there are some."""
+    """Why there are no reminders, notices aside, for people; null when there are some."""
 
 
 @router.post(

@@ -138,17 +138,7 @@ async def list_reminders(
     filters: Annotated[ReminderFilters, Query()], parts: Answering
 ) -> ReminderPageOut:
     """Reminders by ascending due instant; pass `next_cursor` as `cursor` for the next page."""
-    page = await parts.queries.list(
-        session_id=filters.session_id,
-        user_id=filters.user_id,
-        status=filters.email_status,
-        reason=filters.status_reason,
-        since=filters.since,
-        until=filters.until,
-        newest=filters.newest,
-        cursor=filters.cursor,
-        limit=filters.limit,
-    )
+    page = await parts.queries.list(**filters.model_dump())
     return ReminderPageOut(items=page.reminders, next_cursor=page.next_cursor)
 
 

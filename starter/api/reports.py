@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,8 +18,8 @@ from pydantic import AliasPath, BeforeValidator, Field
 from reminders import cursors
 from reminders.db import arrivals
 from reminders.db.audit import Action
-from reminders.db.lookups import PAGE, Period
-from reminders.db.reports import DueHour
+from reminders.db.lookups import FOUND_AT_ONCE, PAGE, Period
+from reminders.db.reports import SHOWN, DueHour
 from reminders.domain.model import (
     EnrollmentStatus,
     Reminder,
@@ -36,10 +36,6 @@ from starter.services.reasons import reason as in_words
 router = v1_router("operators")
 
 LARGEST_PAGE = 200
-_FOUND_AT_ONCE = 20
-_SHOWN = timedelta(days=30)
-"""How far back failures are counted; `why` has no such limit."""
-_LARGEST_ID = 2**63 - 1
 
 Words = Annotated[str, Field(max_length=200)]
 
@@ -78,7 +74,7 @@ class EventFilters(PageFilters):
 
 
 class UserSearch(In):
-    """Whom to look for; in the body, because addresses do not belong into logs."""
+    """Whom to look for; in the body, because addresses do not belong in logs."""
 
     query: Words = Field(min_length=1, examples=["ana@hospital.example"])
     """Part of a name or an address, or an id."""
@@ -267,10 +263,10 @@ async def roster(
 @router.post("/users/search", summary="A user's id, by name or address", responses={**BODY})
 async def users(parts: Answering, body: UserSearch) -> UserIdsOut:
     """Up to 20 ids; without addresses and names."""
-    found = await parts.browser.people(body.query, limit=_FOUND_AT_ONCE + 1)
+    found = await parts.browser.people(body.query, limit=FOUND_AT_ONCE + 1)
     return UserIdsOut(
-        items=[attendee.user_id for attendee in found[:_FOUND_AT_ONCE]],
-        is_cut=len(found) > _FOUND_AT_ONCE,
+        items=[attendee.user_id for attendee in found[:FOUND_AT_ONCE]],
+        is_cut=len(found) > FOUND_AT_ONCE,
     )
 
 
@@ -289,7 +285,7 @@ async def enrollments(parts: Answering, user_id: UUID) -> UserEnrollmentsOut:
 async def failures(parts: Answering, session_id: UUID | None = None) -> CauseListOut:
     """Of the last 30 days. `GET /v1/reminders?status_reason=` lists those of one cause."""
     now = parts.clock.now()
-    causes = await parts.overview.causes(now, since=now - _SHOWN, session_id=session_id)
+    causes = await parts.overview.causes(now, since=now - SHOWN, session_id=session_id)
     return CauseListOut(items=causes)
 
 
@@ -299,14 +295,7 @@ async def events(parts: Answering, filters: Annotated[EventFilters, Query()]) ->
     before: int | None = None
     if filters.cursor:
         (before,) = cursors.decode(filters.cursor, int)
-        before = min(max(before, 0), _LARGEST_ID)
-    found = await parts.audit.entries(
-        session_id=filters.session_id,
-        user_id=filters.user_id,
-        action=filters.action,
-        actor=filters.actor,
-        before=before,
-        limit=filters.limit + 1,
-    )
+    wanted = filters.model_dump(exclude={"cursor", "limit"})
+    found = await parts.audit.entries(**wanted, before=before, limit=filters.limit + 1)
     page, cursor = cursors.page(found, filters.limit, lambda entry: (entry.id,))
     return EventPageOut(items=page, next_cursor=cursor)

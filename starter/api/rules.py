@@ -38,6 +38,7 @@ from starter.api.routing import (
     v1_router,
 )
 from starter.api.sessions import ChangesOut
+from starter.services.reasons import are, some
 from starter.services.rules import RuleReceipt
 
 router = v1_router("reminder configurations")
@@ -236,32 +237,24 @@ def in_words(diff: RuleDiff) -> tuple[str, ...]:
     fates = diff.total.fates
     said = []
     if (moved := fates[Fate.MOVED]) and diff.moved_from and diff.moved_to:
-        moves = f"{_some(moved, 'waiting reminder')} {'moves' if moved == 1 else 'move'}"
+        moves = f"{some(moved, 'waiting reminder')} {'moves' if moved == 1 else 'move'}"
         said.append(f"{moves} from {_span(diff.moved_from)} to {_span(diff.moved_to)}.")
     if (planned := fates[Fate.PLANNED]) and diff.planned_for:
-        said.append(f"{_are(planned, 'reminder')} newly planned, due {_span(diff.planned_for)}.")
+        said.append(f"{are(planned, 'reminder')} newly planned, due {_span(diff.planned_for)}.")
     if off := fates[Fate.SWITCHED_OFF]:
-        said.append(f"{_are(off, 'waiting reminder')} not sent: the rule is off.")
+        said.append(f"{are(off, 'waiting reminder')} not sent: the rule is off.")
     said += [
-        f"{_are(count, 'reminder')} recorded as skipped ({reason}) and not sent."
+        f"{are(count, 'reminder')} recorded as skipped ({reason}) and not sent."
         for reason, count in sorted(diff.total.skipped.items())
     ]
     if sent := fates[Fate.ALREADY_SENT]:
         has = "has been sent, and is" if sent == 1 else "have been sent, and are"
-        said.append(f"{_some(sent, 'reminder')} {has} not sent again.")
+        said.append(f"{some(sent, 'reminder')} {has} not sent again.")
     if not said:
         said.append("Nothing that is planned changes.")
     if not diff.is_complete:
         said.append("There are more sessions ahead than were counted; the nearest were.")
     return (*said, "Nobody gets an e-mail for the past: what was due before now is never sent.")
-
-
-def _some(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
-
-
-def _are(count: int, what: str) -> str:
-    return f"{_some(count, what)} {'is' if count == 1 else 'are'}"
 
 
 def _span(found: Range) -> str:

@@ -215,8 +215,8 @@ async def put_session(
     The same call repeated concerns nobody, and its counts are zero, unless the first failed half-way:
     then it completes it. Without `status` the session keeps the one that it has.
 
-    Who is confirmed is told by e-mail if it is moved, cancelled, or takes place after all, where the rules of
-    these notices are on; `tell_nobody` has it told to nobody.
+    Everybody whose enrollment is confirmed is told by e-mail if it is moved, cancelled, or takes place
+    after all, where the rules of these notices are on; `tell_nobody` has it told to nobody.
     """
     change, receipt = await parts.gateway.put_session(
         body.to_session(session_id),
@@ -245,8 +245,8 @@ async def session_changed(
 ) -> ChangesOut | UnderWayOut:
     """Plan every enrollment anew, and have its workflow follow. Safe to repeat.
 
-    Who is confirmed is told if the session was moved, cancelled, or takes place after all, where the rules
-    of these notices are on.
+    Everybody whose enrollment is confirmed is told if the session was moved, cancelled, or takes place
+    after all, where the rules of these notices are on.
     """
     done = await parts.gateway.session_changed(
         session_id, by(caller, body), tell_nobody=_tells_nobody(body)

@@ -47,6 +47,8 @@ class StopPage:
     is_enrolled: bool
     is_past: bool
     """Whether the session has no more reminders anyway."""
+    is_cancelled: bool = False
+    """Whether it has none unless it takes place after all."""
     title: str = ""
     """Empty when the session is gone."""
     when: Appointment | None = None
@@ -161,10 +163,10 @@ def _stop_page(reader: Reader, words: Wording, *, now: datetime, resumed: bool) 
         return page
     zone = first_known_zone(reader.attendee.time_zone, session.time_zone)
     starts = session.starts_at.astimezone(zone)
-    is_past = session.starts_at <= now or session.status is SessionStatus.CANCELLED
     return replace(
         page,
-        is_past=is_past or not reader.is_enrolled,
+        is_past=session.starts_at <= now or not reader.is_enrolled,
+        is_cancelled=session.status is SessionStatus.CANCELLED,
         title=one_line(in_language(session, reader.attendee.locale, words.language).title, _TITLE)
         or words.untitled,
         when=words.appointment(starts, None),

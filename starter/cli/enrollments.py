@@ -259,9 +259,13 @@ def _print_story(answer: StoryOut, names: Names) -> None:
         workflow=f"{workflow.id}, {_workflow_status(workflow.status)}",
         run=workflow.run_id,
         link=workflow.url,
-        reminders=f"none: {answer.nothing_planned}" if answer.nothing_planned else None,
+        reminders=(
+            f"none{' but notices' if answer.reminders else ''}: {answer.nothing_planned}"
+            if answer.nothing_planned
+            else None
+        ),
     )
-    if answer.nothing_planned:
+    if not answer.reminders:
         return
     tables.table(
         {

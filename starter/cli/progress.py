@@ -109,5 +109,5 @@ async def followed(parts: Parts, session_id: UUID, change: ChangeReceipt) -> Cha
             elif parts.clock.now() - moved_at > STILL:
                 break
             shown.at(confirmed, await parts.browser.taking_part(session_id))
-            change = await parts.gateway.counted(change, wait=LOOK_EVERY)
-    return await parts.gateway.counted(change, wait=LOOK_EVERY)
+            change = await parts.gateway.changes.counted(change, wait=LOOK_EVERY)
+    return await parts.gateway.changes.counted(change, wait=LOOK_EVERY)

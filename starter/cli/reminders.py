@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-_LARGEST_PAGE = 200
 _Id = Annotated[UUID, typer.Argument(metavar="ID", help="Id of the reminder.")]
 
 
@@ -63,6 +62,7 @@ def list_(
     """List reminders by due instant: from now on, or those that are asked for."""
     from reminders.clock import SystemClock
     from starter.api.reminders import ReminderOut, ReminderPageOut
+    from starter.api.reports import LARGEST_PAGE
 
     if not any((status, reason, session, user, since, until, newest, cursor)):
         since = SystemClock().now()
@@ -74,13 +74,13 @@ def list_(
             page = await parts.queries.list(
                 session_id=session,
                 user_id=user,
-                status=status,
-                reason=reason,
+                email_status=status,
+                status_reason=reason,
                 since=since,
                 until=until,
                 newest=newest,
                 cursor=after,
-                limit=min(limit - len(found), _LARGEST_PAGE),
+                limit=min(limit - len(found), LARGEST_PAGE),
             )
             found += page.reminders
             after = page.next_cursor

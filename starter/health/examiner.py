@@ -32,7 +32,7 @@ from starter.health.diagnosis import Check, Diagnosis, FoundError, Level, bounde
 from starter.health.platform import PlatformChecks
 from starter.health.temporal_checks import RetentionCheck, SweepChecks, last_poll
 from starter.services.namespace import NOT_ALLOWED, Namespace
-from starter.services.reasons import OVERDUE
+from starter.services.reasons import OVERDUE, are
 from starter.services.sweeps import Sweeps
 
 PATIENCE = timedelta(seconds=3)
@@ -265,14 +265,21 @@ class Examiner:
         return "enough is left" if quotas else "not known: the provider has not said"
 
     async def _stranded(self, state: asyncio.Task[LedgerState]) -> str:
-        count = (await asyncio.shield(state)).stranded
-        if count:
-            some = "1 reminder is" if count == 1 else f"{count} reminders are"
+        ledger = await asyncio.shield(state)
+        if count := ledger.stranded:
+            some = are(count, "reminder")
             raise FoundError(
                 f"{some} in requests that are not posted from here: they were frozen under another"
                 " DELIVERY_MODE, VERIFIED_TEST_EMAIL or installation",
                 "set it back until they are settled; or leave them, and they end as"
                 " outcome_unknown when their words are outdated",
+                Level.WARNING,
+            )
+        if ledger.destinations > 1:
+            raise FoundError(
+                "requests of the last ten minutes went to different places: workers do not agree on"
+                " DELIVERY_MODE or VERIFIED_TEST_EMAIL, or it was changed just now",
+                "give all workers the same: what one takes that redirects never reaches its attendee",
                 Level.WARNING,
             )
         return "no request was frozen for somewhere else"
@@ -282,8 +289,8 @@ class Examiner:
         is_heard = await Channel(self.database, name).is_heard()
         if self.database.is_pooled:
             raise FoundError(
-                f"{name} cannot be listened to: a pooler is before PostgreSQL, and only the sweep"
-                " finds what your triggers tell",
+                f"{name} cannot be listened to: a pooler is in front of PostgreSQL, and only the"
+                " sweep finds what your triggers tell",
                 "let DATABASE_URL of the workers lead to PostgreSQL itself, or unset"
                 " DATABASE_CHANNEL",
                 Level.WARNING,
@@ -330,7 +337,7 @@ class Examiner:
         """Whether what was accepted arrives."""
         found = await asyncio.shield(state)
         if found.undelivered:
-            some = "1 e-mail is" if found.undelivered == 1 else f"{found.undelivered} e-mails are"
+            some = are(found.undelivered, "e-mail")
             raise FoundError(
                 f"{some} accepted, and not delivered after 15 minutes{await self._where()}",
                 "the receiving server asks for patience, or events are lost; Resend's dashboard"
@@ -366,7 +373,7 @@ class Examiner:
     async def _overdue(self) -> str:
         count = await self.queries.overdue(before=self.clock.now() - OVERDUE)
         if count:
-            some = "1 reminder is" if count == 1 else f"{count} reminders are"
+            some = are(count, "reminder")
             raise FoundError(
                 f"{some} overdue by more than {OVERDUE.seconds} s",
                 "see the other checks, then the worker's log",

@@ -40,7 +40,7 @@ from reminders.domain.contracts import (
 )
 from reminders.domain.errors import TemporalUnavailableError
 from reminders.domain.keys import TASK_QUEUE, session_reminder_workflow_id
-from reminders.domain.model import StatusReason
+from reminders.domain.model import ReminderStatus, StatusReason
 from reminders.temporal import RPC_TIMEOUT, SESSION_ID, SESSION_START, STORED, USER_ID, unavailable
 from starter.services.namespace import Namespace
 from starter.services.receipts import UNKNOWN
@@ -174,7 +174,7 @@ class EnrollmentWorkflows:
         try:
             with unavailable(STORED):
                 await self.namespace.memo()
-                await handle.execute_update(
+                followed = await handle.execute_update(
                     SessionReminderWorkflow.replan,
                     _plan(planned),
                     id=f"plan-{planned.version}",
@@ -193,6 +193,9 @@ class EnrollmentWorkflows:
         except WorkflowUpdateRPCTimeoutOrCancelledError as error:
             _stop_if_cancelled()
             logger.warning("replan of %s was not confirmed: %s", workflow_id, error)
+            return Answer.NONE
+        if _has_given_up(followed, planned):
+            logger.warning("replan of %s: it has given up what waits in the ledger", workflow_id)
             return Answer.NONE
         return Answer.CONFIRMED
 
@@ -263,6 +266,22 @@ def _stop_if_cancelled() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _has_given_up(followed: ReminderPlan, planned: PlannedEnrollment) -> bool:
+    """Whether a run counts something as failed that the same plan of the ledger still has as waiting.
+
+    It would never wake for that.
+    """
+    waits = {
+        (r.reminder_type, r.generation)
+        for r in planned.reminders
+        if r.status is ReminderStatus.SCHEDULED
+    }
+    return followed.version == planned.version and any(
+        r.status is ReminderStatus.FAILED and (r.reminder_type, r.generation) in waits
+        for r in followed.reminders
+    )
 
 
 def _plan(planned: PlannedEnrollment) -> ReminderPlan:

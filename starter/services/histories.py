@@ -11,6 +11,7 @@ from uuid import UUID
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowHistory  # noqa: TID251 - reads, starts nothing
 
+from reminders.db.restoring import Found
 from reminders.domain.contracts import (
     CloseRemindersInput,
     DeliverReminderInput,
@@ -28,26 +29,11 @@ from workflows.session_reminder import SessionReminderWorkflow
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
-    """One reminder, as the histories have it."""
-
-    reminder_type: str
-    generation: int
-    due_at: datetime
-    starts_at: datetime
-    """The session's start that it was last planned for, or asked for."""
-    status: ReminderStatus | None = None
-    """How it ended; absent as long as no history says so."""
-    reason: StatusReason | None = None
-    sent_at: datetime | None = None
-
-
 @dataclass(slots=True)
 class Account:
     """What all runs of one enrollment's workflow say."""
 
-    known: dict[UUID, Known] = field(default_factory=dict)
+    known: dict[UUID, Found] = field(default_factory=dict)
     """Every reminder of any plan, by the id of its row."""
     asked: dict[UUID, tuple[datetime, datetime]] = field(default_factory=dict)
     """When each was asked for first, and when it was due then, of those whose answer is not known."""
@@ -203,7 +189,9 @@ class _Reader:
     def _mention(self, row: UUID, planned: PlannedReminder, starts_at: datetime) -> None:
         known = self._account.known.get(row)
         if known is None or known.status is None:
-            self._account.known[row] = Known(
+            self._account.known[row] = Found(
+                session_id=self._of[0],
+                user_id=self._of[1],
                 reminder_type=planned.reminder_type,
                 generation=planned.generation,
                 due_at=planned.due_at,
@@ -232,6 +220,9 @@ class _Reader:
         if row is None:
             return
         outcome = await self._decoded(completed.result.payloads, DeliveryOutcome)
+        asked = self._account.asked.get(row)
+        if outcome.status.is_pending and asked and outcome.due_at and outcome.due_at <= asked[1]:
+            return  # scheduled anew, unread: an attempt before that may have sent it
         self._account.asked.pop(row, None)
         if not outcome.status.is_pending:  # else it is due later: as good as never asked for
             self._end(row, outcome.status, outcome.reason, _instant(event))

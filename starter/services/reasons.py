@@ -110,3 +110,13 @@ def lead(value: timedelta) -> str:
     minutes = round(value.total_seconds() / 60)
     counts = ((minutes // 1440, "d"), (minutes // 60 % 24, "h"), (minutes % 60, "min"))
     return " ".join(f"{count} {unit}" for count, unit in counts if count) or "0 min"
+
+
+def some(count: int, what: str) -> str:
+    """`1 reminder`, `2 reminders`."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def are(count: int, what: str) -> str:
+    """`1 reminder is`, `2 reminders are`."""
+    return f"{some(count, what)} {'is' if count == 1 else 'are'}"

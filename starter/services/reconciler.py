@@ -16,14 +16,12 @@ from reminders.domain.errors import SessionNotFoundError
 from reminders.domain.keys import session_reminder_workflow_id
 from reminders.domain.model import StatusReason
 from reminders.domain.ports import Enrollment
-from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
+from reminders.domain.upkeep import Suspect, SweepPage
 from reminders.temporal import RPC_TIMEOUT, unavailable
 from starter.gateway import ReminderGateway
 from starter.services.handover import Handover
 from starter.services.namespace import look_ahead, period, schedule_shown
 from workflows.session_reminder import SessionReminderWorkflow
-
-_ALL_IS_WELL = Repair(outcome=Outcome.UNCHANGED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,22 +57,22 @@ class EnrollmentReconciler:
         within = (look_ahead(every) if every else None) or DUE_SOON
         return await self.queries.due_soon(after=after, limit=limit, within=within)
 
-    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> int | None:
         """See `Reconciler.repair`."""
         session_id, user_id = enrollment.session_id, enrollment.user_id
         if await self.absence.hides(session_id, user_id):
-            return _ALL_IS_WELL  # or not; but nobody is called off for it
+            return None  # or not; but nobody is called off for it
         is_without_workflow = kind in (SweepKind.OVERDUE, SweepKind.MISSING)
         if is_without_workflow:
             run = await self.handover.workflows.latest(session_id, user_id)
             if run is not None and (
                 run.is_at_work or (kind is SweepKind.MISSING and run.is_running)
             ):
-                return _ALL_IS_WELL
+                return None
             if run is not None and run.is_cancelled:
                 asked_at = await self.handover.workflows.cancel_asked_at(run)
                 if asked_at is None:
-                    return _ALL_IS_WELL  # Temporal has just forgotten it; the next sweep looks anew
+                    return None  # Temporal has just forgotten it; the next sweep looks anew
                 # Whoever cancelled it meant what was planned by then: starting it again would
                 # revive them. What was planned later (they enrolled again, the session was restored)
                 # lost its start, or waited for this run to end.
@@ -85,7 +83,7 @@ class EnrollmentReconciler:
                     planned_before=asked_at,
                 )
                 if closed:
-                    return Repair(outcome=Outcome.REPAIRED, reminders=closed)
+                    return closed
         try:
             planned = await self.handover.planner.reconcile(
                 session_id, user_id, distrust=kind is SweepKind.OVERDUE
@@ -100,17 +98,14 @@ class EnrollmentReconciler:
             )
             await self.handover.planner.forget_unconfirmed(session_id, user_id)
             is_repaired = closed > 0 or is_found
-            return (
-                Repair(outcome=Outcome.REPAIRED, reminders=closed) if is_repaired else _ALL_IS_WELL
-            )
+            return closed if is_repaired else None
         planned = handed.planned
         if planned.is_changed:
-            return Repair(outcome=Outcome.REPAIRED, reminders=planned.written)
+            return planned.written
         is_behind = kind is SweepKind.UNCONFIRMED and handed.is_confirmed and handed.is_found
         if is_behind or (is_without_workflow and planned.has_pending):
-            waiting = sum(r.status.is_pending for r in planned.reminders)
-            return Repair(outcome=Outcome.REPAIRED, reminders=waiting)
-        return _ALL_IS_WELL
+            return sum(r.status.is_pending for r in planned.reminders)
+        return None
 
     async def replan(self, session_id: UUID) -> None:
         """See `Reconciler.replan`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -29,7 +29,7 @@ from reminders.domain.model import Notice, OptOut, Reminder, ReminderStatus, Sta
 from reminders.domain.ports import Clock, Enrollment
 from reminders.fan_out import fan_out
 from reminders.temporal import pollers
-from starter.services.histories import Account, Histories, Known
+from starter.services.histories import Account, Histories
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ async def reconcile(
         for enrollment, known in zip(page, await fan_out(read, page), strict=True):
             judging.judge(enrollment, rows.get(enrollment, ()), known)
     since = judging.result()
-    counts = Counter(f"{f.status}: {f.reason}" if f.reason else f.status.value for f in since.ended)
+    counts = Counter(f"{f.status}: {f.reason}" if f.reason else str(f.status) for f in since.ended)
     caught = await ledger.catch_up(
         since,
         last_write=last_write,
@@ -190,16 +190,17 @@ class _Judging:
             if row_id in recorded:
                 continue
             if self._is_in_doubt(row_id, account):
-                self.since.added.append(_lost(enrollment, known))
+                self.since.added.append(_lost(known))
             elif known.status is not None:
-                self.since.added.append(_ended(enrollment, known, known.status))
+                self.since.added.append(known)
         self._enrollment(enrollment, account)
         self._session(enrollment.session_id, account)
 
     def _pending(self, row: Reminder, account: Account | None) -> Found | None:
         """How a pending row has ended; `None` if it still waits."""
-        enrollment = Enrollment(row.session_id, row.user_id)
-        planned = Known(
+        planned = Found(
+            session_id=row.session_id,
+            user_id=row.user_id,
             reminder_type=row.reminder_type,
             generation=row.generation,
             due_at=row.due_at,
@@ -207,25 +208,24 @@ class _Judging:
         )
         if account is None:  # Temporal has forgotten it, or never knew it
             is_ahead = row.due_at > self.now and row.status is ReminderStatus.SCHEDULED
-            return None if is_ahead else _lost(enrollment, planned)
+            return None if is_ahead else _lost(planned)
         known = account.known.get(row.id, planned)
         if self._is_in_doubt(row.id, account, row.due_at):
-            return _lost(enrollment, known)
+            return _lost(known)
         if known.status is not None:
             if known.reason in _STOPS and _is_newest(known, account):
                 scope = OptOut(session_id=row.session_id, reminder_type=row.reminder_type)
                 self.since.stopped.append((row.user_id, scope, _STOPS[known.reason]))
-            return _ended(enrollment, known, known.status)
+            return known
         # A later generation begins where this one has ended, in whatever way.
         if row.status is ReminderStatus.SENDING or not _is_newest(known, account):
-            return _lost(enrollment, known)
+            return _lost(known)
         is_called_off = account.cancelled_at is not None and (
             row.created_at is None or row.created_at < account.cancelled_at
         )
         if is_called_off:
-            return _ended(
-                enrollment, known, ReminderStatus.CANCELLED, reason=account.cancelled_because
-            )
+            reason = account.cancelled_because or known.reason
+            return replace(known, status=ReminderStatus.CANCELLED, reason=reason)
         return None
 
     def _is_in_doubt(
@@ -246,7 +246,7 @@ class _Judging:
         asked_at, due_at = account.asked[row_id]
         known = account.known.get(row_id)
         due_at = min(due_at, known.due_at if known else due_at, recorded or due_at)
-        return max(asked_at, due_at - _CLOCKS_DIFFER) < self.down_since
+        return max(asked_at, due_at) - _CLOCKS_DIFFER < self.down_since
 
     def _enrollment(self, enrollment: Enrollment, account: Account) -> None:
         if (
@@ -300,31 +300,11 @@ def _latest(of: dict[UUID, datetime], session_id: UUID, at: datetime) -> None:
     of[session_id] = max(at, of.get(session_id, at))
 
 
-def _is_newest(known: Known, account: Account) -> bool:
+def _is_newest(known: Found, account: Account) -> bool:
     """Whether no plan speaks of a later generation."""
     return account.newest_generation(known.reminder_type) <= known.generation
 
 
-def _lost(enrollment: Enrollment, known: Known) -> Found:
+def _lost(known: Found) -> Found:
     """Perhaps accepted; its answer is lost."""
-    return _ended(enrollment, known, ReminderStatus.FAILED, reason=StatusReason.OUTCOME_UNKNOWN)
-
-
-def _ended(
-    enrollment: Enrollment,
-    known: Known,
-    status: ReminderStatus,
-    *,
-    reason: StatusReason | None = None,
-) -> Found:
-    return Found(
-        session_id=enrollment.session_id,
-        user_id=enrollment.user_id,
-        reminder_type=known.reminder_type,
-        generation=known.generation,
-        due_at=known.due_at,
-        starts_at=known.starts_at,
-        status=status,
-        reason=reason or known.reason,
-        sent_at=known.sent_at,
-    )
+    return replace(known, status=ReminderStatus.FAILED, reason=StatusReason.OUTCOME_UNKNOWN)

@@ -146,6 +146,35 @@ async def test_a_worker_that_stops_hands_a_waiting_crowd_over() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("heartbeat_timeout", "early", "left", "goes_back"),
+    [
+        (timedelta(minutes=6), timedelta(minutes=-1), timedelta(minutes=4), True),
+        (timedelta(minutes=6), timedelta(minutes=-1), timedelta(minutes=6, seconds=20), True),
+        (timedelta(minutes=6), timedelta(minutes=-1), timedelta(minutes=30), False),
+        (timedelta(minutes=6), timedelta(minutes=5), timedelta(minutes=6), False),
+        (timedelta(minutes=6), timedelta(minutes=-1), timedelta(seconds=20), False),
+        (timedelta(seconds=5), timedelta(), timedelta(seconds=4), False),
+    ],
+    ids=["too long", "hardly in time", "in time", "suits it", "too late", "short"],
+)
+async def test_a_second_death_is_noticed_before_the_start(
+    heartbeat_timeout: timedelta, early: timedelta, left: timedelta, *, goes_back: bool
+) -> None:
+    """Where the first attempt's time-outs would outlast the start, it is scheduled anew."""
+    env = environment(heartbeat_timeout=heartbeat_timeout)
+    deliverer = SlowDeliverer()
+    deliverer.go.set()
+    reminder = dataclasses.replace(REMINDER, due_at=NOW + early, starts_at=NOW + left)
+    activities = DeliveryActivities(deliverer)
+    outcome = await env.run(activities.deliver_reminder, reminder)
+    anew = DeliveryOutcome(status=ReminderStatus.SCHEDULED, due_at=reminder.due_at)
+    assert (outcome == anew, not deliverer.runs) == (goes_back, goes_back)
+
+    # Of a crowd's no more at once than wake in time.
+    assert ReminderStatus.SENT is (await env.run(activities.deliver_reminder, reminder)).status
+
+
 async def test_the_run_s_id_reaches_the_ledger() -> None:
     """The deliverer is told which run asks."""
     env, deliverer = environment(workflow_run_id="the-run"), SlowDeliverer()

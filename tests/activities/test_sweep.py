@@ -16,7 +16,7 @@ from activities.sweep import SweepActivities
 from reminders.domain.contracts import ReconcileInput, SweepKind, SweepTally
 from reminders.domain.errors import DatabaseUnavailableError
 from reminders.domain.ports import Enrollment
-from reminders.domain.upkeep import Outcome, Repair, Suspect, SweepPage
+from reminders.domain.upkeep import Suspect, SweepPage
 from tests.builders import NOW
 
 EVERYBODY = [Enrollment(UUID(int=1), UUID(int=n)) for n in range(1, 8)]
@@ -41,7 +41,7 @@ class SevenLost:
         last = Suspect(page[-1].session_id, page[-1].user_id, NOW) if len(page) == limit else None
         return SweepPage(suspects=page, after=last)
 
-    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> Repair:
+    async def repair(self, enrollment: Enrollment, kind: SweepKind) -> int:
         """Once each."""
         if enrollment.user_id.int == self.away_at:
             raise DatabaseUnavailableError
@@ -49,7 +49,7 @@ class SevenLost:
         if enrollment.user_id.int in self.broken:
             raise ValueError
         self.repaired.append(enrollment.user_id.int)
-        return Repair(outcome=Outcome.REPAIRED, reminders=3)
+        return 3
 
     async def replan(self, session_id: UUID) -> None:
         """By a workflow of its own."""

@@ -507,6 +507,7 @@ class Pair:
                 ("renew", {}),
                 ("yield_lease", {"retry_in": timedelta(seconds=3)}),
                 ("again", {"at_least": timedelta(seconds=random.choice((0, 2)))}),
+                ("recheck", {}),
             )
         )
         await self.both(
@@ -652,7 +653,7 @@ def _reading(reading: Reading) -> tuple[Any, ...]:
 def _resumed(answer: Any) -> Any:
     if answer is None:
         return None
-    batch, wait = answer
+    batch, wait = answer if isinstance(answer, tuple) else (answer, None)
     return (
         batch.id,
         batch.reminder_ids,

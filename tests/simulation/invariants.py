@@ -383,7 +383,8 @@ def a_burst_is_one_notice(e: Evidence) -> Violations:
         if (
             is_told
             and row.due_at > since
-            and a.at - since < min(COOLING, (a.tells - a.at) / 4) - OFF
+            and a.at - since
+            < min(COOLING, (min(a.tells, row.moved_from or a.tells) - a.at) / 4) - OFF
         ):
             yield f"{_name(e, row.id)} was accepted at {_at(a.at)}, so only since {_at(since)}"
         is_after_all = _may_believe_cancelled(e, row) or (mails and _says(e, mails[-1])[0])

@@ -352,6 +352,7 @@ MUTANTS = (
     _mutant(
         "a notice is planned although nobody is to be told",
         (f"{_NOTICES}:_next", "if reason is None and case.is_quiet and", "if False and"),
+        ("reminders.domain.decide:_needless", "if facts.is_quiet and", "if False and"),
     ),
     _mutant(
         "a move is told before it has cooled",
@@ -365,8 +366,8 @@ MUTANTS = (
         "a burst tells from when it moved last",
         (
             f"{_NOTICES}:_moved_on",
-            "due_at=_cooled(case))",
-            "due_at=_cooled(case), moved_from=row.starts_at)",
+            "due_at=_cooled(case, now_at.moved_from))",
+            "due_at=_cooled(case, now_at.moved_from), moved_from=row.starts_at)",
         ),
     ),
     _mutant(

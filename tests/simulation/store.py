@@ -29,6 +29,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
+from reminders.domain.notices import told_start
 from reminders.domain.pace import TOGETHER, Pace, Usage
 from reminders.domain.ports import (
     Clock,
@@ -322,7 +323,7 @@ class Store:
             for r in mine
         )
         known = row.moved_from or (moving.moved_from if moving else None)
-        known = known or (told.starts_at if told else None)
+        known = known or (told_start(told.reminder()) if told else None)
         return DeliveryFacts(
             reminder=row.reminder(),
             session=session,
@@ -342,6 +343,8 @@ class Store:
             ),
             was_called_off=may_be_called_off
             or (told is not None and told.reminder_type == "cancelled"),
+            is_quiet=session is not None
+            and self.quiet.get(session.id) == (session.starts_at, session.status),
             was_told=before is not None
             and session is not None
             and abs(before.starts_at - session.starts_at) <= RESEND_THRESHOLD,
@@ -645,12 +648,18 @@ class ModelLedger:
         """See `DeliveryLedger.again`."""
 
         def work() -> tuple[FrozenBatch, timedelta]:
-            wait = self._store.take_turn(at_least, self._pace)
-            if self._store.still_true(batch.id):
-                return batch, wait
-            return replace(batch, unrepeatable="not true any more"), wait
+            return self._judged(batch), self._store.take_turn(at_least, self._pace)
 
         return await self._link.ask("again", work)
+
+    async def recheck(self, batch: FrozenBatch) -> FrozenBatch:
+        """See `DeliveryLedger.recheck`."""
+        return await self._link.ask("recheck", lambda: self._judged(batch))
+
+    def _judged(self, batch: FrozenBatch) -> FrozenBatch:
+        if self._store.still_true(batch.id):
+            return batch
+        return replace(batch, unrepeatable="not true any more")
 
     async def overtaken(self, waiting: Collection[Waiting]) -> Collection[Waiting]:
         """See `DeliveryLedger.overtaken`; nobody in schedules wakes so early that it is asked."""

@@ -21,9 +21,21 @@ export type Enrollment = {
 };
 
 const pool = new Pool({ connectionString: process.env.PLATFORM_DATABASE_URL });
+const locks = new Pool({ connectionString: process.env.PLATFORM_DATABASE_URL, max: 1 });
 
 export async function query<Row extends QueryResultRow>(sql: string, ...values: unknown[]): Promise<Row[]> {
   return (await pool.query<Row>(sql, values)).rows;
+}
+
+/** Runs what nobody else is to do at the same time, in this or in another process. */
+export async function alone(work: () => Promise<void>): Promise<void> {
+  const client = await locks.connect();
+  try {
+    await client.query("select pg_advisory_lock(hashtext('tell'))");
+    await work();
+  } finally {
+    client.release(true); // closed, and so the lock is gone
+  }
 }
 
 export const people = () =>

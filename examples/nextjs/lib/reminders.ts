@@ -1,6 +1,6 @@
 import createClient from "openapi-fetch";
 import type { paths } from "./api";
-import { people, query, type Enrollment, type Session } from "./db";
+import { alone, people, query, type Enrollment, type Session } from "./db";
 
 /** The API of session-reminders; paths, bodies and answers are typed by its own description. */
 const api = createClient<paths>({
@@ -12,22 +12,23 @@ const api = createClient<paths>({
 /**
  * Says what has changed and was not confirmed yet.
  *
- * Called after each change has been committed, and by `/api/tell` for those whose call was lost. It sends
- * rows as they are now, and every call is safe to repeat: so neither the order nor the number of calls matters.
+ * Called after each change has been committed, and by `/api/tell` for those whose call was lost. Every call is
+ * safe to repeat, but the last one counts: so one caller at a time, and each row as it is just before its call.
  */
-export async function tell(): Promise<void> {
-  for (const session of await query<Session>("select * from sessions where told < revision"))
-    if (await isTold(putSession(session)))
-      await query("update sessions set told = greatest(told, $2) where id = $1", session.id, session.revision);
-  for (const seat of await query<Enrollment>("select * from enrollments where told < revision"))
-    if (await isTold(putEnrollment(seat)))
-      await query(
-        "update enrollments set told = greatest(told, $3) where session_id = $1 and user_id = $2",
-        seat.session_id,
-        seat.user_id,
-        seat.revision,
-      );
-}
+export const tell = () =>
+  alone(async () => {
+    for (const { id } of await query<Session>("select id from sessions where told < revision")) {
+      const [session] = await query<Session>("select * from sessions where id = $1", id);
+      if (await isTold(putSession(session)))
+        await query("update sessions set told = $2 where id = $1", id, session.revision);
+    }
+    for (const of of await query<Enrollment>("select * from enrollments where told < revision")) {
+      const theirs = "where session_id = $1 and user_id = $2";
+      const [seat] = await query<Enrollment>(`select * from enrollments ${theirs}`, of.session_id, of.user_id);
+      if (await isTold(putEnrollment(seat)))
+        await query(`update enrollments set told = $3 ${theirs}`, of.session_id, of.user_id, seat.revision);
+    }
+  });
 
 function putSession(session: Session) {
   return api.PUT("/v1/sessions/{session_id}", {

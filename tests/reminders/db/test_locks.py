@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import insert, select, text
 
 from reminders.clock import SystemClock
-from reminders.db import locks
+from reminders.db import locks, plans
 from reminders.db.audit import By
 from reminders.db.engine import Database
 from reminders.db.erasure import ErasureStore
@@ -165,17 +165,19 @@ async def test_enrolling_does_not_lock_the_rows_of_session_and_person(
     catalogue, session = Catalogue(database), in_two_days()
     await catalogue.put_session(session)
     [ana] = await people(database, 1)
-    written = EnrollmentPlanner._plan
+    written, asked = plans.write, asyncio.Event()
 
     async def plan_and_update_by_hand(*args: Any, **kwargs: Any) -> Any:
         planned = await written(*args, **kwargs)
-        async with asyncio.timeout(10), database.transaction() as connection:
+        asked.set()
+        async with asyncio.timeout(60), database.transaction() as connection:
             await connection.execute(text("UPDATE sessions SET title = 'Oncology'"))
             await connection.execute(text("UPDATE users SET full_name = 'Ana'"))
         return planned
 
-    monkeypatch.setattr(EnrollmentPlanner, "_plan", plan_and_update_by_hand)
+    monkeypatch.setattr(plans, "write", plan_and_update_by_hand)
     planned = await planner.enroll(session.id, ana)
+    assert asked.is_set()
     assert planned.has_pending
 
 

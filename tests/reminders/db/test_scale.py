@@ -103,7 +103,7 @@ def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
 
 async def some_scheduled(database: Database, count: int) -> list[UUID]:
     """Ids of reminders that wait."""
-    page = await ReminderQueries(database).list(status=ReminderStatus.SCHEDULED, limit=count)
+    page = await ReminderQueries(database).list(email_status=ReminderStatus.SCHEDULED, limit=count)
     return [r.id for r in page.reminders]
 
 
@@ -164,7 +164,7 @@ async def test_lists_and_plans_read_no_table_whole(crowded: Database) -> None:
     with Watched(crowded) as watched:
         page = await queries.list(limit=50)
         await queries.list(cursor=page.next_cursor, limit=50)
-        await queries.list(status=ReminderStatus.FAILED, limit=50)
+        await queries.list(email_status=ReminderStatus.FAILED, limit=50)
         await queries.list(session_id=first.session_id, limit=50)
         await queries.list(user_id=first.user_id, limit=50)
         await queries.of_enrollment(first.session_id, first.user_id)

@@ -21,6 +21,7 @@ from reminders.domain.model import (
     SessionStatus,
     StatusReason,
 )
+from reminders.domain.notices import told_start
 from reminders.domain.planning import revised
 from tests.builders import NOW, USER, a_rule, a_session, an_attendee, the_rules
 
@@ -163,7 +164,7 @@ class Enrollee:
         before = max(same, key=lambda r: r.generation, default=None)
         waiting = [r for r in rows if r.status is ReminderStatus.SCHEDULED]
         moving = next((r.moved_from for r in waiting if r.notice is Notice.MOVED), None)
-        known = row.moved_from or moving or (told.starts_at if told else None)
+        known = row.moved_from or moving or (told_start(told) if told else None)
         leads = [r.due_at for r in waiting if r.notice is None and r.due_at > row.due_at]
         may_be_called_off = any(
             r.notice is Notice.CANCELLED
@@ -196,5 +197,6 @@ class Enrollee:
             ),
             was_called_off=may_be_called_off
             or (told is not None and told.notice is Notice.CANCELLED),
+            is_quiet=self.is_quiet,
             was_told=before is not None and abs(before.starts_at - start) <= timedelta(hours=1),
         )

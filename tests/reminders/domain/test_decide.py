@@ -202,6 +202,7 @@ def test_a_start_that_has_passed_is_no_move() -> None:
         ({"rule": None}, "skipped", "rule_disabled"),
         ({"session": a_session(starts_in=-HOUR)}, "skipped", "session_started"),
         ({"session": a_session(starts_in=5 * HOUR)}, "skipped", "taken_back"),
+        ({"is_quiet": True}, "skipped", "untold"),
         ({"told_already": True}, "skipped", "already_told"),
         ({"next_due_at": NOW}, "skipped", "superseded"),
         ({"turn": Turn.THEIRS}, "skipped", "shadowed"),
@@ -222,6 +223,10 @@ def test_why_a_notice_of_a_cancellation_is_not_sent() -> None:
         MOVED, reminder=replace(MOVED.reminder, reminder_type=Notice.CANCELLED), session=CALLED_OFF
     )
     assert Send() == decide(notice, now=NOW)
+    untold = Close(ReminderStatus.SKIPPED, StatusReason.UNTOLD)
+    assert untold == decide(replace(notice, is_quiet=True), now=NOW)
+    asked_for = replace(notice, reminder=replace(notice.reminder, requested_at=NOW), is_quiet=True)
+    assert Send() == decide(asked_for, now=NOW)
     held = replace(notice, session=a_session(starts_in=HOUR))
     assert Close(ReminderStatus.SKIPPED, StatusReason.TAKEN_BACK) == decide(held, now=NOW)
     assert Close(ReminderStatus.FAILED, StatusReason.EXPIRED) == decide(notice, now=NOW + HOUR)

@@ -214,6 +214,15 @@ def test_shortly_before_the_start_it_is_told_sooner(ana: Enrollee) -> None:
     assert NOW + MINUTE == ana.mails[0].at
 
 
+def test_shortly_before_the_start_that_people_know_it_is_told_before_that(ana: Enrollee) -> None:
+    """However far it was moved: they are about to join."""
+    ana.wait(WEEK - 4 * MINUTE)
+    told = len(ana.mails)
+    ana.move(WEEK + DAY)
+    ana.wait(HOUR)
+    assert NOW + WEEK - 3 * MINUTE == ana.mails[told].at
+
+
 @pytest.mark.parametrize("to", [-MINUTE, timedelta()])
 def test_moved_into_the_past_it_is_told_to_nobody(ana: Enrollee, to: timedelta) -> None:
     """A mail that says the new time of what has begun helps nobody."""
@@ -266,6 +275,36 @@ def test_cancelled_with_a_date_in_the_past_by_mistake_it_is_told_once_that_is_me
     cancelled, restored = ana.mails
     assert ("cancelled", NOW + WEEK) == (cancelled.kind, cancelled.moved_from)
     assert (True, NOW + 9 * DAY) == (restored.is_after_all, restored.tells)
+
+
+def test_restored_to_the_time_that_the_cancellation_named_it_has_not_moved(ana: Enrollee) -> None:
+    """Moved and cancelled in one burst: nobody was told of the start in between."""
+    ana.move(8 * DAY)
+    ana.cancel()
+    ana.wait(HOUR)
+    ana.change(status=SessionStatus.SCHEDULED, starts_at=NOW + WEEK)
+    ana.wait(HOUR)
+    assert ["cancelled", "after all"] == ana.told()
+    assert ana.mails[-1].moved_from in (None, NOW + WEEK)
+    ana.wait(2 * WEEK)
+    assert [None] * 3 == [mail.moved_from for mail in ana.mails[2:]]
+
+
+@pytest.mark.parametrize("why", [StatusReason.OPTED_OUT, StatusReason.ADDRESS_BOUNCED])
+def test_who_could_not_be_told_of_the_cancel_is_told_once_they_can(
+    ana: Enrollee, why: StatusReason
+) -> None:
+    """Another address, or they want e-mails again: otherwise they would travel."""
+    ana.stopped = {"cancelled": why}
+    ana.cancel()
+    ana.plan()
+    ana.wait(HOUR)
+    assert ([], [why]) == (ana.told(), ana.why(Notice.CANCELLED))
+    ana.stopped = {}
+    ana.plan()
+    ana.plan()
+    ana.wait(HOUR)
+    assert ["cancelled"] == ana.told()
 
 
 def test_moved_and_restored_after_a_mistake_it_is_told_from_when(ana: Enrollee) -> None:

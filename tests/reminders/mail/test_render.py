@@ -136,6 +136,17 @@ def test_half_an_hour_before_is_not_now() -> None:
     assert "STARTING NOW" in late.text
 
 
+def test_a_reminder_says_first_that_a_cancelled_session_takes_place() -> None:
+    """Restored shortly before it is due: the notice of that may come too late to be sent."""
+    told = replace(facts(session=CLUB, reminder_rule=DEFAULT_RULES["2h"]), was_called_off=True)
+    mail = RENDERER.render(told, now=CLUB.starts_at - timedelta(hours=2))
+    assert mail.subject.startswith("Going ahead after all: Club on ")
+    assert (
+        "We told you that this session was cancelled. It will take place after all."
+        " Your session starts in 2 hours." in " ".join(mail.text.split())
+    )
+
+
 def test_the_way_in_comes_before_the_calendars() -> None:
     """Who opens the text part as it starts looks for the link to join."""
     text = mail(timedelta(minutes=30), renderer=LINKED).text

@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
+from reminders.db.restoring import Found
 from reminders.domain.model import Reminder, ReminderStatus, StatusReason
 from reminders.domain.ports import Enrollment
-from starter.services.histories import Account, Known
+from starter.services.histories import Account
 from starter.services.restoring import _Judging
 
 DOWN_SINCE = datetime(2031, 5, 1, 14, 28, tzinfo=UTC)
@@ -22,6 +23,7 @@ MINUTE = timedelta(minutes=1)
         (-3, 2, 2, False),  # of a crowd: it waited for its instant, which never came
         (-3, -2, -2, True),
         (-3, 0.5, 0.5, True),  # an operator's clock is not PostgreSQL's
+        (0.3, 0.32, 0.32, True),  # no crowd: asked for a second before
         (-3, 2, -2, True),  # moved to an earlier start while it waited
         (1, -2, -2, False),  # the database was gone by then
     ],
@@ -41,7 +43,14 @@ def test_what_was_asked_for_early_cannot_have_gone_out_before_its_instant(
         starts_at=at["moved"] + 30 * MINUTE,
         status=ReminderStatus.SCHEDULED,
     )
-    known = Known(reminder_type="30min", generation=1, due_at=row.due_at, starts_at=row.starts_at)
+    known = Found(
+        session_id=row.session_id,
+        user_id=row.user_id,
+        reminder_type="30min",
+        generation=1,
+        due_at=row.due_at,
+        starts_at=row.starts_at,
+    )
     account = Account(known={row.id: known})
     account.asked[row.id] = (DOWN_SINCE + asked * MINUTE, at["due"])
     judging = _Judging(DOWN_SINCE, DOWN_SINCE + 5 * MINUTE)
