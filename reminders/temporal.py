@@ -76,6 +76,8 @@ _TAKES_NO_MORE = (
     RPCStatusCode.FAILED_PRECONDITION,
 )
 """What a server answers that has no room for another search attribute."""
+_NO_NAMESPACE = b"NamespaceNotFoundFailure"
+"""Names the detail of an error. The embedded server gives it too, now and then, when it is busy."""
 _WORKERS_ANSWER = frozenset(
     {
         "update_workflow_execution",
@@ -124,7 +126,25 @@ async def connect(
 def _share_budget(client: Client) -> None:
     """Let each call of a client wait no longer than the request that it is made for; see `budget`."""
     service = client.service_client
-    call = service._rpc_call  # noqa: SLF001 - the one way that every call takes
+    sdk_call = service._rpc_call  # noqa: SLF001 - the one way that every call takes
+    known: set[str] = set()  # namespaces that were there
+
+    async def call(rpc: str, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the SDK's own
+        """As the SDK; a namespace that was there, and is not any more, is a server that is not well.
+
+        Taken for an answer, it would mean that there is no such workflow.
+        """
+        name = getattr(request, "namespace", "")
+        try:
+            answer = await sdk_call(rpc, request, *arguments, **options)
+        except RPCError as error:
+            if name in known and _NO_NAMESPACE in error.raw_grpc_status:
+                raise RPCError(
+                    error.message, RPCStatusCode.UNAVAILABLE, error.raw_grpc_status
+                ) from error
+            raise
+        known.add(name)
+        return answer
 
     async def bounded(rpc: str, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the SDK's own
         if rpc in _WORKERS_ANSWER:
