@@ -129,14 +129,14 @@ def _share_budget(client: Client) -> None:
     sdk_call = service._rpc_call  # noqa: SLF001 - the one way that every call takes
     known: set[str] = set()  # namespaces that were there
 
-    async def call(rpc: str, request: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the SDK's own
+    async def call(rpc: str, req: Any, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - the SDK's own
         """As the SDK; a namespace that was there, and is not any more, is a server that is not well.
 
         Taken for an answer, it would mean that there is no such workflow.
         """
-        name = getattr(request, "namespace", "")
+        name = getattr(req, "namespace", "")
         try:
-            answer = await sdk_call(rpc, request, *arguments, **options)
+            answer = await sdk_call(rpc, req, *arguments, **options)
         except RPCError as error:
             if name in known and _NO_NAMESPACE in error.raw_grpc_status:
                 raise RPCError(

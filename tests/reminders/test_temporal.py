@@ -34,7 +34,7 @@ async def test_a_namespace_that_was_there_and_is_gone_is_no_answer() -> None:
 
     async def asked() -> object:
         call = client.service_client._rpc_call
-        return await temporal.if_there(call("describe_workflow_execution", OURS))
+        return await temporal.if_there(call(rpc="describe_workflow_execution", req=OURS))
 
     assert await asked() is None  # nobody knows better yet: it may be misspelt
     assert "it runs" == await asked()
