@@ -19,13 +19,13 @@ export const tell = () =>
   alone(async () => {
     for (const { id } of await query<Session>("select id from sessions where told < revision")) {
       const [session] = await query<Session>("select * from sessions where id = $1", id);
-      if (await isTold(putSession(session)))
+      if (session && (await isTold(putSession(session))))
         await query("update sessions set told = $2 where id = $1", id, session.revision);
     }
     for (const of of await query<Enrollment>("select * from enrollments where told < revision")) {
       const theirs = "where session_id = $1 and user_id = $2";
       const [seat] = await query<Enrollment>(`select * from enrollments ${theirs}`, of.session_id, of.user_id);
-      if (await isTold(putEnrollment(seat)))
+      if (seat && (await isTold(putEnrollment(seat))))
         await query(`update enrollments set told = $3 ${theirs}`, of.session_id, of.user_id, seat.revision);
     }
   });
