@@ -34,6 +34,11 @@ async def minimal(database: Database, settings: Settings) -> AsyncIterator[Setti
     async with database.transaction() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
+        # As deploy/compose does, and whoever lets nobody in unasked.
+        await driver.execute(
+            "DO $$ BEGIN EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC',"
+            " current_database()); END $$"
+        )
         for _ in range(2):  # safe to repeat
             await driver.execute(script)
         await connection.execute(text(f"CREATE ROLE {role} LOGIN IN ROLE reminders_app"))

@@ -16,6 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from devstack.postgres import EmbeddedPostgres
+from reminders.db import connections
 from reminders.db.engine import Database
 from reminders.db.failures import Meaning, described, failure_of, refusal
 from reminders.domain.errors import DatabaseRefusedError, DatabaseUnavailableError
@@ -214,6 +215,25 @@ async def test_a_statement_that_takes_too_long_is_said_to(database_url: str) -> 
     database = Database(f"{database_url}&statement_timeout=1s")
     with pytest.raises(DatabaseUnavailableError, match=r"too long.*57014"):
         await database.scalar(text("SELECT pg_sleep(5)"))
+    assert 1 == await database.scalar(text("SELECT 1"))
+    await database.aclose()
+
+
+async def test_a_process_that_stands_still_in_a_transaction_loses_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks would hold everybody up: a stopped process, or one whose host is gone."""
+    monkeypatch.setattr(connections, "IDLE_IN_TRANSACTION", "200ms")
+    database = Database(database_url)
+
+    async def standing_still() -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+            await asyncio.sleep(2)
+            await connection.execute(text("SELECT 1"))
+
+    with pytest.raises(DatabaseUnavailableError):
+        await standing_still()
     assert 1 == await database.scalar(text("SELECT 1"))
     await database.aclose()
 

@@ -48,6 +48,30 @@ async def test_a_request_that_waits_for_its_turn_is_nobody_else_s(
         assert {1} == set(await connection.scalars(select(ReminderRow.attempts)))
 
 
+async def test_who_waits_long_for_a_turn_is_looked_at_once_more(
+    settings: Settings, database: Database, provider: ProviderClient
+) -> None:
+    """Called off after it was frozen, and seconds before its turn: nothing is posted."""
+    reminders = await due_reminders(database, 3)
+    async with a_pipeline(settings) as pipeline:
+        await eventually(lambda: asked_for_quota(provider, 1))
+        async with database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE provider_pace SET turns = ARRAY[now() + interval '6 seconds']")
+            )
+        delivering = asyncio.create_task(deliver(pipeline, reminders))
+
+        async def is_frozen() -> bool:
+            return await statuses(database) == {"sending": 3}
+
+        await eventually(is_frozen)
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE sessions SET status = 'cancelled'"))
+        assert {BatchBusyError} == {type(outcome) for outcome in await delivering}
+    assert await statuses(database) == {"scheduled": 3}
+    assert [] == await posts(provider)
+
+
 async def test_turns_of_a_clock_that_was_wrong_are_not_waited_for(
     settings: Settings, database: Database
 ) -> None:

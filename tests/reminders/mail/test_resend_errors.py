@@ -20,7 +20,12 @@ from reminders.domain.delivery_errors import (
 )
 from reminders.domain.ports import Accepted, Refused
 from reminders.mail.resend import ResendMailer
-from reminders.mail.resend_errors import LONGEST_MESSAGE, retry_after, safe_message
+from reminders.mail.resend_errors import (
+    LONGEST_MESSAGE,
+    retry_after,
+    safe_message,
+    speaks_of_sender,
+)
 from tests.reminders.mail.cases import FixedClock, message
 from tests.reminders.mail.resend_stub import CLOCK, KEY, answer, error, failed, posted, stub
 
@@ -266,3 +271,20 @@ async def test_neither_addresses_nor_keys_get_into_errors() -> None:
 def test_no_address_survives(text: str, address: str) -> None:
     """Whatever surrounds an address, it is not repeated."""
     assert address not in safe_message(f"{text} {address} {text}")
+
+
+@pytest.mark.parametrize(
+    ("message", "is_about_us"),
+    [
+        ("The acme.example domain is not verified. Please, add and verify your domain", True),
+        ("You can only send testing emails to your own email address (me@acme.example).", True),
+        ("Invalid `from` field.", True),
+        ("Invalid `to` field: The acme.example domain is not verified", False),
+        ('"The acme.example domain is not verified" is no address', False),
+    ],
+)
+def test_a_refusal_of_our_domain_is_told_from_one_of_an_address(
+    message: str, *, is_about_us: bool
+) -> None:
+    """By how it begins: what follows may quote the request."""
+    assert speaks_of_sender(message) is is_about_us
